@@ -1,0 +1,114 @@
+"""What can be trained: frozen configurations, and the one table of presets.
+
+A `Config` says everything that a run depends on but its hardware. It travels as JSON in the card of every model, and
+`Config.from_dict` reads it back, refusing what it does not know.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+__all__ = ["PRESETS", "Config", "preset"]
+
+
+@dataclass(frozen=True)
+class Config:
+    """One training run. ValueError, in a sentence, for a value out of its range."""
+
+    data: str  # a toy's name, or a CSV file of points
+    objective: str = "ddgan"  # ddgan | regression
+    T: int | None = None  # steps of the vp schedule to train for; None: any number of steps and any schedule
+    clean: float = 0.5  # any T only: the share of training pairs whose target is clean data
+    network: str = "skip"  # skip (starts from a posterior draw) | plain (the paper's)
+    width: int = 96
+    depth: int = 3
+    latent_dim: int = 2
+    loss: str = "r1r2"  # r1r2 | paper | rpgan
+    gamma: float = 0.02  # weight of the gradient penalty
+    lr_g: float = 4e-3
+    lr_d: float = 4e-3
+    ema: float = 0.001  # the moving average's slowest rate: it looks back 1 / ema updates
+    batch: int = 512
+    steps: int = 12_000
+    seed: int = 0
+
+    CHOICES = {
+        "objective": ("ddgan", "regression"),
+        "network": ("skip", "plain"),
+        "loss": ("r1r2", "paper", "rpgan"),
+    }
+    BOUNDS = {
+        "T": (1, 1000), "width": (1, 1024), "depth": (1, 8), "latent_dim": (0, 1024), "gamma": (0, 100), "clean": (0, 1),
+        "lr_g": (0, 1), "lr_d": (0, 1), "ema": (1e-6, 1), "batch": (1, 65_536), "steps": (1, 10**9), "seed": (0, 2**31 - 1),
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        for name, allowed in self.CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {getattr(self, name)!r}")
+        for name, (low, high) in self.BOUNDS.items():
+            value = getattr(self, name)
+            if name == "T" and value is None:
+                continue
+            whole = name not in ("clean", "gamma", "lr_g", "lr_d", "ema")
+            if isinstance(value, bool) or not isinstance(value, int if whole else (int, float)):
+                raise ValueError(f"{name} must be a {'whole ' if whole else ''}number, got {value!r}")
+            if not low <= value <= high:
+                raise ValueError(f"{name} must be in {low}..{high}, got {value!r}")
+        if not isinstance(self.data, str):
+            raise ValueError(f"data must be a name, got {self.data!r}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """All fields, as JSON can hold them."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Config:
+        """The config of such a dict; ValueError for a key that is not a field, or a missing `data`."""
+        known = {field.name for field in fields(cls)}
+        if unknown := set(values) - known:
+            raise ValueError(f"a config has no field {sorted(unknown)[0]!r}")
+        if "data" not in values:
+            raise ValueError("a config needs the field 'data'")
+        return cls(**values)
+
+    def difference(self, other: Config) -> dict[str, tuple[Any, Any]]:
+        """The fields that differ: name -> (own, other)."""
+        mine, theirs = self.to_dict(), other.to_dict()
+        return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
+
+
+def _both(gan: Config) -> dict[str, Config]:
+    mean = Config(gan.data, objective="regression", latent_dim=0, steps=8_000)
+    return {gan.data: gan, f"{gan.data}-regression": mean}
+
+
+def _curve(name: str, steps: int) -> Config:
+    """Where mass is spread along lines, its balance counts more than sharpness: slower, more strongly regularised."""
+    return Config(name, gamma=0.04, lr_g=2e-3, lr_d=2e-3, steps=steps)
+
+
+# A toy's name is its DDGAN; NAME-regression the learned Gaussian denoiser; -live is the one to watch as it learns,
+# -paper the paper's own recipe for its toy figure.
+PRESETS: dict[str, Config] = {
+    **_both(Config("25-gaussians", width=128, clean=0.7, steps=50_000)),
+    **_both(Config("8-gaussians", clean=0.7, steps=30_000)),
+    **_both(_curve("two-moons", 30_000)),
+    **_both(_curve("swiss-roll", 30_000)),
+    **_both(_curve("checkerboard", 12_000)),
+    **_both(_curve("pinwheel", 12_000)),
+    **_both(_curve("rings", 12_000)),
+    **_both(Config("4-gaussians-1d", latent_dim=1)),
+    "25-gaussians-live": Config("25-gaussians", T=4, width=64, batch=256, gamma=0.01, ema=0.005, steps=4_000),
+    "25-gaussians-paper": Config(
+        "25-gaussians", T=4, network="plain", width=512, loss="paper", lr_g=2e-4, lr_d=2e-4, steps=50_000
+    ),
+}
+
+
+def preset(name: str) -> Config:
+    """The preset of this name; ValueError lists the names."""
+    if name not in PRESETS:
+        raise ValueError(f"the preset must be one of {', '.join(PRESETS)}, got {name!r}")
+    return PRESETS[name]

@@ -1,0 +1,117 @@
+"""One interface for the GAN, the Gaussian denoiser and the truth: how x_0 is drawn given x_t.
+
+A denoiser maps (x_t, level, z) to x_0. The step to any x_s is then one draw from the same closed-form
+q(x_s | x_t, x_0), so denoisers differ in the law of x_0 given x_t, and in nothing else:
+
+    denoiser            z               p(x_s | x_t)
+    MeanDenoiser        nothing         Gaussian with the DDPM variance
+    GaussianDenoiser    n numbers       the best Gaussian: that of the same mean and covariance
+    ExactDenoiser       1 + n numbers   the true q(x_s | x_t)
+    a generator         latent_dim      implicit, as multimodal as it learns to be
+
+n = prod(D) is the number of coordinates of x_0. z is standard normal. A network trained by regression is a
+MeanDenoiser that was learned: the same network as the generator's, with latent_dim = 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .mixture import Law
+from .schedule import Schedule
+
+__all__ = ["Denoiser", "ExactDenoiser", "GaussianDenoiser", "Levels", "MeanDenoiser"]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The log-SNRs a network was trained on: every value from the lowest to the highest, or `values` alone."""
+
+    values: tuple[float, ...]
+    between: bool
+
+    def check(self, schedule: Schedule) -> None:
+        """ValueError where x_1, ..., x_T of the schedule has a level outside these."""
+        asked = schedule.level(torch.arange(1, schedule.T + 1))
+        known = torch.tensor(self.values, dtype=asked.dtype)
+        if self.between:
+            off = torch.relu(known.min() - asked) + torch.relu(asked - known.max())
+        else:
+            off = (asked[:, None] - known).abs().min(1).values
+        if off.max() > 0.01:  # a hundredth of a nat of log-SNR: rounding, not another schedule
+            known_words = (
+                f"log-SNR {min(self.values):.1f} to {max(self.values):.1f}"
+                if self.between
+                else "log-SNR " + ", ".join(f"{v:.2f}" for v in self.values) + f" (T = {len(self.values)})"
+            )
+            raise ValueError(
+                f"this model was trained on noise levels of {known_words}, "
+                f"the schedule with T = {schedule.T} asks for {asked[off.argmax()]:.2f}"
+            )
+
+
+class Denoiser(nn.Module):
+    """(x_t (B, *D), level (B,), z (B, latent_dim)) -> x_0 (B, *D). `level` is the log-SNR of x_t.
+
+    `levels` are the levels it was made for, None for all of them.
+    """
+
+    latent_dim: int = 0
+    levels: Levels | None = None
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        """The x_0 that x_t at this level and the latent z stand for."""
+        raise NotImplementedError
+
+    def check(self, schedule: Schedule) -> None:
+        """ValueError, in one sentence, where the schedule has a level that this denoiser was not made for."""
+        if self.levels is not None:
+            self.levels.check(schedule)
+
+
+class _OfLaw(Denoiser):
+    """A denoiser with a closed form, made from the exact law of the data."""
+
+    def __init__(self, law: Law) -> None:
+        super().__init__()
+        self.law = law
+
+
+class MeanDenoiser(_OfLaw):
+    """x_0 = E[x_0 | x_t]: what regression converges to. Its steps are DDPM's with the posterior variance."""
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        return self.law.denoised(x_t, level).mean()
+
+
+class GaussianDenoiser(_OfLaw):
+    """x_0 = m + L z with m and L L^T the exact mean and covariance of q(x_0 | x_t).
+
+    Its p(x_s | x_t) has the mean and covariance of q(x_s | x_t), so no other Gaussian is closer in KL(q || p).
+    """
+
+    def __init__(self, law: Law) -> None:
+        super().__init__(law)
+        self.latent_dim = law.shape.numel()
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        q = self.law.denoised(x_t, level)
+        cov = q.cov().double()
+        # a finite data set has a singular covariance: the tiny ridge keeps its Cholesky factor real
+        ridge = 1e-9 + 1e-6 * cov.diagonal(dim1=1, dim2=2).mean(1)
+        factor = torch.linalg.cholesky(cov + ridge[:, None, None] * torch.eye(self.latent_dim).to(cov))
+        return q.mean() + (factor.to(x_t) @ z[..., None]).reshape(x_t.shape)
+
+
+class ExactDenoiser(_OfLaw):
+    """x_0 ~ q(x_0 | x_t): z[:, 0] picks the component, z[:, 1:] the point in it."""
+
+    def __init__(self, law: Law) -> None:
+        super().__init__(law)
+        self.latent_dim = 1 + law.shape.numel()
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        return self.law.denoised(x_t, level).at(torch.special.ndtr(z[:, 0]), z[:, 1:].reshape(x_t.shape))

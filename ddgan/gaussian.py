@@ -1,0 +1,46 @@
+"""Isotropic Gaussians over batches of anything: points (B, 2) or images (B, 3, 32, 32).
+
+Every conditional law of a diffusion process, given x_0, is an isotropic Gaussian N(mean, var I) with one variance per
+item of the batch. `Gaussian` is that law: q(x_t | x_0), q(x_t | x_s) and q(x_s | x_t, x_0) are all returned as one.
+A variance of zero is allowed and means a point mass: `at` then returns the mean exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Gaussian", "like"]
+
+
+def like(v: Tensor, x: Tensor) -> Tensor:
+    """v (B,) as (B, 1, ..., 1) with the dtype, device and number of axes of x (B, *D)."""
+    return v.to(x).reshape(-1, *[1] * (x.ndim - 1))
+
+
+class Gaussian(NamedTuple):
+    """N(mean, var I): mean (B, *D), var (B, 1, ..., 1), var >= 0."""
+
+    mean: Tensor
+    var: Tensor
+
+    def at(self, eps: Tensor) -> Tensor:
+        """mean + sqrt(var) eps: the draw that the standard normal noise eps (B, *D) stands for."""
+        return self.mean + self.var.sqrt() * eps
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log N(x; mean, var I) in nats, (B,). The law needs a density: var > 0."""
+        n = x[0].numel()
+        squared = (x - self.mean).square().flatten(1).sum(1)
+        var = self.var.flatten()
+        return -0.5 * (squared / var + n * (math.log(2 * math.pi) + var.log()))
+
+    def kl(self, other: Gaussian) -> Tensor:
+        """KL(self || other) in nats, (B,). Both laws need a density: var > 0."""
+        n = self.mean[0].numel()
+        ratio = (self.var / other.var).flatten()
+        squared = (self.mean - other.mean).square().flatten(1).sum(1) / other.var.flatten()
+        return 0.5 * (squared + n * (ratio - 1 - torch.log(ratio)))

@@ -1,0 +1,70 @@
+"""How close samples are to a law: does every mode get its share, and is what lies between the modes empty?
+
+All metrics take samples x (N, *D) and a law with a density or, for the distance, a second set of samples.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .mixture import Law
+
+__all__ = ["Coverage", "coverage", "evaluate", "sliced_w2"]
+
+REACH = 4.0  # a sample is on a mode within this many standard deviations of a component
+COVERED = 0.1  # a mode is covered from this fraction of its due share of all samples
+
+
+class Coverage(NamedTuple):
+    """modes: how many of the law's modes are covered · on_mode: share of samples on any · kl: histogram, in nats."""
+
+    modes: int
+    on_mode: float
+    kl: float
+
+
+def coverage(x: Tensor, law: Law) -> Coverage:
+    """Which modes of the law the samples x (N, *D) reach.
+
+    A sample is on a mode if it lies within 4 standard deviations of the nearest of its components. A mode is covered
+    if it gets at least a tenth of its share. kl is KL(mode histogram of the samples on a mode || the law's), infinite
+    if no sample is.
+    """
+    distance = torch.cdist(x.double().flatten(1), law.mu.flatten(1)) / law.var.sqrt()
+    nearest, component = distance.min(1)
+    on = nearest <= REACH
+    mode = law.mode.long()
+    due = torch.zeros(law.modes, dtype=torch.float64).index_add_(0, mode, law.log_w.exp())
+    counts = torch.bincount(mode[component[on]], minlength=law.modes).double()
+    share = counts / counts.sum()
+    kl = float(torch.xlogy(share, share / due).sum()) if on.any() else float("inf")
+    return Coverage(int((counts >= COVERED * due * len(x)).sum()), float(on.double().mean()), kl)
+
+
+def sliced_w2(x: Tensor, y: Tensor, directions: int = 64) -> float:
+    """The sliced 2-Wasserstein distance between two samples (N, *D) of the same size.
+
+    sqrt of the mean over fixed random directions of the squared 1-D distance of the sorted projections (Bonneel et
+    al. 2015).
+    """
+    if x.shape != y.shape:
+        raise ValueError(f"both samples must have one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+    x, y = x.flatten(1), y.flatten(1)
+    theta = torch.randn(x.shape[1], directions, generator=torch.Generator().manual_seed(0)).to(x)
+    theta = theta / theta.norm(dim=0)
+    return float(((x @ theta).sort(0).values - (y @ theta).sort(0).values).square().mean().sqrt())
+
+
+def evaluate(x: Tensor, law: Law, reference: Tensor) -> dict[str, float]:
+    """All numbers of samples x (N, *D) against a law and a sample of it of the same size: as shown under a panel."""
+    cover = coverage(x, law)
+    return {
+        "modes": cover.modes,
+        "of_modes": law.modes,
+        "on_mode": cover.on_mode,
+        "kl": cover.kl,
+        "sliced_w2": sliced_w2(x, reference),
+    }

@@ -1,0 +1,178 @@
+"""The exact law of every step, for data that is a Gaussian mixture.
+
+Let x_0 ~ sum_k pi_k N(mu_k, S_k I). At a level with signal a and noise sigma the data law becomes another mixture,
+
+    q(x_t) = sum_k pi_k N(a_t mu_k, C_k(t) I),    C_k(t) = a_t^2 S_k + sigma_t^2
+
+and both conditionals that a denoiser has to learn are mixtures with the *same* weights w_k,
+
+    w_k(x_t) ~ pi_k N(x_t; a_t mu_k, C_k(t) I)
+    q(x_0 | x_t) = sum_k w_k N(mu_k + a_t S_k / C_k(t) (x_t - a_t mu_k),  S_k sigma_t^2 / C_k(t) I)
+    q(x_s | x_t) = sum_k w_k N(a_s mu_k + r C_k(s) / C_k(t) (x_t - a_t mu_k),  v C_k(s) / C_k(t) I)
+
+with r = a_t / a_s and v = sigma_t^2 - r^2 sigma_s^2. They are multimodal whenever several w_k count, which is why a
+Gaussian denoiser needs small steps. With S_k = 0 the same class is a finite data set: w_k is then the probability
+that x_t is the k-th training image with noise on it.
+
+Levels are log-SNRs: a^2 = sigmoid(level), and +inf is clean data. Arithmetic is in float64, because at low noise the
+exponents |x_t - a_t mu_k|^2 / 2 C_k reach thousands; results come back in the dtype of x_t.
+Source: the Gaussian conditioning formulas, e.g. Bishop, "Pattern Recognition and Machine Learning", 2.3.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from .gaussian import like
+from .schedule import alpha_sigma
+
+__all__ = ["Law", "Mixture"]
+
+
+@dataclass(frozen=True, eq=False)
+class Mixture:
+    """One Gaussian mixture per item: sum_k exp(log_w[b, k]) N(scale[b, k] mu[k] + shift[b, k] x[b], var[b, k] I).
+
+    log_w, scale, shift, var: (B, K), log_w normalised over K; mu (K, *D); x (B, *D). The component means are kept as
+    that combination, since (B, K, *D) would not fit in memory for a set of images.
+    """
+
+    log_w: Tensor
+    mu: Tensor
+    scale: Tensor
+    shift: Tensor
+    x: Tensor
+    var: Tensor
+
+    def component_means(self) -> Tensor:
+        """The means of all components, (B, K, *D)."""
+        ones = [1] * (self.x.ndim - 1)
+        scale, shift = (v.reshape(*v.shape, *ones) for v in (self.scale, self.shift))
+        return scale * self.mu + shift * self.x[:, None]
+
+    def mean(self) -> Tensor:
+        """E[x], (B, *D)."""
+        w = self.log_w.exp()
+        atoms = ((w * self.scale) @ self.mu.flatten(1)).reshape(self.x.shape)
+        return atoms + like((w * self.shift).sum(1), self.x) * self.x
+
+    def cov(self) -> Tensor:
+        """Cov[x] between the n = prod(D) flattened coordinates, (B, n, n)."""
+        w = self.log_w.exp()
+        centred = (self.component_means() - self.mean()[:, None]).flatten(2)  # (B, K, n)
+        within = (w * self.var).sum(1)[:, None, None] * torch.eye(centred.shape[-1]).to(w)
+        return within + (centred * w[..., None]).mT @ centred
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log density at x (B, *D) in nats, (B,). Every component needs a density: var > 0."""
+        squared = (x[:, None] - self.component_means()).flatten(2).square().sum(2)
+        return _log_normal(squared, self.var, x[0].numel()).add(self.log_w).logsumexp(1)
+
+    def at(self, u: Tensor, eps: Tensor) -> Tensor:
+        """The draw that u (B,) in [0, 1) and standard normal eps (B, *D) stand for: u picks k, eps the point."""
+        cdf = self.log_w.exp().cumsum(1)
+        total = cdf[:, -1:].contiguous()
+        k = torch.searchsorted(cdf, u.to(cdf)[:, None] * total, right=True)
+        k = torch.minimum(k, torch.searchsorted(cdf, total))  # u = 1 in float32 is the last component of any weight
+        scale, shift, var = (like(v.gather(1, k)[:, 0], self.x) for v in (self.scale, self.shift, self.var))
+        return scale * self.mu[k[:, 0]] + shift * self.x + var.sqrt() * eps
+
+
+@dataclass(frozen=True, eq=False)
+class Law:
+    """A data law sum_k exp(log_w[k]) N(mu[k], var[k] I): log_w (K,), mu (K, *D), var (K,) >= 0, in float64.
+
+    `mode` (K,) says which visible mode of the data each component belongs to: a component of its own unless given.
+    ValueError where the shapes disagree or a number is not finite.
+    """
+
+    log_w: Tensor
+    mu: Tensor
+    var: Tensor
+    mode: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        log_w, mu, var = (torch.as_tensor(v, dtype=torch.float64) for v in (self.log_w, self.mu, self.var))
+        mode = torch.arange(len(log_w)) if self.mode is None else torch.as_tensor(self.mode)
+        if not (log_w.shape == var.shape == mode.shape == mu.shape[:1]) or mu.ndim < 2 or not len(mu):
+            raise ValueError(
+                f"a law needs log_w (K,), mu (K, *D), var (K,) and mode (K,), got shapes "
+                f"{tuple(log_w.shape)}, {tuple(mu.shape)}, {tuple(var.shape)}, {tuple(mode.shape)}"
+            )
+        if not all(v.isfinite().all() for v in (log_w, mu, var)) or (var < 0).any():
+            raise ValueError("a law needs finite log_w and mu and a finite var >= 0")
+        for name, value in zip(("log_w", "mu", "var", "mode"), (log_w.log_softmax(0), mu, var, mode), strict=True):
+            object.__setattr__(self, name, value)
+
+    @classmethod
+    def uniform(cls, mu: Tensor, std: float, mode: Tensor | None = None) -> Law:
+        """Equal weights on N(mu_k, std^2 I), mu (K, *D); std = 0 is a finite data set."""
+        return cls(torch.zeros(len(mu)), mu, torch.full((len(mu),), std**2), mode)
+
+    @property
+    def shape(self) -> torch.Size:
+        """The data shape *D."""
+        return self.mu.shape[1:]
+
+    @property
+    def modes(self) -> int:
+        """The number of visible modes."""
+        return int(self.mode.max()) + 1
+
+    def standardised(self) -> Law:
+        """The same law moved and scaled (one factor for all axes) to zero mean and unit variance on average."""
+        w = self.log_w.exp()
+        mu = self.mu - (w @ self.mu.flatten(1)).reshape(self.shape)
+        scale = (w @ (mu.flatten(1).square().mean(1) + self.var)).rsqrt()
+        return replace(self, mu=mu * scale, var=self.var * scale**2)
+
+    def log_prob(self, x: Tensor) -> Tensor:
+        """log density at x (B, *D) in nats, (B,). Every component needs a density: var > 0."""
+        log = _log_normal(_squared(x.double(), self.mu), self.var, self.mu[0].numel())
+        return log.add(self.log_w).logsumexp(1).to(x.dtype)
+
+    def sample(self, n: int, generator: torch.Generator) -> Tensor:
+        """n independent draws, (n, *D) in float32."""
+        k = torch.multinomial(self.log_w.exp(), n, replacement=True, generator=generator)
+        eps = torch.randn(n, *self.shape, generator=generator, dtype=torch.float64)
+        return (self.mu[k] + like(self.var[k].sqrt(), eps) * eps).float()
+
+    def marginal(self, level: Tensor) -> Law:
+        """q(x_t), the law of noisy data at one level (1,): itself a Law with the same components."""
+        a, sigma = alpha_sigma(level)
+        return replace(self, mu=a * self.mu, var=a**2 * self.var + sigma**2)
+
+    def denoised(self, x_t: Tensor, level: Tensor) -> Mixture:
+        """q(x_0 | x_t) for x_t (B, *D) at levels (B,) or (1,)."""
+        return self.reverse(x_t, torch.full_like(level, torch.inf), level)
+
+    def reverse(self, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Mixture:
+        """q(x_s | x_t) for x_t (B, *D), level_s > level_t, levels (B,) or (1,)."""
+        (a_s, sigma_s), (a_t, sigma_t) = (
+            [v[:, None] for v in alpha_sigma(level)] for level in (level_s, level_t)
+        )  # (B, 1)
+        x = x_t.double()
+        r = a_t / a_s
+        v = sigma_t**2 - r**2 * sigma_s**2
+        c_s, c_t = a_s**2 * self.var + sigma_s**2, a_t**2 * self.var + sigma_t**2  # (B, K)
+        squared = _squared(x / like(a_t, x), self.mu) * a_t**2  # |x_t - a_t mu_k|^2, (B, K)
+        log_w = self.log_w + _log_normal(squared, c_t, self.mu[0].numel())
+        gain = r * c_s / c_t
+        B = len(x)
+        parts = (log_w.log_softmax(1), a_s - gain * a_t, gain, v * c_s / c_t)
+        log_w, scale, shift, var = (p.to(x_t.dtype).expand(B, -1) for p in parts)
+        return Mixture(log_w, self.mu.to(x_t.dtype), scale, shift, x_t, var)
+
+
+def _squared(x: Tensor, mu: Tensor) -> Tensor:
+    """|x_b - mu_k|^2 for x (B, *D) and mu (K, *D), (B, K)."""
+    return torch.cdist(x.flatten(1), mu.flatten(1), compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def _log_normal(squared: Tensor, var: Tensor, n: int) -> Tensor:
+    """log N(x; mu, var I) from |x - mu|^2, up to nothing: the n-dimensional density in nats."""
+    return -0.5 * (squared / var + n * torch.log(2 * math.pi * var))

@@ -1,0 +1,112 @@
+"""Networks for vectors: data of shape (n,), up to a few dozen coordinates, of about unit variance.
+
+Two pairs of a generator and a discriminator.
+
+plain    the paper's for 25 Gaussians: an MLP from (x_t, z, level) to x_0, and one from (x_s, x_t, levels) to a logit.
+skip     the generator starts from the exact posterior draw of standard normal data,
+             y = a_t x_t + sigma_t z   (a draw of x_0 given x_t if x_0 ~ N(0, I)),      G = y + MLP(y, x_t, z, level),
+         so it begins spread over all modes and only has to bend that law; both networks see Fourier features.
+         Without a latent y is the posterior mean a_t x_t, and the same network is the regression denoiser.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import leaky_relu, pad
+
+from ..denoiser import Denoiser
+from ..gaussian import like
+from ..schedule import alpha_sigma
+
+__all__ = ["PlainDiscriminator", "PlainGenerator", "SkipDiscriminator", "SkipGenerator"]
+
+LEVEL_FEATURES = 3
+
+
+def level_features(level: Tensor) -> Tensor:
+    """A bounded embedding of log-SNR levels (B,), (B, 3): log noise, log signal, and whether there is no noise."""
+    alpha_bar, variance = torch.sigmoid(level), torch.sigmoid(-level)
+    return torch.stack([(variance + 1e-4).log() / 4, (alpha_bar + 1e-3).log() / 3, (variance == 0).to(level)], 1)
+
+
+def with_fourier(x: Tensor, octaves: int) -> Tensor:
+    """[x, sin(1.5 2^i x), cos(1.5 2^i x)], i < octaves, along each axis: (B, n) -> (B, n (1 + 2 octaves))."""
+    angles = [1.5 * 2**i * x for i in range(octaves)]
+    return torch.cat([x, *(v.sin() for v in angles), *(v.cos() for v in angles)], 1)
+
+
+class MLP(nn.Module):
+    """`depth` hidden layers of `width` LeakyReLU(.2) units; the last layer starts small, its bias at zero."""
+
+    def __init__(self, inputs: int, outputs: int, width: int, depth: int) -> None:
+        super().__init__()
+        sizes = [inputs, *[width] * depth, outputs]
+        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(sizes[:-1], sizes[1:], strict=True))
+        with torch.no_grad():
+            self.layers[-1].weight.mul_(0.1)
+            self.layers[-1].bias.zero_()
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = leaky_relu(layer(x), 0.2)
+        return self.layers[-1](x)
+
+
+class PlainGenerator(Denoiser):
+    """x_0 = MLP(x_t, z, level)."""
+
+    def __init__(self, n: int, latent_dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self.net = MLP(n + latent_dim + LEVEL_FEATURES, n, width, depth)
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        return self.net(torch.cat([x_t, z, level_features(level)], 1))
+
+
+class SkipGenerator(Denoiser):
+    """x_0 = y + MLP(y, Fourier(y), x_t, z, level), y = a_t x_t + sigma_t z; z is padded with zeros to n numbers."""
+
+    OCTAVES = 5
+
+    def __init__(self, n: int, latent_dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        if latent_dim not in (0, n):
+            raise ValueError(f"the skip generator's latent has 0 or {n} numbers, as the data, got {latent_dim}")
+        self.latent_dim = latent_dim
+        self.net = MLP(n * (3 + 2 * self.OCTAVES) + LEVEL_FEATURES, n, width, depth)
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        a, sigma = (like(v, x_t) for v in alpha_sigma(level))
+        z = pad(z, (0, x_t.shape[1] - z.shape[1]))
+        y = a * x_t + sigma * z
+        return y + self.net(torch.cat([with_fourier(y, self.OCTAVES), x_t, z, level_features(level)], 1))
+
+
+class PlainDiscriminator(nn.Module):
+    """(x_s (M B, n), x_t (B, n), level_s (B,), level_t (B,)) -> logits (M B,): is x_s what x_t came from?
+
+    M batches of x_s, one after the other, share one condition, which is computed once and added at the first layer.
+    """
+
+    OCTAVES = (0, 0)  # Fourier features of x_s and of x_t
+
+    def __init__(self, n: int, width: int, depth: int) -> None:
+        super().__init__()
+        of_x_s, of_x_t = (n * (1 + 2 * octaves) for octaves in self.OCTAVES)
+        self.condition = nn.Linear(of_x_t + 2 * LEVEL_FEATURES, width, bias=False)
+        self.first = nn.Linear(of_x_s, width)
+        self.net = MLP(width, 1, width, depth - 1)
+
+    def forward(self, x_s: Tensor, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Tensor:
+        (of_x_s, of_x_t) = (with_fourier(x, k) for x, k in zip((x_s, x_t), self.OCTAVES, strict=True))
+        condition = self.condition(torch.cat([of_x_t, level_features(level_s), level_features(level_t)], 1))
+        first = self.first(of_x_s) + condition.repeat(len(x_s) // len(x_t), 1)
+        return self.net(leaky_relu(first, 0.2))[:, 0]
+
+
+class SkipDiscriminator(PlainDiscriminator):
+    """The same with Fourier features: five octaves of x_s, two of x_t."""
+
+    OCTAVES = (5, 2)

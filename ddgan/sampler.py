@@ -1,0 +1,114 @@
+"""The reverse process as a pure function of its noise.
+
+Starting from x_T, a step from t to s < t is
+
+    x_0 = denoiser(x_t, level_t, z_t),        x_s = c_0 x_0 + c_t x_t + sqrt(var) eps_t
+
+the second being one draw of q(x_s | x_t, x_0). A trajectory is therefore a function of its draws (x_T, z, eps) and of
+nothing else: "another z at step 2 only" changes one row of data. The last step has var = 0 and returns x_0 itself.
+
+Draws are a pure function of (seed, purpose, t, coordinate), by hashing those four numbers: a sample's noise does not
+depend on the batch it sits in, on how many steps follow or on how long a latent its denoiser reads. So the same seed
+is the same noise for every denoiser, every number of steps and every page that asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .denoiser import Denoiser
+from .gaussian import Gaussian
+from .schedule import Schedule
+
+__all__ = ["Draws", "Step", "reverse_step", "sample"]
+
+
+class Draws(NamedTuple):
+    """All the noise of B trajectories: x_T (B, *D), z (T, B, L), eps (T, B, *D). Row t - 1 serves the step from t."""
+
+    x_T: Tensor
+    z: Tensor
+    eps: Tensor
+
+    @classmethod
+    def from_seeds(cls, seeds: Sequence[int], shape: Sequence[int], T: int, latent_dim: int) -> Draws:
+        """Standard normal draws, one independent stream per seed, for data of `shape` and T steps."""
+        seeds = np.asarray(seeds, dtype=np.int64)
+        if seeds.ndim != 1 or not len(seeds):
+            raise ValueError("seeds must be a non-empty sequence of whole numbers")
+        n = int(np.prod(shape))
+        noise = _normal(seeds, purpose=0, rows=T + 1, columns=n).reshape(T + 1, len(seeds), *shape)
+        return cls(noise[0], _normal(seeds, purpose=1, rows=T, columns=latent_dim), noise[1:])
+
+    def reroll(self, t: int, other: Draws, items: Sequence[int] | slice = slice(None)) -> Draws:
+        """The same draws but for the z of the step from t, taken from `other` for some items or all of them."""
+        if not 1 <= t <= len(self.z):
+            raise ValueError(f"t must be in 1..{len(self.z)}, got {t}")
+        z = self.z.clone()
+        z[t - 1, items] = other.z[t - 1, items]
+        return self._replace(z=z)
+
+
+def _normal(seeds: np.ndarray, *, purpose: int, rows: int, columns: int) -> Tensor:
+    """N(0, 1) numbers (rows, B, columns): entry (i, b, j) is a function of (seeds[b], purpose, i, j) alone."""
+    with np.errstate(over="ignore"):
+        key = _mix(_mix(seeds.astype(np.uint64)) + np.uint64(purpose))
+        key = _mix(key[None, :] + np.arange(rows, dtype=np.uint64)[:, None])
+        bits = _mix(key[..., None] + np.arange(columns, dtype=np.uint64))
+    u = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return torch.special.ndtri(torch.from_numpy(u)).float()
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """SplitMix64's step and finaliser (Steele, Lea, Flood 2014): a bijection of 64-bit words that looks random."""
+    x = x * np.uint64(0xD1342543DE82EF95) + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+class Step(NamedTuple):
+    """Everything that made one reverse step from t to s: x_s = posterior.at(eps), posterior = q(x_s | x_t, x_0)."""
+
+    s: int | Tensor
+    t: int | Tensor
+    x_t: Tensor
+    z: Tensor
+    x_0: Tensor
+    posterior: Gaussian
+    eps: Tensor
+    x_s: Tensor
+
+
+def reverse_step(
+    schedule: Schedule, denoiser: Denoiser, x_t: Tensor, s: int | Tensor, t: int | Tensor, *, z: Tensor, eps: Tensor
+) -> Step:
+    """x_0 from the denoiser, then x_s ~ q(x_s | x_t, x_0), s < t; ints or (B,). The trainer's fakes are made here too.
+
+    The denoiser reads the first latent_dim coordinates of z, so that denoisers of any latent dimension share one z.
+    """
+    if z.shape[1] < denoiser.latent_dim:
+        raise ValueError(f"this denoiser reads {denoiser.latent_dim} latent numbers, z has {z.shape[1]}")
+    z = z[:, : denoiser.latent_dim]
+    level = schedule.level(t).to(x_t).expand(len(x_t))
+    x_0 = denoiser(x_t, level, z)
+    posterior = schedule.posterior(x_0, x_t, s, t)
+    return Step(s, t, x_t, z, x_0, posterior, eps, posterior.at(eps))
+
+
+@torch.no_grad()
+def sample(schedule: Schedule, denoiser: Denoiser, draws: Draws) -> Iterator[Step]:
+    """The T steps from x_T to x_0; ValueError where the draws or the denoiser do not fit the schedule."""
+    if len(draws.eps) != schedule.T:
+        raise ValueError(f"the schedule has T = {schedule.T} steps, the draws have {len(draws.eps)}")
+    denoiser.check(schedule)
+    x_t = draws.x_T
+    for t in range(schedule.T, 0, -1):
+        step = reverse_step(schedule, denoiser, x_t, t - 1, t, z=draws.z[t - 1], eps=draws.eps[t - 1])
+        yield step
+        x_t = step.x_s

@@ -1,0 +1,160 @@
+"""The forward process: how much signal is left after t of T steps.
+
+    q(x_t | x_0) = N(a_t x_0, sigma_t^2 I),    a_t = sqrt(alpha_bar_t),    sigma_t^2 = 1 - alpha_bar_t
+
+A schedule is the table alpha_bar_0 > alpha_bar_1 > ... > alpha_bar_T with alpha_bar_0 = 1 exactly. Everything else
+follows from it. For any 0 <= s < t <= T, with r = a_t / a_s and v = sigma_t^2 - r^2 sigma_s^2,
+
+    q(x_t | x_s)      = N(r x_s, v I)
+    q(x_s | x_t, x_0) = N(c_0 x_0 + c_t x_t, var I)
+    c_0 = a_s v / sigma_t^2,    c_t = r sigma_s^2 / sigma_t^2,    var = v sigma_s^2 / sigma_t^2
+
+alpha_bar_0 = 1 makes the last posterior (s = 0) a point mass at x_0, so no sampler needs a branch for its last step.
+`t` always names the noisier side of a step and `s` the cleaner one. Networks never see these indices: they are
+conditioned on the level, the log-SNR log(alpha_bar / (1 - alpha_bar)), which means the same under every schedule.
+
+Source: Xiao, Kreis, Vahdat, "Tackling the Generative Learning Trilemma with Denoising Diffusion GANs", ICLR 2022,
+eqs. 1-4; the posterior is eq. 7 of Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", NeurIPS 2020.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .gaussian import Gaussian, like
+
+__all__ = ["FAMILIES", "MAX_T", "Family", "Schedule", "alpha_sigma"]
+
+MAX_T = 1000
+U_0 = 1e-3  # the continuous time at which step 0 sits; alpha_bar is divided by its value there
+
+
+@dataclass(frozen=True)
+class Family:
+    """A curve alpha_bar(u; lo, hi), u in [0, 1], with the defaults and the admissible range of its two parameters."""
+
+    formula: str
+    names: tuple[str, str]
+    default: tuple[float, float]
+    bounds: tuple[float, float]
+
+
+FAMILIES = {
+    "vp": Family("alpha_bar = exp(-lo u - (hi - lo) u^2 / 2)", ("beta_min", "beta_max"), (0.1, 20.0), (0.0, 50.0)),
+    "linear": Family("sigma^2 = lo + (hi - lo) u", ("first variance", "last variance"), (1e-4, 0.9999), (0.0, 0.99999)),
+    "cosine": Family("a = cos(pi/2 (lo + (hi - lo) u))", ("first angle", "last angle"), (0.008, 0.995), (0.0, 0.999)),
+    "geometric": Family("sigma^2 = lo (hi / lo)^u", ("first variance", "last variance"), (0.01, 0.9999), (1e-6, 0.99999)),
+}
+
+
+def alpha_sigma(level: Tensor) -> tuple[Tensor, Tensor]:
+    """(a, sigma) of a log-SNR level (B,), in float64: a^2 = sigmoid(level), sigma^2 = sigmoid(-level)."""
+    level = level.double()
+    return torch.sigmoid(level).sqrt(), torch.sigmoid(-level).sqrt()
+
+
+@dataclass(frozen=True, eq=False)
+class Schedule:
+    """alpha_bar (T+1,) in float64, alpha_bar[0] == 1, strictly decreasing and positive. ValueError otherwise."""
+
+    alpha_bar: Tensor
+
+    def __post_init__(self) -> None:
+        table = torch.as_tensor(self.alpha_bar, dtype=torch.float64)
+        if table.ndim != 1 or len(table) < 2 or table[0] != 1 or not (table.diff() < 0).all() or not table[-1] > 0:
+            raise ValueError("alpha_bar must start at 1 and fall strictly, staying positive")
+        object.__setattr__(self, "alpha_bar", table)
+
+    @classmethod
+    def named(cls, family: str, T: int, span: tuple[float, float] | None = None) -> Schedule:
+        """T steps along one of FAMILIES: alpha_bar(u_t) / alpha_bar(u_0), u_t = U_0 + (1 - U_0) t / T.
+
+        `span` is the family's (lo, hi). With its default the vp family is the paper's schedule, and the grids of
+        T = 1, 2, 4, 8 are nested. ValueError for an unknown family, a T outside 1..MAX_T or a span out of bounds.
+        """
+        if family not in FAMILIES:
+            raise ValueError(f"schedule must be one of {', '.join(FAMILIES)}, got {family!r}")
+        if isinstance(T, bool) or not isinstance(T, int) or not 1 <= T <= MAX_T:
+            raise ValueError(f"T must be a whole number in 1..{MAX_T}, got {T!r}")
+        kind = FAMILIES[family]
+        lo, hi = kind.default if span is None else span
+        if not kind.bounds[0] <= lo < hi <= kind.bounds[1]:
+            raise ValueError(
+                f"the span of the {family} schedule must be two rising numbers "
+                f"in {kind.bounds[0]:g}..{kind.bounds[1]:g}, got {lo:g}, {hi:g}"
+            )
+        u = U_0 + (1 - U_0) * torch.arange(T + 1, dtype=torch.float64) / T
+        match family:
+            case "vp":
+                log_alpha_bar = -lo * u - (hi - lo) * u**2 / 2
+            case "linear":
+                log_alpha_bar = torch.log1p(-(lo + (hi - lo) * u))
+            case "cosine":
+                log_alpha_bar = 2 * torch.log(torch.cos(torch.pi / 2 * (lo + (hi - lo) * u)))
+            case "geometric":
+                log_alpha_bar = torch.log1p(-lo * (hi / lo) ** u)
+        return cls(torch.exp(log_alpha_bar - log_alpha_bar[0]))
+
+    @classmethod
+    def vp(cls, T: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
+        """The paper's variance-preserving schedule: alpha_bar(u) = exp(-beta_min u - (beta_max - beta_min) u^2 / 2)."""
+        return cls.named("vp", T, (beta_min, beta_max))
+
+    @classmethod
+    def linear(cls, T: int, first: float = 1e-4, last: float = 0.9999) -> Schedule:
+        """The variance sigma^2 rises linearly in u from `first` to `last`."""
+        return cls.named("linear", T, (first, last))
+
+    @classmethod
+    def cosine(cls, T: int, first: float = 0.008, last: float = 0.995) -> Schedule:
+        """a(u) = cos(angle), the angle rising linearly from `first` to `last` quarter turns (Nichol, Dhariwal 2021)."""
+        return cls.named("cosine", T, (first, last))
+
+    @classmethod
+    def geometric(cls, T: int, first: float = 0.01, last: float = 0.9999) -> Schedule:
+        """The variance sigma^2 rises geometrically in u from `first` to `last`."""
+        return cls.named("geometric", T, (first, last))
+
+    @property
+    def T(self) -> int:
+        """The number of steps."""
+        return len(self.alpha_bar) - 1
+
+    def _at(self, t: int | Tensor) -> Tensor:
+        """alpha_bar_t as (B,), or (1,) for a plain int, float64, on the CPU."""
+        t = torch.as_tensor(t, device="cpu").reshape(-1)
+        if (t < 0).any() or (t > self.T).any():
+            raise ValueError(f"t must be in 0..{self.T}, got {t.tolist()[:4]}")
+        return self.alpha_bar[t]
+
+    def level(self, t: int | Tensor) -> Tensor:
+        """The log-SNR log(alpha_bar_t / (1 - alpha_bar_t)), (B,) or (1,) for a plain int; +inf at t = 0."""
+        return torch.logit(self._at(t))
+
+    def marginal(self, x_0: Tensor, t: int | Tensor) -> Gaussian:
+        """q(x_t | x_0) = N(a_t x_0, sigma_t^2 I) for x_0 (B, *D)."""
+        alpha_bar = self._at(t)
+        return Gaussian(like(alpha_bar.sqrt(), x_0) * x_0, like(1 - alpha_bar, x_0))
+
+    def transition(self, x_s: Tensor, s: int | Tensor, t: int | Tensor) -> Gaussian:
+        """q(x_t | x_s) = N(r x_s, (1 - r^2) I), r = a_t / a_s, s < t, for x_s (B, *D)."""
+        r2 = self._ratio(s, t)
+        return Gaussian(like(r2.sqrt(), x_s) * x_s, like(1 - r2, x_s))
+
+    def posterior(self, x_0: Tensor, x_t: Tensor, s: int | Tensor, t: int | Tensor) -> Gaussian:
+        """q(x_s | x_t, x_0), s < t; a point mass at x_0 when s = 0."""
+        r2, alpha_s, alpha_t = self._ratio(s, t), self._at(s), self._at(t)
+        # v = sigma_t^2 - r^2 sigma_s^2 = 1 - r^2 for a variance-preserving process
+        c_0 = alpha_s.sqrt() * (1 - r2) / (1 - alpha_t)
+        c_t = r2.sqrt() * (1 - alpha_s) / (1 - alpha_t)
+        var = (1 - r2) * (1 - alpha_s) / (1 - alpha_t)
+        return Gaussian(like(c_0, x_t) * x_0 + like(c_t, x_t) * x_t, like(var, x_t))
+
+    def _ratio(self, s: int | Tensor, t: int | Tensor) -> Tensor:
+        """r^2 = alpha_bar_t / alpha_bar_s; ValueError unless s < t."""
+        if not (torch.as_tensor(s, device="cpu") < torch.as_tensor(t, device="cpu")).all():
+            raise ValueError(f"a step goes from t to an earlier s < t, got s = {s}, t = {t}")
+        return self._at(t) / self._at(s)

@@ -1,0 +1,265 @@
+"""Training as an iterator of records.
+
+One update draws a batch x_0, a pair of levels s < t per item, and a true forward pair
+
+    x_s ~ q(x_s | x_0),    x_t ~ q(x_t | x_s)        real: (x_s, x_t)
+    x_0' = G(x_t, level_t, z),    x_s' ~ q(x_s | x_t, x_0')        fake: (x_s', x_t)
+
+The fake is the sampler's own step (`reverse_step`). D learns to tell real from fake given x_t, G to fool it: an
+adversarial match of p(x_s | x_t) to q(x_s | x_t) at every step, eq. 4-8 of Xiao et al. 2022. The other objective is
+DDPM's: the same network without a latent, by least squares.
+
+Which pairs are drawn decides what a model can do afterwards. `consecutive` pairs of a schedule with T steps train for
+those T levels; `anywhere` on a fine schedule trains one model for any number of steps and any schedule.
+
+Randomness is a function of (seed, step), so a run that is stopped and resumed equals an unbroken one bit for bit.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from .denoiser import Denoiser, Levels
+from .losses import LOSSES, squared_error
+from .sampler import reverse_step
+from .schedule import Schedule
+
+__all__ = ["Adversarial", "Anywhere", "Consecutive", "Objective", "Regression", "TrainStep", "train"]
+
+
+class Consecutive:
+    """Pairs (t - 1, t) of a schedule; the step to clean data, the only one that must be sharp, is drawn most."""
+
+    def __init__(self, schedule: Schedule, last: float = 0.6) -> None:
+        self.schedule = schedule
+        rest = (1 - last) / max(schedule.T - 1, 1)
+        self.weights = torch.tensor([last, *[rest] * (schedule.T - 1)])
+
+    def draw(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+        """n pairs (s, t), each (n,)."""
+        t = 1 + torch.multinomial(self.weights, n, replacement=True, generator=noise)
+        return t - 1, t
+
+    def levels(self) -> Levels:
+        """The levels that are drawn as t: those of the schedule alone."""
+        return Levels(tuple(self.schedule.level(torch.arange(1, self.schedule.T + 1)).tolist()), between=False)
+
+
+class Anywhere:
+    """Pairs from a fine schedule: t anywhere above `first`, sometimes the last; s = 0 or uniform below t.
+
+    Half of the t are uniform, half log-uniform, since the last steps of long chains start at small t.
+    """
+
+    def __init__(self, schedule: Schedule, first: float = 0.02, top: float = 0.15, clean: float = 0.5) -> None:
+        self.schedule, self.top, self.clean = schedule, top, clean
+        self.first = max(1, round(first * schedule.T))
+
+    def draw(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+        """n pairs (s, t), each (n,)."""
+        u, v, at_top, at_zero = torch.rand(4, n, generator=noise, dtype=torch.float64)
+        T, first = self.schedule.T, self.first
+        t = torch.where(u < 0.5, first + 2 * u * (T - first), first * (T / first) ** (2 * u - 1)).round().long()
+        t = torch.where(at_top < self.top, T, t)
+        s = (v * t).long()
+        # the cleanest s that is ever asked for is x_0 or a level that some schedule can start from
+        return torch.where((at_zero < self.clean) | (s < first), 0, s), t
+
+    def levels(self) -> Levels:
+        """The levels that are drawn as t: everything from `first` to T."""
+        ends = self.schedule.level(torch.tensor([self.first, self.schedule.T]))
+        return Levels(tuple(ends.tolist()), between=True)
+
+
+class Objective(Protocol):
+    """What `train` drives."""
+
+    denoiser: Denoiser  # the moving average of the weights: what samples, is shown and is saved
+
+    def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
+        """One step on a batch x_0 (B, *D); `progress` in [0, 1] sets the learning rate. Returns losses by name."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Everything that a resumed run needs, as named tensors: a copy, which training on does not change."""
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Take up such a state."""
+
+
+class _Learner:
+    """What both objectives share: networks with their optimisers, the moving average, and the state."""
+
+    def __init__(
+        self,
+        pairs: Consecutive | Anywhere,
+        betas: tuple[float, float],
+        ema: float,
+        **networks: tuple[nn.Module, float],
+    ) -> None:
+        self.pairs, self.ema = pairs, ema
+        self.networks = {name: network for name, (network, _) in networks.items()}
+        self.rates = {name: lr for name, (_, lr) in networks.items()}
+        self.optimisers = {
+            name: torch.optim.Adam(network.parameters(), lr=lr, betas=betas, fused=True)
+            for name, (network, lr) in networks.items()
+        }
+        self.updates = 0
+        self.denoiser = copy.deepcopy(self.networks["g"]).requires_grad_(False).eval()
+        self.denoiser.levels = pairs.levels()
+
+    def _forward_pair(self, x_0: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        s, t = self.pairs.draw(len(x_0), noise)
+        schedule = self.pairs.schedule
+        x_s = schedule.marginal(x_0, s).at(_randn_like(x_0, noise))
+        return s, t, x_s, schedule.transition(x_s, s, t).at(_randn_like(x_0, noise))
+
+    def _descend(self, name: str, loss: Tensor, progress: float) -> float:
+        """One Adam step of one network; the rate is constant for half the run, then falls linearly to 5 %."""
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise FloatingPointError(f"the loss of {name.upper()} is {value} at update {self.updates + 1}")
+        optimiser = self.optimisers[name]
+        optimiser.param_groups[0]["lr"] = self.rates[name] * min(1.0, 0.05 + 1.9 * (1 - progress))
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        return value
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        """EMA <- EMA + rate (G - EMA); the rate falls as updates^-.8 from 1 to `ema`."""
+        self.updates += 1
+        rate = max(self.ema, self.updates**-0.8)
+        torch._foreach_lerp_(list(self.denoiser.parameters()), list(self.networks["g"].parameters()), rate)
+
+    def state_dict(self) -> dict[str, Tensor]:
+        state = {"updates": torch.tensor(self.updates)}
+        for name, network in {**self.networks, "ema": self.denoiser}.items():
+            state |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
+        for name, optimiser in self.optimisers.items():
+            for index, slots in optimiser.state_dict()["state"].items():
+                state |= {f"adam_{name}.{index}.{slot}": value for slot, value in slots.items()}
+        return {key: value.clone() for key, value in state.items()}
+
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        self.updates = int(state["updates"])
+        for name, network in {**self.networks, "ema": self.denoiser}.items():
+            network.load_state_dict(_under(state, name))
+        for name, optimiser in self.optimisers.items():
+            slots: dict[int, dict[str, Tensor]] = {}
+            for key, value in _under(state, f"adam_{name}").items():
+                index, slot = key.split(".")
+                slots.setdefault(int(index), {})[slot] = value.clone()
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
+
+
+class Adversarial(_Learner):
+    """The DDGAN objective. `loss` is one of losses.LOSSES; the fake that D saw is the one that G is judged by."""
+
+    def __init__(
+        self,
+        generator: Denoiser,
+        discriminator: nn.Module,
+        pairs: Consecutive | Anywhere,
+        *,
+        loss: str = "r1r2",
+        gamma: float = 0.02,
+        lr: tuple[float, float] = (4e-3, 4e-3),
+        betas: tuple[float, float] = (0.5, 0.9),
+        ema: float = 0.005,
+    ) -> None:
+        super().__init__(pairs, betas, ema, g=(generator, lr[0]), d=(discriminator, lr[1]))
+        self.d_loss, self.g_loss = LOSSES[loss]
+        self.gamma = gamma
+
+    def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
+        generator, discriminator = self.networks["g"], self.networks["d"]
+        s, t, x_s, x_t = self._forward_pair(x_0, noise)
+        z = torch.randn(len(x_0), generator.latent_dim, generator=noise).to(x_0)
+        eps = _randn_like(x_0, noise)
+        fake = reverse_step(self.pairs.schedule, generator, x_t, s, t, z=z, eps=eps).x_s
+        condition = x_t, self.pairs.schedule.level(s).to(x_t), self.pairs.schedule.level(t).to(x_t)
+
+        def d(x: Tensor) -> Tensor:
+            return discriminator(x, *condition)
+
+        losses = {"d": self._descend("d", self.d_loss(d, x_s, fake.detach(), _randn_like(x_0, noise), self.gamma), progress)}
+        discriminator.requires_grad_(False)  # G's step needs no gradient of D's weights
+        try:
+            losses["g"] = self._descend("g", self.g_loss(d, x_s, fake), progress)
+        finally:
+            discriminator.requires_grad_(True)
+        self._average()
+        return losses
+
+
+class Regression(_Learner):
+    """Least squares on x_0: the network becomes E[x_0 | x_t], the mean of DDPM's Gaussian denoiser."""
+
+    def __init__(
+        self,
+        generator: Denoiser,
+        pairs: Consecutive | Anywhere,
+        *,
+        lr: float = 4e-3,
+        betas: tuple[float, float] = (0.9, 0.99),
+        ema: float = 0.005,
+    ) -> None:
+        super().__init__(pairs, betas, ema, g=(generator, lr))
+
+    def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
+        generator = self.networks["g"]
+        _, t, _, x_t = self._forward_pair(x_0, noise)
+        x_0_hat = generator(x_t, self.pairs.schedule.level(t).to(x_t), x_t.new_zeros(len(x_t), generator.latent_dim))
+        losses = {"g": self._descend("g", squared_error(x_0_hat, x_0), progress)}
+        self._average()
+        return losses
+
+
+class TrainStep(NamedTuple):
+    """The state of a run after `step` updates: training seconds so far, progress in [0, 1], losses of this update."""
+
+    step: int
+    seconds: float
+    progress: float
+    losses: dict[str, float]
+
+
+def train(
+    objective: Objective,
+    batches: Callable[[torch.Generator], Tensor],
+    *,
+    seed: int,
+    steps: float = math.inf,
+    seconds: float = math.inf,
+    start: TrainStep | None = None,
+) -> Iterator[TrainStep]:
+    """Updates until `steps` or `seconds` of training, whichever is first; one record after each.
+
+    `batches(noise)` returns x_0 (B, *D). The caller logs, saves, pauses and stops; only time spent training counts.
+    After `objective.load_state_dict`, `start` is the last record of the earlier run. FloatingPointError on a loss
+    that is not finite.
+    """
+    step, spent = (start.step, start.seconds) if start else (0, 0.0)
+    noise = torch.Generator()
+    while step < steps and spent < seconds:
+        clock = time.perf_counter()
+        noise.manual_seed((seed * 1_000_003 + step) % 2**32)  # torch's CPU generator takes 32 bits
+        losses = objective.update(batches(noise), noise, min(1.0, max(step / steps, spent / seconds)))
+        step, spent = step + 1, spent + time.perf_counter() - clock
+        yield TrainStep(step, spent, min(1.0, max(step / steps, spent / seconds)), losses)
+
+
+def _randn_like(x: Tensor, noise: torch.Generator) -> Tensor:
+    return torch.randn(x.shape, generator=noise).to(x)
+
+
+def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(f"{prefix}."): value for key, value in state.items() if key.startswith(f"{prefix}.")}
