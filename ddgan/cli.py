@@ -1,0 +1,208 @@
+"""The command line: train, sample, evaluate, bench, presets.
+
+Every command builds a `Config` or a `Request` and drains the session. Results go to standard output, progress to
+standard error; a mistake is one sentence on standard error and exit code 2.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NoReturn
+
+from . import bench, export
+from .config import PRESETS, Config, preset
+from .schedule import FAMILIES
+from .session import DENOISERS, Request, Session, fit, single_thread
+
+__all__ = ["main", "parser"]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(f"{message} (see {self.prog} --help)")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of every command."""
+    top = _Parser(prog="python -m ddgan", description="Denoising Diffusion GANs, step by step.")
+    commands = top.add_subparsers(dest="command", required=True, parser_class=_Parser, metavar="COMMAND")
+
+    add = commands.add_parser("presets", help="list what can be trained")
+    add.add_argument("--json", action="store_true", help="print one JSON object")
+
+    add = commands.add_parser("train", help="train a model and write it, with its card, to a directory")
+    add.add_argument("preset", help="a preset's name, or a .csv file of two columns: your own points")
+    add.add_argument("--out", required=True, type=Path, help="directory of the run")
+    add.add_argument("--T", type=int, help="train for exactly T steps; default: any number of steps")
+    add.add_argument("--objective", help="ddgan or regression (the learned Gaussian denoiser)")
+    add.add_argument("--network", help="skip or plain (the paper's)")
+    add.add_argument("--loss", help="r1r2, paper or rpgan")
+    for name, kind in {"width": int, "depth": int, "latent-dim": int, "batch": int, "steps": int, "seed": int}.items():
+        add.add_argument(f"--{name}", type=kind)
+    for name in ("clean", "gamma", "lr-g", "lr-d", "ema"):
+        add.add_argument(f"--{name}", type=float)
+    add.add_argument("--seconds", type=float, default=math.inf, help="stop after this many seconds of training")
+    add.add_argument("--resume", action="store_true", help="go on with the run in --out")
+
+    for name, words in {
+        "sample": "sample a denoiser and write every step to an .npz file",
+        "evaluate": "sample a denoiser and measure the samples against the law",
+        "export": "an animated picture of the denoisers side by side",
+    }.items():
+        add = commands.add_parser(name, help=words)
+        add.add_argument("data", help="a toy's name, a trained run's directory, or a .csv file of two columns")
+        add.add_argument("--denoiser", help=f"{', '.join(DENOISERS)}; several, with commas, for export")
+        add.add_argument("--T", help="number of steps (default 4)")
+        add.add_argument("--schedule", help=f"{', '.join(FAMILIES)} (default vp)")
+        add.add_argument("--span", help="the schedule's range, LO,HI")
+        add.add_argument("--seed", help="default 0")
+        add.add_argument("-n", help="number of samples (default 10000; export: 2000)")
+        if name == "evaluate":
+            add.add_argument("--json", action="store_true", help="print one JSON object")
+        else:
+            add.add_argument("--out", required=True, type=Path, help=".npz" if name == "sample" else ".webp, .gif or .png")
+
+    add = commands.add_parser("bench", help="measure")
+    add.add_argument("what", choices=["toys"])
+    add.add_argument("--json", action="store_true", help="print one JSON object")
+    add.add_argument("--quick", action="store_true", help="one seed instead of five")
+    return top
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit code: 0, 2 for bad input, 130 for an interrupt."""
+    single_thread()
+    try:
+        options = parser().parse_args(argv)
+        return globals()[f"_{options.command}"](options) or 0
+    except (ValueError, FloatingPointError) as error:
+        print(f"ddgan: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("ddgan: stopped", file=sys.stderr)
+        return 130
+
+
+def _presets(options: argparse.Namespace) -> None:
+    if options.json:
+        return _print_json({name: config.to_dict() for name, config in PRESETS.items()})
+    for name, c in PRESETS.items():
+        steps = "any T" if c.T is None else f"T = {c.T}"
+        print(f"{name:28} {c.objective:10} {steps:6} {c.network} {c.depth} x {c.width}, {c.loss}, {c.steps:,} updates")
+
+
+def _train(options: argparse.Namespace) -> None:
+    names = ("T", "objective", "network", "loss", "width", "depth", "latent_dim", "batch", "steps", "seed", "clean", "gamma", "lr_g", "lr_d", "ema")
+    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    if given.get("objective") == "regression":
+        given.setdefault("latent_dim", 0)
+    own = options.preset.endswith(".csv")
+    config = replace(Config(options.preset) if own else preset(options.preset), **given)
+    if not options.seconds > 0:
+        raise ValueError(f"--seconds must be above 0, got {options.seconds:g}")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # save and stop, as on Ctrl-C
+    command = f"python -m ddgan {shlex.join(sys.argv[1:])}"
+    steps = fit(config, options.out, seconds=options.seconds, resume=options.resume, command=command)
+    shown = time.monotonic()
+    try:
+        for step in steps:
+            if time.monotonic() - shown > 1 or step.progress >= 1:
+                shown = time.monotonic()
+                losses = "  ".join(f"{name.upper()} {value:.3f}" for name, value in step.losses.items())
+                left = step.seconds * (1 - step.progress) / max(step.progress, 1e-9)
+                print(
+                    f"\rupdate {step.step:,}  {step.progress:4.0%}  {step.step / step.seconds:.0f}/s  "
+                    f"{left:.0f} s left  {losses}    ",
+                    end="",
+                    file=sys.stderr,
+                )
+        print(file=sys.stderr)
+    finally:
+        steps.close()
+    print(f"{options.out}/model.safetensors")
+
+
+def _request(options: argparse.Namespace, **default: Any) -> Request:
+    given = {
+        "data": options.data,
+        "denoisers": options.denoiser,
+        **{name: getattr(options, name) for name in ("T", "schedule", "span", "seed", "n")},
+    }
+    return Request.parse({**default, **{name: value for name, value in given.items() if value is not None}}, local=True)
+
+
+def _sample(options: argparse.Namespace) -> None:
+    if options.out.suffix != ".npz":
+        raise ValueError(f"--out must end in .npz, got {options.out}")
+    request = _request(options, denoisers="ddgan", n=10_000)
+    if len(request.denoisers) != 1:
+        raise ValueError(f"one denoiser at a time is sampled to a file, got {', '.join(request.denoisers)}")
+    steps = list(_progress(Session().run(request, request.denoisers[0])))
+    export.npz(options.out, request, steps)
+    print(options.out)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    request = _request(options, denoisers="ddgan", n=10_000)
+    session = Session()
+    rows = {}
+    for name in request.denoisers:
+        clock = time.perf_counter()
+        *_, last = _progress(session.run(request, name))
+        seconds = time.perf_counter() - clock
+        rows[name] = {**session.score(request, last.x_s), "floor_sliced_w2": session.floor(request), "seconds": round(seconds, 3)}
+    if options.json:
+        only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}
+        return _print_json({**request.to_dict(), **only})
+    for name, row in rows.items():
+        print(
+            f"{name:10}  modes {row['modes']}/{row['of_modes']}  on a mode {row['on_mode']:.2%}  KL {row['kl']:.4f}  "
+            f"sliced W2 {row['sliced_w2']:.4f} (two samples of the law: {row['floor_sliced_w2']:.4f})"
+        )
+
+
+def _export(options: argparse.Namespace) -> None:
+    request = _request(options, denoisers="exact,ddgan,gaussian", n=2000)
+    export.picture(options.out, Session(), request)
+    print(options.out)
+
+
+def _bench(options: argparse.Namespace) -> None:
+    report = bench.toys(seeds=1 if options.quick else 5, say=lambda words: print(words, file=sys.stderr))
+    if options.json:
+        return _print_json(report)
+    for name, value in report.items():
+        print(f"{name}: {json.dumps(value)}")
+
+
+def _progress(steps: Iterator[Any]) -> Iterator[Any]:
+    """The same sampler's steps; from the third second on, how far they are and how long they will still take."""
+    start = shown = time.monotonic()
+    for done, step in enumerate(steps, 1):
+        yield step
+        now = time.monotonic()
+        if now - start > 3 and (now - shown > 1 or step.s == 0):
+            shown, T = now, done + step.s
+            print(f"\rstep {done} of {T}  {(now - start) / done * step.s:.0f} s left   ", end="", file=sys.stderr)
+            if step.s == 0:
+                print(file=sys.stderr)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(_finite(value), allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity: null stands for it."""
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value

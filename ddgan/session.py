@@ -1,0 +1,320 @@
+"""From a request to its steps, and from a config to a trained model: what the page, the CLI and the tests all drain.
+
+A `Request` is everything that decides a picture: it is frozen, comes from a URL, a JSON body or a command line through
+one parser, and the same request gives the same arrays wherever it is asked. A `Session` resolves its names to laws and
+denoisers, keeping the last few, and runs it.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl, urlencode
+
+import torch
+from torch import Tensor
+
+from . import checkpoint, networks
+from .config import Config
+from .data import TOYS, from_points, read_csv, toy
+from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
+from .metrics import evaluate, sliced_w2
+from .mixture import Law
+from .sampler import Draws, Step, sample
+from .schedule import FAMILIES, MAX_T, Schedule
+from .trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
+
+__all__ = ["DENOISERS", "Request", "Session", "fit", "new_objective", "score", "single_thread"]
+
+# name -> (label, what it draws), in the order in which panels stand
+DENOISERS = {
+    "exact": ("Exact law", "draws x₀ from the true q(x₀|xₜ)"),
+    "ddgan": ("DDGAN", "learned, adversarial, multimodal"),
+    "gaussian": ("Best Gaussian", "the true mean and covariance, no more"),
+    "regression": ("Learned Gaussian (DDPM)", "the same network, least squares"),
+    "mean": ("Exact mean (DDPM)", "the true mean, no draw of x₀"),
+}
+MAX_N = 100_000
+MAX_WORK = 20_000_000  # points x steps x denoisers of one request
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to sample. `span` is the schedule family's (lo, hi), None for its default; sample i has seed (seed, i)."""
+
+    data: str = "25-gaussians"
+    denoisers: tuple[str, ...] = ("exact", "ddgan", "gaussian")
+    T: int = 4
+    schedule: str = "vp"
+    span: tuple[float, float] | None = None
+    seed: int = 0
+    n: int = 2000
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], *, local: bool = False) -> Request:
+        """The request of a mapping of strings or JSON values; absent keys keep their defaults.
+
+        `denoisers` and `span` may be lists or comma-separated. ValueError, in one sentence, for anything that is
+        unknown, of another kind, not finite, out of range or too much work. Only `local` callers may name files.
+        """
+        if unknown := set(values) - {field.name for field in fields(cls)}:
+            raise ValueError(f"a request has no field {sorted(map(str, unknown))[0]!r}")
+        request = cls(
+            data=_text("data", values.get("data", cls.data)),
+            denoisers=tuple(_list("denoisers", values.get("denoisers", cls.denoisers))),
+            T=_whole("T", values.get("T", cls.T), 1, MAX_T),
+            schedule=_text("schedule", values.get("schedule", cls.schedule)),
+            span=_span(values.get("span")),
+            seed=_whole("seed", values.get("seed", cls.seed), 0, 2**31 - 1),
+            n=_whole("n", values.get("n", cls.n), 1, MAX_N),
+        )
+        if not local and request.data not in TOYS:
+            raise ValueError(f"data must be one of {', '.join(TOYS)}, got {request.data[:40]!r}")
+        if not request.denoisers or len(set(request.denoisers)) < len(request.denoisers):
+            raise ValueError("choose one or more denoisers, each once")
+        for name in request.denoisers:
+            if name not in DENOISERS:
+                raise ValueError(f"a denoiser must be one of {', '.join(DENOISERS)}, got {name[:40]!r}")
+        work = request.n * request.T * len(request.denoisers)
+        if work > MAX_WORK:
+            raise ValueError(f"n x T x denoisers is limited to {MAX_WORK:,}, got {work:,}")
+        request.steps()
+        return request
+
+    @classmethod
+    def from_query(cls, query: str) -> Request:
+        """The request of a URL query string; parameters that are not ours are left alone."""
+        known = {field.name for field in fields(cls)}
+        return cls.parse({key: value for key, value in parse_qsl(query) if key in known})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The request as JSON can hold it; `parse` reads it back."""
+        return {
+            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
+            for field in fields(self)
+            if getattr(self, field.name) is not None
+        }
+
+    def to_query(self) -> str:
+        """The request as a URL query string; `from_query` reads it back."""
+        flat = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in self.to_dict().items()}
+        return urlencode(flat, safe=",")
+
+    def steps(self) -> Schedule:
+        """The schedule that this request walks."""
+        return Schedule.named(self.schedule, self.T, self.span)
+
+
+class Source(NamedTuple):
+    """What a data name stands for: its law, and the directories of the models that were trained on it."""
+
+    law: Law
+    models: dict[str, Path]
+
+
+class Session:
+    """Names -> laws and denoisers, the last few kept; requests -> steps."""
+
+    def __init__(self) -> None:
+        self.source = lru_cache(maxsize=32)(_source)
+        self.denoiser = lru_cache(maxsize=64)(self._denoiser)
+        self.reference = lru_cache(maxsize=32)(self._reference)
+
+    def _denoiser(self, data: str, name: str) -> Denoiser:
+        """One of DENOISERS for a data name; ValueError where no such model was trained."""
+        law, models = self.source(data)
+        closed = {"exact": ExactDenoiser, "gaussian": GaussianDenoiser, "mean": MeanDenoiser}
+        if name in closed:
+            return closed[name](law)
+        if name not in models:
+            raise ValueError(f"{data} comes with no {name} model, only with {', '.join([*models, *closed])}")
+        denoiser = checkpoint.load(models[name])
+        if denoiser.card["shape"] != list(law.shape):
+            raise ValueError(f"the model in {models[name]} is for data of another shape than {data}")
+        return denoiser
+
+    def _reference(self, data: str, n: int) -> Tensor:
+        """n samples of the law that distances are measured to: the same for everybody."""
+        return self.source(data).law.sample(n, torch.Generator().manual_seed(1))
+
+    def run(self, request: Request, denoiser: str) -> Iterator[Step]:
+        """The T steps of one denoiser of the request. All denoisers get the same x_T, z and eps."""
+        model = self.denoiser(request.data, denoiser)
+        shape = self.source(request.data).law.shape
+        seeds = range(request.seed * MAX_N, request.seed * MAX_N + request.n)
+        return sample(request.steps(), model, Draws.from_seeds(seeds, shape, request.T, model.latent_dim))
+
+    def score(self, request: Request, x: Tensor) -> dict[str, float]:
+        """The metrics of samples x of the request's law."""
+        return evaluate(x, self.source(request.data).law, self.reference(request.data, len(x)))
+
+    def floor(self, request: Request) -> float:
+        """The sliced Wasserstein distance between two samples of the law: what a perfect model scores."""
+        other = self.source(request.data).law.sample(request.n, torch.Generator().manual_seed(2))
+        return sliced_w2(other, self.reference(request.data, request.n))
+
+
+def _source(data: str) -> Source:
+    if data in TOYS:
+        directories = {"ddgan": checkpoint.WEIGHTS / data, "regression": checkpoint.WEIGHTS / f"{data}-regression"}
+        return Source(toy(data), {name: path for name, path in directories.items() if (path / "card.json").is_file()})
+    path = Path(data)
+    if path.suffix == ".csv":
+        return Source(from_points(read_csv(path)), {})
+    if not (path / "card.json").is_file() and not (checkpoint.WEIGHTS / data / "card.json").is_file():
+        raise ValueError(f"data must be one of {', '.join(TOYS)}, a .csv file or a trained run's directory, got {data!r}")
+    path = path if (path / "card.json").is_file() else checkpoint.WEIGHTS / data
+    config = Config.from_dict(checkpoint.read_card(path)["config"])
+    law = toy(config.data) if config.data in TOYS else from_points(read_csv(path / "points.csv"))
+    return Source(law, {config.objective: path})
+
+
+def new_objective(config: Config, law: Law) -> Objective:
+    """The objective of a config, its networks initialised from the config's seed."""
+    if config.objective == "regression" and config.latent_dim:
+        raise ValueError(f"the regression objective has no latent: latent_dim must be 0, got {config.latent_dim}")
+    regression = config.objective == "regression"
+    with torch.random.fork_rng(devices=[]):
+        torch.random.manual_seed(config.seed)
+        generator = checkpoint.new_generator(config, tuple(law.shape))
+        discriminator = networks.discriminator(config.network, law.shape, width=config.width, depth=config.depth)
+    if config.T is not None:
+        pairs = Consecutive(Schedule.vp(config.T))
+    else:  # a regression denoiser also has to serve the long chains that it needs
+        pairs = Anywhere(Schedule.vp(MAX_T), first=1 / MAX_T if regression else 0.02, clean=config.clean)
+    if regression:
+        return Regression(generator, pairs, lr=config.lr_g, ema=config.ema)
+    lr = config.lr_g, config.lr_d
+    return Adversarial(generator, discriminator, pairs, loss=config.loss, gamma=config.gamma, lr=lr, ema=config.ema)
+
+
+def fit(
+    config: Config,
+    out: Path,
+    *,
+    seconds: float = math.inf,
+    resume: bool = False,
+    command: str = "",
+    save_every: float = 30.0,
+) -> Iterator[TrainStep]:
+    """Train a config into a directory: one record an update; the state is saved every `save_every` training seconds.
+
+    Closing the iterator saves and stops; with `resume` the run goes on from there, bit for bit. The model stands in
+    `out` with its card, which has metrics once the run has ended. ValueError where `out` holds a run and `resume` was not asked for, holds
+    another run, or cannot be written.
+    """
+    law = _source(config.data).law
+    objective = new_objective(config, law)
+    start = None
+    if resume:
+        state, step, spent = checkpoint.load_state(out, objective.state_dict(), config)
+        objective.load_state_dict(state)
+        start = TrainStep(step, spent, 0.0, {})
+    elif (out / "state.safetensors").exists():
+        raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another directory")
+    last = start or TrainStep(0, 0.0, 0.0, {})
+    checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
+    if config.data not in TOYS and not (out / "points.csv").exists():
+        shutil.copyfile(config.data, out / "points.csv")
+    saved = last.seconds
+    steps = train(
+        objective,
+        lambda noise: law.sample(config.batch, noise),
+        seed=config.seed,
+        steps=config.steps,
+        seconds=seconds,
+        start=start,
+    )
+    finished = False
+    try:
+        for last in steps:
+            yield last
+            if last.seconds - saved > save_every:
+                checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
+                saved = last.seconds
+        finished = True
+    finally:
+        checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
+        made = {
+            "command": command,
+            "steps": last.step,
+            "seconds": round(last.seconds, 1),
+            "hardware": hardware(),
+            "torch": torch.__version__,
+            "metrics": score(objective.denoiser, law, config) if finished else {},  # a stop must not take seconds
+        }
+        checkpoint.save(out, objective.denoiser, config, tuple(law.shape), made)
+
+
+def score(denoiser: Denoiser, law: Law, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:
+    """What a card reports: the metrics of n samples of seed 0 at the T that a model is for, with the floor."""
+    few, many = (1, 2, 4, 8), (4, 16, 64)
+    scores = {}
+    reference, other = (law.sample(n, torch.Generator().manual_seed(seed)) for seed in (1, 2))
+    for T in [config.T] if config.T is not None else many if config.objective == "regression" else few:
+        *_, last = sample(Schedule.vp(T), denoiser, Draws.from_seeds(range(n), law.shape, T, denoiser.latent_dim))
+        numbers = evaluate(last.x_s, law, reference) | {"floor_sliced_w2": sliced_w2(other, reference)}
+        scores[f"T={T}"] = {name: round(v, 5) if math.isfinite(v) else None for name, v in numbers.items()}
+    return scores
+
+
+def single_thread() -> None:
+    """Compute on one core: networks this small lose more by sharing the work than they gain, above all on a busy host."""
+    torch.set_num_threads(1)
+
+
+def hardware() -> str:
+    """The processor that this runs on, in a few words."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        model = platform.processor() or platform.machine()
+    return f"{model}, {torch.get_num_threads()} thread(s)"
+
+
+def _text(name: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{name} must be a name, got {str(value)[:40]!r}")
+    return value
+
+
+def _list(name: str, value: Any) -> list[str]:
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"{name} must be names, got {str(value)[:40]!r}")
+    return list(items)
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > 40:
+            raise ValueError
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{name} must be a number, got {str(value)[:40]!r}") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be a finite number, got {str(value)[:40]!r}")
+    return number
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> int:
+    number = _number(name, value)
+    if number != int(number) or not low <= number <= high:
+        raise ValueError(f"{name} must be a whole number in {low}..{high}, got {str(value)[:40]}")
+    return int(number)
+
+
+def _span(value: Any) -> tuple[float, float] | None:
+    if value is None or value == "":
+        return None
+    items = value.split(",") if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or len(items) != 2:
+        raise ValueError(f"span must be two numbers, got {str(value)[:40]!r}")
+    return _number("span", items[0]), _number("span", items[1])

@@ -1,0 +1,47 @@
+"""The page: one file a tab, and the stage that they draw on. No torch and no arithmetic here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import gradio as gr
+
+from ..session import Session, single_thread
+from . import denoise
+
+__all__ = ["build", "launch"]
+
+_ASSETS = Path(__file__).parents[2] / "assets"
+# only the two weights that the bundled font has in full
+_THEME = gr.themes.Default(font=[gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"])
+_HERO = """<div class="hero"><h1>DDGAN Explorer</h1>
+<p>Each step draws x<sub>s</sub> given x<sub>t</sub>. When steps are few, that law has <b>many modes</b>: a GAN can
+learn it, a Gaussian cannot. Same noise, side by side.</p></div>"""
+
+
+def build() -> gr.Blocks:
+    """The whole interface, not yet launched; nothing is sampled or loaded before the first visitor comes."""
+    with gr.Blocks(title="DDGAN Explorer", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+        gr.HTML(_HERO)
+        with gr.Tabs():
+            with gr.Tab("Denoise", id="denoise"):
+                denoise.build(demo, Session())
+    return demo.queue(max_size=32, default_concurrency_limit=1, api_open=False)
+
+
+def launch(demo: gr.Blocks, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
+    """Serve the page until interrupted."""
+    single_thread()
+    os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "86400")
+    demo.launch(
+        server_name=host,
+        server_port=port,
+        inbrowser=browser,
+        theme=_THEME,
+        css=(_ASSETS / "app.css").read_text(encoding="utf-8"),
+        max_file_size="8mb",
+        show_error=False,
+        strict_cors=True,
+        state_session_capacity=200,
+    )
