@@ -1,0 +1,690 @@
+/* The stage: the same noise, denoised by several denoisers, on one scrubber. Plain canvas, no library.
+
+Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/stage.py.
+It reads props.value, a JSON string:
+  id, query, T, n, dim (1 | 2)      query: the URL query string of this run, "" to leave the address alone
+  t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from x_T down to x_0 (thinned for large T)
+  limit, scale                      half width of the view in data units; int16 * scale = data units
+  density                           null | {size: G, data: base64 uint8 (F, G, G), row 0 on top; dim 1: (F, G), linear}
+  panels                            [{key, label, note, error, x, x0: base64 int16 (F, n, dim), metrics: F objects | null}]
+  message, error                    a quiet sentence; a failure, which keeps the last picture
+"State" is an index 0..F-1 (0 = x_T); state.at is real-valued because points glide from one state to the next.
+
+For tests: .stage has data-ready, data-id, data-state, data-t, data-playing and .stage = {state, points, goto, ...}. */
+
+const root = element.querySelector('.stage');
+const signed = (v, digits) => v.toFixed(digits).replace('-', '−');
+const FOLLOWED = 8;           // samples whose whole path is drawn
+const PICK_RADIUS = 28;       // px: how near the pointer must come to a sample
+const SEEK_MS = 280;          // glide to the nearest state after a drag, or one step by button
+const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
+
+const LAYERS = [
+  ['samples', 'Samples', true, 'The states x_t that the denoiser has reached'],
+  ['density', 'Density', true, 'Where the exact law q(x_t) of this level puts its mass'],
+  ['x0', 'Predicted x₀', false, 'What the denoiser answers for the step that leaves this state'],
+  ['paths', 'Paths', true, `The way of ${FOLLOWED} samples so far; the same noise in every panel`],
+];
+const METRICS = [             // key, label, +1 if higher is better, text
+  ['modes', 'Modes', 1, m => `${m.modes}${m.of ? ' / ' + m.of : ''}`],
+  ['on_mode', 'On a mode', 1, m => (100 * m.on_mode).toFixed(1) + ' %'],
+  ['kl', 'KL', -1, m => signed(m.kl, 3)],
+  ['sw2', 'SW₂', -1, m => signed(m.sw2, 3)],
+];
+
+const state = {
+  data: null,                 // the decoded payload
+  views: [], shape: null,     // one view per panel: {panel, plot, canvas, ctx, cells, rows, w, h, dpr}; what they were built for
+  at: 0,                      // position on the scrubber, 0 .. F-1
+  motion: null,               // null | {play: elapsed ms} | {from, to, elapsed}
+  dragging: false,
+  hover: null, pinned: null,  // index of the sample that all panels emphasise
+  layers: Object.fromEntries(LAYERS.map(([name, , on]) => [name, on])),
+  theme: null,                // colours and point shapes, read from CSS
+  field: { key: null, canvas: document.createElement('canvas') },   // the density at `at`, shared by all panels
+  layer: { canvas: document.createElement('canvas') },               // scratch for one cloud of points
+  request: 0, last: 0,        // animation frame
+  greeted: false,             // the first run plays by itself, once
+  ownedQuery: new Set(),      // URL parameters that we have written
+};
+
+// ---------------------------------------------------------------- markup
+
+const icon = path => `<svg viewBox="0 0 20 20" aria-hidden="true"><path d="${path}"/></svg>`;
+const PLAY = icon('M6 3.5v13l11-6.5z'), PAUSE = icon('M5 3.5h3.6v13H5zM11.4 3.5H15v13h-3.6z');
+const BACK = icon('M4 3.5h2.4v13H4zM16.5 3.5v13L7.5 10z'), NEXT = icon('M13.6 3.5H16v13h-2.4zM3.5 3.5v13l9-6.5z');
+
+root.innerHTML = `
+  <p class="stage-notice" role="status" aria-live="polite"></p>
+  <div class="stage-deck">
+    <div class="stage-bar">
+      <div class="stage-transport" role="group" aria-label="Playback">
+        <button type="button" data-act="back" aria-label="Step back" title="Step back, to more noise (←)">${BACK}</button>
+        <button type="button" data-act="play" aria-label="Play" title="Play or pause (space)">${PLAY}</button>
+        <button type="button" data-act="next" aria-label="Step forward" title="Step forward, to less noise (→)">${NEXT}</button>
+      </div>
+      <div class="stage-layers" role="group" aria-label="Layers">${LAYERS.map(([name, text, , title]) =>
+        `<label class="stage-chip" title="${title}"><input type="checkbox" data-layer="${name}"
+          ${state.layers[name] ? 'checked' : ''}><i class="stage-key ${name}"></i>${text}</label>`).join('')}</div>
+    </div>
+    <div class="stage-scrub">
+      <div class="stage-strip">
+        <svg preserveAspectRatio="none" aria-hidden="true"></svg>
+        <input type="range" min="0" max="1" step="0.001" value="0" aria-label="Denoising step" disabled>
+      </div>
+      <div class="stage-ticks" aria-hidden="true"></div>
+      <output class="stage-level"></output>
+    </div>
+  </div>
+  <div class="stage-panels" role="group" tabindex="0" aria-label="Panels. Up and down arrows follow another sample; escape lets go."></div>
+  <p class="stage-sr" aria-live="polite"></p>`;
+
+const $ = selector => root.querySelector(selector);
+const notice = $('.stage-notice'), range = $('input[type=range]'), strip = $('.stage-strip svg'), ticks = $('.stage-ticks');
+const level = $('.stage-level'), panels = $('.stage-panels'), live = $('.stage-sr'), playButton = $('[data-act=play]');
+
+const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
+const subscript = t => 'x' + [...String(t)].map(d => String.fromCharCode(0x2080 + +d)).join('');
+const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
+const lastState = () => state.data.F - 1;
+const current = () => state.motion?.to ?? Math.round(state.at);     // the state that labels and numbers speak of
+const focused = () => state.hover ?? state.pinned;
+const playing = () => state.motion?.play !== undefined;
+
+// ---------------------------------------------------------------- payload
+
+function bytes(text, type, length, what) {
+  const plain = atob(text), raw = new Uint8Array(plain.length);
+  for (let i = 0; i < raw.length; i++) raw[i] = plain.charCodeAt(i);
+  if (raw.byteLength !== length * type.BYTES_PER_ELEMENT) throw new Error(`${what} has the wrong length`);
+  return new type(raw.buffer);
+}
+
+function decode(p) {
+  const F = p.t?.length, size = F * p.n * p.dim;
+  if (!(F >= 2 && p.a?.length === F && p.sigma?.length === F)) throw new Error('t, a and sigma must have one entry per state');
+  if (!(p.n >= 1 && (p.dim === 1 || p.dim === 2) && p.limit > 0 && p.scale > 0)) throw new Error('n, dim, limit or scale is missing');
+  if (!p.panels?.length) throw new Error('there is no panel');
+  const density = p.density && { size: p.density.size, data: bytes(p.density.data, Uint8Array, F * p.density.size ** p.dim, 'density') };
+  const decoded = p.panels.map(panel => panel.error ? panel : {
+    ...panel, x: bytes(panel.x, Int16Array, size, `${panel.key}.x`), x0: panel.x0 && bytes(panel.x0, Int16Array, size, `${panel.key}.x0`),
+  });
+  // Evenly spread indices: the draws are independent, so any fixed choice is a fair one.
+  const followed = Array.from({ length: Math.min(FOLLOWED, p.n) }, (_, i) => Math.floor((i + 0.5) * p.n / Math.min(FOLLOWED, p.n)));
+  return { ...p, F, density, panels: decoded, followed };
+}
+
+function receive() {
+  const value = props.value;
+  if (!value) return;
+  let payload;
+  try {
+    payload = JSON.parse(value);
+    if (payload.error) return say(payload.error, true);
+    show(decode(payload));
+  } catch (error) {
+    return say(`This run could not be drawn: ${error.message}.`, true);
+  }
+  say(payload.message);
+  keepInAddress(payload.query);
+}
+
+function show(data) {
+  const before = state.data;
+  const fraction = before ? state.at / lastState() : reducedMotion.matches ? 1 : 0;
+  state.data = data;
+  // A changed control must not move the reader: the same place on the scrubber, at a true state unless playing.
+  state.at = fraction * lastState();
+  if (playing()) { if (before.F !== data.F) state.motion.play = timing().cycle * Math.floor(state.at); }
+  else if (!state.dragging) { state.motion = null; state.at = Math.round(state.at); }
+  if (!before || before.n !== data.n) state.hover = state.pinned = null;
+  state.field.key = null;
+  state.theme = null;
+  range.max = lastState();
+  range.disabled = false;
+  buildPanels();
+  buildScale();
+  describe(true);
+  invalidate();
+}
+
+function say(text, failed = false) {
+  notice.textContent = text ?? '';
+  notice.classList.toggle('failed', failed);
+}
+
+function keepInAddress(query) {
+  if (!query) return;
+  const url = new URL(location.href), mine = new URLSearchParams(query);
+  for (const name of state.ownedQuery) url.searchParams.delete(name);
+  for (const [name, text] of mine) { url.searchParams.set(name, text); state.ownedQuery.add(name); }
+  history.replaceState(history.state, '', '?' + url.searchParams + url.hash);
+  // In a Space we live in an iframe, and only the page around us can show the address.
+  if (window.parent !== window && document.referrer.startsWith('https://huggingface.co/'))
+    window.parent.postMessage({ queryString: query, hash: '' }, 'https://huggingface.co');
+}
+
+// ---------------------------------------------------------------- panels and numbers (DOM)
+
+function buildPanels() {
+  const { data } = state;
+  const rows = METRICS.filter(([key]) => data.panels.some(p => p.metrics?.some(m => m?.[key] != null)));
+  // Streamed updates only bring new numbers: keep the canvases, and with them the pointer's target and the focus.
+  const shape = JSON.stringify([data.dim, rows.map(([key]) => key), data.panels.map(p => [p.key, p.label, p.note, p.error])]);
+  if (shape === state.shape) return state.views.forEach((view, i) => { view.panel = data.panels[i]; });
+  state.shape = shape;
+  for (const view of state.views) sizes.unobserve(view.plot);
+  panels.replaceChildren();
+  panels.classList.toggle('line', data.dim === 1);
+  state.views = data.panels.map(panel => {
+    const figure = make('figure', 'stage-panel'), caption = make('figcaption', ''), plot = make('div', 'stage-plot');
+    caption.append(make('strong', '', panel.label), make('span', '', panel.note ?? ''));
+    const canvas = make('canvas', '');
+    canvas.setAttribute('role', 'img');
+    plot.append(canvas);
+    if (panel.error) plot.append(make('p', '', panel.error));
+    const numbers = make('dl', 'stage-metrics');
+    const cells = rows.map(([key, text, better]) => {
+      const row = make('div', ''), name = make('dt', '', text), value = make('dd', '', '–');
+      name.append(Object.assign(make('small', '', better > 0 ? '\u00a0↑' : '\u00a0↓'), { title: better > 0 ? 'higher is better' : 'lower is better' }));
+      row.append(name, value);
+      numbers.append(row);
+      return value;
+    });
+    figure.append(caption, plot, numbers);
+    panels.append(figure);
+    sizes.observe(plot);
+    return { panel, plot, canvas, ctx: canvas.getContext('2d'), cells, rows, w: 0, h: 0 };
+  });
+  measure();
+}
+
+function fillMetrics(i) {
+  const shown = state.views.map(v => v.rows.map(([key, , , text]) => {
+    const m = v.panel.error ? null : v.panel.metrics?.[i];
+    return m?.[key] == null ? null : { value: m[key], text: text(m) };
+  }));
+  state.views.forEach((view, p) => {
+    view.rows.forEach(([, , better], r) => {
+      const column = shown.map(row => row[r]).filter(Boolean), mine = shown[p][r];
+      // Compare what is printed, so that two equal numbers are never told apart.
+      const best = column.reduce((b, c) => !b || better * (c.value - b.value) > 0 ? c : b, null);
+      const wins = mine && column.some(c => c.text !== best.text) && mine.text === best.text;
+      view.cells[r].textContent = mine?.text ?? '–';
+      view.cells[r].classList.toggle('best', !!wins);
+      view.cells[r].title = wins ? 'best of the panels' : '';
+    });
+    const numbers = view.rows.map(([, name], r) => shown[p][r] && `${name} ${shown[p][r].text}`).filter(Boolean);
+    view.canvas.setAttribute('aria-label', `${view.panel.label} at ${subscript(state.data.t[i])}. ${view.panel.error ?? numbers.join(', ')}`);
+  });
+}
+
+// ---------------------------------------------------------------- scrubber (DOM)
+
+function buildScale() {
+  const { data } = state, { F, t, a, sigma } = data, x = i => 100 * i / (F - 1);
+  const curve = values => values.map((v, i) => `${x(i)},${40 - 36 * v}`).join(' ');
+  strip.setAttribute('viewBox', '0 0 100 40');
+  strip.innerHTML = `<polygon class="signal" points="0,40 ${curve(a)} 100,40"/><polyline class="signal" points="${curve(a)}"/>
+    <polyline class="noise" points="${curve(sigma)}"/>`;
+  const room = ticks.clientWidth / (F - 1) || 40;
+  const every = [1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100].find(k => k * room >= (F > 17 ? 34 : 20)) ?? F - 1;
+  ticks.replaceChildren(...t.map((label, i) => {
+    const fromEnd = F - 1 - i, named = i === 0 || (fromEnd % every === 0 && (i * room >= 24 || every === 1));
+    const tick = make('span', named ? 'named' : '', named ? subscript(label) : '');
+    tick.style.left = x(i) + '%';
+    tick.dataset.state = i;
+    return tick;
+  }));
+}
+
+function describe(force = false) {
+  const { data } = state, i = current();
+  range.value = state.at;
+  const turned = root.dataset.playing !== String(+playing());
+  if (turned) {
+    root.dataset.playing = +playing();
+    playButton.innerHTML = playing() ? PAUSE : PLAY;
+    playButton.setAttribute('aria-label', playing() ? 'Pause' : 'Play');
+  }
+  if (!force && !turned && root.dataset.state === String(i)) return;
+  root.dataset.state = i;
+  root.dataset.t = data.t[i];
+  level.innerHTML = `<b>t = ${data.t[i]}</b><span>signal √ᾱ = ${data.a[i].toFixed(2)}</span><span>noise σ = ${data.sigma[i].toFixed(2)}</span>`;
+  const share = 100 * i / lastState();
+  level.style.left = share + '%';
+  level.style.transform = `translateX(${-share}%)`;
+  for (const tick of ticks.children) tick.classList.toggle('now', +tick.dataset.state === i);
+  if (!playing()) {           // screen readers hear of states that stay, not of every one that passes
+    const words = `${subscript(data.t[i])}, ${data.t[i]} of ${data.T} steps left, signal ${data.a[i].toFixed(2)}, noise ${data.sigma[i].toFixed(2)}`;
+    range.setAttribute('aria-valuetext', words);
+    if (!force) live.textContent = document.activeElement === range ? '' : words;
+  }
+  fillMetrics(i);
+}
+
+// ---------------------------------------------------------------- motion
+
+// A few large steps deserve a pause at every state; many small ones are one film of about seven seconds.
+function timing() {
+  const few = state.data.F <= 9, move = few ? 650 : clamp(7000 / lastState(), 40, 500), dwell = few ? 450 : 0;
+  return { move, dwell, cycle: move + dwell, ease: few ? u => u * u * (3 - 2 * u) : u => u };
+}
+
+function advance(dt) {
+  const { motion } = state;
+  if (playing()) {
+    const { move, dwell, cycle, ease } = timing();
+    motion.play += dt;
+    const k = Math.floor(motion.play / cycle), inMove = motion.play - k * cycle - dwell;
+    state.at = k + (inMove > 0 && !reducedMotion.matches ? ease(inMove / move) : 0);
+    if (state.at >= lastState()) { state.at = lastState(); state.motion = null; }
+  } else {
+    motion.elapsed += dt;
+    const u = clamp(motion.elapsed / SEEK_MS, 0, 1);
+    state.at = motion.from + (motion.to - motion.from) * u * (2 - u);
+    if (u === 1) state.motion = null;
+  }
+}
+
+function play() {
+  if (!state.data) return;
+  const start = current() >= lastState() ? 0 : Math.round(state.at);
+  state.motion = { play: start * timing().cycle };
+  invalidate();
+}
+
+function pause() {
+  if (state.motion) glide(Math.round(state.at));
+}
+
+function glide(i) {
+  if (!state.data) return;
+  const to = clamp(i, 0, lastState());
+  if (reducedMotion.matches) return goto(to);
+  state.motion = to === state.at ? null : { from: state.at, to, elapsed: 0 };
+  invalidate();
+}
+
+function goto(i) {
+  if (!state.data) return;
+  state.motion = null;
+  state.at = clamp(Math.round(i), 0, lastState());
+  describe();
+  invalidate();
+}
+
+// ---------------------------------------------------------------- drawing
+
+function invalidate() {
+  state.request ||= requestAnimationFrame(frame);
+}
+
+function frame(now) {
+  state.request = 0;
+  if (!root.isConnected) return dispose();
+  if (!state.data || !root.clientWidth) { state.last = 0; return; }     // a hidden tab: ResizeObserver wakes us
+  if (state.motion) advance(state.last ? Math.min(now - state.last, 60) : 0);
+  state.last = state.motion ? now : 0;
+  state.theme ??= readTheme();
+  if (!state.greeted && onScreen) { state.greeted = true; if (!reducedMotion.matches && state.at === 0) play(); }
+  describe();
+  for (const view of state.views) draw(view);
+  root.dataset.id = state.data.id;
+  root.dataset.ready = '1';
+  if (state.motion) invalidate();
+}
+
+function measure() {
+  const dpr = Math.min(devicePixelRatio || 1, 2);
+  for (const view of state.views) {
+    const w = Math.round(view.plot.clientWidth), h = Math.round(view.plot.clientHeight);
+    if (w === view.w && h === view.h && dpr === view.dpr) continue;
+    Object.assign(view, { w, h, dpr });
+    view.canvas.width = w * dpr;
+    view.canvas.height = h * dpr;
+    state.theme = null;       // point shapes depend on the size
+  }
+}
+
+function readTheme() {
+  const css = getComputedStyle(root), colour = name => css.getPropertyValue(`--stage-${name}`).trim();
+  const { data, views } = state, w = Math.max(...views.map(v => v.w)), dpr = views[0]?.dpr || 1;
+  const radius = clamp(w / 230 * Math.sqrt(2000 / data.n), 0.9, 3.2) * dpr;
+  const [r, g, b] = colour('density').split(/[\s,]+/).map(Number), peak = +colour('density-peak');
+  // Half smooth, half in bands: the bands read as contour lines without their clutter.
+  const lut = Uint32Array.from({ length: 256 }, (_, v) => {
+    const banded = 0.55 * v / 255 + 0.45 * Math.floor(v / 255 * 7) / 7;
+    return (Math.round(255 * peak * banded) << 24 | b << 16 | g << 8 | r) >>> 0;
+  });
+  const theme = { lut, font: css.fontFamily };
+  for (const name of ['sample', 'x0', 'ink', 'focus', 'paper', 'line']) theme[name] = colour(name);
+  theme.dots = { sample: splat(theme.sample, radius, +colour('sample-alpha')), x0: splat(theme.x0, radius * 0.85, +colour('sample-alpha')) };
+  state.field.key = null;
+  return theme;
+}
+
+/* A disc as a square of coverages, for drawCloud. */
+function splat(colour, radius, alpha) {
+  const size = 2 * Math.ceil(radius) + 1, ctx = Object.assign(make('canvas', ''), { width: size, height: size }).getContext('2d');
+  ctx.fillStyle = colour;
+  const [r, g, b] = ctx.fillStyle.match(/\w\w/g).map(hex => parseInt(hex, 16));
+  ctx.arc(size / 2, size / 2, radius, 0, 7);
+  ctx.fill();
+  const kernel = ctx.getImageData(0, 0, size, size).data.filter((_, i) => i % 4 === 3).map(v => v * alpha);
+  return { size, kernel, rgb: b << 16 | g << 8 | r };
+}
+
+/* Offsets of the states before and after `at` in an array with `row` entries a state, and how far we are between. */
+function around(row) {
+  const i = Math.floor(state.at);
+  return [i * row, Math.min(i + 1, lastState()) * row, state.at - i];
+}
+
+/* Coordinate c of sample j at the real-valued state `at`, in data units. */
+function read(buffer, at, j, c) {
+  const { n, dim, scale, F } = state.data, i = Math.floor(at), f = at - i, row = n * dim, k = j * dim + c;
+  const a = buffer[i * row + k];
+  return scale * (f ? a + (buffer[Math.min(i + 1, F - 1) * row + k] - a) * f : a);
+}
+
+/* Pixel (css) of sample j: in 1-D the second axis is time, in the strip below the histogram. */
+function place(view, buffer, at, j, time = at) {
+  const { dim, limit } = state.data, unit = view.w / (2 * limit), x = view.w / 2 + unit * read(buffer, at, j, 0);
+  if (dim === 2) return [x, view.h / 2 - unit * read(buffer, at, j, 1)];
+  return [x, view.h - 10 - (view.h * 0.36 - 20) * time / lastState()];
+}
+
+function draw(view) {
+  const { ctx, panel, w, h, dpr } = view, { data, layers } = state;
+  ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
+  ctx.clearRect(0, 0, w, h);
+  if (panel.error || !w) return;
+  if (data.dim === 2) {
+    if (layers.density && data.density) drawField(view);
+    if (layers.samples) drawCloud(view, panel.x, state.theme.dots.sample);
+    if (layers.x0 && panel.x0) drawCloud(view, panel.x0, state.theme.dots.x0);
+  } else {
+    drawHistogram(view);
+  }
+  if (layers.x0 && panel.x0) for (const j of data.followed) drawLink(view, j, 1);
+  if (layers.paths) for (const j of data.followed) drawPath(view, j, state.theme.ink, 1, 0.85);
+  if (focused() !== null) drawFocus(view, focused());
+}
+
+function drawField(view) {
+  const { field, theme, data, at } = state, G = data.density.size, key = at;
+  if (field.key !== key) {
+    field.key = key;
+    if (field.canvas.width !== G || !field.image) { field.canvas.width = field.canvas.height = G; field.image = new ImageData(G, G); }
+    const pixels = new Uint32Array(field.image.data.buffer), source = data.density.data, [a, b, f] = around(G * G);
+    for (let k = 0; k < pixels.length; k++) pixels[k] = theme.lut[source[a + k] + (source[b + k] - source[a + k]) * f | 0];
+    field.canvas.getContext('2d').putImageData(field.image, 0, 0);
+  }
+  view.ctx.imageSmoothingEnabled = true;
+  view.ctx.imageSmoothingQuality = 'high';
+  view.ctx.drawImage(field.canvas, 0, 0, view.w, view.h);
+}
+
+/* Points are splatted into a coverage buffer by hand: five to ten times faster than one canvas call per point. */
+function drawCloud(view, buffer, dot) {
+  const { n, scale, limit } = state.data, { layer } = state, [a, b, f] = around(2 * n);
+  const W = view.canvas.width, H = view.canvas.height, unit = scale * W / (2 * limit), { size, kernel } = dot;
+  if (layer.canvas.width !== W || layer.canvas.height !== H || !layer.image) {
+    Object.assign(layer.canvas, { width: W, height: H });
+    layer.image = new ImageData(W, H);
+    layer.cover = new Uint8Array(W * H);
+  }
+  const { cover } = layer, left = (W - size + 1) / 2, top = (H - size + 1) / 2;
+  cover.fill(0);
+  for (let k = 0; k < 2 * n; k += 2) {
+    const x = Math.floor(left + unit * (buffer[a + k] + (buffer[b + k] - buffer[a + k]) * f));
+    const y = Math.floor(top - unit * (buffer[a + k + 1] + (buffer[b + k + 1] - buffer[a + k + 1]) * f));
+    if (x < 0 || y < 0 || x + size > W || y + size > H) continue;
+    for (let v = 0, m = 0, row = y * W + x; v < size; v++, row += W)
+      for (let u = row; u < row + size; u++, m++) cover[u] += kernel[m] * (255 - cover[u]) >> 8;
+  }
+  const pixels = new Uint32Array(layer.image.data.buffer);
+  for (let k = 0; k < pixels.length; k++) pixels[k] = cover[k] && (cover[k] << 24 | dot.rgb);
+  layer.canvas.getContext('2d').putImageData(layer.image, 0, 0);
+  view.ctx.drawImage(layer.canvas, 0, 0, view.w, view.h);
+}
+
+/* 1-D: bars against the true curve; both have area 1, so they may be compared by eye. */
+function drawHistogram(view) {
+  const { ctx, panel, w, h } = view, { data, layers, theme, at } = state, { limit, n } = data;
+  const base = h * 0.64, bins = 80, width = 2 * limit / bins, i = Math.floor(at), f = at - i;
+  const count = buffer => {
+    const heights = new Float64Array(bins);
+    for (let j = 0; j < n; j++) {
+      const b = Math.floor((read(buffer, at, j, 0) + limit) / width);
+      if (b >= 0 && b < bins) heights[b] += 1 / (n * width);
+    }
+    return heights;
+  };
+  let curve = null, top = 0;
+  if (data.density) {
+    const G = data.density.size, source = data.density.data, next = Math.min(i + 1, lastState());
+    curve = Float64Array.from({ length: G }, (_, k) => source[i * G + k] * (1 - f) + source[next * G + k] * f);
+    const area = curve.reduce((s, v) => s + v, 0) * 2 * limit / G || 1;
+    curve = curve.map(v => v / area);
+    top = Math.max(...curve) * 1.35;
+  }
+  const bars = count(panel.x), y = v => base - (base - 12) * Math.min(1, v / (top ||= 1.2 * Math.max(...bars)));
+  const outline = heights => {
+    ctx.beginPath();
+    ctx.moveTo(0, base);
+    heights.forEach((v, k) => { ctx.lineTo(k * w / bins, y(v)); ctx.lineTo((k + 1) * w / bins, y(v)); });
+    ctx.lineTo(w, base);
+  };
+  if (layers.samples) {
+    ctx.fillStyle = theme.sample;
+    ctx.globalAlpha = 0.6;
+    bars.forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
+    ctx.globalAlpha = 1;
+  }
+  if (layers.density && curve) {
+    const trace = () => { ctx.beginPath(); curve.forEach((v, k) => ctx.lineTo((k + 0.5) * w / curve.length, y(v))); };
+    stroke(ctx, trace, theme.paper, 4, 0.8);
+    stroke(ctx, trace, theme.curve ??= `rgb(${getComputedStyle(root).getPropertyValue('--stage-density')})`, 2, 1);
+  }
+  if (layers.x0 && panel.x0) stroke(ctx, () => outline(count(panel.x0)), theme.x0, 1.5, 1);
+  stroke(ctx, () => { ctx.beginPath(); ctx.moveTo(0, base); ctx.lineTo(w, base); }, theme.line, 1, 1);
+}
+
+function stroke(ctx, trace, colour, width, alpha, dash = []) {
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = width;
+  ctx.globalAlpha = alpha;
+  ctx.lineJoin = 'round';
+  ctx.setLineDash(dash);
+  trace();
+  ctx.stroke();
+  ctx.setLineDash([]);
+  ctx.globalAlpha = 1;
+}
+
+function disc(ctx, [x, y], radius, fill, edge, width = 1) {
+  ctx.beginPath();
+  ctx.arc(x, y, radius, 0, 7);
+  ctx.fillStyle = fill;
+  ctx.fill();
+  ctx.strokeStyle = edge;
+  ctx.lineWidth = width;
+  ctx.stroke();
+}
+
+/* Pixels of sample j at every state between two positions, the positions included. */
+function stops(view, j, from, to) {
+  const list = [from];
+  for (let i = Math.floor(from) + 1; i < to; i++) list.push(i);
+  return [...list, to].map(at => place(view, view.panel.x, at, j));
+}
+
+const along = (ctx, points) => () => { ctx.beginPath(); for (const [x, y] of points) ctx.lineTo(x, y); };
+
+/* The way so far. Old segments fade, as a comet's tail does: many paths stay readable, and time gets a direction. */
+function drawPath(view, j, colour, width, fade) {
+  const { ctx } = view, { at, theme, data } = state, few = data.F <= 9, start = data.F <= 17 || colour === theme.focus ? 0 : Math.max(0, Math.floor(at) - 12);
+  const points = stops(view, j, start, at), legs = points.length - 1, span = few ? 1 : Math.ceil(legs / 8);
+  for (let k = 0; k < legs; k += span) {
+    const leg = points.slice(k, k + span + 1), alpha = 1 - fade * (legs - k) / (legs + 1);
+    if (few) stroke(ctx, along(ctx, leg), theme.paper, width + 2, alpha * 0.6);
+    stroke(ctx, along(ctx, leg), colour, width, alpha);
+    ctx.globalAlpha = alpha;
+    if (few) disc(ctx, points[k], 1.6 + width * 0.4, colour, theme.paper, 0.75);
+    ctx.globalAlpha = 1;
+  }
+  disc(ctx, points[legs], 2.8 + width * 0.6, colour, theme.paper, 1.25);
+}
+
+function drawLink(view, j, alpha) {
+  const { at, theme } = state, from = place(view, view.panel.x, at, j), to = place(view, view.panel.x0, at, j, lastState());
+  stroke(view.ctx, () => { view.ctx.beginPath(); view.ctx.moveTo(...from); view.ctx.lineTo(...to); }, theme.x0, 1, 0.8 * alpha);
+  disc(view.ctx, to, 3, theme.x0, theme.paper, 1);
+}
+
+/* The followed sample: its past as a line, its future as dots, so that one noise shows all its fates at once. */
+function drawFocus(view, j) {
+  const { ctx, panel, w, h } = view, { at, theme, data, layers } = state;
+  stroke(ctx, along(ctx, stops(view, j, at, lastState())), theme.focus, 1.5, data.F <= 17 ? 0.8 : 0.4, [2, 4]);
+  disc(ctx, place(view, panel.x, lastState(), j), 3, theme.paper, theme.focus, 1.5);
+  if (layers.x0 && panel.x0) drawLink(view, j, 1);
+  drawPath(view, j, theme.focus, data.F <= 17 ? 2 : 1.2, data.F <= 17 ? 0.3 : 0.8);
+  const here = place(view, panel.x, at, j);
+  ctx.beginPath();
+  ctx.arc(...here, 8, 0, 7);
+  ctx.strokeStyle = theme.focus;
+  ctx.lineWidth = 1.5;
+  ctx.stroke();
+  const numbers = Array.from({ length: data.dim }, (_, c) => signed(read(panel.x, at, j, c), 2));
+  drawTag(view, here, `#${j}  ${data.dim === 2 ? `(${numbers.join(', ')})` : numbers[0]}`, w, h);
+}
+
+function drawTag({ ctx }, [x, y], text, w, h) {
+  ctx.font = `700 13px ${state.theme.font}`;
+  const width = ctx.measureText(text).width + 14, left = clamp(x + 12, 4, w - width - 4), top = y > 42 ? y - 34 : y + 14;
+  ctx.fillStyle = state.theme.focus;
+  ctx.beginPath();
+  ctx.roundRect(left, clamp(top, 4, h - 26), width, 22, 6);
+  ctx.fill();
+  ctx.fillStyle = state.theme.paper;
+  ctx.textBaseline = 'middle';
+  ctx.fillText(text, left + 7, clamp(top, 4, h - 26) + 11.5);
+}
+
+// ---------------------------------------------------------------- input
+
+function nearest(view, event) {
+  if (!view || view.panel.error) return null;
+  const box = view.canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
+  let best = null, closest = PICK_RADIUS ** 2;
+  for (let j = 0; j < state.data.n; j++) {
+    const [x, y] = place(view, view.panel.x, state.at, j), d = (x - px) ** 2 + (y - py) ** 2;
+    if (d < closest) { closest = d; best = j; }
+  }
+  return best;
+}
+
+const viewOf = target => state.views.find(v => v.plot.contains(target));
+
+function hover(j) {
+  if (state.hover === j) return;
+  state.hover = j;
+  invalidate();
+}
+
+panels.addEventListener('pointermove', e => e.pointerType !== 'touch' && hover(nearest(viewOf(e.target), e)));
+panels.addEventListener('pointerleave', () => hover(null));
+panels.addEventListener('click', e => {
+  const j = nearest(viewOf(e.target), e);
+  state.pinned = j === state.pinned ? null : j;
+  invalidate();
+});
+
+root.addEventListener('click', e => {
+  const act = e.target.closest('[data-act]')?.dataset.act, tick = e.target.closest('.stage-ticks span');
+  if (act === 'play') playing() ? pause() : play();
+  if (act === 'back') glide(current() - 1);
+  if (act === 'next') glide(current() + 1);
+  if (tick) glide(+tick.dataset.state);
+});
+
+root.addEventListener('change', e => {
+  const { layer } = e.target.dataset;
+  if (layer) { state.layers[layer] = e.target.checked; invalidate(); }
+});
+
+range.addEventListener('pointerdown', () => {
+  state.dragging = true;
+  const release = () => { if (state.dragging) { state.dragging = false; glide(Math.round(state.at)); } };
+  for (const name of ['pointerup', 'pointercancel']) window.addEventListener(name, release, { once: true, signal: stop.signal });
+});
+
+range.addEventListener('input', () => {
+  const value = range.valueAsNumber;
+  // Without a pointer this is assistive technology nudging by 0.001: it means one state.
+  if (!state.dragging) return goto(Number.isInteger(value) ? value : value > state.at ? Math.floor(state.at) + 1 : Math.ceil(state.at) - 1);
+  state.motion = null;
+  state.at = reducedMotion.matches ? Math.round(value) : value;
+  invalidate();
+});
+
+root.addEventListener('keydown', e => {
+  if (!state.data || e.ctrlKey || e.metaKey || e.altKey) return;
+  const native = e.target.matches('button, [type=checkbox]');
+  const follow = step => {
+    const { followed } = state.data, k = followed.indexOf(state.pinned);
+    state.pinned = followed[k < 0 ? 0 : (k + step + followed.length) % followed.length];
+    invalidate();
+  };
+  const onPanels = e.target === panels;
+  const keys = {
+    ArrowRight: () => goto(current() + 1), ArrowLeft: () => goto(current() - 1),
+    ArrowUp: onPanels ? () => follow(-1) : e.target === range ? () => goto(current() + 1) : null,
+    ArrowDown: onPanels ? () => follow(1) : e.target === range ? () => goto(current() - 1) : null,
+    Home: () => goto(0), End: () => goto(lastState()),
+    PageUp: e.target === range ? () => goto(current() + Math.ceil(lastState() / 8)) : null,
+    PageDown: e.target === range ? () => goto(current() - Math.ceil(lastState() / 8)) : null,
+    ' ': native ? null : () => playing() ? pause() : play(),
+    Escape: state.pinned === null ? null : () => { state.pinned = null; invalidate(); },
+  };
+  if (!keys[e.key]) return;
+  e.preventDefault();
+  keys[e.key]();
+});
+
+// ---------------------------------------------------------------- life cycle
+
+let onScreen = false;
+const stop = new AbortController();       // gr.HTML has no destroy hook: everything outside root is let go here
+const sizes = new ResizeObserver(() => {
+  if (!root.isConnected) return dispose();
+  root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 560);
+  measure();
+  if (state.data) { buildScale(); describe(true); }
+  invalidate();
+});
+const colours = new MutationObserver(() => { state.theme = null; invalidate(); });
+const sight = new IntersectionObserver(entries => { onScreen = entries.at(-1).isIntersecting; if (onScreen) invalidate(); }, { rootMargin: '0px 0px -20% 0px' });
+
+function dispose() {
+  stop.abort();
+  for (const observer of [sizes, colours, sight]) observer.disconnect();
+}
+
+sizes.observe(root);
+sight.observe(root);
+colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+reducedMotion.addEventListener('change', () => { if (reducedMotion.matches) pause(); }, { signal: stop.signal });
+
+root.stage = {
+  state: () => state.data ? current() : null,
+  points: p => {
+    const { data } = state, { x } = data.panels[p], i = current();
+    return x ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c))) : [];
+  },
+  goto, play, pause,
+};
+watch('value', receive);
+receive();
