@@ -1,0 +1,161 @@
+"""The page in a real browser: Debian's Chromium, driven by Playwright. In CI a missing browser is a failure."""
+
+import os
+import shutil
+
+import pytest
+
+from ddgan.bench import CHROMIUM, served
+from ddgan.session import Request, Session
+
+STAGE = "#stage .stage"
+BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+
+if not os.environ.get("CI"):
+    pytest.importorskip("playwright.sync_api")
+    if BROWSER is None:
+        pytest.skip("no Chromium on this machine", allow_module_level=True)
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served() as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=CHROMIUM)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, address):
+    """Open the page in a fresh profile; every console error fails the test that caused it."""
+    pages, errors = [], []
+
+    def opened(query="", *, width=1280, height=900, dark=False):
+        context = chromium.new_context(
+            viewport={"width": width, "height": height},
+            color_scheme="dark" if dark else "light",
+            reduced_motion="reduce",
+        )
+        page = context.new_page()
+        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto(address + query, wait_until="domcontentloaded")
+        page.wait_for_selector(f'{STAGE}[data-ready="1"]', timeout=30_000)
+        pages.append(context)
+        return page
+
+    yield opened
+    for context in pages:
+        context.close()
+    assert not errors
+
+
+def points(page, panel):
+    return page.evaluate(f"p => document.querySelector('{STAGE}').stage.points(p)", panel)
+
+
+def drawn(page):
+    return page.get_attribute(STAGE, "data-id")
+
+
+def after(page, act):
+    """Do something, and wait until the stage has drawn another request."""
+    before = drawn(page)
+    act()
+    page.wait_for_function(f"b => document.querySelector('{STAGE}').dataset.id !== b", arg=before, timeout=20_000)
+    return Request.from_query(drawn(page))
+
+
+def choose(page, control, option):
+    page.click(f"#{control} input")
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def show_state(page, i):
+    page.evaluate(f"i => document.querySelector('{STAGE}').stage.goto(i)", i)
+    page.wait_for_function(f"i => document.querySelector('{STAGE}').stage.state() === i", arg=i)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_first_view_is_the_librarys_samples_on_one_noise(visit, width):
+    page = visit(width=width)
+    request = Request.from_query(drawn(page))
+    assert request == Request()
+    assert page.locator(f"{STAGE} canvas").count() >= 3
+    for panel, name in enumerate(request.denoisers):
+        steps = list(Session().run(request, name))
+        for i, x in ((0, steps[0].x_t), (2, steps[1].x_s), (4, steps[-1].x_s)):
+            show_state(page, i)
+            seen = points(page, panel)
+            assert len(seen) == request.n
+            assert max(abs(a - b) for p, q in zip(seen, x.clamp(-6, 6).tolist(), strict=True) for a, b in zip(p, q, strict=True)) < 3e-4
+    scroll, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert scroll <= inner, "the page must not scroll sideways"
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_scrubbing_by_keyboard_walks_the_states(visit, width):
+    page = visit(width=width)
+    page.focus(f"{STAGE} input[type=range]")
+    page.keyboard.press("Home")
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.t === '4'")
+    noise = points(page, 0)
+    assert noise == points(page, 1) == points(page, 2), "all panels start from the same noise"
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.t === '3'")
+    assert points(page, 0) != noise
+    page.keyboard.press("End")
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.t === '0'")
+    assert points(page, 0) != points(page, 2)
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_changed_controls_recompute_and_keep_the_link_current(visit, width):
+    page = visit(width=width)
+    assert after(page, lambda: choose(page, "T", "2")).T == 2
+    assert after(page, lambda: choose(page, "data", "8 gaussians")).data == "8-gaussians"
+    assert after(page, lambda: choose(page, "schedule", "cosine")).schedule == "cosine"
+    request = after(page, lambda: page.click("#dice"))
+    assert (request.seed, request.T, request.data, request.schedule) == (1, 2, "8-gaussians", "cosine")
+    assert Request.from_query(page.url.split("?")[1]) == request
+
+
+def test_a_link_opens_the_picture_that_it_names(visit):
+    asked = Request.parse({"data": "rings", "T": 3, "seed": 11, "n": 500, "denoisers": "mean,exact", "span": "0.2,15"})
+    page = visit("?" + asked.to_query() + "&__theme=dark", dark=True)
+    assert Request.from_query(drawn(page)) == asked
+    *_, last = Session().run(asked, "exact")
+    show_state(page, 3)
+    assert max(abs(a - b[0]) for (a, _), b in zip(points(page, 1), last.x_s.tolist(), strict=True)) < 3e-4
+
+
+def test_a_link_that_makes_no_sense_gets_a_sentence_and_the_first_view(visit):
+    page = visit("?T=0&data=nothing")
+    assert "not understood" in page.inner_text(".stage-notice")
+    assert len(points(page, 0)) == Request().n
+
+
+def test_a_model_that_refuses_says_so_and_the_others_go_on(visit):
+    page = visit("?T=128&n=500")
+    assert points(page, 1) == []
+    assert "trained on noise levels" in page.inner_text(STAGE)
+    assert len(points(page, 0)) == len(points(page, 2)) == 500
+    assert after(page, lambda: choose(page, "T", "8")).T == 8
+    assert len(points(page, 1)) == 500
+
+
+def test_bad_input_is_a_sentence_and_the_page_stays_usable(visit):
+    page = visit()
+    for box in page.locator("#denoisers input[type=checkbox]").all()[:3]:
+        box.uncheck()
+    page.wait_for_function("document.querySelector('.stage-notice').textContent.includes('denoiser')")
+    assert len(points(page, 0)) == Request().n, "the last picture stays"
+    assert after(page, lambda: page.locator("#denoisers input[type=checkbox]").nth(4).check()).denoisers == ("mean",)

@@ -1,0 +1,107 @@
+import json
+import struct
+
+import pytest
+import torch
+
+from ddgan import checkpoint
+from ddgan.config import Config
+from ddgan.denoiser import Levels
+
+CONFIG = Config("8-gaussians", width=8, depth=1)
+
+
+@pytest.fixture
+def model(tmp_path):
+    denoiser = checkpoint.new_generator(CONFIG, (2,))
+    denoiser.levels = Levels((-10.0, 1.0), between=True)
+    checkpoint.save(tmp_path, denoiser, CONFIG, (2,), {"seconds": 1.0})
+    return tmp_path, denoiser
+
+
+def test_a_model_comes_back_as_it_was(model):
+    directory, denoiser = model
+    loaded = checkpoint.load(directory)
+    assert loaded.levels == denoiser.levels and loaded.card["seconds"] == 1.0
+    x, level, z = torch.randn(5, 2), torch.zeros(5), torch.randn(5, 2)
+    assert torch.equal(loaded(x, level, z), denoiser(x, level, z))
+
+
+def _damage(path, how):
+    data = bytearray(path.read_bytes())
+    if how == "flip":
+        data[-1] ^= 1
+    elif how == "truncate":
+        data = data[: len(data) // 2]
+    elif how == "empty":
+        data = b""
+    elif how == "foreign":
+        data = b"PK\x03\x04 a zip"
+    elif how == "header bomb":
+        data = struct.pack("<Q", 2**62) + b"{}"
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.parametrize("how", ["flip", "truncate", "empty", "foreign", "header bomb"])
+@pytest.mark.parametrize("trusting", [False, True])  # True: the card was forged to match
+def test_damaged_weights_are_refused_in_a_sentence(model, how, trusting):
+    directory, _ = model
+    _damage(directory / "model.safetensors", how)
+    if trusting and how == "flip":
+        return  # then it is another model, not a damaged one
+    if trusting:
+        import hashlib
+
+        card = json.loads((directory / "card.json").read_text())
+        card["sha256"] = hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
+        (directory / "card.json").write_text(json.dumps(card))
+    with pytest.raises(ValueError) as error:
+        checkpoint.load(directory)
+    assert "model.safetensors" in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "not json", "{}", '{"config": {"data": "x", "nope": 1}}', '{"config": {"data": 3}, "shape": [2]}'],
+)
+def test_a_foreign_card_is_refused_in_a_sentence(model, text):
+    directory, _ = model
+    (directory / "card.json").write_text(text)
+    with pytest.raises(ValueError, match=r"card\.json is not a card"):
+        checkpoint.load(directory)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path):
+    denoiser = checkpoint.new_generator(CONFIG, (2,))
+    next(denoiser.parameters()).data[0, 0] = torch.nan
+    checkpoint.save(tmp_path, denoiser, CONFIG, (2,), {})
+    with pytest.raises(ValueError, match="not finite"):
+        checkpoint.load(tmp_path)
+
+
+def test_an_unknown_model_is_a_sentence():
+    with pytest.raises(ValueError, match="no model 'nowhere'"):
+        checkpoint.load("nowhere")
+
+
+def test_a_failed_write_leaves_the_old_file_and_says_so(model, monkeypatch):
+    directory, denoiser = model
+    before = (directory / "model.safetensors").read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(ValueError, match="cannot be written .No space left"):
+        checkpoint.save(directory, denoiser, CONFIG, (2,), {})
+    assert (directory / "model.safetensors").read_bytes() == before
+
+
+def test_every_shipped_model_loads_is_small_and_has_a_whole_card():
+    names = sorted(path.parent.name for path in checkpoint.WEIGHTS.glob("*/card.json"))
+    assert names
+    for name in names:
+        card = checkpoint.load(name).card
+        assert (checkpoint.WEIGHTS / name / "model.safetensors").stat().st_size < 200_000
+        assert {"command", "hardware", "seconds", "metrics", "sha256", "config", "steps"} <= set(card)
+        assert card["steps"] == card["config"]["steps"], f"{name} was not trained to the end"

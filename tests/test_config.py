@@ -1,0 +1,36 @@
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ddgan.config import PRESETS, Config, preset
+
+ANY = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=2))
+
+
+def test_a_config_survives_json():
+    for config in PRESETS.values():
+        assert Config.from_dict(json.loads(json.dumps(config.to_dict()))) == config
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.sampled_from([*PRESETS["25-gaussians"].to_dict(), "misspelt"]), ANY, max_size=4))
+def test_any_dict_gives_a_valid_config_or_one_sentence(values):
+    try:
+        config = Config.from_dict(values)
+    except ValueError as error:
+        assert str(error) and "\n" not in str(error)
+    else:
+        assert Config.from_dict(config.to_dict()) == config
+
+
+def test_difference_names_what_changed():
+    config = preset("25-gaussians")
+    assert config.difference(replace(config, seed=3)) == {"seed": (0, 3)}
+
+
+def test_an_unknown_preset_is_a_sentence_with_the_known_ones():
+    with pytest.raises(ValueError, match="25-gaussians"):
+        preset("26-gaussians")

@@ -1,0 +1,159 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ddgan.data import MAX_POINTS, TOYS, from_points, read_csv, toy
+from ddgan.mixture import Law
+from ddgan.schedule import Schedule
+
+EACH_TOY = pytest.mark.parametrize("name", TOYS)
+MODES = {
+    "25-gaussians": 25,
+    "8-gaussians": 8,
+    "two-moons": 2,
+    "swiss-roll": 10,
+    "checkerboard": 8,
+    "pinwheel": 5,
+    "rings": 3,
+    "4-gaussians-1d": 4,
+}
+
+
+def moments(law: Law) -> tuple[torch.Tensor, float]:
+    """The exact mean and the exact variance averaged over the axes."""
+    w = law.log_w.exp()
+    mean = w @ law.mu
+    return mean, (w @ ((law.mu - mean).square().mean(1) + law.var)).item()
+
+
+@EACH_TOY
+def test_every_toy_has_zero_mean_and_unit_variance(name):
+    # the paper's grid has centres of unit variance; its components add their own
+    unit = 1 + 0.0177**2 if name == "25-gaussians" else 1
+    mean, variance = moments(toy(name))
+    assert mean.abs().max() < 1e-7 and variance == pytest.approx(unit, abs=1e-7)
+
+
+def test_25_gaussians_is_the_papers_grid():
+    law = toy("25-gaussians")
+    axis = torch.tensor([-2, -1, 0, 1, 2]).double() / math.sqrt(2)
+    assert torch.allclose(law.mu, torch.cartesian_prod(axis, axis)) and torch.equal(law.log_w, law.log_w[:1].expand(25))
+    assert law.var.sqrt().tolist() == pytest.approx([0.0177] * 25)
+
+
+@EACH_TOY
+def test_every_toy_has_its_modes_and_a_density_at_its_samples_at_every_level(name):
+    law, schedule = toy(name), Schedule.vp(4)
+    x = law.sample(1000, torch.Generator().manual_seed(0))
+    assert law.modes == MODES[name] and law.mode.unique().tolist() == list(range(law.modes))
+    assert x.dtype == torch.float32 and x.shape == (1000, *law.shape)
+    for t in range(5):
+        assert law.marginal(schedule.level(t)).log_prob(x).isfinite().all()
+
+
+@pytest.mark.parametrize("name", ["4-gaussians-1d"])
+def test_the_density_integrates_to_one(name):
+    x = torch.linspace(-4, 4, 40_001, dtype=torch.float64)[:, None]
+    assert torch.trapezoid(toy(name).log_prob(x).exp(), x[:, 0]).item() == pytest.approx(1, abs=1e-9)
+
+
+def test_a_toy_is_the_same_law_every_time():
+    for name in TOYS:
+        assert torch.equal(toy(name).mu, toy(name).mu)
+
+
+def test_an_unknown_toy_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match="data must be one of 25-gaussians, .*, got 'spiral'"):
+        toy("spiral")
+
+
+@pytest.mark.parametrize("std", [None, 0.0, 0.05])
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_own_points_become_a_standardised_law_of_the_same_shape(n, std):
+    points = 50 + 9 * torch.randn(40, n, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    law = from_points(points, std)
+    mean, variance = moments(law)
+    assert mean.abs().max() < 1e-10 and variance == pytest.approx(1)
+    shrink = (law.mu[1] - law.mu[0]) / (points[1] - points[0])
+    torch.testing.assert_close(shrink, shrink[:1].expand(n))
+
+
+def test_the_width_of_own_points_is_half_the_median_gap_within_bounds():
+    def width(spread: float) -> float:
+        clusters = torch.tensor([-1.0, 1.0]).repeat_interleave(2)[:, None]
+        return from_points(clusters + spread * torch.tensor([[-1.0], [1], [-1], [1]])).var[0].sqrt().item()
+
+    assert width(0.0) == pytest.approx(0.01)
+    assert width(0.5) == pytest.approx(0.1)
+    assert width(0.05) == pytest.approx(0.05 / math.sqrt(1 + 0.05**2))
+
+
+def test_own_points_may_be_numpy_and_integers():
+    law = from_points(np.array([[0, 0], [3, 4]]))
+    assert law.mu.dtype == torch.float64 and law.modes == 2
+
+
+@pytest.mark.parametrize(
+    ("points", "sentence"),
+    [
+        (torch.zeros(1, 2), r"2 to 5000 points \(N, n\), got shape \(1, 2\)"),
+        (torch.zeros(MAX_POINTS + 1, 2), r"2 to 5000 points \(N, n\), got shape \(5001, 2\)"),
+        (torch.zeros(4), r"got shape \(4,\)"),
+        (torch.tensor([[0.0, math.nan], [1, 1]]), "finite numbers, got a NaN or an infinity"),
+        (torch.tensor([[0.0, math.inf], [1, 1]]), "finite numbers, got a NaN or an infinity"),
+        (torch.ones(5, 2), "at least two different points of moderate size"),
+        (torch.tensor([[0.0], [1e200]], dtype=torch.float64), "at least two different points of moderate size"),
+        (torch.zeros(5, 0), "at least two different points"),
+    ],
+)
+def test_own_points_that_are_no_law_are_refused_in_a_sentence(points, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        from_points(points)
+
+
+def test_a_width_that_leaves_no_room_for_the_points_is_refused_in_a_sentence():
+    with pytest.raises(ValueError, match="std must be"):
+        from_points(torch.tensor([[0.0], [1.0]]), std=1.5)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["1,2\n3,-4e1\n", "x,y\n1,2\n3,-40\n", "\ufeff1;2\r\n3;-40\r\n", " 1 , 2 \n\n3,-40\n\n", "x;y\n1;2\n3;-40"],
+    ids=["plain", "header", "semicolons, BOM and CRLF", "spaces and blank lines", "no last newline"],
+)
+def test_a_csv_of_two_numbers_a_line_is_read(tmp_path, text):
+    path = tmp_path / "points.csv"
+    path.write_bytes(text.encode())
+    assert read_csv(str(path)).tolist() == [[1, 2], [3, -40]]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"x,y\n1,2\n3\n", "line 3 of points.csv must be two numbers, got '3'"),
+        (b"x,y\n1,2\n3,four\n", "line 3 of points.csv must be two numbers, got '3,four'"),
+        (b"1,2\n1,2,3\n", "line 2 of points.csv must be two numbers, got '1,2,3'"),
+        (b"x,y\n", "points.csv has no line of two numbers"),
+        (b"", "points.csv has no line of two numbers"),
+        (b"\x89PNG\xff\xfe\x00", "points.csv cannot be read as a CSV text file"),
+    ],
+)
+def test_a_bad_csv_is_refused_with_its_first_bad_line(tmp_path, content, sentence):
+    path = tmp_path / "points.csv"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=sentence):
+        read_csv(path)
+
+
+def test_a_first_line_of_three_numbers_is_no_header(tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text("1,2,3\n4,5\n")
+    with pytest.raises(ValueError, match="line 1 of points.csv must be two numbers"):
+        read_csv(path)
+
+
+def test_a_missing_csv_is_refused_in_a_sentence(tmp_path):
+    with pytest.raises(ValueError, match="none.csv cannot be read as a CSV text file"):
+        read_csv(tmp_path / "none.csv")

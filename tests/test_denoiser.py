@@ -1,0 +1,146 @@
+"""The contract of every Denoiser, and what makes each closed form the one it claims to be."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ddgan import networks
+from ddgan.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
+from ddgan.mixture import Law
+from ddgan.schedule import Schedule
+from ddgan.trainer import Anywhere, Consecutive
+
+VP = Schedule.vp(4)
+CLOSED = [MeanDenoiser, GaussianDenoiser, ExactDenoiser]
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def law_of(shape: tuple[int, ...], K: int = 5) -> Law:
+    return Law(randn(K), 0.3 * randn(K, *shape, seed=1), 0.02 + 0.2 * randn(K, seed=2).square())
+
+
+def network(kind: str, latent_dim: int) -> Denoiser:
+    return networks.generator(kind, (2,), latent_dim=latent_dim, width=16, depth=2)
+
+
+EVERY = [pytest.param(lambda c=c, s=s: c(law_of(s)), s, id=f"{c.__name__}-{s}") for c in CLOSED for s in [(2,), (3, 8, 8)]]
+EVERY += [
+    pytest.param(lambda k=k, n=n: network(k, n), (2,), id=f"{k}-{n}") for k in ("plain", "skip") for n in (0, 2)
+]
+
+
+def inputs(denoiser: Denoiser, shape: tuple[int, ...], B: int) -> tuple[Tensor, Tensor, Tensor]:
+    level = VP.level(1 + torch.arange(B) % 4).float()
+    return randn(B, *shape, seed=3), level, randn(B, denoiser.latent_dim, seed=4)
+
+
+@pytest.mark.parametrize(("make", "shape"), EVERY)
+def test_a_denoiser_maps_a_mixed_batch_to_data_item_by_item(make, shape):
+    denoiser = make()
+    x_t, level, z = inputs(denoiser, shape, 8)
+    given = x_t.clone(), level.clone(), z.clone()
+    together = denoiser(x_t, level, z)
+    alone = torch.cat([denoiser(x_t[i : i + 1], level[i : i + 1], z[i : i + 1]) for i in range(8)])
+    assert together.shape == x_t.shape and together.dtype == torch.float32
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-5)
+    assert all(torch.equal(now, before) for now, before in zip((x_t, level, z), given, strict=True))
+
+
+@pytest.mark.parametrize(("make", "shape"), EVERY)
+def test_a_denoiser_is_a_pure_function_of_finite_value_at_every_level(make, shape):
+    denoiser, fine = make(), Schedule.vp(1000)
+    level = fine.level(torch.tensor([1, 2, 30, 500, 1000])).float()
+    x_t, z = randn(5, *shape), randn(5, denoiser.latent_dim)
+    x_0 = denoiser(x_t, level, z)
+    assert x_0.isfinite().all() and torch.equal(x_0, denoiser(x_t, level, z))
+
+
+@pytest.mark.parametrize(("make", "shape"), EVERY)
+def test_a_denoiser_listens_to_its_latent_exactly_if_it_has_one(make, shape):
+    denoiser = make()
+    x_t, level, z = inputs(denoiser, shape, 8)
+    other = denoiser(x_t, level, randn(*z.shape, seed=9))
+    assert torch.equal(denoiser(x_t, level, z), other) == (denoiser.latent_dim == 0)
+
+
+@pytest.mark.parametrize("law", [law_of((2,)), law_of((1, 3, 3)), Law.uniform(randn(5, 2), 0)], ids=["2", "1x3x3", "finite"])
+@pytest.mark.parametrize("t", [1, 2, 3, 4])
+def test_the_gaussian_denoisers_moments_are_those_of_q(law, t):
+    """It is affine in z, so m and L are read off z = 0 and the unit vectors."""
+    denoiser, n = GaussianDenoiser(law), law.shape.numel()
+    x_t, level = randn(1, *law.shape, seed=3).double(), VP.level(t)
+    z = torch.cat([torch.zeros(1, n), torch.eye(n)]).double()
+    x_0 = denoiser(x_t.expand(n + 1, *law.shape), level.expand(n + 1), z).flatten(1)
+    L = (x_0[1:] - x_0[0]).T
+    q = law.denoised(x_t, level)
+    torch.testing.assert_close(x_0[0], q.mean().flatten())
+    torch.testing.assert_close(L @ L.T, q.cov()[0], rtol=1e-5, atol=1e-8)
+
+
+def test_the_mean_denoiser_is_the_mean_of_the_exact_one():
+    n, law = 100_000, law_of((2,))
+    x_t, level = randn(1, 2, seed=3).expand(n, 2), VP.level(2).float().expand(n)
+    x_0 = ExactDenoiser(law)(x_t, level, randn(n, 3))
+    mean = MeanDenoiser(law)(x_t[:1], level[:1], torch.zeros(1, 0))
+    assert ((x_0.mean(0) - mean).abs() < 4 * x_0.std(0) / math.sqrt(n)).all()
+
+
+def test_the_exact_denoiser_picks_each_component_with_its_posterior_weight():
+    n, atoms = 100_000, Law.uniform(torch.tensor([[-1.0, 0], [0, 0.5], [1, 0]]), 0)
+    x_t, level = torch.full((n, 2), 0.2), VP.level(2).float().expand(n)
+    x_0 = ExactDenoiser(atoms)(x_t, level, randn(n, 3))
+    share = torch.cdist(x_0.double(), atoms.mu).argmin(1).bincount(minlength=3) / n
+    w = atoms.denoised(x_t[:1], level[:1]).log_w.exp()[0]
+    assert ((share - w).abs() < 4 * (w * (1 - w) / n).sqrt()).all()
+
+
+def test_no_latent_reaches_a_component_of_no_weight():
+    law = Law(torch.tensor([-200.0, 0, -200]), torch.tensor([[5.0], [0.0], [5.0]]), torch.zeros(3))
+    z = torch.tensor([[-8.0, 0], [0, 0], [8, 0]])
+    x_0 = ExactDenoiser(law)(torch.zeros(3, 1), torch.full((3,), -10.0), z)
+    assert x_0.flatten().tolist() == [0, 0, 0]
+
+
+def test_consecutive_levels_accept_their_own_and_coarser_nested_grids():
+    levels = Consecutive(VP).levels()
+    for T in (1, 2, 4):
+        levels.check(Schedule.vp(T))
+
+
+def test_consecutive_levels_refuse_others_in_a_sentence():
+    with pytest.raises(ValueError) as error:
+        Consecutive(VP).levels().check(Schedule.vp(8))
+    assert str(error.value) == (
+        "this model was trained on noise levels of log-SNR 0.09, -2.46, -5.67, -10.05 (T = 4), "
+        "the schedule with T = 8 asks for -7.71"
+    )
+
+
+def test_levels_between_accept_every_schedule_inside_and_refuse_those_outside_in_a_sentence():
+    levels = Anywhere(Schedule.vp(1000)).levels()
+    for T in (1, 3, 8, 50):
+        levels.check(Schedule.vp(T))
+    with pytest.raises(ValueError, match=r"log-SNR -10.0 to 5.\d, the schedule with T = 1000 asks for 8.\d\d"):
+        levels.check(Schedule.vp(1000))
+
+
+def test_a_hundredth_of_a_nat_is_rounding_and_a_tenth_is_another_level():
+    known = VP.level(torch.arange(1, 5))
+    Levels(tuple((known + 0.009).tolist()), between=False).check(VP)
+    with pytest.raises(ValueError):
+        Levels(tuple((known + 0.1).tolist()), between=False).check(VP)
+
+
+def test_closed_forms_accept_every_schedule_and_a_trained_network_only_its_own():
+    for denoiser in (*(kind(law_of((2,))) for kind in CLOSED), network("skip", 2)):
+        denoiser.check(Schedule.cosine(1000))
+    trained = network("skip", 2)
+    trained.levels = Consecutive(VP).levels()
+    trained.check(VP)
+    with pytest.raises(ValueError, match="trained on noise levels"):
+        trained.check(Schedule.cosine(4))

@@ -1,0 +1,74 @@
+"""The README is true: its commands parse, its example runs, its numbers are those on the cards."""
+
+import importlib
+import inspect
+import json
+import pkgutil
+import re
+import shlex
+from pathlib import Path
+
+import ddgan
+from ddgan.cli import parser
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.S)
+
+
+def test_every_command_of_the_readme_parses():
+    lines = [line for _, text in BLOCKS for line in text.splitlines() if line.startswith("python -m ddgan")]
+    assert len(lines) >= 5
+    for line in lines:
+        parser().parse_args(shlex.split(line, comments=True)[3:])
+
+
+def test_the_python_example_of_the_readme_runs():
+    (example,) = [text for kind, text in BLOCKS if kind == "python"]
+    names = {}
+    exec(example, names)
+    assert names["last"].x_s.shape == (1000, 2)
+
+
+def test_the_front_matter_makes_a_space():
+    front = dict(line.split(": ", 1) for line in README.split("---")[1].strip().splitlines() if ": " in line)
+    assert front["sdk"] == "gradio" and front["app_file"] == "app.py" and (ROOT / "app.py").is_file()
+    assert front["sdk_version"] in (ROOT / "requirements.txt").read_text()
+    assert len(front["short_description"].strip('"')) <= 60
+
+
+def test_the_results_table_is_what_the_cards_say():
+    rows = re.findall(r"^\| `([\w-]+)` \| T = (\d+) \| (\d+) / (\d+) \| ([\d.]+) % \| ([\d.]+) \| ([\d.]+) \|", README, re.M)
+    assert len(rows) >= 8
+    for name, T, modes, of, on_mode, kl, ratio in rows:
+        score = json.loads((ROOT / "weights" / name / "card.json").read_text())["metrics"][f"T={T}"]
+        assert (int(modes), int(of)) == (score["modes"], score["of_modes"]), name
+        assert f"{100 * score['on_mode']:.1f}" == on_mode, name
+        assert f"{score['kl']:.4f}" == kl, name
+        assert f"{score['sliced_w2'] / score['floor_sliced_w2']:.2f}" == ratio, name
+
+
+def _modules():
+    return [importlib.import_module(m.name) for m in pkgutil.walk_packages(ddgan.__path__, "ddgan.") if "__main__" not in m.name]
+
+
+def test_every_module_and_public_name_has_a_docstring_and_all_is_complete():
+    for module in _modules():
+        assert module.__doc__, module.__name__
+        own = {n for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__ and n[0] != "_"}
+        own = {n for n in own if inspect.isclass(vars(module)[n]) or inspect.isfunction(vars(module)[n])}
+        for name in own:
+            assert inspect.getdoc(vars(module)[name]), f"{module.__name__}.{name}"
+        for name in module.__all__:
+            assert hasattr(module, name), f"{module.__name__}.__all__ names {name}"
+    for name in ddgan.__all__:
+        value = getattr(ddgan, name)
+        assert inspect.getdoc(value), name
+        for method, body in inspect.getmembers(value, inspect.isfunction) if inspect.isclass(value) else []:
+            if method[0] != "_" and body.__module__.startswith("ddgan") and method not in ("forward",):
+                assert inspect.getdoc(body), f"{name}.{method}"
+
+
+def test_the_top_level_holds_what_it_should():
+    visible = {path.name for path in ROOT.iterdir() if path.name[0] != "."} - {"runs", "__pycache__"}
+    assert visible <= {"app.py", "ddgan", "weights", "assets", "requirements.txt", "tests", "README.md", "LICENSE"}

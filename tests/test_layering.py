@@ -1,0 +1,185 @@
+"""Who may import whom (design.md), read from the source with ast: for the modules that exist, whichever they are."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "ddgan"
+
+CORE = ("gaussian", "schedule", "mixture", "denoiser", "sampler", "networks", "losses", "trainer", "data", "metrics", "checkpoint")
+MAY_IMPORT = {
+    "gaussian": "",
+    "losses": "",
+    "config": "",
+    "plots": "",
+    "schedule": "gaussian",
+    "mixture": "gaussian schedule",
+    "denoiser": "schedule mixture",
+    "sampler": "gaussian schedule denoiser",
+    "networks": "denoiser",
+    "data": "config mixture",
+    "metrics": "mixture",
+    "checkpoint": "config schedule networks",
+    "trainer": "schedule denoiser sampler losses",
+    "views": "sampler plots",
+    "export": "sampler views",
+    "session": "config checkpoint data networks denoiser schedule sampler trainer",
+    "cli": "config session metrics export",
+    "ui": "config session views export",
+    "app": "ui",
+    "__main__": "cli",
+}
+# what building showed to be better than design.md's table, which is to follow
+AND_ALSO = {
+    "networks": "gaussian schedule",  # like, alpha_sigma
+    "checkpoint": "denoiser",
+    "session": "metrics mixture",
+    "views": "mixture schedule session",
+    "export": "session",
+    "cli": "schedule bench",
+    "ui": "data schedule",
+    "bench": "config data metrics sampler schedule session trainer views",
+}
+HEAVY = {"gradio", "plotly", "PIL", "tqdm"}
+
+
+def sources() -> dict[str, list[Path]]:
+    """Module or subpackage of ddgan, and app -> its files."""
+    files: dict[str, list[Path]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        files.setdefault(path.relative_to(PACKAGE).parts[0].removesuffix(".py"), []).append(path)
+    if (ROOT / "app.py").exists():
+        files["app"] = [ROOT / "app.py"]
+    files.pop("__init__")
+    return files
+
+
+def imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
+    """The absolute names that a file of `package` imports, wherever in the file: `torch.nn`, `ddgan.schedule.Schedule`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else ()
+            yield from (".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names)
+
+
+def imports_of(path: Path) -> set[str]:
+    return set(imports(ast.parse(path.read_text()), path.relative_to(ROOT).parts[:-1]))
+
+
+def ours(names: set[str]) -> set[str]:
+    """Which of our modules; `ddgan` itself stands for the public names."""
+    parts = [name.split(".") for name in names if name.split(".")[0] == "ddgan"]
+    return {p[1] if len(p) > 1 and p[1] in sources() else "ddgan" for p in parts}
+
+
+def calls(tree: ast.AST) -> Iterator[tuple[str, ast.Call]]:
+    """Every call by its dotted name."""
+    return ((ast.unparse(node.func), node) for node in ast.walk(tree) if isinstance(node, ast.Call))
+
+
+def touches_global_randomness(name: str, call: ast.Call) -> bool:
+    """A seed set for everyone, or a draw from the generator that everyone shares."""
+    draws = {"bernoulli", "multinomial", "normal", "poisson", "rand", "randint", "randn", "randperm"}
+    module, _, function = name.rpartition(".")
+    if module in ("np.random", "numpy.random"):
+        return function not in ("default_rng", "Generator", "PCG64", "Philox", "SeedSequence")
+    if module == "torch" and function.removesuffix("_like") in draws:
+        return "generator" not in {keyword.arg for keyword in call.keywords}
+    return module in ("random", "torch.random") or (module in ("torch", "torch.cuda") and "seed" in function)
+
+
+SEEDS = {"torch.manual_seed", "torch.seed", "torch.random.manual_seed", "torch.cuda.manual_seed_all", "np.random.seed", "random.seed"}
+
+
+def unforked_seeds(tree: ast.AST) -> list[str]:
+    """The calls that seed everyone's generator outside every `with torch.random.fork_rng(...)`."""
+    forks = (n for n in ast.walk(tree) if isinstance(n, ast.With) and "fork_rng" in ast.unparse(n.items[0]))
+    inside = {id(call) for fork in forks for _, call in calls(fork)}
+    return [name for name, call in calls(tree) if name in SEEDS and id(call) not in inside]
+
+
+FILES = sources()
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_module_imports_only_what_lies_below_it(module):
+    assert module in {**MAY_IMPORT, **AND_ALSO}, f"who may ddgan/{module} import? Add it to the table"
+    allowed = {module, *MAY_IMPORT.get(module, "").split(), *AND_ALSO.get(module, "").split()}
+    for path in FILES[module]:
+        assert ours(imports_of(path)) <= allowed, path
+
+
+def test_no_two_modules_import_each_other_even_through_others():
+    below = {name: set().union(*(ours(imports_of(path)) for path in paths)) - {name} for name, paths in FILES.items()}
+    while below:
+        free = [name for name, needs in below.items() if not needs & below.keys()]
+        assert free, f"a circle of imports among {sorted(below)}"
+        for name in free:
+            del below[name]
+
+
+@pytest.mark.parametrize("module", [m for m in CORE if m in FILES])
+def test_the_core_imports_no_interface_prints_nothing_and_leaves_global_randomness_alone(module):
+    for path in FILES[module]:
+        assert not HEAVY & {name.split(".")[0] for name in imports_of(path)}, path
+        for name, call in calls(ast.parse(path.read_text())):
+            assert name != "print" and not touches_global_randomness(name, call), f"{path}:{call.lineno}"
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_a_global_seed_is_set_only_inside_a_fork_of_the_random_state(module):
+    """Networks are initialised from the global state: session seeds it where `fork_rng` puts it back."""
+    for path in FILES[module]:
+        assert not unforked_seeds(ast.parse(path.read_text())), path
+    seeds = [name for path in FILES[module] for name, _ in calls(ast.parse(path.read_text())) if name in SEEDS]
+    assert seeds == (["torch.random.manual_seed"] if module == "session" else [])
+
+
+@pytest.mark.parametrize("module", [m for m in ("ui", "cli", "app") if m in FILES])
+def test_the_interface_imports_no_torch(module):
+    for path in FILES[module]:
+        assert "torch" not in {name.split(".")[0] for name in imports_of(path)}, path
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("def f():\n    import torch.nn as nn", {"torch.nn"}),
+        ("from . import mlp", {"ddgan.networks.mlp"}),
+        ("from ..schedule import Schedule", {"ddgan.schedule.Schedule"}),
+        ("from .. import views, export", {"ddgan.views", "ddgan.export"}),
+        ("from ddgan.session import Session", {"ddgan.session.Session"}),
+    ],
+)
+def test_the_rules_see_every_way_to_import(source, expected):
+    assert set(imports(ast.parse(source), ("ddgan", "networks"))) == expected
+
+
+def test_the_rules_tell_a_forked_seed_from_a_bare_one():
+    assert unforked_seeds(ast.parse("torch.manual_seed(0)\nwith open(f):\n  np.random.seed(0)")) == ["torch.manual_seed", "np.random.seed"]
+    assert unforked_seeds(ast.parse("with torch.random.fork_rng():\n  torch.random.manual_seed(0)")) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "touches"),
+    [
+        ("torch.manual_seed(0)", True),
+        ("torch.cuda.manual_seed_all(0)", True),
+        ("np.random.seed(0)", True),
+        ("np.random.randn(3)", True),
+        ("random.shuffle(x)", True),
+        ("torch.randn(3)", True),
+        ("torch.randn_like(x)", True),
+        ("torch.randn(3, generator=noise)", False),
+        ("torch.Generator().manual_seed(0)", False),
+        ("noise.manual_seed(0)", False),
+        ("np.random.default_rng(0)", False),
+    ],
+)
+def test_the_rules_tell_global_randomness_from_a_generator(source, touches):
+    assert any(touches_global_randomness(*found) for found in calls(ast.parse(source))) == touches

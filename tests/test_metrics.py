@@ -1,0 +1,113 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ddgan.data import TOYS, toy
+from ddgan.metrics import coverage, evaluate, sliced_w2
+from ddgan.mixture import Law
+
+CORNERS = Law.uniform(torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]), 0.1)
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def at_modes(*counts: int) -> Tensor:
+    return CORNERS.mu.float().repeat_interleave(torch.tensor(counts), 0)
+
+
+@pytest.mark.parametrize(
+    ("counts", "modes", "kl"),
+    [
+        ((25, 25, 25, 25), 4, 0),
+        ((100, 0, 0, 0), 1, math.log(4)),
+        ((50, 50, 0, 0), 2, math.log(2)),
+        ((50, 44, 3, 3), 4, None),
+        ((50, 46, 2, 2), 2, None),
+    ],
+)
+def test_coverage_counts_modes_with_a_tenth_of_their_share_and_the_kl_of_the_histogram(counts, modes, kl):
+    result = coverage(at_modes(*counts), CORNERS)
+    p = torch.tensor(counts) / 100
+    assert result.modes == modes and result.on_mode == 1
+    assert result.kl == pytest.approx(torch.xlogy(p, 4 * p).sum().item() if kl is None else kl, abs=1e-6)
+
+
+def test_a_sample_is_on_a_mode_up_to_four_standard_deviations_from_it():
+    x = torch.tensor([[1.0, 1.39], [1.0, 1.41], [0.0, 0.0], [1.27, 1.27]])
+    assert coverage(x, CORNERS).on_mode == 0.5
+
+
+def test_samples_off_every_mode_cover_nothing_at_infinite_kl():
+    assert coverage(torch.zeros(10, 2), CORNERS) == (0, 0.0, math.inf)
+
+
+def test_components_of_one_mode_count_as_one():
+    law = Law(CORNERS.log_w, CORNERS.mu, CORNERS.var, torch.tensor([0, 0, 1, 1]))
+    assert coverage(at_modes(50, 0, 50, 0), law) == (2, 1.0, 0.0)
+
+
+def test_unequal_weights_are_the_due_shares():
+    law = toy("4-gaussians-1d")
+    counts = (1000 * law.log_w.exp()).round().long()
+    result = coverage(law.mu.repeat_interleave(counts, 0), law)
+    assert result.modes == 4 and result.kl == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_true_samples_reach_every_mode_of_every_toy(name):
+    """N = 5000; at least 1 - e^-8 of a 2-D law lies within 4 standard deviations, five standard errors."""
+    n, law = 5000, toy(name)
+    result = coverage(law.sample(n, torch.Generator().manual_seed(0)), law)
+    due, freedom = 1 - math.exp(-8), law.modes - 1
+    assert result.modes == law.modes and result.on_mode >= due - 5 * math.sqrt(due * (1 - due) / n)
+    overlap = 0.01  # neighbouring components of different modes trade a few samples
+    assert result.kl < (freedom + 5 * math.sqrt(2 * freedom)) / (2 * n) + overlap
+
+
+def test_a_plane_gaussian_has_all_but_e_to_the_minus_8_of_its_mass_on_its_mode():
+    """N = 1000000, five standard errors: apart from both 3.9 and 4.1 standard deviations."""
+    n, far = 1_000_000, math.exp(-8)
+    result = coverage(randn(n, 2), Law.uniform(torch.zeros(1, 2), 1.0))
+    assert abs(1 - result.on_mode - far) < 5 * math.sqrt(far * (1 - far) / n)
+
+
+def test_sliced_w2_is_zero_for_the_same_points_in_any_order_and_symmetric():
+    x, y = randn(500, 2), randn(500, 2, seed=1)
+    assert sliced_w2(x, x.flip(0)) == 0 and sliced_w2(x, y) == pytest.approx(sliced_w2(y, x)) and sliced_w2(x, y) > 0
+
+
+@pytest.mark.parametrize("shift", [0.5, -3.0])
+def test_sliced_w2_of_a_1d_shift_is_its_length(shift):
+    x = randn(500, 1)
+    assert sliced_w2(x, x + shift) == pytest.approx(abs(shift), rel=1e-5)
+
+
+def test_sliced_w2_of_a_1d_scaling_is_the_change_of_spread():
+    x = randn(500, 1)
+    assert sliced_w2(x, 3 * x) == pytest.approx(2 * x.square().mean().sqrt().item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 8, 8)])
+def test_sliced_w2_of_a_shift_is_its_length_over_root_n(shape):
+    """E (theta . c)^2 = |c|^2 / n; 4096 directions, five standard errors of a variable of variance < 2 E^2."""
+    x, c = randn(50, *shape), randn(*shape, seed=1)
+    squared = sliced_w2(x, x + c, directions=4096) ** 2
+    expected = c.square().mean().item()
+    assert abs(squared - expected) < 5 * math.sqrt(2 / 4096) * expected
+
+
+def test_sliced_w2_is_a_pure_function_and_refuses_unequal_sizes():
+    x, y = randn(500, 2), randn(500, 2, seed=1)
+    assert sliced_w2(x, y) == sliced_w2(x, y)
+    with pytest.raises(ValueError, match=r"one shape, got \(500, 2\) and \(499, 2\)"):
+        sliced_w2(x, y[1:])
+
+
+def test_evaluate_says_what_its_parts_say():
+    x, y = CORNERS.sample(500, torch.Generator().manual_seed(0)), CORNERS.sample(500, torch.Generator().manual_seed(1))
+    cover = coverage(x, CORNERS)
+    assert evaluate(x, CORNERS, y) == {**cover._asdict(), "of_modes": 4, "sliced_w2": sliced_w2(x, y)}

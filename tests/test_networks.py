@@ -1,0 +1,126 @@
+"""What the networks of vectors promise; the denoisers' common contract is in test_denoiser."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from ddgan import networks
+from ddgan.denoiser import ExactDenoiser, MeanDenoiser
+from ddgan.mixture import Law
+from ddgan.networks.mlp import level_features, with_fourier
+from ddgan.schedule import FAMILIES, Schedule, alpha_sigma
+
+VP = Schedule.vp(4)
+EACH_KIND = pytest.mark.parametrize("kind", ["plain", "skip"])
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(autouse=True)
+def fixed_initialisation():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def pair(kind: str, n: int = 2, latent_dim: int = 2):
+    size = {"width": 16, "depth": 2}
+    return networks.generator(kind, (n,), latent_dim=latent_dim, **size), networks.discriminator(kind, (n,), **size)
+
+
+def condition(B: int, n: int = 2) -> tuple[Tensor, Tensor, Tensor]:
+    t = 1 + torch.arange(B) % 4
+    return randn(B, n, seed=1), VP.level(t - 1).float(), VP.level(t).float()
+
+
+@EACH_KIND
+def test_every_weight_of_both_networks_gets_a_gradient(kind):
+    generator, discriminator = pair(kind)
+    x_t, level_s, level_t = condition(8)
+    discriminator(generator(x_t, level_t, randn(8, 2)), x_t, level_s, level_t).square().sum().backward()
+    for parameter in (*generator.parameters(), *discriminator.parameters()):
+        assert parameter.grad.isfinite().all() and parameter.grad.any()
+
+
+@EACH_KIND
+def test_m_batches_that_share_one_condition_equal_m_calls(kind):
+    _, discriminator = pair(kind)
+    shared, batches = condition(8), [randn(8, 2, seed=s) for s in range(3)]
+    together = discriminator(torch.cat(batches), *shared)
+    torch.testing.assert_close(together, torch.cat([discriminator(x, *shared) for x in batches]))
+
+
+@EACH_KIND
+def test_a_logit_belongs_to_its_own_item_and_starts_near_zero(kind):
+    _, discriminator = pair(kind)
+    x_s, shared = randn(8, 2), condition(8)
+    logits = discriminator(x_s, *shared)
+    alone = torch.cat([discriminator(x_s[i : i + 1], *(c[i : i + 1] for c in shared)) for i in range(8)])
+    assert logits.shape == (8,) and logits.abs().max() < 0.5
+    torch.testing.assert_close(logits, alone)
+
+
+@EACH_KIND
+@pytest.mark.parametrize("argument", [0, 1, 2, 3], ids=["x_s", "x_t", "level_s", "level_t"])
+def test_d_judges_by_each_of_its_arguments(kind, argument):
+    _, discriminator = pair(kind)
+    arguments = [randn(8, 2), *condition(8)]
+    before = discriminator(*arguments)
+    arguments[argument] = arguments[argument].flip(0)
+    assert (discriminator(*arguments) != before).any()
+
+
+@EACH_KIND
+@pytest.mark.parametrize(("n", "latent_dim"), [(1, 0), (1, 1), (2, 0), (2, 2)])
+def test_a_generator_starts_near_0_or_near_the_posterior_draw_of_normal_data(kind, n, latent_dim):
+    """In root mean square, against data of unit variance: plain near 0, skip near y = a_t x_t + sigma_t z."""
+    generator, _ = pair(kind, n, latent_dim)
+    x_t, _, level = condition(256, n)
+    z = randn(256, latent_dim)
+    a, sigma = (v.float()[:, None] for v in alpha_sigma(level))
+    y = {"plain": 0 * x_t, "skip": a * x_t + (sigma * z if latent_dim else 0)}[kind]
+    assert (generator(x_t, level, z) - y).square().mean().sqrt() < 0.06
+
+
+@EACH_KIND
+@pytest.mark.parametrize(("n", "latent_dim"), [(1, 0), (1, 1), (5, 0), (5, 5)])
+def test_networks_take_data_of_any_number_of_coordinates(kind, n, latent_dim):
+    generator, discriminator = pair(kind, n, latent_dim)
+    x_t, level_s, level_t = condition(4, n)
+    x_0 = generator(x_t, level_t, randn(4, latent_dim))
+    assert x_0.shape == (4, n) and discriminator(x_0, x_t, level_s, level_t).shape == (4,)
+
+
+@pytest.mark.parametrize("latent_dim", [0, 2])
+def test_the_bare_skip_is_the_exact_denoiser_of_standard_normal_data(latent_dim):
+    generator, _ = pair("skip", latent_dim=latent_dim)
+    torch.nn.init.zeros_(generator.net.layers[-1].weight)
+    law = Law.uniform(torch.zeros(1, 2), 1.0)
+    x_t, _, level = condition(8)
+    z = randn(8, latent_dim)
+    truth = ExactDenoiser(law)(x_t, level, torch.cat([z[:, :1], z], 1)) if latent_dim else MeanDenoiser(law)(x_t, level, z)
+    torch.testing.assert_close(generator(x_t, level, z), truth)
+
+
+def test_the_skip_generator_refuses_other_latents_in_a_sentence():
+    with pytest.raises(ValueError, match="the skip generator's latent has 0 or 2 numbers, as the data, got 3"):
+        networks.generator("skip", (2,), latent_dim=3, width=8, depth=1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_level_features_are_bounded_tell_levels_apart_and_mark_clean_data(family):
+    features = level_features(Schedule.named(family, 1000).level(torch.arange(1001)).float())
+    assert features.isfinite().all() and features.abs().max() < 2.5
+    assert features[:, 2].tolist() == [1] + [0] * 1000
+    assert (features[1:, :2].diff(dim=0).abs().sum(1) > 0).all()
+
+
+def test_fourier_features_are_sines_and_cosines_of_each_axis():
+    x = randn(4, 2)
+    features = with_fourier(x, 3)
+    assert features.shape == (4, 2 * 7) and torch.equal(with_fourier(x, 0), x)
+    octaves = features[:, 2:].reshape(4, 2, 3, 2)
+    torch.testing.assert_close(octaves[:, 0].square() + octaves[:, 1].square(), torch.ones(4, 3, 2))
+    torch.testing.assert_close(octaves[:, 0, 1], (3 * x).sin())

@@ -1,0 +1,213 @@
+import math
+
+import pytest
+import torch
+from torch import Tensor
+
+from ddgan import networks
+from ddgan.data import toy
+from ddgan.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
+from ddgan.metrics import coverage, sliced_w2
+from ddgan.mixture import Law
+from ddgan.sampler import Draws, Step, reverse_step, sample
+from ddgan.schedule import FAMILIES, Schedule
+
+N = 4000
+SHAPES = pytest.mark.parametrize("shape", [(2,), (3, 8, 8)])
+AXIS = torch.arange(-2.0, 3.0) / math.sqrt(2)
+GRID = Law.uniform(torch.cartesian_prod(AXIS, AXIS), 0.035)
+
+
+def law_of(shape: tuple[int, ...]) -> Law:
+    return Law.uniform(torch.randn(6, *shape, generator=torch.Generator().manual_seed(0)), 0.2)
+
+
+def steps_of(denoiser: Denoiser, T: int, n: int = N, schedule: Schedule | None = None) -> list[Step]:
+    shape = denoiser.law.shape
+    draws = Draws.from_seeds(range(n), shape, T, denoiser.latent_dim)
+    return list(sample(schedule or Schedule.vp(T), denoiser, draws))
+
+
+def parts(draws: Draws, item: int) -> Draws:
+    only = slice(item, item + 1)
+    return Draws(draws.x_T[only], draws.z[:, only], draws.eps[:, only])
+
+
+def same(one: Draws, other: Draws) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+# the law of the result
+
+
+@pytest.mark.parametrize("T", [1, 2, 4])
+def test_the_exact_law_in_gives_the_exact_law_out(T):
+    """Share on a mode 1 - e^-8; 2 N KL is chi-squared with 24 degrees of freedom; N = 4000, five standard errors."""
+    x_0 = steps_of(ExactDenoiser(GRID), T)[-1].x_s
+    modes, on_mode, kl = coverage(x_0, GRID)
+    due = 1 - math.exp(-8)
+    assert modes == 25 and abs(on_mode - due) < 5 * math.sqrt(due * (1 - due) / N)
+    assert 2 * N * kl < 24 + 5 * math.sqrt(48)
+    truth = [GRID.sample(N, torch.Generator().manual_seed(seed)) for seed in range(9)]
+    floor = torch.tensor([sliced_w2(truth[0], other) for other in truth[1:]])
+    assert sliced_w2(x_0, truth[0]) < floor.mean() + 4 * floor.std()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_state_of_the_exact_sampler_has_the_marginal_law(family):
+    """Moments of x_s against 200k true samples, N = 4000, five standard errors; a 1-D law of unequal weights."""
+    schedule, law = Schedule.named(family, 4), toy("4-gaussians-1d")
+    for step in steps_of(ExactDenoiser(law), 4, schedule=schedule):
+        truth = law.marginal(schedule.level(step.s)).sample(200_000, torch.Generator().manual_seed(0))
+        for power in (1, 2, 3):
+            error = step.x_s.pow(power).mean() - truth.pow(power).mean()
+            assert abs(error) < 5 * truth.pow(power).std() * math.sqrt(1 / N + 1 / 200_000)
+
+
+# share of samples on a mode: reference.md, section 3 (20k samples there, N = 4000 here)
+ORACLE = {
+    GaussianDenoiser: {1: 0.108, 2: 0.106, 4: 0.111, 16: 0.407, 32: 0.896, 128: 1.0},
+    MeanDenoiser: {2: 0.129, 4: 0.118, 16: 0.539, 32: 0.921, 128: 1.0},
+}
+
+
+@pytest.mark.parametrize(("kind", "T"), [(kind, T) for kind, row in ORACLE.items() for T in row])
+def test_gaussian_steps_fail_when_few_and_recover_when_many(kind, T):
+    expected = ORACLE[kind][T]
+    on_mode = coverage(steps_of(kind(GRID), T)[-1].x_s, GRID).on_mode
+    error = math.sqrt(expected * (1 - expected) * (1 / N + 1 / 20_000))
+    assert abs(on_mode - expected) < 4 * error + 0.001
+
+
+def test_the_mean_of_everything_collapses_onto_the_centre_mode():
+    x_0 = steps_of(MeanDenoiser(GRID), 1)[-1].x_s
+    assert coverage(x_0, GRID).modes == 1 and x_0.abs().max() < 4 * 0.035
+
+
+# one step
+
+
+@SHAPES
+@pytest.mark.parametrize("kind", [MeanDenoiser, GaussianDenoiser, ExactDenoiser])
+def test_a_mixed_t_batch_equals_its_items_one_by_one(kind, shape):
+    schedule, denoiser, B = Schedule.vp(4), kind(law_of(shape)), 10
+    s, t = torch.combinations(torch.arange(5)).T
+    x_t, z, eps = Draws.from_seeds(range(B), shape, 1, denoiser.latent_dim)
+    together = reverse_step(schedule, denoiser, x_t, s, t, z=z[0], eps=eps[0])
+    for i in range(B):
+        one = slice(i, i + 1)
+        alone = reverse_step(schedule, denoiser, x_t[one], int(s[i]), int(t[i]), z=z[0, one], eps=eps[0, one])
+        torch.testing.assert_close(together.x_s[one], alone.x_s, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(together.x_0[one], alone.x_0, rtol=1e-5, atol=1e-5)
+
+
+@SHAPES
+def test_a_step_records_what_made_it_and_the_last_returns_x_0_itself(shape):
+    denoiser, schedule = ExactDenoiser(law_of(shape)), Schedule.vp(4)
+    steps = steps_of(denoiser, 4, n=3)
+    assert [(step.s, step.t) for step in steps] == [(3, 4), (2, 3), (1, 2), (0, 1)]
+    assert torch.equal(steps[-1].x_s, steps[-1].x_0)
+    for step, following in zip(steps, steps[1:], strict=False):
+        assert torch.equal(step.x_s, following.x_t)
+    for step in steps:
+        assert torch.equal(step.posterior.at(step.eps), step.x_s)
+        posterior = schedule.posterior(step.x_0, step.x_t, step.s, step.t)
+        assert all(torch.equal(a, b) for a, b in zip(posterior, step.posterior, strict=True))
+
+
+def test_a_denoiser_reads_the_first_latent_numbers_only():
+    schedule, denoiser = Schedule.vp(2), GaussianDenoiser(law_of((2,)))
+    short, long = (Draws.from_seeds(range(4), (2,), 2, L) for L in (2, 7))
+    results = [list(sample(schedule, denoiser, draws))[-1].x_s for draws in (short, long)]
+    assert torch.equal(*results)
+    with pytest.raises(ValueError, match="this denoiser reads 2 latent numbers, z has 1"):
+        reverse_step(schedule, denoiser, short.x_T, 1, 2, z=short.z[0, :, :1], eps=short.eps[0])
+
+
+def test_sampling_builds_no_graph_and_refuses_draws_that_do_not_fit():
+    net = networks.generator("plain", (2,), latent_dim=2, width=8, depth=1)
+    draws = Draws.from_seeds([0], (2,), 3, 2)
+    assert not list(sample(Schedule.vp(3), net, draws))[-1].x_s.requires_grad
+    with pytest.raises(ValueError, match="the schedule has T = 4 steps, the draws have 3"):
+        next(sample(Schedule.vp(4), net, draws))
+
+
+# the draws
+
+
+@SHAPES
+def test_seed_5_alone_equals_seed_5_in_a_batch_of_8(shape):
+    together, alone = Draws.from_seeds(range(8), shape, 4, 3), Draws.from_seeds([5], shape, 4, 3)
+    assert same(parts(together, 5), alone)
+    denoiser, schedule = ExactDenoiser(law_of(shape)), Schedule.vp(4)
+    together, alone = (Draws.from_seeds(seeds, shape, 4, denoiser.latent_dim) for seeds in (range(8), [5]))
+    for a, b in zip(sample(schedule, denoiser, together), sample(schedule, denoiser, alone), strict=True):
+        torch.testing.assert_close(a.x_s[5:6], b.x_s, rtol=1e-5, atol=1e-5)
+
+
+@SHAPES
+def test_a_seeds_draws_do_not_depend_on_t_or_latent_dim(shape):
+    small, large = Draws.from_seeds([5], shape, 2, 3), Draws.from_seeds([5], shape, 9, 11)
+    assert same(small, Draws(large.x_T, large.z[:2, :, :3], large.eps[:2]))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "shape", "T", "latent_dim"),
+    [(range(20_000), (1,), 1, 1), ([0], (100, 100), 1, 10_000), ([0], (1,), 20_000, 1), (range(-500, 500), (3, 3), 1, 9)],
+    ids=["over seeds", "over coordinates", "over steps", "over seeds and coordinates"],
+)
+def test_draws_are_standard_normal(seeds, shape, T, latent_dim):
+    """Mean, variance and fourth moment in five standard errors; the Kolmogorov-Smirnov distance at level 1e-4."""
+    for part in Draws.from_seeds(seeds, shape, T, latent_dim):
+        x = part.flatten().double()
+        n = len(x)
+        if n < 1000:
+            continue
+        assert abs(x.mean()) < 5 / math.sqrt(n)
+        assert abs(x.square().mean() - 1) < 5 * math.sqrt(2 / n)
+        assert abs(x.pow(4).mean() - 3) < 5 * math.sqrt(96 / n)
+        cdf, steps = torch.special.ndtr(x.sort().values), torch.arange(n + 1) / n
+        distance = torch.maximum(cdf - steps[:-1], steps[1:] - cdf).max()
+        assert distance < math.sqrt(math.log(2 / 1e-4) / (2 * n))
+
+
+def test_draws_of_different_origin_are_uncorrelated():
+    """Purposes, coordinates, steps and neighbouring seeds: all pairs of 19 columns, n = 20000, five standard errors."""
+    n = 20_000
+    draws = Draws.from_seeds(range(n + 1), (2,), 2, 3)
+    columns = [draws.x_T, *draws.z, *draws.eps]
+    x = torch.cat([torch.cat([c[:-1], c[1:]], 1) for c in columns], 1)
+    correlation = x.T.corrcoef() - torch.eye(x.shape[1])
+    squares = x.square().T.corrcoef() - torch.eye(x.shape[1])
+    assert correlation.abs().max() < 5 / math.sqrt(n) and squares.abs().max() < 5 / math.sqrt(n)
+
+
+def test_reroll_changes_z_of_the_chosen_step_and_items_only():
+    draws, other = (Draws.from_seeds(seeds, (2,), 4, 3) for seeds in (range(5), range(5, 10)))
+    changed = draws.reroll(2, other, items=[1, 3])
+    assert (changed.z != draws.z).all(2).nonzero().tolist() == [[1, 1], [1, 3]]
+    assert torch.equal(changed.z[1, [1, 3]], other.z[1, [1, 3]])
+    assert same(draws, Draws.from_seeds(range(5), (2,), 4, 3))
+
+
+@pytest.mark.parametrize("t", [0, 5])
+def test_reroll_refuses_a_step_that_is_not_there_in_a_sentence(t):
+    draws = Draws.from_seeds([0], (2,), 4, 3)
+    with pytest.raises(ValueError, match=rf"t must be in 1\.\.4, got {t}"):
+        draws.reroll(t, draws)
+
+
+@SHAPES
+def test_reroll_changes_later_states_only_and_the_past_is_bit_identical(shape):
+    denoiser, schedule = ExactDenoiser(law_of(shape)), Schedule.vp(4)
+    draws, other = (Draws.from_seeds(seeds, shape, 4, denoiser.latent_dim) for seeds in (range(3), range(3, 6)))
+    before, after = (list(sample(schedule, denoiser, d)) for d in (draws, draws.reroll(2, other)))
+    for a, b in zip(before, after, strict=True):
+        assert torch.equal(a.x_t, b.x_t) == (a.t >= 2)
+        assert torch.equal(a.x_s, b.x_s) == (a.t > 2)
+
+
+def test_seeds_are_a_sequence_of_whole_numbers():
+    for wrong in ([], [[1, 2]], 3):
+        with pytest.raises(ValueError, match="seeds must be a non-empty sequence of whole numbers"):
+            Draws.from_seeds(wrong, (2,), 1, 1)

@@ -1,0 +1,162 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ddgan.gaussian import like
+from ddgan.schedule import FAMILIES, MAX_T, Schedule, alpha_sigma
+
+SHAPES = pytest.mark.parametrize("shape", [(2,), (3, 8, 8)])
+EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
+
+# /work/shared/reference.md, section 1: the official implementation's tables
+BETA = {
+    1: [0.999957],
+    2: [0.921324, 0.999451],
+    4: [0.478255, 0.849206, 0.956418, 0.987404],
+    8: [0.156445, 0.381493, 0.546501, 0.667488, 0.756197, 0.821240, 0.868930, 0.903898],
+}
+SIGNAL = {
+    1: [0.006572],
+    2: [0.280492, 0.006572],
+    4: [0.722319, 0.280492, 0.058557, 0.006572],
+    8: [0.918452, 0.722319, 0.486426, 0.280492, 0.138497, 0.058557, 0.021200, 0.006572],
+}
+ROUNDED = {"rtol": 0, "atol": 6e-7}
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def table(values: list[float]) -> torch.Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+@SHAPES
+@EACH_FAMILY
+def test_posterior_satisfies_bayes_identity(family, shape):
+    """q(x_s|x_0) q(x_t|x_s) = q(x_t|x_0) q(x_s|x_t,x_0), every pair 1 <= s < t <= 6 in one batch."""
+    schedule = Schedule.named(family, 6)
+    s, t = torch.combinations(torch.arange(1, 7)).T
+    x_0, x_s, x_t = (randn(len(s), *shape, seed=i) for i in range(3))
+    left = schedule.marginal(x_0, s).log_prob(x_s) + schedule.transition(x_s, s, t).log_prob(x_t)
+    right = schedule.marginal(x_0, t).log_prob(x_t) + schedule.posterior(x_0, x_t, s, t).log_prob(x_s)
+    torch.testing.assert_close(left, right, rtol=1e-8, atol=1e-8)
+
+
+@SHAPES
+def test_transitions_satisfy_chapman_kolmogorov(shape):
+    """q(x_t|x_s) is q(x_t|x_r) averaged over q(x_r|x_s), s < r < t; with s = 0 it is the marginal."""
+    schedule, (s, r, t) = Schedule.vp(6), torch.combinations(torch.arange(7), 3).T
+    x_s = randn(len(s), *shape)
+    first = schedule.transition(x_s, s, r)
+    second = schedule.transition(first.mean, r, t)
+    gain = like(schedule.alpha_bar[t] / schedule.alpha_bar[r], x_s)
+    whole = schedule.transition(x_s, s, t)
+    torch.testing.assert_close(second.mean, whole.mean)
+    torch.testing.assert_close(gain * first.var + second.var, whole.var)
+    torch.testing.assert_close(schedule.transition(x_s, torch.zeros_like(t), t), schedule.marginal(x_s, t))
+
+
+@SHAPES
+def test_posterior_at_s_0_is_a_point_mass_at_x_0(shape):
+    schedule, t = Schedule.vp(4), torch.arange(1, 5)
+    x_0, x_t = randn(4, *shape).float(), randn(4, *shape, seed=1).float()
+    q = schedule.posterior(x_0, x_t, 0, t)
+    assert torch.equal(q.at(torch.full_like(x_0, 1e6)), x_0)
+
+
+def test_a_posterior_of_mixed_steps_keeps_each_items_own_noise():
+    schedule, x = Schedule.vp(4), torch.zeros(4, 2)
+    var = schedule.posterior(x, x, torch.arange(4), torch.arange(1, 5)).var.flatten()
+    assert var[0] == 0 and (var[1:] > 0.4).all()
+
+
+@pytest.mark.parametrize("T", BETA)
+def test_vp_reproduces_the_official_tables(T):
+    alpha_bar = Schedule.vp(T).alpha_bar
+    torch.testing.assert_close(1 - alpha_bar[1:] / alpha_bar[:-1], table(BETA[T]), **ROUNDED)
+    torch.testing.assert_close(alpha_bar[1:].sqrt(), table(SIGNAL[T]), **ROUNDED)
+
+
+def test_the_posterior_coefficients_of_t_4_are_the_official_ones():
+    schedule, t = Schedule.vp(4), torch.arange(1, 5)
+    zero, one = torch.zeros(4, 1, dtype=torch.float64), torch.ones(4, 1, dtype=torch.float64)
+    c_0 = schedule.posterior(one, zero, t - 1, t).mean.flatten()
+    c_t, var = schedule.posterior(zero, one, t - 1, t)
+    torch.testing.assert_close(c_0, table([1, 0.665778, 0.269191, 0.057822]), **ROUNDED)
+    torch.testing.assert_close(c_t.flatten(), table([0, 0.201576, 0.193001, 0.111852]), **ROUNDED)
+    torch.testing.assert_close(var.sqrt().flatten(), table([0, 0.663942, 0.940320, 0.991998]), **ROUNDED)
+
+
+@EACH_FAMILY
+@pytest.mark.parametrize("T", [1, 2, 4])
+def test_grids_of_doubled_t_are_nested(family, T):
+    coarse, fine = Schedule.named(family, T).alpha_bar, Schedule.named(family, 2 * T).alpha_bar
+    torch.testing.assert_close(coarse, fine[::2], rtol=1e-12, atol=0)
+
+
+@EACH_FAMILY
+@given(T=st.integers(1, MAX_T))
+def test_every_family_starts_at_1_and_falls_strictly_for_every_t(family, T):
+    alpha_bar = Schedule.named(family, T).alpha_bar
+    assert alpha_bar.dtype == torch.float64 and alpha_bar.shape == (T + 1,)
+    assert alpha_bar[0] == 1 and (alpha_bar.diff() < 0).all() and alpha_bar[-1] > 0
+
+
+@EACH_FAMILY
+@given(T=st.sampled_from([1, 7, MAX_T]), low=st.floats(0, 0.8), width=st.floats(0.1, 1))
+def test_every_span_within_the_bounds_makes_a_schedule(family, T, low, width):
+    lo, hi = FAMILIES[family].bounds
+    first = lo + low * (hi - lo)
+    schedule = Schedule.named(family, T, (first, min(hi, first + width * (hi - first))))
+    assert schedule.T == T
+
+
+def test_the_named_constructors_are_the_families_defaults():
+    for family in FAMILIES:
+        assert torch.equal(getattr(Schedule, family)(5).alpha_bar, Schedule.named(family, 5).alpha_bar)
+
+
+@EACH_FAMILY
+def test_level_is_the_log_snr_and_alpha_sigma_its_inverse(family):
+    schedule, t = Schedule.named(family, 8), torch.arange(9)
+    level = schedule.level(t)
+    a, sigma = alpha_sigma(level)
+    assert level[0] == torch.inf and a[0] == 1 and sigma[0] == 0
+    torch.testing.assert_close(level[1:], torch.log(a[1:] ** 2 / sigma[1:] ** 2))
+    torch.testing.assert_close(a**2, schedule.alpha_bar)
+    torch.testing.assert_close(a**2 + sigma**2, torch.ones_like(a))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        (lambda: Schedule.vp(0), "T must be a whole number in 1..1000, got 0"),
+        (lambda: Schedule.vp(1001), "T must be a whole number in 1..1000, got 1001"),
+        (lambda: Schedule.vp(2.5), "T must be a whole number in 1..1000, got 2.5"),
+        (lambda: Schedule.vp(True), "T must be a whole number in 1..1000, got True"),
+        (lambda: Schedule.named("sigmoid", 4), "schedule must be one of vp, linear, cosine, geometric, got 'sigmoid'"),
+        (lambda: Schedule.vp(4, 20, 0.1), "the span of the vp schedule must be two rising numbers in 0..50, got 20, 0.1"),
+        (lambda: Schedule.cosine(4, 0, 1), "the span of the cosine schedule must be two rising numbers in 0..0.999"),
+        (lambda: Schedule.linear(4, 0, float("nan")), "two rising numbers in 0..0.99999, got 0, nan"),
+        (lambda: Schedule.vp(4).level(7), "t must be in 0..4, got [7]"),
+        (lambda: Schedule.vp(4).marginal(torch.zeros(1, 2), -1), "t must be in 0..4, got [-1]"),
+        (lambda: Schedule.vp(4).transition(torch.zeros(1, 2), 3, 3), "a step goes from t to an earlier s < t"),
+        (lambda: Schedule(torch.tensor([1.0, 0.5, 0.5])), "alpha_bar must start at 1 and fall strictly"),
+        (lambda: Schedule(torch.tensor([0.9, 0.5])), "alpha_bar must start at 1"),
+        (lambda: Schedule(torch.tensor([1.0, 0.5, 0.0])), "staying positive"),
+        (lambda: Schedule(torch.tensor([1.0, float("nan")])), "alpha_bar must start at 1"),
+    ],
+)
+def test_errors_say_what_was_wanted_and_what_came(wrong, sentence):
+    with pytest.raises(ValueError) as error:
+        wrong()
+    assert sentence in str(error.value)
+
+
+def test_one_bad_pair_in_a_batch_is_refused():
+    x = torch.zeros(2, 2)
+    with pytest.raises(ValueError, match="earlier s < t"):
+        Schedule.vp(4).posterior(x, x, torch.tensor([0, 2]), torch.tensor([1, 2]))

@@ -1,0 +1,143 @@
+import json
+from urllib.parse import urlencode
+
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from ddgan.config import Config
+from ddgan.data import TOYS
+from ddgan.schedule import FAMILIES
+from ddgan.session import DENOISERS, MAX_WORK, Request, Session, fit
+
+JUNK = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=12),
+    st.lists(st.one_of(st.integers(), st.text(max_size=5)), max_size=3),
+    st.dictionaries(st.text(max_size=3), st.integers(), max_size=2),
+)
+GOOD = {
+    "data": st.sampled_from(list(TOYS)),
+    "denoisers": st.lists(st.sampled_from(list(DENOISERS)), min_size=1, unique=True),
+    "T": st.integers(1, 128),
+    "schedule": st.sampled_from(list(FAMILIES)),
+    "seed": st.integers(0, 2**31 - 1),
+    "n": st.integers(1, 5000),
+}
+FIELDS = [*GOOD, "span"]
+
+
+@settings(deadline=None)
+@given(st.fixed_dictionaries({}, optional=GOOD))
+def test_a_request_survives_its_link_and_its_json(values):
+    try:
+        request = Request.parse(values)
+    except ValueError as error:
+        assert "limited" in str(error)  # n x T x denoisers
+        return
+    assert Request.from_query(request.to_query()) == request
+    assert Request.parse(json.loads(json.dumps(request.to_dict()))) == request
+
+
+@settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.dictionaries(st.one_of(st.sampled_from(FIELDS), st.text(max_size=5)), JUNK, max_size=4))
+@example({"T": True})
+@example({"T": "4.5"})
+@example({"n": 1e300})
+@example({"seed": float("nan")})
+@example({"span": "nan,1"})
+@example({"denoisers": ["exact", "exact"]})
+@example({"data": "/etc/passwd"})
+@example({"data": "../weights/25-gaussians"})
+@example({"n": 100_000, "T": 1000})
+def test_any_mapping_is_a_request_within_bounds_or_one_sentence(values):
+    try:
+        request = Request.parse(values)
+    except ValueError as error:
+        assert str(error) and "\n" not in str(error) and len(str(error)) < 400
+    else:
+        assert request.data in TOYS and set(request.denoisers) <= set(DENOISERS)
+        assert request.n * request.T * len(request.denoisers) <= MAX_WORK
+        assert request.steps().T == request.T
+
+
+def test_a_link_keeps_foreign_parameters_out():
+    assert Request.from_query("T=2&__theme=dark&utm_source=x") == Request(T=2)
+    assert Request.from_query(urlencode({"span": "0.2,10"})).span == (0.2, 10.0)
+
+
+def test_every_denoiser_starts_from_the_same_noise_and_the_same_request_gives_the_same_bytes():
+    request = Request.parse({"n": 50, "seed": 7, "T": 3})
+    firsts, lasts = [], []
+    for session in (Session(), Session()):
+        for name in ("exact", "gaussian", "mean"):
+            first, *_, last = session.run(request, name)
+            firsts.append(first.x_t)
+            lasts.append(last.x_s)
+    assert all(torch.equal(x, firsts[0]) for x in firsts)
+    assert all(torch.equal(a, b) for a, b in zip(lasts[:3], lasts[3:], strict=True))
+    assert not torch.equal(lasts[0], lasts[1])
+
+
+def test_more_points_leave_the_first_ones_where_they_were():
+    few, many = (list(Session().run(Request.parse({"n": n}), "exact"))[-1].x_s for n in (20, 300))
+    assert torch.allclose(few, many[:20], atol=1e-5)
+
+
+def tiny(**changes):
+    return Config("8-gaussians", **{"width": 8, "depth": 1, "batch": 16, "steps": 12, **changes})
+
+
+def test_a_stopped_and_resumed_run_equals_an_unbroken_one(tmp_path):
+    list(fit(tiny(), tmp_path / "whole"))
+    steps = fit(tiny(), tmp_path / "broken")
+    for _ in range(5):
+        next(steps)
+    steps.close()
+    list(fit(tiny(), tmp_path / "broken", resume=True))
+    whole, broken = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "broken"))
+    assert whole == broken
+
+
+def test_a_trained_directory_serves_where_a_data_name_stands(tmp_path):
+    list(fit(tiny(T=2), tmp_path / "run"))
+    request = Request.parse({"data": str(tmp_path / "run"), "denoisers": "ddgan", "T": 2, "n": 10}, local=True)
+    *_, last = Session().run(request, "ddgan")
+    assert last.x_s.shape == (10, 2) and last.x_s.isfinite().all()
+    wrong = Request.parse({**request.to_dict(), "T": 3}, local=True)
+    with pytest.raises(ValueError, match=r"T = 2.*T = 3"):
+        list(Session().run(wrong, "ddgan"))
+    with pytest.raises(ValueError, match="no regression model"):
+        Session().run(request, "regression")
+
+
+def test_your_own_points_are_a_law_that_a_run_carries_with_it(tmp_path):
+    csv = tmp_path / "mine.csv"
+    csv.write_text("x,y\n" + "\n".join(f"{i % 3},{i // 3}" for i in range(9)))
+    list(fit(Config(str(csv), width=8, depth=1, batch=16, steps=3), tmp_path / "run"))
+    csv.unlink()
+    session = Session()
+    assert session.source(str(tmp_path / "run")).law.modes == 9
+    request = Request.parse({"data": str(tmp_path / "run"), "denoisers": "exact", "n": 2000}, local=True)
+    *_, last = session.run(request, "exact")
+    assert session.score(request, last.x_s)["modes"] == 9
+
+
+@pytest.mark.parametrize(
+    "again, message",
+    [
+        (lambda out: fit(tiny(), out), "already holds a run"),
+        (lambda out: fit(tiny(seed=1), out, resume=True), "seed 0 there and 1 now"),
+        (lambda out: fit(tiny(), out.parent / "nowhere", resume=True), "no run to resume"),
+    ],
+)
+def test_a_run_is_neither_overwritten_nor_confused_with_another(tmp_path, again, message):
+    list(fit(tiny(), tmp_path / "run"))
+    before = (tmp_path / "run" / "model.safetensors").read_bytes()
+    with pytest.raises(ValueError, match=message):
+        next(again(tmp_path / "run"))
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == before

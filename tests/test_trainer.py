@@ -1,0 +1,285 @@
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ddgan import networks
+from ddgan.data import toy
+from ddgan.denoiser import ExactDenoiser, GaussianDenoiser, MeanDenoiser
+from ddgan.losses import LOSSES
+from ddgan.metrics import coverage
+from ddgan.mixture import Law
+from ddgan.sampler import Draws, sample
+from ddgan.schedule import MAX_T, Schedule
+from ddgan.trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
+
+PAIRS = {"consecutive": Consecutive(Schedule.vp(4)), "anywhere": Anywhere(Schedule.vp(MAX_T))}
+TWO_POINTS = Law.uniform(torch.tensor([[-1.0], [1.0]]), 0.1)
+SIZE = {"width": 16, "depth": 2}
+
+
+def adversarial(pairs: Consecutive | Anywhere, loss: str = "r1r2", n: int = 1) -> Adversarial:
+    generator = networks.generator("skip", (n,), latent_dim=n, **SIZE)
+    return Adversarial(generator, networks.discriminator("skip", (n,), **SIZE), pairs, loss=loss)
+
+
+def regression(pairs: Consecutive | Anywhere) -> Regression:
+    return Regression(networks.generator("skip", (1,), latent_dim=0, **SIZE), pairs)
+
+
+EACH_OBJECTIVE = pytest.mark.parametrize("make", [adversarial, regression])
+EACH_PAIRS = pytest.mark.parametrize("pairs", PAIRS.values(), ids=PAIRS)
+
+
+@pytest.fixture(autouse=True)
+def fixed_initialisation():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+def batches(noise: torch.Generator) -> Tensor:
+    return TWO_POINTS.sample(64, noise)
+
+
+def run(objective: Objective, *, seed: int = 3, start: TrainStep | None = None, stop: int = 20) -> list[TrainStep]:
+    """Updates up to `stop` of a run of 20."""
+    records = []
+    for record in train(objective, batches, seed=seed, steps=20, start=start):
+        records.append(record)
+        if record.step == stop:
+            break
+    return records
+
+
+def same(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@EACH_OBJECTIVE
+@EACH_PAIRS
+def test_20_steps_equal_10_and_10_resumed_bit_for_bit(make, pairs):
+    whole, first, second = make(pairs), make(pairs), make(pairs)
+    initial = {key: value.clone() for key, value in whole.state_dict().items()}
+    first.load_state_dict(initial)
+    unbroken = run(whole)
+    until = run(first, stop=10)
+    second.load_state_dict(first.state_dict())
+    after = run(second, start=until[-1])
+    assert [r.losses for r in unbroken] == [r.losses for r in until + after]
+    assert [r.step for r in until + after] == list(range(1, 21))
+    assert same(whole.state_dict(), second.state_dict()) and not same(whole.state_dict(), initial)
+
+
+@EACH_OBJECTIVE
+def test_a_saved_state_resumes_the_same_run_after_training_went_on(make):
+    """A snapshot must not share memory with the networks and optimisers that go on changing."""
+    objective = make(PAIRS["consecutive"])
+    until = run(objective, stop=10)
+    state = objective.state_dict()
+    once = run(objective, start=until[-1])
+    objective.load_state_dict(state)
+    assert [r.losses for r in run(objective, start=until[-1])] == [r.losses for r in once]
+
+
+@EACH_OBJECTIVE
+def test_the_seed_decides_the_run_and_another_seed_is_another_run(make):
+    objective = make(PAIRS["consecutive"])
+    initial = {key: value.clone() for key, value in objective.state_dict().items()}
+    runs = []
+    for seed in (3, 3, 4):
+        other = make(PAIRS["consecutive"])
+        other.load_state_dict(initial)
+        runs.append([record.losses for record in run(other, seed=seed)])
+    assert runs[0] == runs[1] != runs[2]
+
+
+@EACH_OBJECTIVE
+@EACH_PAIRS
+def test_training_and_sampling_leave_the_global_random_state_untouched(make, pairs):
+    def state() -> tuple:
+        numpy = np.random.get_state()
+        return torch.random.get_rng_state().tolist(), numpy[1].tolist(), numpy[2:], random.getstate()
+
+    objective = make(pairs)
+    before = state()
+    run(objective, stop=3)
+    list(sample(Schedule.vp(4), objective.denoiser, Draws.from_seeds(range(4), (1,), 4, 1)))
+    assert state() == before
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@EACH_PAIRS
+def test_every_loss_moves_both_networks_and_the_average(loss, pairs):
+    objective = adversarial(pairs, loss)
+    before = {key: value.clone() for key, value in objective.state_dict().items()}
+    for record in run(objective, stop=2):
+        assert record.losses.keys() == {"d", "g"} and np.isfinite(list(record.losses.values())).all()
+    after = objective.state_dict()
+    for key, value in before.items():
+        assert not torch.equal(after[key], value), key
+
+
+@EACH_OBJECTIVE
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_raises_and_leaves_every_weight_finite(make, bad):
+    objective = make(PAIRS["consecutive"])
+    until = run(objective, stop=2)
+    with pytest.raises(FloatingPointError, match=r"the loss of [DG] is (nan|inf) at update 3"):
+        list(train(objective, lambda noise: torch.full((8, 1), bad), seed=0, steps=20, start=until[-1]))
+    assert all(value.isfinite().all() for value in objective.state_dict().values())
+
+
+def test_d_still_learns_after_the_loss_of_g_was_not_finite():
+    objective = adversarial(PAIRS["consecutive"])
+    g_loss, objective.g_loss = objective.g_loss, lambda d, real, fake: fake.sum() * float("nan")
+    with pytest.raises(FloatingPointError, match="the loss of G"):
+        run(objective)
+    objective.g_loss = g_loss
+    assert len(run(objective)) == 20
+
+
+def test_the_rate_is_constant_for_half_the_run_then_falls_linearly_to_5_percent():
+    objective = regression(PAIRS["consecutive"])
+    group, rates = objective.optimisers["g"].param_groups[0], []
+    for _ in train(objective, batches, seed=0, steps=20):
+        rates.append(group["lr"] / objective.rates["g"])
+    expected = [1.0] * 11 + [0.05 + 1.9 * (1 - step / 20) for step in range(11, 20)]
+    assert rates == pytest.approx(expected)
+
+
+def test_the_denoiser_is_the_moving_average_of_g():
+    """EMA <- EMA + max(ema, k^-.8) (G - EMA) at update k."""
+    objective = regression(PAIRS["consecutive"])
+    weight, average = (network.net.layers[0].weight for network in (objective.networks["g"], objective.denoiser))
+    expected = torch.zeros_like(weight)
+    for record in train(objective, batches, seed=0, steps=20):
+        expected = expected + max(objective.ema, record.step**-0.8) * (weight.detach() - expected)
+        torch.testing.assert_close(average, expected)
+    assert not torch.equal(average, weight) and not average.requires_grad
+
+
+def test_training_stops_at_steps_or_at_seconds_whichever_is_first():
+    objective = regression(PAIRS["consecutive"])
+    records = list(train(objective, batches, seed=0, steps=5, seconds=1e9))
+    assert [r.step for r in records] == [1, 2, 3, 4, 5] and records[-1].progress == 1
+    assert all(a.seconds < b.seconds for a, b in zip(records, records[1:], strict=False))
+    assert len(list(train(objective, batches, seed=0, steps=5, seconds=1e-9))) == 1
+    assert list(train(objective, batches, seed=0, steps=5, start=records[-1])) == []
+
+
+@EACH_PAIRS
+def test_regression_converges_to_the_exact_mean(pairs):
+    """Two points at -1 and 1: E[x_0 | x_t] at t = 1 of vp(4), whose own spread is .7; 400 updates of 512."""
+    net = networks.generator("skip", (1,), latent_dim=0, width=32, depth=2)
+    objective, noise = Regression(net, pairs), torch.Generator().manual_seed(5)
+    for _ in train(objective, lambda noise: TWO_POINTS.sample(512, noise), seed=0, steps=400):
+        pass
+    schedule, no_z = Schedule.vp(4), torch.zeros(2000, 0)
+    x_0, level = TWO_POINTS.sample(2000, noise), schedule.level(1).float().expand(2000)
+    x_t = schedule.marginal(x_0, 1).at(torch.randn(2000, 1, generator=noise))
+    truth = MeanDenoiser(TWO_POINTS)(x_t, level, no_z)
+    error = (objective.denoiser(x_t, level, no_z) - truth).square().mean().sqrt()
+    assert error < 0.05 < 0.5 < truth.std()
+
+
+def test_consecutive_pairs_are_one_step_apart_and_the_last_is_drawn_most():
+    """n = 20000, five standard errors."""
+    n = 20_000
+    s, t = PAIRS["consecutive"].draw(n, torch.Generator().manual_seed(0))
+    share, due = t.bincount(minlength=5)[1:] / n, torch.tensor([0.6, 0.4 / 3, 0.4 / 3, 0.4 / 3])
+    assert torch.equal(s, t - 1) and ((share - due).abs() < 5 * (due * (1 - due) / n).sqrt()).all()
+
+
+@pytest.mark.parametrize("T", [1, 2, 50, MAX_T])
+def test_pairs_from_anywhere_are_steps_of_the_schedule_between_its_levels(T):
+    pairs = Anywhere(Schedule.vp(T))
+    s, t = pairs.draw(20_000, torch.Generator().manual_seed(0))
+    assert t.min() == pairs.first and t.max() == T
+    assert ((s >= 0) & (s < t)).all() and ((s == 0) | (s >= pairs.first)).all()
+
+
+def test_pairs_from_anywhere_are_half_uniform_half_log_uniform_and_at_the_top_by_their_share():
+    """n = 20000, five standard errors, at four points of the distribution."""
+    n, pairs = 20_000, PAIRS["anywhere"]
+    _, t = pairs.draw(n, torch.Generator().manual_seed(0))
+    T, first = MAX_T, pairs.first
+    for edge in (50, 200, 510, 900):
+        share = ((edge + 0.5 - first) / (T - first) + np.log((edge + 0.5) / first) / np.log(T / first)) / 2
+        due = (1 - pairs.top) * share
+        assert abs((t <= edge).double().mean() - due) < 5 * (due * (1 - due) / n) ** 0.5
+
+
+def test_pairs_from_anywhere_end_at_0_by_their_share_and_uniformly_below_t():
+    """Given t = T, about 30000 of n = 200000, five standard errors: P(s <= m) = clean + (1 - clean) (m + 1) / T."""
+    pairs = PAIRS["anywhere"]
+    s, t = pairs.draw(200_000, torch.Generator().manual_seed(0))
+    s = s[t == MAX_T]
+    for m in (0, 250, 500, 750):
+        due = pairs.clean + (1 - pairs.clean) * max(m + 1, pairs.first) / MAX_T
+        assert abs((s <= m).double().mean() - due) < 5 * (due * (1 - due) / len(s)) ** 0.5
+
+
+class Witness(torch.nn.Module):
+    """A discriminator that judges nothing and remembers what it was shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.shown = torch.nn.Parameter(torch.zeros(())), []
+
+    def forward(self, x_s: Tensor, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Tensor:
+        self.shown.append([v.detach().clone() for v in (x_s, x_t, level_s, level_t)])
+        return self.weight * x_s.sum(1)
+
+
+class Truth(ExactDenoiser):
+    """x_0 ~ q(x_0 | x_t), with a weight for the optimiser."""
+
+    def __init__(self, law: Law) -> None:
+        super().__init__(law)
+        self.nothing = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        return super().forward(x_t, level, z) + 0 * self.nothing
+
+
+@EACH_PAIRS
+def test_a_generator_that_is_the_truth_makes_fakes_with_the_law_of_the_real(pairs):
+    """n = 50000; moments of (x_s, x_t) at clean and at noisy x_s, five standard errors of the paired differences."""
+    witness, law = Witness(), Law(torch.tensor([0.3, 0.7]).log(), torch.tensor([[-1.3], [0.6]]), torch.full((2,), 0.1))
+    objective = Adversarial(Truth(law), witness, pairs, loss="paper", gamma=0.0)
+    objective.update(law.sample(50_000, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1), 0.0)
+    (real, *condition), (fake, *for_fake), *_ = witness.shown
+    assert all(torch.equal(one, other) for one, other in zip(condition, for_fake, strict=True))
+    x_t, level_s, level_t = condition
+    assert (level_s > level_t).all() and not torch.equal(real, fake)
+    for group in (level_s.isinf(), ~level_s.isinf()):
+        r, f, x = (v[group, 0].double() for v in (real, fake, x_t))
+        for moment in (lambda s, x: s, lambda s, x: s**2, lambda s, x: s * x, lambda s, x: s**4, lambda s, x: (s * x) ** 2):
+            difference = moment(r, x) - moment(f, x)
+            assert abs(difference.mean()) < 5 * difference.std() / len(r) ** 0.5
+
+
+@pytest.mark.slow
+def test_a_short_run_reaches_all_8_gaussians_in_4_steps_as_no_gaussian_denoiser_does():
+    """400 updates of 256, T = 4; 2000 samples."""
+    law, schedule, draws = toy("8-gaussians"), Schedule.vp(4), Draws.from_seeds(range(2000), (2,), 4, 2)
+    size = {"width": 64, "depth": 3}
+    generator, discriminator = networks.generator("skip", (2,), latent_dim=2, **size), networks.discriminator("skip", (2,), **size)
+    objective = Adversarial(generator, discriminator, Consecutive(schedule))
+    for _ in train(objective, lambda noise: law.sample(256, noise), seed=0, steps=400):
+        pass
+    gan, gaussian = (
+        coverage(list(sample(schedule, denoiser, draws))[-1].x_s, law) for denoiser in (objective.denoiser, GaussianDenoiser(law))
+    )
+    assert gan.modes == 8 and gan.kl < 0.1 and gan.on_mode > 0.6 > 0.1 > gaussian.on_mode
+
+
+def test_the_trained_denoiser_knows_its_levels():
+    objective = regression(PAIRS["consecutive"])
+    objective.denoiser.check(Schedule.vp(4))
+    with pytest.raises(ValueError, match="trained on noise levels"):
+        objective.denoiser.check(Schedule.vp(8))
+    regression(PAIRS["anywhere"]).denoiser.check(Schedule.vp(8))
