@@ -84,21 +84,26 @@ def _both(gan: Config) -> dict[str, Config]:
     return {gan.data: gan, f"{gan.data}-regression": mean}
 
 
-def _curve(name: str, steps: int) -> Config:
+def _modes(name: str) -> Config:
+    """Where mass sits in a few small spots, sharpness at the last step counts most."""
+    return Config(name, width=128, clean=0.7, steps=60_000)
+
+
+def _curve(name: str) -> Config:
     """Where mass is spread along lines, its balance counts more than sharpness: slower, more strongly regularised."""
-    return Config(name, gamma=0.04, lr_g=2e-3, lr_d=2e-3, steps=steps)
+    return Config(name, width=128, gamma=0.04, lr_g=2e-3, lr_d=2e-3, steps=60_000)
 
 
 # A toy's name is its DDGAN; NAME-regression the learned Gaussian denoiser; -live is the one to watch as it learns,
 # -paper the paper's own recipe for its toy figure.
 PRESETS: dict[str, Config] = {
-    **_both(Config("25-gaussians", width=128, clean=0.7, steps=50_000)),
-    **_both(Config("8-gaussians", clean=0.7, steps=30_000)),
-    **_both(_curve("two-moons", 30_000)),
-    **_both(_curve("swiss-roll", 30_000)),
-    **_both(_curve("checkerboard", 12_000)),
-    **_both(_curve("pinwheel", 12_000)),
-    **_both(_curve("rings", 12_000)),
+    **_both(_modes("25-gaussians")),
+    **_both(_modes("8-gaussians")),
+    **_both(_curve("two-moons")),
+    **_both(_curve("swiss-roll")),
+    **_both(_curve("checkerboard")),
+    **_both(_curve("pinwheel")),
+    **_both(_curve("rings")),
     **_both(Config("4-gaussians-1d", latent_dim=1)),
     "25-gaussians-live": Config("25-gaussians", T=4, width=64, batch=256, gamma=0.01, ema=0.005, steps=4_000),
     "25-gaussians-paper": Config(

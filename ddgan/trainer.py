@@ -140,6 +140,7 @@ class _Learner:
         torch._foreach_lerp_(list(self.denoiser.parameters()), list(self.networks["g"].parameters()), rate)
 
     def state_dict(self) -> dict[str, Tensor]:
+        """See `Objective`."""
         state = {"updates": torch.tensor(self.updates)}
         for name, network in {**self.networks, "ema": self.denoiser}.items():
             state |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
@@ -149,6 +150,7 @@ class _Learner:
         return {key: value.clone() for key, value in state.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """See `Objective`."""
         self.updates = int(state["updates"])
         for name, network in {**self.networks, "ema": self.denoiser}.items():
             network.load_state_dict(_under(state, name))
@@ -180,6 +182,7 @@ class Adversarial(_Learner):
         self.gamma = gamma
 
     def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
+        """See `Objective`."""
         generator, discriminator = self.networks["g"], self.networks["d"]
         s, t, x_s, x_t = self._forward_pair(x_0, noise)
         z = torch.randn(len(x_0), generator.latent_dim, generator=noise).to(x_0)
@@ -215,6 +218,7 @@ class Regression(_Learner):
         super().__init__(pairs, betas, ema, g=(generator, lr))
 
     def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
+        """See `Objective`."""
         generator = self.networks["g"]
         _, t, _, x_t = self._forward_pair(x_0, noise)
         x_0_hat = generator(x_t, self.pairs.schedule.level(t).to(x_t), x_t.new_zeros(len(x_t), generator.latent_dim))
