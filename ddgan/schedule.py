@@ -126,7 +126,7 @@ class Schedule:
     def _at(self, t: int | Tensor) -> Tensor:
         """alpha_bar_t as (B,), or (1,) for a plain int, float64, on the CPU."""
         t = torch.as_tensor(t, device="cpu").reshape(-1)
-        if (t < 0).any() or (t > self.T).any():
+        if ((t < 0) | (t > self.T)).any():
             raise ValueError(f"t must be in 0..{self.T}, got {t.tolist()[:4]}")
         return self.alpha_bar[t]
 

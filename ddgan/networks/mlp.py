@@ -32,8 +32,8 @@ def level_features(level: Tensor) -> Tensor:
 
 def with_fourier(x: Tensor, octaves: int) -> Tensor:
     """[x, sin(1.5 2^i x), cos(1.5 2^i x)], i < octaves, along each axis: (B, n) -> (B, n (1 + 2 octaves))."""
-    angles = [1.5 * 2**i * x for i in range(octaves)]
-    return torch.cat([x, *(v.sin() for v in angles), *(v.cos() for v in angles)], 1)
+    angles = (1.5 * 2.0 ** torch.arange(octaves).to(x)[:, None] * x[:, None]).flatten(1)
+    return torch.cat([x, angles.sin(), angles.cos()], 1)
 
 
 class MLP(nn.Module):
@@ -102,8 +102,8 @@ class PlainDiscriminator(nn.Module):
     def forward(self, x_s: Tensor, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Tensor:
         (of_x_s, of_x_t) = (with_fourier(x, k) for x, k in zip((x_s, x_t), self.OCTAVES, strict=True))
         condition = self.condition(torch.cat([of_x_t, level_features(level_s), level_features(level_t)], 1))
-        first = self.first(of_x_s) + condition.repeat(len(x_s) // len(x_t), 1)
-        return self.net(leaky_relu(first, 0.2))[:, 0]
+        first = self.first(of_x_s).unflatten(0, (-1, len(x_t))) + condition
+        return self.net(leaky_relu(first.flatten(0, 1), 0.2))[:, 0]
 
 
 class SkipDiscriminator(PlainDiscriminator):
