@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,7 +56,8 @@ def sliced_w2(x: Tensor, y: Tensor, directions: int = 64) -> float:
     x, y = x.flatten(1), y.flatten(1)
     theta = torch.randn(x.shape[1], directions, generator=torch.Generator().manual_seed(0)).to(x)
     theta = theta / theta.norm(dim=0)
-    return float(((x @ theta).sort(0).values - (y @ theta).sort(0).values).square().mean().sqrt())
+    along_x, along_y = (np.sort((theta.T @ v.T).numpy(force=True)) for v in (x, y))  # several times faster than torch's
+    return float(np.sqrt(np.mean((along_x - along_y) ** 2)))
 
 
 def evaluate(x: Tensor, law: Law, reference: Tensor) -> dict[str, float]:

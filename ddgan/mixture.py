@@ -153,12 +153,12 @@ class Law:
     def reverse(self, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Mixture:
         """q(x_s | x_t) for x_t (B, *D), level_s > level_t, levels (B,) or (1,)."""
         (a_s, sigma_s), (a_t, sigma_t) = (
-            [v[:, None] for v in alpha_sigma(level)] for level in (level_s, level_t)
-        )  # (B, 1)
+            [v[:, None] for v in alpha_sigma(_shared(level))] for level in (level_s, level_t)
+        )  # (B, 1) or (1, 1)
         x = x_t.double()
         r = a_t / a_s
         v = sigma_t**2 - r**2 * sigma_s**2
-        c_s, c_t = a_s**2 * self.var + sigma_s**2, a_t**2 * self.var + sigma_t**2  # (B, K)
+        c_s, c_t = a_s**2 * self.var + sigma_s**2, a_t**2 * self.var + sigma_t**2  # (B, K) or (1, K)
         squared = _squared(x / like(a_t, x), self.mu) * a_t**2  # |x_t - a_t mu_k|^2, (B, K)
         log_w = self.log_w + _log_normal(squared, c_t, self.mu[0].numel())
         gain = r * c_s / c_t
@@ -166,6 +166,11 @@ class Law:
         parts = (log_w.log_softmax(1), a_s - gain * a_t, gain, v * c_s / c_t)
         log_w, scale, shift, var = (p.to(x_t.dtype).expand(B, -1) for p in parts)
         return Mixture(log_w, self.mu.to(x_t.dtype), scale, shift, x_t, var)
+
+
+def _shared(level: Tensor) -> Tensor:
+    """The level (1,) that all items have, if they have one: what depends on it is then computed once, not B times."""
+    return level[:1] if (level == level[0]).all() else level
 
 
 def _squared(x: Tensor, mu: Tensor) -> Tensor:

@@ -93,16 +93,18 @@ def density(law: Law, schedule: Schedule, shown: list[int]) -> np.ndarray:
     In 2-D the square root of the density over its own maximum, so that a picture shows thin and wide modes alike.
     """
     dim = law.shape[0]
-    cells = (torch.arange(GRID[dim]) + 0.5) / GRID[dim] * 2 * LIMIT - LIMIT
-    grid = cells[:, None] if dim == 1 else torch.stack(torch.meshgrid(cells, -cells, indexing="xy"), -1).reshape(-1, 2)
-    pixel = (2 * LIMIT / GRID[dim] / 2) ** 2 * (dim == 2)  # a mode thinner than a pixel still has to be seen
+    cells = ((torch.arange(GRID[dim]) + 0.5) / GRID[dim] * 2 - 1).double() * LIMIT
+    pixel = (LIMIT / GRID[dim]) ** 2 * (dim == 2)  # a mode thinner than a pixel still has to be seen
     pictures = []
     for t in shown:
         marginal = law.marginal(schedule.level(t))
-        wide = Law(marginal.log_w, marginal.mu, marginal.var + pixel)
-        p = wide.log_prob(grid.float()).exp()
+        var = (marginal.var + pixel)[:, None]
+        # isotropic components are products over the axes, so the picture is a product of matrices
+        w = marginal.log_w.exp()[:, None] / var ** (dim / 2)
+        x, *y = (torch.exp(-0.5 * (cells - mu[:, None]) ** 2 / var) for mu in marginal.mu.T)  # (K, G) each
+        p = y[0].flip(1).T @ (w * x) if y else (w * x).sum(0)
         p = (p / p.max()).sqrt() if dim == 2 else p / p.max()
-        pictures.append((255 * p).round().to(torch.uint8).reshape([GRID[dim]] * dim).numpy())
+        pictures.append((255 * p).round().to(torch.uint8).numpy())
     return np.stack(pictures)
 
 
