@@ -63,6 +63,7 @@ root.innerHTML = `
         <button type="button" data-act="play" aria-label="Play" title="Play or pause (space)">${PLAY}</button>
         <button type="button" data-act="next" aria-label="Step forward" title="Step forward, to less noise (→)">${NEXT}</button>
       </div>
+      <output class="stage-level"></output>
       <div class="stage-layers" role="group" aria-label="Layers">${LAYERS.map(([name, text, , title]) =>
         `<label class="stage-chip" title="${title}"><input type="checkbox" data-layer="${name}"
           ${state.layers[name] ? 'checked' : ''}><i class="stage-key ${name}"></i>${text}</label>`).join('')}</div>
@@ -73,7 +74,6 @@ root.innerHTML = `
         <input type="range" min="0" max="1" step="0.001" value="0" aria-label="Denoising step" disabled>
       </div>
       <div class="stage-ticks" aria-hidden="true"></div>
-      <output class="stage-level"></output>
     </div>
   </div>
   <div class="stage-panels" role="group" tabindex="0" aria-label="Panels. Up and down arrows follow another sample; escape lets go."></div>
@@ -251,9 +251,6 @@ function describe(force = false) {
   root.dataset.state = i;
   root.dataset.t = data.t[i];
   level.innerHTML = `<b>t = ${data.t[i]}</b><span>signal √ᾱ = ${data.a[i].toFixed(2)}</span><span>noise σ = ${data.sigma[i].toFixed(2)}</span>`;
-  const share = 100 * i / lastState();
-  level.style.left = share + '%';
-  level.style.transform = `translateX(${-share}%)`;
   for (const tick of ticks.children) tick.classList.toggle('now', +tick.dataset.state === i);
   if (!playing()) {           // screen readers hear of states that stay, not of every one that passes
     const words = `${subscript(data.t[i])}, ${data.t[i]} of ${data.T} steps left, signal ${data.a[i].toFixed(2)}, noise ${data.sigma[i].toFixed(2)}`;

@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -69,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
         if name == "evaluate":
             add.add_argument("--json", action="store_true", help="print one JSON object")
         else:
-            add.add_argument("--out", required=True, type=Path, help=".npz" if name == "sample" else ".webp, .gif or .png")
+            kinds = ".npz" if name == "sample" else ".webp, .gif or .png"
+            add.add_argument("--out", required=True, type=Path, help=kinds)
 
     add = commands.add_parser("bench", help="measure")
     add.add_argument("what", choices=["toys"])
@@ -101,8 +102,8 @@ def _presets(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    names = ("T", "objective", "network", "loss", "width", "depth", "latent_dim", "batch", "steps", "seed", "clean", "gamma", "lr_g", "lr_d", "ema")
-    given = {name: value for name in names if (value := getattr(options, name)) is not None}
+    named = {field.name for field in fields(Config)} & vars(options).keys()
+    given = {name: value for name in named if (value := getattr(options, name)) is not None}
     if given.get("objective") == "regression":
         given.setdefault("latent_dim", 0)
     own = options.preset.endswith(".csv")
@@ -159,7 +160,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         clock = time.perf_counter()
         *_, last = _progress(session.run(request, name))
         seconds = time.perf_counter() - clock
-        rows[name] = {**session.score(request, last.x_s), "floor_sliced_w2": session.floor(request), "seconds": round(seconds, 3)}
+        floor = {"floor_sliced_w2": session.floor(request), "seconds": round(seconds, 3)}
+        rows[name] = session.score(request, last.x_s) | floor
     if options.json:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}
         return _print_json({**request.to_dict(), **only})

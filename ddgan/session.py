@@ -206,8 +206,8 @@ def fit(
     """Train a config into a directory: one record an update; the state is saved every `save_every` training seconds.
 
     Closing the iterator saves and stops; with `resume` the run goes on from there, bit for bit. The model stands in
-    `out` with its card, which has metrics once the run has ended. ValueError where `out` holds a run and `resume` was not asked for, holds
-    another run, or cannot be written.
+    `out` with its card, which has metrics once the run has ended. ValueError where `out` holds a run and `resume` was
+    not asked for, where it holds another run, or where it cannot be written.
     """
     law = _source(config.data).law
     objective = new_objective(config, law)

@@ -14,7 +14,8 @@ __all__ = ["build", "launch"]
 
 _ASSETS = Path(__file__).parents[2] / "assets"
 # only the two weights that the bundled font has in full
-_THEME = gr.themes.Default(font=[gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"])
+_FONT = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"
+_THEME = gr.themes.Default(primary_hue="blue", font=_FONT)  # orange means predicted x_0 here
 _HERO = """<div class="hero"><h1>DDGAN Explorer</h1>
 <p>Each step draws x<sub>s</sub> given x<sub>t</sub>. When steps are few, that law has <b>many modes</b>: a GAN can
 learn it, a Gaussian cannot. Same noise, side by side.</p></div>"""
