@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .mixture import Law
 
-__all__ = ["Coverage", "coverage", "evaluate", "sliced_w2"]
+__all__ = ["Coverage", "coverage", "energy_distance", "evaluate", "mode_distance", "sliced_w2"]
 
 REACH = 4.0  # a sample is on a mode within this many standard deviations of a component
 COVERED = 0.1  # a mode is covered from this fraction of its due share of all samples
@@ -34,12 +34,10 @@ def coverage(x: Tensor, law: Law) -> Coverage:
     if it gets at least a tenth of its share. kl is KL(mode histogram of the samples on a mode || the law's), infinite
     if no sample is.
     """
-    distance = torch.cdist(x.double().flatten(1), law.mu.flatten(1)) / law.var.sqrt()
-    nearest, component = distance.min(1)
+    nearest, mode = _nearest(x, law)
     on = nearest <= REACH
-    mode = law.mode.long()
-    due = torch.zeros(law.modes, dtype=torch.float64).index_add_(0, mode, law.log_w.exp())
-    counts = torch.bincount(mode[component[on]], minlength=law.modes).double()
+    due = law.mode_weights()
+    counts = torch.bincount(mode[on], minlength=law.modes).double()
     share = counts / counts.sum()
     kl = float(torch.xlogy(share, share / due).sum()) if on.any() else float("inf")
     return Coverage(int((counts >= COVERED * due * len(x)).sum()), float(on.double().mean()), kl)
@@ -58,6 +56,28 @@ def sliced_w2(x: Tensor, y: Tensor, directions: int = 64) -> float:
     theta = theta / theta.norm(dim=0)
     along_x, along_y = (np.sort((theta.T @ v.T).numpy(force=True)) for v in (x, y))  # several times faster than torch's
     return float(np.sqrt(np.mean((along_x - along_y) ** 2)))
+
+
+def energy_distance(x: Tensor, y: Tensor) -> float:
+    """2 E|x - y| - E|x - x'| - E|y - y'| between two samples (N, *D): zero for equal laws (Szekely, Rizzo 2013).
+
+    The means within a sample are over pairs of different points, so that noise has mean zero: it may be negative.
+    """
+    x, y = x.flatten(1), y.flatten(1)
+    between, in_x, in_y = torch.cdist(x, y).mean(), *(torch.cdist(v, v).sum() / (len(v) * (len(v) - 1)) for v in (x, y))
+    return float(2 * between - in_x - in_y)
+
+
+def mode_distance(x: Tensor, law: Law) -> float:
+    """Total variation between the shares of samples x (N, *D) at the law's modes (the nearest) and the law's, 0..1."""
+    share = torch.bincount(_nearest(x, law)[1], minlength=law.modes).double() / len(x)
+    return float((share - law.mode_weights()).abs().sum() / 2)
+
+
+def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:
+    """(distance to the nearest component in its standard deviations, the mode it belongs to), each (N,)."""
+    distance, component = (torch.cdist(x.double().flatten(1), law.mu.flatten(1)) / law.var.sqrt()).min(1)
+    return distance, law.mode.long()[component]
 
 
 def evaluate(x: Tensor, law: Law, reference: Tensor) -> dict[str, float]:

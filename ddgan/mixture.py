@@ -72,6 +72,24 @@ class Mixture:
         squared = (x[:, None] - self.component_means()).flatten(2).square().sum(2)
         return _log_normal(squared, self.var, x[0].numel()).add(self.log_w).logsumexp(1)
 
+    def gap(self, draws: int = 128) -> Tensor:
+        """KL(self || the Gaussian of the same mean and covariance) in nats, (B,): what no Gaussian denoiser can learn.
+
+        No Gaussian comes closer. A mean of the log ratio over `draws` quasi-random points, the same for every item.
+        Every component needs a density: var > 0.
+        """
+        B, n = len(self.x), self.x[0].numel()
+        mean, factor = self.mean(), torch.linalg.cholesky(self.cov())
+        best = -n / 2 * math.log(2 * math.pi) - factor.diagonal(dim1=1, dim2=2).log().sum(1)  # its log density at mean
+        gap = torch.zeros(B).to(self.x)
+        points = torch.quasirandom.SobolEngine(1 + n).draw(draws + 1, dtype=torch.float64)[1:].to(self.x)
+        for u, *eps in points:
+            eps = torch.special.ndtri(torch.stack(eps)).reshape(self.x.shape[1:])
+            x = self.at(u.expand(B), eps.expand(self.x.shape))
+            white = torch.linalg.solve_triangular(factor, (x - mean).flatten(1)[..., None], upper=False)
+            gap += (self.log_prob(x) - best + white.square().sum((1, 2)) / 2) / draws
+        return gap
+
     def at(self, u: Tensor, eps: Tensor) -> Tensor:
         """The draw that u (B,) in [0, 1) and standard normal eps (B, *D) stand for: u picks k, eps the point."""
         cdf = self.log_w.exp().cumsum(1)
@@ -123,6 +141,10 @@ class Law:
         """The number of visible modes."""
         return int(self.mode.max()) + 1
 
+    def mode_weights(self) -> Tensor:
+        """The probability of every visible mode, (modes,)."""
+        return torch.zeros(self.modes, dtype=torch.float64).index_add_(0, self.mode.long(), self.log_w.exp())
+
     def standardised(self) -> Law:
         """The same law moved and scaled (one factor for all axes) to zero mean and unit variance on average."""
         w = self.log_w.exp()
@@ -149,6 +171,11 @@ class Law:
     def denoised(self, x_t: Tensor, level: Tensor) -> Mixture:
         """q(x_0 | x_t) for x_t (B, *D) at levels (B,) or (1,)."""
         return self.reverse(x_t, torch.full_like(level, torch.inf), level)
+
+    def given(self, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Law:
+        """q(x_s | x_t) of one x_t (*D), levels (1,), as a law: the same components and modes, other weights."""
+        q = self.reverse(x_t[None].double(), level_s, level_t)
+        return replace(self, log_w=q.log_w[0], mu=q.component_means()[0], var=q.var[0])
 
     def reverse(self, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Mixture:
         """q(x_s | x_t) for x_t (B, *D), level_s > level_t, levels (B,) or (1,)."""

@@ -66,7 +66,7 @@ def stage(session: Session, request: Request) -> str:
 
 
 def _panel(session: Session, request: Request, name: str, shown: list[int]) -> dict[str, Any]:
-    label, note = DENOISERS[name]
+    label, note = DENOISERS.get(name, ("Your model", "trained here, for this visitor alone"))
     panel = {"key": name, "label": label, "note": note, "error": None, "x": "", "x0": None, "metrics": None}
     try:
         steps = [step for step in session.run(request, name) if step.t in shown or step.s == 0]
