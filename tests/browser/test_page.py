@@ -1,61 +1,10 @@
-"""The page in a real browser: Debian's Chromium, driven by Playwright. In CI a missing browser is a failure."""
-
-import os
-import shutil
+"""The tab Denoise in a real browser."""
 
 import pytest
 
-from ddgan.bench import CHROMIUM, served
 from ddgan.session import Request, Session
 
 STAGE = "#stage .stage"
-BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-
-if not os.environ.get("CI"):
-    pytest.importorskip("playwright.sync_api")
-    if BROWSER is None:
-        pytest.skip("no Chromium on this machine", allow_module_level=True)
-
-
-@pytest.fixture(scope="module")
-def address():
-    with served() as (address, _):
-        yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=CHROMIUM)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def visit(chromium, address):
-    """Open the page in a fresh profile; every console error fails the test that caused it."""
-    pages, errors = [], []
-
-    def opened(query="", *, width=1280, height=900, dark=False):
-        context = chromium.new_context(
-            viewport={"width": width, "height": height},
-            color_scheme="dark" if dark else "light",
-            reduced_motion="reduce",
-        )
-        page = context.new_page()
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(address + query, wait_until="domcontentloaded")
-        page.wait_for_selector(f'{STAGE}[data-ready="1"]', timeout=30_000)
-        pages.append(context)
-        return page
-
-    yield opened
-    for context in pages:
-        context.close()
-    assert not errors
 
 
 def points(page, panel):
