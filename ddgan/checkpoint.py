@@ -1,6 +1,7 @@
 """Models and training states on disk: safetensors beside a JSON card, written atomically, checked before use.
 
     DIR/model.safetensors   the generator that samples (the moving average)
+    DIR/discriminator.safetensors   its opponent, where it was trained adversarially
     DIR/card.json           config, levels, what made it, its metrics, and the sha256 of the weights
     DIR/state.safetensors   everything that a resumed run needs, bit for bit
     DIR/points.csv          the data, where it was the user's own
@@ -20,13 +21,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import networks
 from .config import Config
 from .denoiser import Denoiser, Levels
 
-__all__ = ["MAX_BYTES", "WEIGHTS", "load", "load_state", "new_generator", "read_card", "save", "save_state"]
+__all__ = ["MAX_BYTES", "WEIGHTS", "load", "load_discriminator", "load_state", "new_generator", "read_card", "save", "save_state"]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 MAX_BYTES = 64 * 2**20  # of a file that we are willing to read
@@ -39,9 +40,16 @@ def new_generator(config: Config, shape: tuple[int, ...]) -> Denoiser:
     )
 
 
-def save(directory: Path, denoiser: Denoiser, config: Config, shape: tuple[int, ...], made: dict[str, Any]) -> None:
+def save(
+    directory: Path,
+    denoiser: Denoiser,
+    config: Config,
+    shape: tuple[int, ...],
+    made: dict[str, Any],
+    discriminator: nn.Module | None = None,
+) -> None:
     """Write the model and its card; `made` (hardware, seconds, metrics, command, ...) goes into the card as it is."""
-    weights = serialise({name: value.contiguous() for name, value in denoiser.state_dict().items()})
+    weights = _serialised(denoiser)
     levels = None if denoiser.levels is None else {"values": denoiser.levels.values, "between": denoiser.levels.between}
     card = {
         "format": 1,
@@ -52,6 +60,9 @@ def save(directory: Path, denoiser: Denoiser, config: Config, shape: tuple[int, 
         "sha256": hashlib.sha256(weights).hexdigest(),
         **made,
     }
+    if discriminator is not None:
+        _write(directory / "discriminator.safetensors", opponent := _serialised(discriminator))
+        card["discriminator_sha256"] = hashlib.sha256(opponent).hexdigest()
     _write(directory / "model.safetensors", weights)
     _write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
 
@@ -61,17 +72,26 @@ def load(name: str | Path) -> Denoiser:
 
     ValueError where there is none, or it is damaged, foreign or not finite.
     """
-    directory = WEIGHTS / name if (WEIGHTS / name / "card.json").is_file() else Path(name)
+    directory = _directory(name)
     card = read_card(directory)
-    data = _read(directory / "model.safetensors")
-    if hashlib.sha256(data).hexdigest() != card["sha256"]:
-        raise ValueError(f"{directory}/model.safetensors is damaged: its sha256 is not the one on its card")
     denoiser = new_generator(Config.from_dict(card["config"]), tuple(card["shape"]))
-    denoiser.load_state_dict(_tensors(data, directory / "model.safetensors", denoiser.state_dict()))
+    _fill(denoiser, directory / "model.safetensors", card["sha256"])
     if card["levels"] is not None:
         denoiser.levels = Levels(tuple(card["levels"]["values"]), card["levels"]["between"])
     denoiser.card = card
     return denoiser.requires_grad_(False).eval()
+
+
+def load_discriminator(name: str | Path) -> nn.Module:
+    """The discriminator that a model was trained against; ValueError where it was not kept, or is damaged."""
+    directory = _directory(name)
+    card = read_card(directory)
+    if "discriminator_sha256" not in card:
+        raise ValueError(f"the model in {directory} was saved without its discriminator")
+    config = Config.from_dict(card["config"])
+    network = networks.discriminator(config.network, tuple(card["shape"]), width=config.width, depth=config.depth)
+    _fill(network, directory / "discriminator.safetensors", card["discriminator_sha256"])
+    return network.requires_grad_(False).eval()
 
 
 def read_card(directory: Path) -> dict[str, Any]:
@@ -120,6 +140,22 @@ def load_state(directory: Path, expected: dict[str, Tensor], config: Config) -> 
     if missing:
         raise ValueError(f"{path} does not hold {missing[0]} as this network needs it")
     return tensors, step, seconds
+
+
+def _directory(name: str | Path) -> Path:
+    return WEIGHTS / name if (WEIGHTS / name / "card.json").is_file() else Path(name)
+
+
+def _serialised(network: nn.Module) -> bytes:
+    return serialise({name: value.contiguous() for name, value in network.state_dict().items()})
+
+
+def _fill(network: nn.Module, path: Path, sha256: str) -> None:
+    """Load a file's weights into the network, if it is the file that the card speaks of."""
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise ValueError(f"{path} is damaged: its sha256 is not the one on its card")
+    network.load_state_dict(_tensors(data, path, network.state_dict()))
 
 
 def _tensors(data: bytes, path: Path, expected: dict[str, Tensor] | None = None) -> dict[str, Tensor]:

@@ -45,13 +45,15 @@ class Draws(NamedTuple):
         noise = _normal(seeds, purpose=0, rows=T + 1, columns=n).reshape(T + 1, len(seeds), *shape)
         return cls(noise[0], _normal(seeds, purpose=1, rows=T, columns=latent_dim), noise[1:])
 
-    def reroll(self, t: int, other: Draws, items: Sequence[int] | slice = slice(None)) -> Draws:
-        """The same draws but for the z of the step from t, taken from `other` for some items or all of them."""
+    def reroll(self, what: str, t: int, other: Draws, items: Sequence[int] | slice = slice(None)) -> Draws:
+        """The same draws but for `what` (z | eps) of the step from t, taken from `other` for some items or all."""
+        if what not in ("z", "eps"):
+            raise ValueError(f"what is drawn again must be z or eps, got {what!r}")
         if not 1 <= t <= len(self.z):
             raise ValueError(f"t must be in 1..{len(self.z)}, got {t}")
-        z = self.z.clone()
-        z[t - 1, items] = other.z[t - 1, items]
-        return self._replace(z=z)
+        noise = getattr(self, what).clone()
+        noise[t - 1, items] = getattr(other, what)[t - 1, items]
+        return self._replace(**{what: noise})
 
 
 def _normal(seeds: np.ndarray, *, purpose: int, rows: int, columns: int) -> Tensor:

@@ -14,7 +14,7 @@ import secrets
 import shutil
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from .sampler import Draws, Step, sample
 from .schedule import FAMILIES, MAX_T, Schedule
 from .trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
 
-__all__ = ["DENOISERS", "Request", "Session", "fit", "new_objective", "score", "single_thread"]
+__all__ = ["DENOISERS", "Fork", "Request", "Session", "fit", "new_objective", "score", "single_thread"]
 
 # name -> (label, what it draws), in the order in which panels stand
 DENOISERS = {
@@ -46,12 +46,28 @@ DENOISERS = {
 OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
 MAX_N = 100_000
 MAX_ADOPTED = 64
+MAX_FORKS = 64
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
+
+
+class Fork(NamedTuple):
+    """Other noise at one step: `what` (z | eps) of the step from t comes from `seed`, for one item or (None) for all."""
+
+    what: str
+    t: int
+    seed: int
+    item: int | None = None
+
+    def __str__(self) -> str:
+        return ".".join(str(part) for part in self if part is not None)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to sample. `span` is the schedule family's (lo, hi), None for its default; sample i has seed (seed, i)."""
+    """What to sample. `span` is the schedule family's (lo, hi), None for its default; sample i has seed (seed, i).
+
+    `forks`, in their order, change the noise of single steps: what came before stays, bit for bit.
+    """
 
     data: str = "25-gaussians"
     denoisers: tuple[str, ...] = ("exact", "ddgan", "gaussian")
@@ -60,12 +76,13 @@ class Request:
     span: tuple[float, float] | None = None
     seed: int = 0
     n: int = 2000
+    forks: tuple[Fork, ...] = ()
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, local: bool = False) -> Request:
         """The request of a mapping of strings or JSON values; absent keys keep their defaults.
 
-        `denoisers` and `span` may be lists or comma-separated. ValueError, in one sentence, for anything that is
+        `denoisers`, `span` and `forks` (`z.2.7` or `eps.2.7.15`: what, t, seed, item) may be lists or comma-separated. ValueError, in one sentence, for anything that is
         unknown, of another kind, not finite, out of range or too much work. Only `local` callers may name files.
         """
         if unknown := set(values) - {field.name for field in fields(cls)}:
@@ -90,7 +107,7 @@ class Request:
         if work > MAX_WORK:
             raise ValueError(f"n x T x denoisers is limited to {MAX_WORK:,}, got {work:,}")
         request.steps()
-        return request
+        return replace(request, forks=_forks(values.get("forks", ""), request))
 
     @classmethod
     def from_query(cls, query: str) -> Request:
@@ -100,11 +117,9 @@ class Request:
 
     def to_dict(self) -> dict[str, Any]:
         """The request as JSON can hold it; `parse` reads it back."""
-        return {
-            field.name: list(value) if isinstance(value := getattr(self, field.name), tuple) else value
-            for field in fields(self)
-            if getattr(self, field.name) is not None
-        }
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["forks"] = tuple(map(str, self.forks))
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None and v != ()}
 
     def to_query(self) -> str:
         """The request as a URL query string; `from_query` reads it back."""
@@ -163,8 +178,14 @@ class Session:
         """The T steps of one denoiser of the request. All denoisers get the same x_T, z and eps."""
         model = self.adopted.get(denoiser) or self.denoiser(request.data, denoiser)
         shape = self.source(request.data).law.shape
-        seeds = range(request.seed * MAX_N, request.seed * MAX_N + request.n)
-        return sample(request.steps(), model, Draws.from_seeds(seeds, shape, request.T, model.latent_dim))
+
+        def draws(seed: int) -> Draws:
+            return Draws.from_seeds(range(seed * MAX_N, seed * MAX_N + request.n), shape, request.T, model.latent_dim)
+
+        noise = draws(request.seed)
+        for what, t, seed, item in request.forks:
+            noise = noise.reroll(what, t, draws(2**31 + seed), slice(None) if item is None else [item])
+        return sample(request.steps(), model, noise)
 
     def score(self, request: Request, x: Tensor) -> dict[str, float]:
         """The metrics of samples x of the request's law."""
@@ -265,7 +286,7 @@ def fit(
             "torch": torch.__version__,
             "metrics": score(objective.denoiser, law, config) if finished else {},  # a stop must not take seconds
         }
-        checkpoint.save(out, objective.denoiser, config, tuple(law.shape), made)
+        checkpoint.save(out, objective.denoiser, config, tuple(law.shape), made, objective.networks.get("d"))
 
 
 def score(denoiser: Denoiser, law: Law, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:
@@ -325,6 +346,19 @@ def _whole(name: str, value: Any, low: int, high: int) -> int:
     if number != int(number) or not low <= number <= high:
         raise ValueError(f"{name} must be a whole number in {low}..{high}, got {str(value)[:40]}")
     return int(number)
+
+
+def _forks(value: Any, request: Request) -> tuple[Fork, ...]:
+    forks = []
+    for text in _list("forks", value) if value else []:
+        what, *numbers = text.split(".")
+        if what not in ("z", "eps") or len(numbers) not in (2, 3):
+            raise ValueError(f"a fork must be like z.2.7 or eps.2.7.15 (what, t, seed, item), got {text[:40]!r}")
+        bounds = {"t": (1, request.T), "seed": (0, 2**31 - 1), "item": (0, request.n - 1)}
+        forks.append(Fork(what, *(_whole(f"a fork's {k}", v, *bounds[k]) for k, v in zip(bounds, numbers, strict=False))))
+    if len(forks) > MAX_FORKS:
+        raise ValueError(f"at most {MAX_FORKS} forks are followed, got {len(forks)}")
+    return tuple(forks)
 
 
 def _span(value: Any) -> tuple[float, float] | None:

@@ -4,7 +4,7 @@ import struct
 import pytest
 import torch
 
-from ddgan import checkpoint
+from ddgan import checkpoint, networks
 from ddgan.config import Config
 from ddgan.denoiser import Levels
 
@@ -95,6 +95,22 @@ def test_a_failed_write_leaves_the_old_file_and_says_so(model, monkeypatch):
     with pytest.raises(ValueError, match="cannot be written .No space left"):
         checkpoint.save(directory, denoiser, CONFIG, (2,), {})
     assert (directory / "model.safetensors").read_bytes() == before
+
+
+def test_a_discriminator_is_kept_beside_its_model_and_checked(model, tmp_path):
+    directory, denoiser = model
+    with pytest.raises(ValueError, match="without its discriminator"):
+        checkpoint.load_discriminator(directory)
+    d = networks.discriminator(CONFIG.network, (2,), width=CONFIG.width, depth=CONFIG.depth)
+    checkpoint.save(tmp_path, denoiser, CONFIG, (2,), {}, d)
+    again = checkpoint.load_discriminator(tmp_path)
+    x, level = torch.randn(5, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(5)
+    assert torch.equal(d(x, x, level + 1, level), again(x, x, level + 1, level))
+    with open(tmp_path / "discriminator.safetensors", "r+b") as file:
+        file.seek(-1, 2)
+        file.write(b"\x7f")
+    with pytest.raises(ValueError, match="damaged"):
+        checkpoint.load_discriminator(tmp_path)
 
 
 def test_every_shipped_model_loads_is_small_and_has_a_whole_card():

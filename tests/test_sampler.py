@@ -182,26 +182,32 @@ def test_draws_of_different_origin_are_uncorrelated():
     assert correlation.abs().max() < 5 / math.sqrt(n) and squares.abs().max() < 5 / math.sqrt(n)
 
 
-def test_reroll_changes_z_of_the_chosen_step_and_items_only():
+@pytest.mark.parametrize("what", ["z", "eps"])
+def test_reroll_changes_one_noise_of_the_chosen_step_and_items_only(what):
     draws, other = (Draws.from_seeds(seeds, (2,), 4, 3) for seeds in (range(5), range(5, 10)))
-    changed = draws.reroll(2, other, items=[1, 3])
-    assert (changed.z != draws.z).all(2).nonzero().tolist() == [[1, 1], [1, 3]]
-    assert torch.equal(changed.z[1, [1, 3]], other.z[1, [1, 3]])
+    changed = draws.reroll(what, 2, other, items=[1, 3])
+    new, old = getattr(changed, what), getattr(draws, what)
+    assert (new != old).all(2).nonzero().tolist() == [[1, 1], [1, 3]]
+    assert torch.equal(new[1, [1, 3]], getattr(other, what)[1, [1, 3]])
+    assert same(draws, changed._replace(**{what: old})), "nothing else changed"
     assert same(draws, Draws.from_seeds(range(5), (2,), 4, 3))
 
 
 @pytest.mark.parametrize("t", [0, 5])
-def test_reroll_refuses_a_step_that_is_not_there_in_a_sentence(t):
+def test_reroll_refuses_a_step_or_a_noise_that_is_not_there_in_a_sentence(t):
     draws = Draws.from_seeds([0], (2,), 4, 3)
     with pytest.raises(ValueError, match=rf"t must be in 1\.\.4, got {t}"):
-        draws.reroll(t, draws)
+        draws.reroll("z", t, draws)
+    with pytest.raises(ValueError, match="must be z or eps, got 'x_T'"):
+        draws.reroll("x_T", 1, draws)
 
 
 @SHAPES
-def test_reroll_changes_later_states_only_and_the_past_is_bit_identical(shape):
+@pytest.mark.parametrize("what", ["z", "eps"])
+def test_reroll_changes_later_states_only_and_the_past_is_bit_identical(shape, what):
     denoiser, schedule = ExactDenoiser(law_of(shape)), Schedule.vp(4)
     draws, other = (Draws.from_seeds(seeds, shape, 4, denoiser.latent_dim) for seeds in (range(3), range(3, 6)))
-    before, after = (list(sample(schedule, denoiser, d)) for d in (draws, draws.reroll(2, other)))
+    before, after = (list(sample(schedule, denoiser, d)) for d in (draws, draws.reroll(what, 2, other)))
     for a, b in zip(before, after, strict=True):
         assert torch.equal(a.x_t, b.x_t) == (a.t >= 2)
         assert torch.equal(a.x_s, b.x_s) == (a.t > 2)

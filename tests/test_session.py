@@ -65,6 +65,23 @@ def test_any_mapping_is_a_request_within_bounds_or_one_sentence(values):
         assert request.steps().T == request.T
 
 
+def test_a_fork_keeps_the_past_and_the_other_samples_and_changes_the_rest():
+    plain = Request(n=20, T=4)
+    forked = Request.from_query("n=20&T=4&forks=z.2.7.3,eps.3.1.5")
+    assert Request.parse(forked.to_dict()) == forked
+    for name in ("exact", "ddgan"):
+        pairs = list(zip(Session().run(plain, name), Session().run(forked, name), strict=True))
+        for a, b in pairs:
+            changed = (a.x_s != b.x_s).any(1).nonzero().flatten().tolist()
+            assert changed == {4: [], 3: [5], 2: [3, 5], 1: [3, 5]}[a.t]
+
+
+@pytest.mark.parametrize("fork", ["z", "z.2", "x.2.7", "z.5.7", "z.0.7", "z.2.7.20", "z.2.-1", "z.2.7.3.1", "z.2.7.3.", ["z.1.1"] * 65])
+def test_a_fork_that_is_none_gets_a_sentence(fork):
+    with pytest.raises(ValueError, match="fork"):
+        Request.parse({"n": 20, "T": 4, "forks": fork})
+
+
 def test_a_link_keeps_foreign_parameters_out():
     assert Request.from_query("T=2&__theme=dark&utm_source=x") == Request(T=2)
     assert Request.from_query(urlencode({"span": "0.2,10"})).span == (0.2, 10.0)
