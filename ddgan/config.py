@@ -98,8 +98,8 @@ def _curve(name: str) -> Config:
 # -paper the paper's own recipe for its toy figure.
 PRESETS: dict[str, Config] = {
     **_both(_modes("25-gaussians")),
-    **_both(replace(_modes("8-gaussians"), steps=120_000)),
-    **_both(replace(_curve("two-moons"), steps=120_000)),
+    **_both(replace(_modes("8-gaussians"), gamma=0.005)),  # modes further apart: sharper jumps between them
+    **_both(_curve("two-moons")),
     **_both(_curve("swiss-roll")),
     **_both(_curve("checkerboard")),
     **_both(_curve("pinwheel")),
