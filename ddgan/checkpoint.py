@@ -5,6 +5,7 @@
     DIR/card.json           config, levels, what made it, its metrics, and the sha256 of the weights
     DIR/state.safetensors   everything that a resumed run needs, bit for bit
     DIR/points.csv          the data, where it was the user's own
+    NAME.safetensors        a model to hand on: the weights of one file, with the card in its header
 
 A damaged or foreign file is a ValueError of one sentence; nothing is ever unpickled.
 """
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -27,10 +29,24 @@ from . import networks
 from .config import Config
 from .denoiser import Denoiser, Levels
 
-__all__ = ["MAX_BYTES", "WEIGHTS", "load", "load_discriminator", "load_state", "new_generator", "read_card", "save", "save_state"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_HEADER",
+    "WEIGHTS",
+    "load",
+    "load_discriminator",
+    "load_state",
+    "new_card",
+    "new_generator",
+    "read_card",
+    "save",
+    "save_file",
+    "save_state",
+]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
 MAX_BYTES = 64 * 2**20  # of a file that we are willing to read
+MAX_HEADER = 64 * 2**10  # bytes: ours have a few thousand, and parsing a hundred thousand entries takes seconds
 
 
 def new_generator(config: Config, shape: tuple[int, ...]) -> Denoiser:
@@ -38,6 +54,19 @@ def new_generator(config: Config, shape: tuple[int, ...]) -> Denoiser:
     return networks.generator(
         config.network, shape, latent_dim=config.latent_dim, width=config.width, depth=config.depth
     )
+
+
+def new_card(denoiser: Denoiser, config: Config, shape: tuple[int, ...], made: dict[str, Any]) -> dict[str, Any]:
+    """All that a model's file says about it but its weights; `made` goes in as it is."""
+    levels = None if denoiser.levels is None else {"values": denoiser.levels.values, "between": denoiser.levels.between}
+    return {
+        "format": 1,
+        "config": config.to_dict(),
+        "shape": list(shape),
+        "levels": levels,
+        "parameters": sum(p.numel() for p in denoiser.parameters()),
+        **made,
+    }
 
 
 def save(
@@ -50,16 +79,7 @@ def save(
 ) -> None:
     """Write the model and its card; `made` (hardware, seconds, metrics, command, ...) goes into the card as it is."""
     weights = _serialised(denoiser)
-    levels = None if denoiser.levels is None else {"values": denoiser.levels.values, "between": denoiser.levels.between}
-    card = {
-        "format": 1,
-        "config": config.to_dict(),
-        "shape": list(shape),
-        "levels": levels,
-        "parameters": sum(p.numel() for p in denoiser.parameters()),
-        "sha256": hashlib.sha256(weights).hexdigest(),
-        **made,
-    }
+    card = new_card(denoiser, config, shape, {"sha256": hashlib.sha256(weights).hexdigest(), **made})
     if discriminator is not None:
         _write(directory / "discriminator.safetensors", opponent := _serialised(discriminator))
         card["discriminator_sha256"] = hashlib.sha256(opponent).hexdigest()
@@ -67,15 +87,28 @@ def save(
     _write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
 
 
-def load(name: str | Path) -> Denoiser:
-    """A shipped model by name, or one in a directory: ready to sample, with `levels` set and its card as `.card`.
+def save_file(path: Path, denoiser: Denoiser) -> None:
+    """Write a denoiser that has a card as one .safetensors file with the card in its header; `load` reads it back."""
+    note = json.dumps(denoiser.card, allow_nan=False)
+    data = _serialised(denoiser, {"card": note})
+    if _header_length(data) > MAX_HEADER:
+        raise ValueError(f"the card is {len(note):,} characters long: too many for the header of one file")
+    _write(path, data)
 
-    ValueError where there is none, or it is damaged, foreign or not finite.
+
+def load(name: str | Path) -> Denoiser:
+    """A shipped model by name, or one in a directory or in one file: ready to sample, with its card as `.card`.
+
+    `levels` are set. ValueError where there is none, or it is damaged, foreign or not finite.
     """
-    directory = _directory(name)
-    card = read_card(directory)
-    denoiser = new_generator(Config.from_dict(card["config"]), tuple(card["shape"]))
-    _fill(denoiser, directory / "model.safetensors", card["sha256"])
+    path = _directory(name)
+    card = read_card(path)
+    with torch.device("meta"):  # no memory and no random numbers before the file turns out to fit
+        denoiser = new_generator(Config.from_dict(card["config"]), tuple(card["shape"]))
+    if path.suffix == ".safetensors":
+        denoiser.load_state_dict(_tensors(_read(path), path, denoiser.state_dict()), assign=True)
+    else:
+        _fill(denoiser, path / "model.safetensors", card["sha256"])
     if card["levels"] is not None:
         denoiser.levels = Levels(tuple(card["levels"]["values"]), card["levels"]["between"])
     denoiser.card = card
@@ -89,26 +122,50 @@ def load_discriminator(name: str | Path) -> nn.Module:
     if "discriminator_sha256" not in card:
         raise ValueError(f"the model in {directory} was saved without its discriminator")
     config = Config.from_dict(card["config"])
-    network = networks.discriminator(config.network, tuple(card["shape"]), width=config.width, depth=config.depth)
+    with torch.device("meta"):
+        network = networks.discriminator(config.network, tuple(card["shape"]), width=config.width, depth=config.depth)
     _fill(network, directory / "discriminator.safetensors", card["discriminator_sha256"])
     return network.requires_grad_(False).eval()
 
 
-def read_card(directory: Path) -> dict[str, Any]:
-    """The card of a model's directory; ValueError where it is missing or not one of ours."""
+def read_card(path: Path) -> dict[str, Any]:
+    """The card of a model's directory or single file; ValueError where it is missing or not one of ours."""
+    if path.suffix == ".safetensors":
+        if not path.is_file():
+            raise ValueError(f"there is no file {str(path)!r}")
+        note = _header(_read(path), path).get("__metadata__")
+        if not isinstance(note, dict) or not isinstance(note.get("card"), str):
+            raise ValueError(f"{path} holds no card of this project: it cannot be used as a model on its own")
+        return _card(note["card"], f"the card in {path}")
     shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/card.json"))
-    if not (directory / "card.json").is_file():
-        raise ValueError(f"no model {str(directory)!r}: wanted one of {', '.join(shipped)}, or a trained run's directory")
-    try:
-        card = json.loads(_read(directory / "card.json"))
-        Config.from_dict(card["config"])
-        if not {"shape", "levels", "sha256"} <= set(card) or not 1 <= len(card["shape"]) <= 3:
-            raise KeyError("shape, levels or sha256")
-        if any(type(side) is not int or not 1 <= side <= 4096 for side in card["shape"]):
-            raise ValueError(f"shape {card['shape']}")
-    except (ValueError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{directory}/card.json is not a card of this project: {error}") from error
+    if not (path / "card.json").is_file():
+        raise ValueError(f"no model {str(path)!r}: wanted one of {', '.join(shipped)}, or a trained run's directory")
+    card = _card(_read(path / "card.json"), f"{path}/card.json")
+    if not isinstance(card.get("sha256"), str):
+        raise ValueError(f"{path}/card.json is not a card of this project: it lacks the sha256 of the weights")
     return card
+
+
+def _card(text: str | bytes, where: str) -> dict[str, Any]:
+    """A card's JSON, every field that is acted upon checked; `where` begins the sentence of the ValueError."""
+    try:
+        card = json.loads(text)
+        Config.from_dict(card["config"])
+        shape, levels = card["shape"], card["levels"]
+        if not 1 <= len(shape) <= 3 or any(type(side) is not int or not 1 <= side <= 4096 for side in shape):
+            raise ValueError(f"shape {str(shape)[:40]}")
+        if levels is not None:
+            values, between = levels["values"], levels["between"]
+            if type(between) is not bool or not 1 <= len(values) <= 1000 or not all(map(_is_finite, values)):
+                raise ValueError("levels that are not numbers")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)[:200]
+        raise ValueError(f"{where} is not a card of this project: {reason}") from error
+    return card
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def save_state(directory: Path, state: dict[str, Tensor], config: Config, step: int, seconds: float) -> None:
@@ -129,7 +186,7 @@ def load_state(directory: Path, expected: dict[str, Tensor], config: Config) -> 
     data = _read(path)
     tensors = _tensors(data, path)
     try:
-        note = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])["__metadata__"]
+        note = _header(data, path)["__metadata__"]
         saved, step, seconds = Config.from_dict(json.loads(note["config"])), int(note["step"]), float(note["seconds"])
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a training state of this project") from error
@@ -146,29 +203,55 @@ def _directory(name: str | Path) -> Path:
     return WEIGHTS / name if (WEIGHTS / name / "card.json").is_file() else Path(name)
 
 
-def _serialised(network: nn.Module) -> bytes:
-    return serialise({name: value.contiguous() for name, value in network.state_dict().items()})
+def _serialised(network: nn.Module, note: dict[str, str] | None = None) -> bytes:
+    return serialise({name: value.contiguous() for name, value in network.state_dict().items()}, metadata=note)
+
+
+def _header_length(data: bytes) -> int:
+    """The length that a safetensors file states for its header, in its first eight bytes."""
+    return int.from_bytes(data[:8], "little")
+
+
+def _header(data: bytes, path: Path) -> dict[str, Any]:
+    """The JSON header of safetensors bytes; ValueError where it is not one, or longer than any of ours."""
+    length = _header_length(data)
+    if len(data) < 8 or length > len(data) - 8:
+        raise ValueError(f"{path} is not a safetensors file, or is damaged")
+    if length > MAX_HEADER:
+        raise ValueError(f"{path} has a header of {length:,} bytes, wanted at most {MAX_HEADER:,}")
+    try:
+        header = json.loads(data[8 : 8 + length])
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is not a safetensors file, or is damaged") from error
+    if not isinstance(header, dict):
+        raise ValueError(f"{path} is not a safetensors file, or is damaged")
+    return header
 
 
 def _fill(network: nn.Module, path: Path, sha256: str) -> None:
-    """Load a file's weights into the network, if it is the file that the card speaks of."""
+    """Put a file's weights into a network built without memory, if it is the file that the card speaks of."""
     data = _read(path)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ValueError(f"{path} is damaged: its sha256 is not the one on its card")
-    network.load_state_dict(_tensors(data, path, network.state_dict()))
+    network.load_state_dict(_tensors(data, path, network.state_dict()), assign=True)
 
 
 def _tensors(data: bytes, path: Path, expected: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
-    """The tensors of safetensors bytes: finite, and exactly the expected names and shapes where given."""
+    """The tensors of safetensors bytes: finite, and exactly the expected names, shapes and types where given."""
+    _header(data, path)
     try:
         tensors = parse(data)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is not a safetensors file, or is damaged") from error
-    if expected is not None and {k: v.shape for k, v in tensors.items()} != {k: v.shape for k, v in expected.items()}:
+    if expected is not None and _kinds(tensors) != _kinds(expected):
         raise ValueError(f"{path} does not hold the weights that its card describes")
     if not all(value.isfinite().all() for value in tensors.values()):
         raise ValueError(f"{path} holds numbers that are not finite")
     return tensors
+
+
+def _kinds(tensors: dict[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (value.shape, value.dtype) for name, value in tensors.items()}
 
 
 def _read(path: Path) -> bytes:
