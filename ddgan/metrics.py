@@ -78,9 +78,11 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
 
 
 def mode_distance(x: Tensor, law: Law) -> float:
-    """Total variation between the shares of samples x (N, *D) at the law's modes (the nearest) and the law's, 0..1."""
-    share = torch.bincount(_nearest(x, law)[1], minlength=law.modes).double() / len(x)
-    return float((share - law.mode_weights()).abs().sum() / 2)
+    """Total variation between the mode weights of a law and those of samples x (N, *D), 0..1.
+
+    A sample counts for every mode as probable as the law makes it, so overlapping modes bring no bias.
+    """
+    return float((law.responsibilities(x).mean(0) - law.mode_weights()).abs().sum() / 2)
 
 
 def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:

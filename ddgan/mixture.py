@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -72,22 +73,28 @@ class Mixture:
         squared = (x[:, None] - self.component_means()).flatten(2).square().sum(2)
         return _log_normal(squared, self.var, x[0].numel()).add(self.log_w).logsumexp(1)
 
-    def gap(self, draws: int = 128) -> Tensor:
+    @cached_property
+    def _gaussian(self) -> tuple[Tensor, Tensor]:
+        """Mean and Cholesky factor of the covariance."""
+        return self.mean(), torch.linalg.cholesky(self.cov())
+
+    def excess(self, x: Tensor) -> Tensor:
+        """log density at x (B, *D) less that of the Gaussian of the same mean and covariance, in nats, (B,)."""
+        mean, factor = self._gaussian
+        white = torch.linalg.solve_triangular(factor, (x - mean).flatten(1)[..., None], upper=False)
+        log_det = factor.diagonal(dim1=1, dim2=2).log().sum(1)
+        n = x[0].numel()
+        return self.log_prob(x) + n / 2 * math.log(2 * math.pi) + log_det + white.square().sum((1, 2)) / 2
+
+    def gap(self, draws: int = 64) -> Tensor:
         """KL(self || the Gaussian of the same mean and covariance) in nats, (B,): what no Gaussian denoiser can learn.
 
-        No Gaussian comes closer. A mean of the log ratio over `draws` quasi-random points, the same for every item.
-        Every component needs a density: var > 0.
+        No Gaussian comes closer. A mean of `excess` over quasi-random points, the same for every item. Every component
+        needs a density: var > 0.
         """
-        B, n = len(self.x), self.x[0].numel()
-        mean, factor = self.mean(), torch.linalg.cholesky(self.cov())
-        best = -n / 2 * math.log(2 * math.pi) - factor.diagonal(dim1=1, dim2=2).log().sum(1)  # its log density at mean
-        gap = torch.zeros(B).to(self.x)
-        points = torch.quasirandom.SobolEngine(1 + n).draw(draws + 1, dtype=torch.float64)[1:].to(self.x)
-        for u, *eps in points:
-            eps = torch.special.ndtri(torch.stack(eps)).reshape(self.x.shape[1:])
-            x = self.at(u.expand(B), eps.expand(self.x.shape))
-            white = torch.linalg.solve_triangular(factor, (x - mean).flatten(1)[..., None], upper=False)
-            gap += (self.log_prob(x) - best + white.square().sum((1, 2)) / 2) / draws
+        gap = torch.zeros(len(self.x)).to(self.x)
+        for u, eps in zip(*_quasi_random(draws, self.x.shape[1:]), strict=True):
+            gap += self.excess(self.at(u.expand(len(gap)), eps.to(self.x).expand(self.x.shape))) / draws
         return gap
 
     def at(self, u: Tensor, eps: Tensor) -> Tensor:
@@ -145,6 +152,35 @@ class Law:
         """The probability of every visible mode, (modes,)."""
         return torch.zeros(self.modes, dtype=torch.float64).index_add_(0, self.mode.long(), self.log_w.exp())
 
+    def gap(self, draws: int = 512) -> float:
+        """KL(self || the Gaussian of the same mean and covariance) in nats: see Mixture.gap."""
+        u, eps = _quasi_random(draws, self.shape)
+        ones, K = torch.ones(draws, 1, dtype=torch.float64), len(self.mu)
+        itself = Mixture(
+            self.log_w.expand(draws, K), self.mu, ones.expand(-1, K), 0 * ones.expand(-1, K), eps, self.var.expand(draws, K)
+        )
+        return float(itself.excess(itself.at(u, eps)).mean())
+
+    def on_grid(self, axis: Tensor) -> Tensor:
+        """The density at every point of the lattice axis^n, axis (G,) and n = 1 or 2: (G,) or (G, G), first axis first.
+
+        Isotropic components are products over the axes, so the lattice is a product of matrices.
+        """
+        var = self.var[:, None]
+        scale = self.log_w.exp()[:, None] / (2 * math.pi * var) ** (self.mu.shape[1] / 2)
+        x, *y = (torch.exp(-0.5 * (axis - mu[:, None]) ** 2 / var) for mu in self.mu.T)  # (K, G) each
+        return (scale * x).T @ y[0] if y else (scale * x).sum(0)
+
+    def widened(self, std: float) -> Law:
+        """The law of x + std eps."""
+        return replace(self, var=self.var + std**2)
+
+    def responsibilities(self, x: Tensor) -> Tensor:
+        """The probability of every visible mode given samples x (N, *D) of this law, (N, modes)."""
+        log = _log_normal(_squared(x.double(), self.mu), self.var, self.mu[0].numel())
+        component = log.add(self.log_w).softmax(1)
+        return torch.zeros(len(x), self.modes, dtype=torch.float64).index_add_(1, self.mode.long(), component)
+
     def standardised(self) -> Law:
         """The same law moved and scaled (one factor for all axes) to zero mean and unit variance on average."""
         w = self.log_w.exp()
@@ -193,6 +229,12 @@ class Law:
         parts = (log_w.log_softmax(1), a_s - gain * a_t, gain, v * c_s / c_t)
         log_w, scale, shift, var = (p.to(x_t.dtype).expand(B, -1) for p in parts)
         return Mixture(log_w, self.mu.to(x_t.dtype), scale, shift, x_t, var)
+
+
+def _quasi_random(n: int, shape: torch.Size) -> tuple[Tensor, Tensor]:
+    """u (n,) uniform and eps (n, *shape) standard normal, from Sobol's sequence."""
+    points = torch.quasirandom.SobolEngine(1 + shape.numel()).draw(n + 1, dtype=torch.float64)[1:]
+    return points[:, 0], torch.special.ndtri(points[:, 1:]).reshape(n, *shape)
 
 
 def _shared(level: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import platform
 import re
 import secrets
 import shutil
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, replace
@@ -21,7 +22,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from . import checkpoint, networks
 from .config import Config
@@ -33,7 +34,7 @@ from .sampler import Draws, Step, sample
 from .schedule import FAMILIES, MAX_T, Schedule
 from .trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
 
-__all__ = ["DENOISERS", "Fork", "Request", "Session", "fit", "new_objective", "score", "single_thread"]
+__all__ = ["DENOISERS", "Fork", "Request", "Session", "fit", "new_objective", "number", "score", "single_thread", "whole"]
 
 # name -> (label, what it draws), in the order in which panels stand
 DENOISERS = {
@@ -45,6 +46,7 @@ DENOISERS = {
 }
 OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
 MAX_N = 100_000
+_INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
 MAX_ADOPTED = 64
 MAX_FORKS = 64
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
@@ -90,11 +92,11 @@ class Request:
         request = cls(
             data=_text("data", values.get("data", cls.data)),
             denoisers=tuple(_list("denoisers", values.get("denoisers", cls.denoisers))),
-            T=_whole("T", values.get("T", cls.T), 1, MAX_T),
+            T=whole("T", values.get("T", cls.T), 1, MAX_T),
             schedule=_text("schedule", values.get("schedule", cls.schedule)),
             span=_span(values.get("span")),
-            seed=_whole("seed", values.get("seed", cls.seed), 0, 2**31 - 1),
-            n=_whole("n", values.get("n", cls.n), 1, MAX_N),
+            seed=whole("seed", values.get("seed", cls.seed), 0, 2**31 - 1),
+            n=whole("n", values.get("n", cls.n), 1, MAX_N),
         )
         if not local and request.data not in TOYS:
             raise ValueError(f"data must be one of {', '.join(TOYS)}, got {request.data[:40]!r}")
@@ -145,6 +147,7 @@ class Session:
         self.adopted: OrderedDict[str, Denoiser] = OrderedDict()
         self.source = lru_cache(maxsize=32)(_source)
         self.denoiser = lru_cache(maxsize=64)(self._denoiser)
+        self.discriminator = lru_cache(maxsize=32)(self._discriminator)
         self.reference = lru_cache(maxsize=32)(self._reference)
 
     def _denoiser(self, data: str, name: str) -> Denoiser:
@@ -162,6 +165,13 @@ class Session:
             raise ValueError(f"the model in {models[name]} is for data of another shape than {data}")
         return denoiser
 
+    def _discriminator(self, data: str) -> nn.Module | None:
+        """The opponent of the data's DDGAN, None where it was not kept."""
+        try:
+            return checkpoint.load_discriminator(self.source(data).models["ddgan"])
+        except (KeyError, ValueError):
+            return None
+
     def _reference(self, data: str, n: int) -> Tensor:
         """n samples of the law that distances are measured to: the same for everybody."""
         return self.source(data).law.sample(n, torch.Generator().manual_seed(1))
@@ -174,10 +184,16 @@ class Session:
             self.adopted.popitem(last=False)
         return name
 
+    def model(self, request: Request, denoiser: str) -> Denoiser:
+        """The denoiser that this name stands for in a request; ValueError where there is none."""
+        return self.adopted.get(denoiser) or self.denoiser(request.data, denoiser)
+
     def run(self, request: Request, denoiser: str) -> Iterator[Step]:
         """The T steps of one denoiser of the request. All denoisers get the same x_T, z and eps."""
-        model = self.adopted.get(denoiser) or self.denoiser(request.data, denoiser)
+        model = self.model(request, denoiser)
         shape = self.source(request.data).law.shape
+        if denoiser in self.adopted and model.card["shape"] != list(shape):
+            raise ValueError(f"this model was trained on data of shape {tuple(model.card['shape'])}, not {tuple(shape)}")
 
         def draws(seed: int) -> Draws:
             return Draws.from_seeds(range(seed * MAX_N, seed * MAX_N + request.n), shape, request.T, model.latent_dim)
@@ -203,8 +219,13 @@ def _source(data: str) -> Source:
     path = Path(data)
     if path.suffix == ".csv":
         return Source(from_points(read_csv(path)), {})
+    if path.suffix == ".safetensors":
+        config = Config.from_dict(checkpoint.read_card(path)["config"])
+        if config.data not in TOYS:
+            raise ValueError(f"{path} was trained on {config.data[:40]!r}, which the file does not hold")
+        return Source(toy(config.data), {config.objective: path})
     if not (path / "card.json").is_file() and not (checkpoint.WEIGHTS / data / "card.json").is_file():
-        raise ValueError(f"data must be one of {', '.join(TOYS)}, a .csv file or a trained run's directory, got {data!r}")
+        raise ValueError(f"data must be one of {', '.join(TOYS)}, a .csv file, a model's .safetensors file or a run's directory, got {data!r}")
     path = path if (path / "card.json").is_file() else checkpoint.WEIGHTS / data
     config = Config.from_dict(checkpoint.read_card(path)["config"])
     law = toy(config.data) if config.data in TOYS else from_points(read_csv(path / "points.csv"))
@@ -216,10 +237,11 @@ def new_objective(config: Config, law: Law) -> Objective:
     if config.objective == "regression" and config.latent_dim:
         raise ValueError(f"the regression objective has no latent: latent_dim must be 0, got {config.latent_dim}")
     regression = config.objective == "regression"
-    with torch.random.fork_rng(devices=[]):
-        torch.random.manual_seed(config.seed)
-        generator = checkpoint.new_generator(config, tuple(law.shape))
-        discriminator = networks.discriminator(config.network, law.shape, width=config.width, depth=config.depth)
+    with _INITIALISING:
+        with torch.random.fork_rng(devices=[]):
+            torch.random.manual_seed(config.seed)
+            generator = checkpoint.new_generator(config, tuple(law.shape))
+            discriminator = networks.discriminator(config.network, law.shape, width=config.width, depth=config.depth)
     if config.T is not None:
         pairs = Consecutive(Schedule.vp(config.T))
     else:  # a regression denoiser also has to serve the long chains that it needs
@@ -329,23 +351,25 @@ def _list(name: str, value: Any) -> list[str]:
     return list(items)
 
 
-def _number(name: str, value: Any) -> float:
+def number(name: str, value: Any) -> float:
+    """A finite number from JSON or text; ValueError otherwise."""
     try:
         if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > 40:
             raise ValueError
-        number = float(value)
+        found = float(value)
     except (ValueError, OverflowError):
         raise ValueError(f"{name} must be a number, got {str(value)[:40]!r}") from None
-    if not math.isfinite(number):
+    if not math.isfinite(found):
         raise ValueError(f"{name} must be a finite number, got {str(value)[:40]!r}")
-    return number
+    return found
 
 
-def _whole(name: str, value: Any, low: int, high: int) -> int:
-    number = _number(name, value)
-    if number != int(number) or not low <= number <= high:
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number in low..high from JSON or text; ValueError otherwise."""
+    found = number(name, value)
+    if found != int(found) or not low <= found <= high:
         raise ValueError(f"{name} must be a whole number in {low}..{high}, got {str(value)[:40]}")
-    return int(number)
+    return int(found)
 
 
 def _forks(value: Any, request: Request) -> tuple[Fork, ...]:
@@ -355,7 +379,7 @@ def _forks(value: Any, request: Request) -> tuple[Fork, ...]:
         if what not in ("z", "eps") or len(numbers) not in (2, 3):
             raise ValueError(f"a fork must be like z.2.7 or eps.2.7.15 (what, t, seed, item), got {text[:40]!r}")
         bounds = {"t": (1, request.T), "seed": (0, 2**31 - 1), "item": (0, request.n - 1)}
-        forks.append(Fork(what, *(_whole(f"a fork's {k}", v, *bounds[k]) for k, v in zip(bounds, numbers, strict=False))))
+        forks.append(Fork(what, *(whole(f"a fork's {k}", v, *bounds[k]) for k, v in zip(bounds, numbers, strict=False))))
     if len(forks) > MAX_FORKS:
         raise ValueError(f"at most {MAX_FORKS} forks are followed, got {len(forks)}")
     return tuple(forks)
@@ -367,4 +391,4 @@ def _span(value: Any) -> tuple[float, float] | None:
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, (list, tuple)) or len(items) != 2:
         raise ValueError(f"span must be two numbers, got {str(value)[:40]!r}")
-    return _number("span", items[0]), _number("span", items[1])
+    return number("span", items[0]), number("span", items[1])

@@ -92,20 +92,26 @@ def density(law: Law, schedule: Schedule, shown: list[int]) -> np.ndarray:
 
     In 2-D the square root of the density over its own maximum, so that a picture shows thin and wide modes alike.
     """
+    return np.stack([_picture(law.marginal(schedule.level(t))) for t in shown])
+
+
+def _axis(size: int) -> Tensor:
+    """The centres of the view's cells along one axis."""
+    return ((torch.arange(size) + 0.5) / size * 2 - 1).double() * LIMIT
+
+
+def _picture(law: Law) -> np.ndarray:
     dim = law.shape[0]
-    cells = ((torch.arange(GRID[dim]) + 0.5) / GRID[dim] * 2 - 1).double() * LIMIT
-    pixel = (LIMIT / GRID[dim]) ** 2 * (dim == 2)  # a mode thinner than a pixel still has to be seen
-    pictures = []
-    for t in shown:
-        marginal = law.marginal(schedule.level(t))
-        var = (marginal.var + pixel)[:, None]
-        # isotropic components are products over the axes, so the picture is a product of matrices
-        w = marginal.log_w.exp()[:, None] / var ** (dim / 2)
-        x, *y = (torch.exp(-0.5 * (cells - mu[:, None]) ** 2 / var) for mu in marginal.mu.T)  # (K, G) each
-        p = y[0].flip(1).T @ (w * x) if y else (w * x).sum(0)
-        p = (p / p.max()).sqrt() if dim == 2 else p / p.max()
-        pictures.append((255 * p).round().to(torch.uint8).numpy())
-    return np.stack(pictures)
+    if dim == 1:
+        p = law.on_grid(_axis(GRID[1]))
+        return (255 * p / p.max()).round().to(torch.uint8).numpy()
+    p = _upright(law.widened(LIMIT / GRID[2]).on_grid(_axis(GRID[2])))  # a mode thinner than a pixel has to be seen
+    return (255 * (p / p.max()).sqrt()).round().to(torch.uint8).numpy()
+
+
+def _upright(lattice: Tensor) -> Tensor:
+    """[x, y] with rising axes -> rows of a picture, the top one first."""
+    return lattice.T.flip(0)
 
 
 def _quantise(states: list[Tensor]) -> str:

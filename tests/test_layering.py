@@ -41,6 +41,7 @@ AND_ALSO = {
     "export": "session",
     "cli": "schedule bench",
     "ui": "data schedule",
+    "posterior": "metrics mixture sampler session",
     "bench": "config data metrics sampler schedule session trainer views",
 }
 HEAVY = {"gradio", "plotly", "PIL", "tqdm"}

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ddgan.data import TOYS, toy
-from ddgan.metrics import coverage, evaluate, sliced_w2
+from ddgan.metrics import coverage, energy_distance, evaluate, floor_sliced_w2, mode_distance, sliced_w2
 from ddgan.mixture import Law
 
 CORNERS = Law.uniform(torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]), 0.1)
@@ -111,3 +111,25 @@ def test_evaluate_says_what_its_parts_say():
     x, y = CORNERS.sample(500, torch.Generator().manual_seed(0)), CORNERS.sample(500, torch.Generator().manual_seed(1))
     cover = coverage(x, CORNERS)
     assert evaluate(x, CORNERS, y) == {**cover._asdict(), "of_modes": 4, "sliced_w2": sliced_w2(x, y)}
+
+
+def test_the_energy_distance_is_zero_on_average_for_equal_laws_and_twice_the_shift_of_points():
+    noise = torch.Generator().manual_seed(0)
+    draws = torch.randn(40, 300, 2, generator=noise)
+    same = torch.tensor([energy_distance(a, b) for a, b in draws.unflatten(0, (20, 2))])
+    assert abs(float(same.mean())) < 4 * float(same.std()) / math.sqrt(20)
+    x, y = torch.zeros(5, 1), torch.ones(5, 1)
+    assert energy_distance(x, y) == pytest.approx(2)
+
+
+def test_the_mode_distance_is_the_share_that_sits_on_the_wrong_mode():
+    law = Law.uniform(torch.tensor([[-1.0], [1.0]]), 0.01)
+    x = torch.tensor([[-1.0]] * 8 + [[1.0]] * 2)
+    assert mode_distance(x, law) == pytest.approx(0.3)
+
+
+def test_the_floor_is_what_the_law_itself_scores_on_average():
+    law, noise = Law.uniform(torch.tensor([[-1.0, 0.0], [1.0, 0.0]]), 0.1), torch.Generator().manual_seed(9)
+    pairs = torch.tensor([sliced_w2(law.sample(1000, noise), law.sample(1000, noise)) for _ in range(40)])
+    spread = float(pairs.std()) * math.sqrt(1 / 8 + 1 / 40)
+    assert abs(floor_sliced_w2(law, 1000) - float(pairs.mean())) < 4 * spread

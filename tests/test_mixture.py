@@ -184,3 +184,44 @@ def test_levels_may_differ_within_a_batch():
     together = law.denoised(x_t, VP.level(t)).mean()
     alone = torch.cat([law.denoised(x[None], VP.level(int(k))).mean() for x, k in zip(x_t, t, strict=True)])
     torch.testing.assert_close(together, alone)
+
+
+def test_the_gap_is_zero_for_one_gaussian_and_log_2_for_two_that_are_far_apart():
+    one = Law(torch.zeros(1), torch.tensor([[0.3, -1.0]]), torch.tensor([0.2]))
+    assert one.gap() == pytest.approx(0, abs=1e-9)
+    far, std = 50.0, 0.5
+    two = Law.uniform(torch.tensor([[-far], [far]]), std)
+    # the Gaussian's entropy is log sqrt(2 pi e (far^2 + std^2)), the mixture's log 2 + log sqrt(2 pi e std^2)
+    assert two.gap(4096) == pytest.approx(0.5 * math.log((far**2 + std**2) / std**2) - math.log(2), abs=0.01)
+
+
+def test_the_gap_of_a_batch_is_that_of_its_items():
+    law, level = Law.uniform(torch.tensor([[-1.0, 0.0], [1.0, 0.5], [0.0, -1.0]]), 0.2), torch.tensor([0.5])
+    x = torch.tensor([[0.1, 0.2], [1.0, -0.4]], dtype=torch.float64)
+    inf = torch.tensor([math.inf])
+    each = [law.given(v, inf, level).gap(64) for v in x]
+    assert law.denoised(x, level).gap(64).tolist() == pytest.approx(each, abs=1e-9)
+
+
+def test_a_conditional_law_is_the_mixture_of_one_point():
+    law, levels = Law.uniform(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.2, torch.tensor([0, 0])), (torch.tensor([2.0]), torch.tensor([-1.0]))
+    x_t, x = torch.tensor([0.3, -0.2]), torch.randn(7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    given = law.given(x_t, *levels)
+    batch = law.reverse(x_t.double().expand(7, 2), *levels)
+    assert torch.allclose(given.log_prob(x), batch.log_prob(x)) and given.modes == 1
+
+
+def test_the_lattice_holds_the_density_and_integrates_to_one():
+    axis = torch.linspace(-4, 4, 161, dtype=torch.float64)
+    for law in (Law.uniform(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.3), Law.uniform(torch.tensor([[-1.0], [0.7]]), 0.3)):
+        points = torch.cartesian_prod(*[axis] * law.shape[0]).reshape(-1, law.shape[0])
+        lattice = law.on_grid(axis)
+        assert torch.allclose(lattice.flatten(), law.log_prob(points).exp())
+        assert float(lattice.sum() * 0.05 ** law.shape[0]) == pytest.approx(1, abs=1e-6)
+
+
+def test_responsibilities_average_to_the_mode_weights_even_where_modes_overlap():
+    law = Law(torch.tensor([0.6, 0.3, 0.1]).log(), torch.tensor([[0.0], [0.5], [3.0]]), torch.full((3,), 0.5), torch.tensor([0, 0, 1]))
+    shares = law.responsibilities(law.sample(20_000, torch.Generator().manual_seed(0))).mean(0)
+    assert shares.tolist() == pytest.approx([0.9, 0.1], abs=0.01)
+    assert law.mode_weights().tolist() == pytest.approx([0.9, 0.1], abs=1e-6)

@@ -1,0 +1,153 @@
+"""What could this x_t have been? The conditional laws at one point: the truth, and what each denoiser draws there.
+
+For data that is a Gaussian mixture q(x_0 | x_t) and q(x_s | x_t) are mixtures in closed form (mixture.py). A denoiser's
+law at the same x_t is known through draws of it: many z, and for x_s many eps. Distances between the two come with
+their noise floor, the same distance between two sets of exact draws.
+
+Given x_t, the best discriminator of a step is the log ratio of the truth to what the generator draws,
+
+    D*(x_s, x_t) = log q(x_s | x_t) - log p(x_s | x_t)        (Goodfellow et al. 2014, prop. 1)
+
+which is 0 everywhere once the generator is right.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from .metrics import coverage, energy_distance, mode_distance
+from .mixture import Law
+from .sampler import Draws, reverse_step
+from .session import Request, Session, number, whole
+
+__all__ = ["Answer", "Question", "ask", "gaps", "log_ratio"]
+
+DRAWS = 800
+REACH = 6.0  # |x| of a point that may be asked about
+VISIBLE = 0.01  # a mode counts from this probability
+TARGETS = ("x_0", "x_s")
+
+
+@dataclass(frozen=True)
+class Question:
+    """The law of `of` (x_0 | x_s) given x_t = x, for the step from t of a request."""
+
+    request: Request
+    t: int
+    x: tuple[float, ...]
+    of: str = "x_0"
+
+    @classmethod
+    def parse(cls, session: Session, values: Mapping[str, Any]) -> Question:
+        """The question of JSON values {query, t, x, of}; ValueError, in one sentence, for anything else."""
+        request = Request.from_query(str(values.get("query", "")))
+        x, of = values.get("x"), values.get("of", "x_0")
+        n = session.source(request.data).law.shape.numel()
+        if not isinstance(x, (list, tuple)) or len(x) != n:
+            raise ValueError(f"x must be {n} numbers, got {str(x)[:40]!r}")
+        if of not in TARGETS:
+            raise ValueError(f"of must be x_0 or x_s, got {str(of)[:40]!r}")
+        x = tuple(min(max(number("x", v), -REACH), REACH) for v in x)
+        return cls(request, whole("t", values.get("t"), 1, request.T), x, of)
+
+    def truth(self, session: Session) -> Law:
+        """The exact law that is asked for."""
+        return session.source(self.request.data).law.given(torch.tensor(self.x), *self._levels())
+
+    def _levels(self) -> tuple[Tensor, Tensor]:
+        schedule = self.request.steps()
+        return schedule.level(self.t - 1 if self.of == "x_s" else 0), schedule.level(self.t)
+
+
+class Answer(NamedTuple):
+    """`truth`, its visible modes, the entropy of its mode weights and its gap to the best Gaussian, both in nats.
+
+    `draws` (DRAWS, *D) by denoiser, or the sentence with which it refuses. `distances` and `floor`: the share on a
+    component of the truth, and total variation of the mode weights and energy distance to it.
+    """
+
+    truth: Law
+    modes: int
+    entropy: float
+    gap: float
+    draws: dict[str, Tensor | str]
+    distances: dict[str, dict[str, float]]
+    floor: dict[str, float]
+
+
+@torch.no_grad()
+def ask(session: Session, question: Question) -> Answer:
+    """The answer of the truth and of every denoiser of the request, on the same z and eps."""
+    truth = question.truth(session)
+    weights = truth.mode_weights()
+    noise = torch.Generator().manual_seed(0)
+    exact, other = truth.sample(DRAWS, noise), truth.sample(DRAWS, noise)
+    answers = {name: _draws(session, question, name) for name in question.request.denoisers}
+    return Answer(
+        truth,
+        int((weights >= VISIBLE).sum()),
+        float(-torch.xlogy(weights, weights).sum()),
+        truth.gap(),
+        answers,
+        {name: _distances(x, exact, truth) for name, x in answers.items() if isinstance(x, Tensor)},
+        _distances(other, exact, truth),
+    )
+
+
+def _draws(session: Session, question: Question, name: str) -> Tensor | str:
+    request, schedule = question.request, question.request.steps()
+    try:
+        model = session.model(request, name)
+        model.check(schedule)
+    except ValueError as error:
+        return str(error)
+    draws = Draws.from_seeds(range(DRAWS), (len(question.x),), 1, model.latent_dim)
+    x_t = torch.tensor(question.x).expand(DRAWS, -1)
+    step = reverse_step(schedule, model, x_t, question.t - 1, question.t, z=draws.z[0], eps=draws.eps[0])
+    return step.x_0 if question.of == "x_0" else step.x_s
+
+
+def _distances(x: Tensor, exact: Tensor, truth: Law) -> dict[str, float]:
+    return {
+        "on_mode": coverage(x, truth).on_mode,
+        "modes": mode_distance(x, truth),
+        "energy": energy_distance(x, exact),
+    }
+
+
+@torch.no_grad()
+def gaps(session: Session, question: Question, points: Tensor) -> Tensor:
+    """KL(q || its best Gaussian) in nats where x_t is each of the points (N, *D): where the assumption of DDPM fails."""
+    law = session.source(question.request.data).law
+    return law.reverse(points, *question._levels()).gap(32).clamp(min=0)
+
+
+@torch.no_grad()
+def log_ratio(session: Session, question: Question, axis: Tensor, blur: float) -> tuple[Tensor, Tensor | None, Tensor]:
+    """(D*, D, seen) over the lattice axis^n of x_s: optimal log ratio, trained discriminator, and how visible it is.
+
+    p is estimated from the DDGAN's draws, each widened by the step's own noise; `blur` is added to both laws, since
+    the last step has none. D is None where none was kept; `seen` is q + p over its maximum. ValueError where there is
+    no DDGAN for this request.
+    """
+    request, schedule = question.request, question.request.steps()
+    x_0 = _draws(session, replace(question, of="x_0"), "ddgan")
+    if isinstance(x_0, str):
+        raise ValueError(x_0)
+    x_t = torch.tensor(question.x)
+    step = schedule.posterior(x_0, x_t.expand(len(x_0), -1), question.t - 1, question.t)
+    q = replace(question, of="x_s").truth(session).widened(blur).on_grid(axis)
+    p = Law.uniform(step.mean, math.sqrt(float(step.var.max()))).widened(blur).on_grid(axis)
+    network = session.discriminator(request.data)
+    if network is not None:
+        points = torch.cartesian_prod(*[axis.float()] * len(question.x)).reshape(-1, len(question.x))
+        levels = (schedule.level(t).float() for t in (question.t - 1, question.t))
+        network = network(points, x_t[None], *levels).reshape(q.shape)
+    tiny = 1e-6 * (q + p).max()
+    return ((q + tiny) / (p + tiny)).log(), network, (q + p) / (q + p).max()

@@ -1,0 +1,74 @@
+"""At one x_t: the exact denoiser is at the noise floor, the Gaussian is not, and D* is zero for a perfect generator."""
+
+import math
+
+import pytest
+import torch
+
+from ddgan.posterior import DRAWS, Question, ask, gaps, log_ratio
+from ddgan.session import Session
+
+SESSION = Session()
+
+
+def question(t=1, x=(0.2, 0.1), of="x_0", query="T=4"):
+    return Question.parse(SESSION, {"query": query, "t": t, "x": list(x), "of": of})
+
+
+@pytest.mark.parametrize("of", ["x_0", "x_s"])
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_the_exact_denoiser_is_at_the_floor(t, of):
+    answer = ask(SESSION, question(t, of=of))
+    noise = 1 / math.sqrt(DRAWS)
+    assert abs(answer.distances["exact"]["energy"]) < 0.3 * noise and abs(answer.floor["energy"]) < 0.3 * noise
+    assert abs(answer.distances["exact"]["modes"] - answer.floor["modes"]) < noise
+    assert answer.distances["exact"]["on_mode"] > 0.99
+
+
+def test_a_gaussian_draws_between_the_modes_and_the_ddgan_on_them():
+    answer = ask(SESSION, question())
+    assert answer.modes == 24 and answer.gap > 4
+    assert answer.distances["gaussian"]["on_mode"] < 0.1 < 0.9 < answer.distances["ddgan"]["on_mode"]
+    assert answer.distances["gaussian"]["energy"] > 2 * abs(answer.floor["energy"])
+
+
+def test_the_question_about_x_s_at_the_last_step_is_the_one_about_x_0():
+    a, b = (ask(SESSION, question(1, of=of)) for of in ("x_0", "x_s"))
+    assert torch.equal(a.draws["ddgan"], b.draws["ddgan"]) and torch.equal(a.truth.mu, b.truth.mu)
+
+
+def test_a_denoiser_that_refuses_says_so_and_the_others_answer():
+    answer = ask(SESSION, question(128, query="T=128"))
+    assert "trained on noise levels" in answer.draws["ddgan"] and "ddgan" not in answer.distances
+    assert answer.draws["exact"].shape == (DRAWS, 2)
+
+
+def test_gaps_of_small_steps_vanish_and_agree_with_the_answers():
+    points = torch.tensor([[0.0, 0.0], [0.5, 0.3]])
+    small, large = (gaps(SESSION, question(128, of="x_s", query="T=128"), points), gaps(SESSION, question(1), points))
+    assert small.max() < 1e-3 < 1 < large.min()
+    assert gaps(SESSION, question(), torch.tensor([[0.2, 0.1]]))[0] == pytest.approx(ask(SESSION, question()).gap, abs=0.3)
+
+
+def test_the_optimal_discriminator_is_high_where_the_generator_lacks_mass_and_symmetric_laws_give_symmetry():
+    axis = torch.linspace(-2, 2, 41, dtype=torch.float64)
+    ratio, learned, seen = log_ratio(SESSION, question(2), axis, blur=0.03)
+    assert ratio.shape == seen.shape == (41, 41) and float(seen.max()) == 1
+    assert float((ratio * seen).abs().sum() / seen.sum()) < 0.5, "a trained generator leaves little to tell apart"
+    assert learned is None or learned.shape == ratio.shape
+
+
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        ({"t": 0}, "t must be"), ({"t": 5}, "t must be"), ({"x": [0.1]}, "x must be 2 numbers"), ({"x": None}, "x must be"),
+        ({"x": [0.1, "nan"]}, "finite"), ({"of": "x_t"}, "of must be"), ({"query": "T=0"}, "T must be"),
+    ],
+)  # fmt: skip
+def test_a_question_that_is_none_gets_a_sentence(wrong, words):
+    with pytest.raises(ValueError, match=words):
+        Question.parse(SESSION, {"query": "T=4", "t": 1, "x": [0.2, 0.1], **wrong})
+
+
+def test_points_far_away_are_drawn_in():
+    assert question(x=(1e30, -1e30)).x == (6.0, -6.0)
