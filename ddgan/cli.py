@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     for name, words in {
         "sample": "sample a denoiser and write every step to an .npz file",
         "evaluate": "sample a denoiser and measure the samples against the law",
-        "export": "an animated picture of the denoisers side by side",
+        "export": "write a picture, a film or the numbers of the denoisers side by side",
     }.items():
         add = commands.add_parser(name, help=words)
         add.add_argument("data", help="a toy's name, a trained run's directory, or a .csv file of two columns")
@@ -69,8 +69,13 @@ def parser() -> argparse.ArgumentParser:
         if name == "evaluate":
             add.add_argument("--json", action="store_true", help="print one JSON object")
         else:
-            kinds = ".npz" if name == "sample" else ".webp, .gif or .png"
+            kinds = ".npz" if name == "sample" else f".{', .'.join(export.KINDS)}"
             add.add_argument("--out", required=True, type=Path, help=kinds)
+        add.add_argument("--forks", help="other noise at single steps, as in a link: z.2.7,eps.1.5.3 (what, t, seed, sample)")
+        if name == "export":
+            add.add_argument("--t", type=int, help="the state of a .png (default 0, the last)")
+            add.add_argument("--glide", type=int, default=0, help="frames between two states (default 0)")
+            add.add_argument("--address", default="", help="the page's, for the link inside the file")
 
     add = commands.add_parser("bench", help="measure")
     add.add_argument("what", choices=["toys"])
@@ -136,7 +141,7 @@ def _request(options: argparse.Namespace, **default: Any) -> Request:
     given = {
         "data": options.data,
         "denoisers": options.denoiser,
-        **{name: getattr(options, name) for name in ("T", "schedule", "span", "seed", "n")},
+        **{name: getattr(options, name) for name in ("T", "schedule", "span", "seed", "n", "forks")},
     }
     return Request.parse({**default, **{name: value for name, value in given.items() if value is not None}}, local=True)
 
@@ -174,7 +179,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     request = _request(options, denoisers="exact,ddgan,gaussian", n=2000)
-    export.picture(options.out, Session(), request)
+    export.write(options.out, Session(), request, t=options.t, address=options.address, glide=options.glide)
     print(options.out)
 
 

@@ -1,23 +1,105 @@
-"""Steps -> files: arrays as .npz, an animated picture as .webp, .gif or (the last state) .png."""
+"""A request -> a file: pictures of what the stage shows, and the numbers behind it.
+
+    .webp .gif .mp4   every state that the stage shows, a frame each (all T + 1 of them up to T = 128)
+    .png              one state
+    .npz              all arrays of all steps, as the sampler made them (float32)
+    .json             the same for the first samples, in six digits
+
+The picture is drawn from the stage's own payload, so that it is the page's. Every file names the link that made it:
+in the EXIF description (.webp), the comment (.gif, .mp4), the text chunk "Comment" (.png), or the field `link`.
+The same request makes the same bytes (an .npz: the same arrays; a zip archive knows the time).
+"""
 
 from __future__ import annotations
 
+import base64
+import json
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from .sampler import Step
 from .session import DENOISERS, Request, Session
-from .views import LIMIT, density, frames
+from .views import stage
 
-__all__ = ["npz", "picture"]
+__all__ = ["KINDS", "MAX_NUMBERS", "link", "npz", "write"]
 
-SIDE = 300  # pixels of one panel
-COLOURS = {"paper": (255, 255, 255), "ink": (38, 38, 46), "law": (120, 148, 196), "point": (200, 70, 20)}
-GLIDE = 8  # frames between two states
+KINDS = {  # ending -> what it is
+    "webp": "Animated WebP",
+    "gif": "Animated GIF",
+    "mp4": "MP4 video",
+    "png": "PNG of one step",
+    "npz": "NumPy arrays",
+    "json": "JSON",
+}
+MAX_NUMBERS = 25_000_000  # in one .npz: 100 MB
+JSON_SAMPLES, JSON_NUMBERS = 1000, 1_000_000  # at most, in one .json
+
+# the page's, in light: assets/app.css
+SAMPLE, SAMPLE_ALPHA = (0, 114, 178), 0.6
+DENSITY, DENSITY_PEAK = (104, 98, 168), 0.42
+PLOT, LINE, INK, MUTED = (251, 251, 253), (217, 220, 227), (22, 24, 29), (96, 100, 110)
+_BAR = tuple(round(p + SAMPLE_ALPHA * (s - p)) for p, s in zip(PLOT, SAMPLE, strict=True))
+SIDE, GAP, TOP, ROW = 320, 18, 92, 21  # pixels: a panel, between panels, above them, a line of numbers below
+METRICS = {
+    "Modes": lambda m: f"{m['modes']} / {m['of']}",
+    "On a mode": lambda m: f"{m['on_mode']:.1%}",
+    "KL": lambda m: "" if m["kl"] is None else f"{m['kl']:.3f}",
+    "SW2": lambda m: f"{m['sw2']:.3f}",
+}
+
+
+def write(
+    path: Path, session: Session, request: Request, *, t: int | None = None, address: str = "", glide: int = 0
+) -> None:
+    """Write what the ending of `path` names: see KINDS.
+
+    t: the state of a .png, 0 (the last) unless given. address: the page's, for the link. glide: frames between two
+    states of an animation. ValueError, in one sentence, for another ending, a t that there is not, too many numbers,
+    data that has no picture, or a path that cannot be written.
+    """
+    kind = path.suffix[1:].lower()
+    if kind not in KINDS:
+        raise ValueError(f"an export ends in .{', .'.join(KINDS)}, got {path.name[-40:]!r}")
+    if t is not None and kind != "png":
+        raise ValueError(f"t chooses the step of a .png; a .{kind} holds all of them")
+    if t is not None and not 0 <= t <= request.T:
+        raise ValueError(f"t must be in 0..{request.T}, got {t}")
+    if not 0 <= glide <= 60:
+        raise ValueError(f"glide must be in 0..60 frames, got {glide}")
+    from_link = link(request, address)
+    if kind == "npz":
+        arrays = _arrays(session, request) | {"link": np.array(from_link)}
+        return _replace(path, lambda file: np.savez_compressed(file, **arrays))
+    if kind == "json":
+        text = json.dumps(_numbers(session, request) | {"link": from_link}, allow_nan=False)
+        return _replace(path, lambda file: file.write(text.encode()))
+    view = _view(session, request)
+    if kind == "png":
+        i = min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - (t or 0)))
+        text = PngImagePlugin.PngInfo()
+        text.add_text("Comment", from_link)
+        return _replace(path, lambda file: _sheet(view, i).save(file, "png", pnginfo=text))
+    last = len(view["t"]) - 1
+    ease = [3 * w**2 - 2 * w**3 for w in np.arange(1, glide + 1) / (glide + 1)]
+    stops = [i + w for i in range(last) for w in (0, *ease)] + [last]
+    # few steps deserve a look at each, many are one film of about ten seconds
+    stay = 440 if glide else min(900, max(40, 10_000 // len(stops)))
+    times = [stay if at == int(at) else 40 for at in stops]
+    pictures = [_sheet(view, at) for at in stops]
+    save = {"webp": _webp, "gif": _gif, "mp4": _mp4}[kind]
+    _replace(path, lambda file: save(file, pictures, times, from_link))
+
+
+def link(request: Request, address: str = "") -> str:
+    """The address of the page that shows the request; without the page's own address, from its `?` on."""
+    return f"{address}?{request.to_query()}"
 
 
 def npz(path: Path, request: Request, steps: Sequence[Step]) -> None:
@@ -25,73 +107,249 @@ def npz(path: Path, request: Request, steps: Sequence[Step]) -> None:
 
     states (T+1, n, *D) from x_T to x_0; predicted (T, n, *D), the x_0 of each step; t (T+1,); alpha_bar (T+1,).
     """
-    _replace(
-        path,
-        lambda file: np.savez_compressed(
-            file,
-            x=steps[-1].x_s.numpy(),
-            states=np.stack([steps[0].x_t.numpy(), *(step.x_s.numpy() for step in steps)]),
-            predicted=np.stack([step.x_0.numpy() for step in steps]),
-            t=np.arange(request.T, -1, -1),
-            alpha_bar=request.steps().alpha_bar.numpy(),
-            request=np.array(request.to_query()),
-        ),
-    )
+    arrays = {"x": steps[-1].x_s.numpy(), **_run(steps), **_scale(request)}
+    _replace(path, lambda file: np.savez_compressed(file, **arrays, link=np.array(link(request))))
 
 
-def picture(path: Path, session: Session, request: Request) -> None:
-    """Draw the denoisers side by side over the exact density: animated .webp or .gif, or the last state as .png.
-
-    ValueError for another ending, or data that is not two-dimensional. The request's link is in the file's comment.
-    """
-    if path.suffix not in (".webp", ".gif", ".png"):
-        raise ValueError(f"a picture ends in .webp, .gif or .png, got {path}")
-    law, schedule, shown = session.source(request.data).law, request.steps(), frames(request.T)
-    if tuple(law.shape) != (2,):
-        raise ValueError(f"pictures are drawn of two-dimensional data, got {tuple(law.shape)}")
-    grounds = density(law, schedule, shown).astype(np.float32) / 255
-    runs = {name: list(session.run(request, name)) for name in request.denoisers}
-    states = {name: np.stack([steps[0].x_t, *(step.x_s for step in steps)])[[request.T - t for t in shown]] for name, steps in runs.items()}
-
-    def draw(at: float) -> Image.Image:
-        i = min(int(at), len(shown) - 2)
-        w = at - i
-        ground = (1 - w) * grounds[i] + w * grounds[i + 1]
-        sheet = Image.new("RGB", (len(states) * (SIDE + 12) + 12, SIDE + 58), COLOURS["paper"])
-        pen = ImageDraw.Draw(sheet)
-        for column, (name, x) in enumerate(states.items()):
-            left = 12 + column * (SIDE + 12)
-            sheet.paste(_panel(ground, (1 - w) * x[i] + w * x[i + 1]), (left, 34))
-            pen.text((left, 8), DENOISERS[name][0], COLOURS["ink"], ImageFont.load_default(17))
-        pen.text((12, SIDE + 38), f"t = {shown[round(at)]} of {request.T}", COLOURS["ink"], ImageFont.load_default(14))
-        return sheet
-
-    last = len(shown) - 1
-    ease = [3 * w**2 - 2 * w**3 for w in np.linspace(0, 1, GLIDE, endpoint=False)]
-    stops = [last] if path.suffix == ".png" else [i + w for i in range(last) for w in ease] + [last]
-    pictures = [draw(at) for at in stops]
-    pause = [900 if at == last else 420 if at == int(at) else 40 for at in stops]
-    options = {"save_all": True, "append_images": pictures[1:], "duration": pause, "loop": 0} if len(pictures) > 1 else {}
-    kind = path.suffix[1:]
-    quality = {"webp": {"quality": 60, "method": 5}, "gif": {"comment": request.to_query().encode()}, "png": {}}[kind]
-    _replace(path, lambda file: pictures[0].save(file, kind, **options, **quality))
+def _scale(request: Request) -> dict[str, np.ndarray]:
+    """What all runs of a request share: t (T+1,) of the states, from T down; alpha_bar (T+1,), indexed by t."""
+    alpha_bar = request.steps().alpha_bar.numpy()
+    return {"t": np.arange(request.T, -1, -1), "alpha_bar": alpha_bar, "request": np.array(request.to_query())}
 
 
-def _panel(ground: np.ndarray, x: np.ndarray) -> Image.Image:
-    """The density as a tint, the points as dots of two pixels on it."""
-    tint = np.asarray(Image.fromarray(ground).resize((SIDE, SIDE), Image.Resampling.BILINEAR))[..., None]
-    image = 255 - 0.55 * tint * (255 - np.array(COLOURS["law"], np.float32))
-    image = np.where(image > 250, 248, image)
-    hits = np.zeros((SIDE, SIDE), np.float32)
-    pixel = np.floor((np.stack([x[:, 0], -x[:, 1]], 1) / LIMIT + 1) * SIDE / 2).astype(int)
-    pixel = pixel[((pixel >= 0) & (pixel < SIDE - 1)).all(1)]
-    for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
-        np.add.at(hits, (pixel[:, 1] + dy, pixel[:, 0] + dx), 1)
-    opacity = (1 - 0.45**hits)[..., None]
-    return Image.fromarray((image * (1 - opacity) + opacity * np.array(COLOURS["point"])).astype(np.uint8))
+def _run(steps: Sequence[Step]) -> dict[str, np.ndarray]:
+    """states (T+1, n, *D) from x_T to x_0 and predicted (T, n, *D), the x_0 of each step."""
+    return {
+        "states": np.stack([steps[0].x_t.numpy(), *(step.x_s.numpy() for step in steps)]),
+        "predicted": np.stack([step.x_0.numpy() for step in steps]),
+    }
 
 
-def _replace(path: Path, write) -> None:
+def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
+    """Per denoiser NAME: NAME.states, NAME.predicted, NAME.z (T, n, L), or NAME.error; eps (T, n, *D) is everybody's."""
+    size = math.prod(session.source(request.data).law.shape)
+    numbers = request.n * request.T * len(request.denoisers) * 3 * size
+    if numbers > MAX_NUMBERS:
+        raise ValueError(f"an .npz holds at most {MAX_NUMBERS:,} numbers, this is {numbers:,}: ask for fewer points or steps")
+    arrays = {"denoisers": np.array(request.denoisers), **_scale(request)}
+    for name in request.denoisers:
+        try:
+            steps = list(session.run(request, name))
+        except ValueError as error:
+            arrays[f"{name}.error"] = np.array(str(error))
+            continue
+        arrays |= {f"{name}.{key}": value for key, value in _run(steps).items()}
+        arrays[f"{name}.z"] = np.stack([step.z.numpy() for step in steps])
+        arrays["eps"] = np.stack([step.eps.numpy() for step in steps])
+    return arrays
+
+
+def _numbers(session: Session, request: Request) -> dict[str, Any]:
+    """The same as lists, of the first `samples` samples; metrics (of all samples) are null where they are infinite."""
+    per_sample = (2 * request.T + 1) * len(request.denoisers) * math.prod(session.source(request.data).law.shape)
+    samples = max(1, min(request.n, JSON_SAMPLES, JSON_NUMBERS // per_sample))
+    scale = {key: value.tolist() for key, value in _scale(request).items()}
+    found: dict[str, Any] = {**scale, "request": request.to_dict(), "samples": samples, "denoisers": {}}
+    for name in request.denoisers:
+        try:
+            steps = list(session.run(request, name))
+        except ValueError as error:
+            found["denoisers"][name] = {"error": str(error)}
+            continue
+        metrics = session.score(request, steps[-1].x_s)
+        found["denoisers"][name] = {
+            "label": DENOISERS.get(name, (name,))[0],
+            "metrics": {key: value if math.isfinite(value) else None for key, value in metrics.items()},
+            **{key: _six_digits(value[:, :samples]) for key, value in _run(steps).items()},
+        }
+    return found
+
+
+def _six_digits(array: np.ndarray) -> list[Any]:
+    return np.array([float(f"{v:.6g}") for v in array.ravel().tolist()]).reshape(array.shape).tolist()
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def _view(session: Session, request: Request) -> dict[str, Any]:
+    """The stage's payload with its arrays decoded: density (F, G, G) or (F, G) in 0..1, x (F, n, dim)."""
+    view = json.loads(stage(session, request)) | {"request": request}
+    F, dim, size = len(view["t"]), view["dim"], view["density"]["size"]
+    density = np.frombuffer(base64.b64decode(view["density"]["data"]), np.uint8)
+    view["density"] = density.reshape(F, *[size] * dim) / np.float32(255)
+    for panel in view["panels"]:
+        if not panel["error"]:
+            x = np.frombuffer(base64.b64decode(panel["x"]), "<i2").astype(np.float32)
+            panel["x"] = x.reshape(F, view["n"], dim) * view["scale"]
+    return view
+
+
+def _sheet(view: dict[str, Any], at: float) -> Image.Image:
+    """All panels at `at`, a state's index or, in a glide, between two."""
+    request, panels, now = view["request"], view["panels"], round(at)
+    i = min(int(at), len(view["t"]) - 2)
+    rows = [name for name in METRICS if any(panel["metrics"] and panel["metrics"][-1] for panel in panels)]
+    width, below = len(panels) * (SIDE + GAP) + GAP, TOP + SIDE + 8
+    height = below + (len(rows) + bool(rows)) * ROW + 34
+    sheet = Image.new("RGB", (width + width % 2, height + height % 2), "white")  # videos want even sides
+    pen = ImageDraw.Draw(sheet)
+    pen.text((GAP, 14), f"t = {view['t'][now]} of {request.T}", INK, _font(19))
+    level = f"signal {view['a'][now]:.2f}, noise {view['sigma'][now]:.2f}"
+    pen.text((width - GAP, 17), level, MUTED, _font(15), anchor="ra")
+    pen.rounded_rectangle((GAP, 46, width - GAP, 50), 2, LINE)
+    knob = GAP + (width - 2 * GAP) * at / (len(view["t"]) - 1)
+    pen.rounded_rectangle((GAP, 46, max(knob, GAP + 4), 50), 2, SAMPLE)
+    for column, panel in enumerate(panels):
+        left = GAP + column * (SIDE + GAP)
+        pen.text((left, TOP - 27), panel["label"], INK, _font(17))
+        box = (left, TOP, left + SIDE - 1, TOP + SIDE - 1)
+        if panel["error"]:
+            pen.rectangle(box, PLOT)
+            sentence = _wrapped(panel["error"], SIDE - 60)
+            pen.multiline_text((left + SIDE / 2, TOP + SIDE / 2), sentence, MUTED, _font(15), anchor="mm", align="center")
+        else:
+            ground, x = ((1 - at + i) * v[i] + (at - i) * v[i + 1] for v in (view["density"], panel["x"]))
+            sheet.paste((_plane if view["dim"] == 2 else _line)(ground, x, view["limit"]), (left, TOP))
+        pen.rectangle(box, None, LINE)
+        metrics = panel["metrics"] and panel["metrics"][now]
+        if rows:
+            pen.text((left, below), "Predicted x_0 against the law", MUTED, _font(12))
+        for row, name in enumerate(rows, 1):
+            pen.text((left, below + row * ROW), name, MUTED, _font(15))
+            text = METRICS[name](metrics) if metrics else ""
+            pen.text((left + SIDE - 1, below + row * ROW), text or "–", INK, _font(15), anchor="ra")
+    points = f"{request.n} point{'s' * (request.n != 1)}"
+    what = f"{request.data.partition(':')[0]}, {request.schedule}, seed {request.seed}, {points}"
+    pen.text((GAP, height - 25), what, MUTED, _font(12))
+    return sheet
+
+
+def _plane(ground: np.ndarray, x: np.ndarray, limit: float) -> Image.Image:
+    """The density as a tint, half smooth and half in bands that read as contours; the points as discs on it."""
+    alpha = DENSITY_PEAK * (0.55 * ground + 0.45 * np.floor(7 * ground) / 7)
+    radius = min(3.2, max(0.9, SIDE / 230 * math.sqrt(2000 / len(x))))
+    image = Image.new("RGB", (SIDE, SIDE), PLOT)
+    image.paste(DENSITY, mask=_mask(alpha).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    image.paste(SAMPLE, mask=_mask(_cloud(x, limit, radius)))
+    return image
+
+
+def _mask(alpha: np.ndarray) -> Image.Image:
+    return Image.fromarray((255 * alpha).round().astype(np.uint8))
+
+
+def _cloud(x: np.ndarray, limit: float, radius: float) -> np.ndarray:
+    """How much of every pixel the points cover, (SIDE, SIDE): 1 - prod (1 - coverage of one disc)."""
+    discs = _discs(radius)
+    phases, size = discs.shape[0], discs.shape[-1]
+    fine = np.stack([x[:, 1] * -1, x[:, 0]], 1) / limit * SIDE / 2 + SIDE / 2 - size / 2  # (row, column) of the corner
+    fine = np.floor(fine * phases).astype(int)
+    corner, phase = np.divmod(fine, phases)
+    inside = ((corner >= 0) & (corner < SIDE - size)).all(1)
+    corner, phase = corner[inside], phase[inside]
+    offset = (np.arange(size)[:, None] * SIDE + np.arange(size)).ravel()
+    pixels = (corner @ [SIDE, 1])[:, None] + offset
+    free = discs[phase[:, 0], phase[:, 1]].reshape(len(corner), -1)
+    return 1 - np.exp(np.bincount(pixels.ravel(), free.ravel(), SIDE * SIDE)).reshape(SIDE, SIDE)
+
+
+@lru_cache(maxsize=8)
+def _discs(radius: float, phases: int = 4, fine: int = 8) -> np.ndarray:
+    """log (1 - coverage) of a disc at `phases`^2 places between pixels, (phases, phases, size, size)."""
+    size = 2 * math.ceil(radius) + 2
+    axis = (np.arange(size * fine) + 0.5) / fine - size / 2
+    shift = (np.arange(phases) + 0.5) / phases
+    squared = (axis - shift[:, None]) ** 2
+    inside = squared[:, None, :, None] + squared[None, :, None, :] <= radius**2
+    coverage = inside.reshape(phases, phases, size, fine, size, fine).mean((3, 5))
+    return np.log1p(-SAMPLE_ALPHA * coverage)
+
+
+def _line(ground: np.ndarray, x: np.ndarray, limit: float) -> Image.Image:
+    """The samples as a histogram, the density as a curve over it, both of area one."""
+    bins, fine = 80, 3
+    side, base, room = fine * SIDE, fine * (SIDE - 8), fine * (SIDE - 24)
+    width = 2 * limit / bins
+    bars = np.histogram(x[:, 0], bins, (-limit, limit))[0] / (len(x) * width)
+    curve = ground / (ground.sum() * 2 * limit / len(ground))
+    top = 1.35 * curve.max()
+    image = Image.new("RGB", (side, side), PLOT)
+    pen = ImageDraw.Draw(image)
+    for k in np.flatnonzero(bars):
+        high = base - room * min(1, bars[k] / top)
+        pen.rectangle((k * side / bins + 1, high, (k + 1) * side / bins - 2, base), _BAR)
+    points = [((k + 0.5) * side / len(curve), base - room * v / top) for k, v in enumerate(curve)]
+    pen.line(points, "white", 4 * fine, "curve")
+    pen.line(points, DENSITY, 2 * fine, "curve")
+    pen.line((0, base, side, base), LINE, fine)
+    return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+@lru_cache(maxsize=8)
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)
+
+
+def _wrapped(text: str, width: int) -> str:
+    """The text in lines of at most `width` pixels."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if _font(15).getlength(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(word)
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- files
+
+
+def _webp(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int], comment: str) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = comment  # ImageDescription
+    _animation(file, "webp", pictures, times, quality=70, method=1, exif=exif)
+
+
+def _gif(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int], comment: str) -> None:
+    # one palette, of the first and the last picture: frames of their own palettes are slow and flicker
+    both = Image.new("RGB", (pictures[0].width, 2 * pictures[0].height))
+    both.paste(pictures[0])
+    both.paste(pictures[-1], (0, pictures[0].height))
+    palette = both.quantize(256, Image.Quantize.MEDIANCUT)
+    flat = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    _animation(file, "gif", flat, times, comment=comment.encode())
+
+
+def _animation(file: IO[bytes], kind: str, pictures: Sequence[Image.Image], times: Sequence[int], **options: Any) -> None:
+    """An endless loop that rests on its last picture."""
+    times = [*times[:-1], max(times[-1], 900) * 2]
+    pictures[0].save(file, kind, save_all=True, append_images=pictures[1:], duration=times, loop=0, **options)
+
+
+def _mp4(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int], comment: str) -> None:
+    """H.264 at one constant rate, that of the greatest common divisor of the times (ms)."""
+    try:
+        import av
+    except ImportError as error:
+        raise ValueError("an .mp4 needs the package av: pip install av, or choose .webp or .gif") from error
+    from fractions import Fraction
+
+    unit = math.gcd(*times)
+    with av.open(file, "w", format="mp4") as video:
+        video.metadata["comment"] = comment
+        stream = video.add_stream("libx264", rate=Fraction(1000, unit))
+        stream.width, stream.height, stream.pix_fmt = *pictures[0].size, "yuv420p"
+        stream.codec_context.thread_count = 1  # the same bytes on every machine
+        stream.options = {"crf": "18", "preset": "medium"}
+        for picture, time in zip(pictures, times, strict=True):
+            for _ in range(time // unit):
+                video.mux(stream.encode(av.VideoFrame.from_image(picture)))
+        video.mux(stream.encode())
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     """Through a temporary file and a rename; ValueError where it cannot be written."""
     temporary = path.with_name(f".{path.name}.tmp")
     try:
@@ -100,3 +358,5 @@ def _replace(path: Path, write) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,215 @@
+"""Every export opens, has T + 1 states, names the request that made it, and holds what the library computes."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ddgan import export
+from ddgan.export import KINDS, write
+from ddgan.session import Fork, Request, Session
+
+ADDRESS = "https://example.org/explorer/"
+SMALL = Request("rings", ("exact", "mean"), T=3, seed=5, n=40, forks=(Fork("eps", 2, 7),))
+LINE = Request("4-gaussians-1d", ("exact",), T=2, n=60)
+MOVING = ("webp", "gif", "mp4")
+GONE = "own-0123456789abcdef"  # a model that was never here
+
+
+@pytest.fixture(scope="module")
+def session():
+    return Session()
+
+
+def read(path):
+    """(frames, (width, height), link) of a picture or film, by other people's readers."""
+    if path.suffix == ".mp4":
+        av = pytest.importorskip("av")
+        with av.open(path) as video:
+            frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+            return frames, frames[0].shape[1::-1], video.metadata["comment"]
+    with Image.open(path) as image:
+        found = {"webp": lambda: image.getexif()[0x010E], "gif": lambda: image.info["comment"].decode(), "png": lambda: image.text["Comment"]}
+        link = found[path.suffix[1:]]()
+        frames = []
+        for i in range(getattr(image, "n_frames", 1)):
+            image.seek(i)
+            frames.append(np.asarray(image.convert("RGB")))
+        return frames, image.size, link
+
+
+def link_in(path):
+    if path.suffix == ".json":
+        return json.loads(path.read_text())["link"]
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            return str(file["link"])
+    return read(path)[2]
+
+
+def needs(kind):
+    if kind == "mp4":
+        pytest.importorskip("av")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("request_", [SMALL, LINE], ids=["plane", "line"])
+def test_every_file_names_the_request_that_made_it(session, tmp_path, kind, request_):
+    needs(kind)
+    path = tmp_path / f"x.{kind}"
+    write(path, session, request_, address=ADDRESS)
+    address, query = link_in(path).split("?")
+    assert address == ADDRESS and Request.from_query(query) == request_
+    assert list(tmp_path.iterdir()) == [path], "no temporary file stays"
+
+
+@pytest.mark.parametrize("kind", MOVING)
+@pytest.mark.parametrize("request_", [SMALL, LINE, Request("rings", ("exact",), T=1, n=1)], ids=["plane", "line", "one"])
+def test_an_animation_has_one_frame_a_state_and_they_differ(session, tmp_path, kind, request_):
+    needs(kind)
+    path = tmp_path / f"x.{kind}"
+    write(path, session, request_)
+    frames, (width, height), _ = read(path)
+    assert len(frames) == request_.T + 1
+    assert width >= 300 * len(request_.denoisers) and height > 300
+    for before, after in zip(frames, frames[1:], strict=False):
+        assert np.abs(before.astype(int) - after).max() > 60
+
+
+def test_a_video_is_read_by_imageio_too(session, tmp_path):
+    pytest.importorskip("av")
+    imageio = pytest.importorskip("imageio.v3")
+    write(tmp_path / "x.mp4", session, SMALL)
+    assert len(imageio.imread(tmp_path / "x.mp4", plugin="pyav")) == SMALL.T + 1
+
+
+def test_without_the_video_package_an_mp4_is_refused_in_a_sentence(session, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
+    with pytest.raises(ValueError, match="an .mp4 needs the package av"):
+        write(tmp_path / "x.mp4", session, LINE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_glide_adds_frames_between_the_states(session, tmp_path):
+    write(tmp_path / "x.webp", session, LINE, glide=4)
+    assert len(read(tmp_path / "x.webp")[0]) == 2 * 5 + 1
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "npz"])
+def test_the_same_request_makes_the_same_bytes(tmp_path, kind):
+    needs(kind)
+    for name in ("a", "b"):
+        write(tmp_path / f"{name}.{kind}", Session(), SMALL)
+    assert (tmp_path / f"a.{kind}").read_bytes() == (tmp_path / f"b.{kind}").read_bytes()
+
+
+def test_an_npz_holds_the_samplers_arrays(session, tmp_path):
+    write(tmp_path / "x.npz", session, SMALL)
+    with np.load(tmp_path / "x.npz") as file:
+        assert file["denoisers"].tolist() == list(SMALL.denoisers)
+        assert file["t"].tolist() == [3, 2, 1, 0]
+        assert np.array_equal(file["alpha_bar"], SMALL.steps().alpha_bar.numpy())
+        assert Request.from_query(str(file["request"])) == SMALL
+        for name in SMALL.denoisers:
+            for i, step in enumerate(session.run(SMALL, name)):
+                assert np.array_equal(file[f"{name}.states"][i], step.x_t.numpy())
+                assert np.array_equal(file[f"{name}.predicted"][i], step.x_0.numpy())
+                assert np.array_equal(file[f"{name}.z"][i], step.z.numpy())
+                assert np.array_equal(file["eps"][i], step.eps.numpy())
+            assert np.array_equal(file[f"{name}.states"][-1], step.x_s.numpy())
+
+
+def test_json_is_strict_and_holds_the_first_samples_in_six_digits(session, tmp_path):
+    request = Request("rings", ("exact", "mean"), T=2, n=1500)
+    write(tmp_path / "x.json", session, request)
+    found = json.loads((tmp_path / "x.json").read_text(), parse_constant=pytest.fail)
+    assert Request.parse(found["request"]) == request
+    assert found["samples"] == 1000 and found["t"] == [2, 1, 0]
+    for name in request.denoisers:
+        steps = list(session.run(request, name))
+        states = np.array(found["denoisers"][name]["states"])
+        assert states.shape == (3, 1000, 2)
+        np.testing.assert_allclose(states[0], steps[0].x_t[:1000], rtol=5.1e-6)
+        np.testing.assert_allclose(states[-1], steps[-1].x_s[:1000], rtol=5.1e-6)
+        np.testing.assert_allclose(found["denoisers"][name]["predicted"][0], steps[0].x_0[:1000], rtol=5.1e-6)
+        score = session.score(request, steps[-1].x_s)
+        assert found["denoisers"][name]["metrics"]["on_mode"] == score["on_mode"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_one_denoiser_refuses_is_said_and_the_others_are_there(session, tmp_path, kind):
+    needs(kind)
+    request = Request("rings", ("exact", GONE), T=2, n=30)
+    path = tmp_path / f"x.{kind}"
+    write(path, session, request)
+    if kind == "npz":
+        with np.load(path) as file:
+            assert "no longer here" in str(file[f"{GONE}.error"]) and file["exact.states"].shape == (3, 30, 2)
+    elif kind == "json":
+        found = json.loads(path.read_text())["denoisers"]
+        assert "no longer here" in found[GONE]["error"] and len(found["exact"]["states"]) == 3
+    else:
+        assert read(path)[1][0] > 600
+
+
+def panel(frame, column):
+    left = export.GAP + column * (export.SIDE + export.GAP)
+    return frame[export.TOP + 1 : export.TOP + export.SIDE - 1, left + 1 : left + export.SIDE - 1].astype(int)
+
+
+def test_the_picture_has_a_blue_dot_where_a_sample_is_and_none_elsewhere(session, tmp_path):
+    request = Request("rings", ("exact",), T=2, n=1)
+    write(tmp_path / "x.png", session, request)
+    *_, last = session.run(request, "exact")
+    (frame,), _, _ = read(tmp_path / "x.png")
+    red, _, blue = np.moveaxis(panel(frame, 0), -1, 0)
+    rows, columns = np.nonzero(blue - red > 90)
+    # violet is the density: only the sample is as blue as this
+    x, y = last.x_s[0].tolist()
+    half = export.SIDE / 2
+    assert len(rows) >= 9
+    assert columns.mean() + 1.5 == pytest.approx(half + x / 2.6 * half, abs=1)
+    assert rows.mean() + 1.5 == pytest.approx(half - y / 2.6 * half, abs=1)
+
+
+def test_a_png_shows_the_chosen_state(session, tmp_path):
+    write(tmp_path / "x.webp", session, SMALL)
+    frames, _, _ = read(tmp_path / "x.webp")
+    for i, t in enumerate((3, 2, 1, 0)):
+        write(tmp_path / "x.png", session, SMALL, t=t)
+        (still,), _, _ = read(tmp_path / "x.png")
+        distance = [np.abs(still.astype(int) - frame).mean() for frame in frames]
+        assert int(np.argmin(distance)) == i
+    write(tmp_path / "y.png", session, SMALL)
+    assert (tmp_path / "x.png").read_bytes() == (tmp_path / "y.png").read_bytes(), "t = 0 is the default"
+
+
+def test_the_default_picture_is_small_enough_to_mail(session, tmp_path):
+    write(tmp_path / "x.webp", session, Request())
+    assert (tmp_path / "x.webp").stat().st_size < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "sentence"),
+    [
+        ("x.bmp", {}, r"an export ends in .webp, .gif, .mp4, .png, .npz, .json, got 'x.bmp'"),
+        ("x", {}, "an export ends in"),
+        ("x.png", {"t": 4}, "t must be in 0..3, got 4"),
+        ("x.png", {"t": -1}, "t must be in 0..3, got -1"),
+        ("x.gif", {"t": 1}, "t chooses the step of a .png"),
+        ("x.gif", {"glide": 1000}, "glide must be in 0..60"),
+        ("none/x.json", {}, "cannot be written"),
+    ],
+)
+def test_what_cannot_be_written_is_refused_in_a_sentence(session, tmp_path, name, options, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        write(tmp_path / name, session, SMALL, **options)
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_numbers_than_a_file_holds_are_refused_before_they_are_computed(tmp_path):
+    request = Request("rings", ("exact", "mean"), T=100, n=50_000)
+    with pytest.raises(ValueError, match="at most 25,000,000 numbers, this is 60,000,000"):
+        write(tmp_path / "x.npz", Session(), request)
