@@ -127,6 +127,20 @@ function receive() {
   }
   say(payload.message);
   keepInAddress(payload.query);
+  tell('run', run());
+}
+
+/* What is shown and what was clicked, for whoever listens: assets/posterior.js. */
+const run = () => state.data && { query: state.data.id, T: state.data.T, dim: state.data.dim };
+const tell = (what, detail) => document.dispatchEvent(new CustomEvent(`ddgan:${what}`, { detail }));
+
+/* A question about x_t: the sample that was hit, else the point itself. Clean data asks about the step that made it. */
+function pick(view, event, j) {
+  const { t, F, dim, limit } = state.data, i = Math.min(current(), F - 2), box = view.canvas.getBoundingClientRect();
+  if (j === null && current() > F - 2) return;
+  const free = [(2 * (event.clientX - box.left) / box.width - 1) * limit, (1 - 2 * (event.clientY - box.top) / box.height) * limit];
+  const x = j === null ? free : Array.from({ length: dim }, (_, c) => read(view.panel.x, i, j, c));
+  tell('pick', { t: t[i], x: x.slice(0, dim) });
 }
 
 function show(data) {
@@ -594,8 +608,9 @@ function hover(j) {
 panels.addEventListener('pointermove', e => e.pointerType !== 'touch' && hover(nearest(viewOf(e.target), e)));
 panels.addEventListener('pointerleave', () => hover(null));
 panels.addEventListener('click', e => {
-  const j = nearest(viewOf(e.target), e);
+  const view = viewOf(e.target), j = nearest(view, e);
   state.pinned = j === state.pinned ? null : j;
+  if (view && !view.panel.error) pick(view, e, j);
   invalidate();
 });
 
@@ -681,7 +696,7 @@ root.stage = {
     const { data } = state, { x } = data.panels[p], i = current();
     return x ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c))) : [];
   },
-  goto, play, pause,
+  goto, play, pause, run,
 };
 watch('value', receive);
 receive();

@@ -152,6 +152,13 @@ class Law:
         """The probability of every visible mode, (modes,)."""
         return torch.zeros(self.modes, dtype=torch.float64).index_add_(0, self.mode.long(), self.log_w.exp())
 
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Mean (*D) and covariance (n, n) of the flattened coordinates."""
+        w, mu = self.log_w.exp(), self.mu.flatten(1)
+        mean = w @ mu
+        cov = ((mu - mean) * w[:, None]).T @ (mu - mean) + (w @ self.var) * torch.eye(len(mean)).to(w)
+        return mean.reshape(self.shape), cov
+
     def gap(self, draws: int = 512) -> float:
         """KL(self || the Gaussian of the same mean and covariance) in nats: see Mixture.gap."""
         u, eps = _quasi_random(draws, self.shape)

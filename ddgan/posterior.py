@@ -46,6 +46,8 @@ class Question:
     @classmethod
     def parse(cls, session: Session, values: Mapping[str, Any]) -> Question:
         """The question of JSON values {query, t, x, of}; ValueError, in one sentence, for anything else."""
+        if not isinstance(values, Mapping):
+            raise ValueError("a question must have query, t, x and of")
         request = Request.from_query(str(values.get("query", "")))
         x, of = values.get("x"), values.get("of", "x_0")
         n = session.source(request.data).law.shape.numel()
@@ -125,7 +127,7 @@ def _distances(x: Tensor, exact: Tensor, truth: Law) -> dict[str, float]:
 def gaps(session: Session, question: Question, points: Tensor) -> Tensor:
     """KL(q || its best Gaussian) in nats where x_t is each of the points (N, *D): where the assumption of DDPM fails."""
     law = session.source(question.request.data).law
-    return law.reverse(points, *question._levels()).gap(32).clamp(min=0)
+    return law.reverse(points, *question._levels()).gap().clamp(min=0)
 
 
 @torch.no_grad()

@@ -1,7 +1,8 @@
 """Steps -> what the page draws: the one place that asks what kind of data it is looking at.
 
 `stage` makes the payload of the stage (its layout is at the top of assets/stage.js) from a request; arrays travel as
-base64 int16, at most MAX_FRAMES states of at most MAX_SHOWN points each.
+base64 int16, at most MAX_FRAMES states of at most MAX_SHOWN points each. `posterior` and `gap_map` answer a question
+about one x_t for assets/posterior.js.
 """
 
 from __future__ import annotations
@@ -15,18 +16,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .data import TOYS
 from .mixture import Law
+from .posterior import Answer, Question, ask, gaps, log_ratio
 from .sampler import Step
 from .schedule import Schedule
 from .session import DENOISERS, Request, Session
+from .studio import Frame
 
-__all__ = ["MAX_FRAMES", "MAX_SHOWN", "density", "frames", "stage"]
+__all__ = ["MAX_FRAMES", "MAX_SHOWN", "density", "frames", "gap_map", "lab", "posterior", "stage", "target", "title"]
 
 MAX_SHOWN = 5000
 MAX_FRAMES = 129
 LIMIT = 2.6  # half the width of the view, in units of the data's standard deviation
 SCALE = 6.0 / 32767  # int16 -> data units
+NATS = 4.0  # where the colours of a log ratio end
 GRID = {1: 256, 2: 96}
+GAPS = 24
+CURVE = 240
 
 
 def frames(T: int) -> list[int]:
@@ -66,12 +73,12 @@ def stage(session: Session, request: Request) -> str:
 
 
 def _panel(session: Session, request: Request, name: str, shown: list[int]) -> dict[str, Any]:
-    label, note = DENOISERS.get(name, ("Your model", "trained here, for this visitor alone"))
+    label, note = title(session, name)
     panel = {"key": name, "label": label, "note": note, "error": None, "x": "", "x0": None, "metrics": None}
     try:
         steps = [step for step in session.run(request, name) if step.t in shown or step.s == 0]
     except ValueError as error:
-        return {**panel, "error": f"{str(error)[0].upper()}{str(error)[1:]}."}
+        return {**panel, "error": _sentence(str(error))}
     x = [step.x_t for step in steps if step.t in shown] + [steps[-1].x_s]
     x_0 = [step.x_0 for step in steps if step.t in shown] + [steps[-1].x_s]
     # measured is what the denoiser answers: its x_0 at every state, in the end the sample itself
@@ -80,11 +87,99 @@ def _panel(session: Session, request: Request, name: str, shown: list[int]) -> d
     return {**panel, "x": _quantise(x), "x0": _quantise(x_0), "metrics": [_metrics(score) for score in scores]}
 
 
+def _title(name: str) -> tuple[str, str]:
+    return DENOISERS.get(name, ("Your model", "trained here, for this visitor alone"))
+
+
+def _sentence(words: str) -> str:
+    return f"{words[0].upper()}{words[1:]}."
+
+
 def _metrics(score: dict[str, float] | None) -> dict[str, float | None] | None:
     if score is None:
         return None
     kl = score["kl"] if math.isfinite(score["kl"]) else None
     return {"modes": score["modes"], "of": score["of_modes"], "on_mode": score["on_mode"], "kl": kl, "sw2": score["sliced_w2"]}
+
+
+def posterior(session: Session, values: Any) -> str:
+    """The answer to a question {query, t, x, of}, as strict JSON; ValueError, in a sentence, where it is none."""
+    question = Question.parse(session, values)
+    answer = ask(session, question)
+    truth = answer.truth
+    mean, cov = truth.moments()
+    return json.dumps(
+        {
+            **_asked(question),
+            "dim": len(mean),
+            "limit": LIMIT,
+            "scale": SCALE,
+            "size": GRID[len(mean)],
+            "truth": _base64(_picture(truth)),
+            "modes": answer.modes,
+            "of_modes": truth.modes,
+            "entropy": answer.entropy,
+            "gap": answer.gap,
+            "mean": mean.tolist(),
+            "cov": cov.tolist(),
+            "panels": [_drawn(name, answer) for name in question.request.denoisers],
+            "floor": answer.floor,
+            "surfaces": _surfaces(session, question),
+        },
+        allow_nan=False,
+    )
+
+
+def _asked(question: Question) -> dict[str, Any]:
+    return {"t": question.t, "T": question.request.T, "x": list(question.x), "of": question.of}
+
+
+def _drawn(name: str, answer: Answer) -> dict[str, Any]:
+    label, _ = _title(name)
+    x = answer.draws[name]
+    if isinstance(x, str):
+        return {"key": name, "label": label, "error": _sentence(x), "points": ""}
+    return {"key": name, "label": label, "error": None, "points": _quantise([x]), **answer.distances[name]}
+
+
+def _surfaces(session: Session, question: Question) -> dict[str, Any] | None:
+    """D* and D over x_s, clipped at +-NATS, where there is a DDGAN."""
+    if "ddgan" not in question.request.denoisers:
+        return None
+    size = {1: 256, 2: 64}[len(question.x)]
+    try:
+        optimal, learned, seen = log_ratio(session, question, _axis(size), blur=2 * LIMIT / size / 2)
+    except ValueError:
+        return None
+
+    def picture(ratio: Tensor) -> str:
+        return _base64((_upright(ratio).clamp(-NATS, NATS) * (127 / NATS)).round().to(torch.int8).numpy())
+
+    faint = _base64((255 * _upright(seen).sqrt()).round().to(torch.uint8).numpy())
+    both = {"optimal": picture(optimal), "learned": None if learned is None else picture(learned)}
+    return {"size": size, "nats": NATS, "seen": faint, **both}
+
+
+def gap_map(session: Session, values: Any) -> str:
+    """KL from the truth to its best Gaussian for every x_t of the plane, and where x_t lies, as strict JSON."""
+    question = Question.parse(session, values)
+    law, axis = session.source(question.request.data).law, _axis(GAPS)
+    points = torch.cartesian_prod(*[axis.float()] * len(question.x)).reshape(-1, len(question.x))
+    found = _upright(gaps(session, question, points).reshape([GAPS] * len(question.x)))
+    low, top = float(found.min()), float(found.max())
+    marginal = law.marginal(question.request.steps().level(question.t))
+    return json.dumps(
+        {
+            **_asked(question),
+            "size": GAPS,
+            "low": low,
+            "top": top,
+            "data": _base64((255 * (found - low) / max(top - low, 1e-9)).round().to(torch.uint8).numpy()),
+            "seen_size": GRID[len(question.x)],
+            "seen": _base64(_picture(marginal)),
+        },
+        allow_nan=False,
+    )
 
 
 def density(law: Law, schedule: Schedule, shown: list[int]) -> np.ndarray:
@@ -110,8 +205,55 @@ def _picture(law: Law) -> np.ndarray:
 
 
 def _upright(lattice: Tensor) -> Tensor:
-    """[x, y] with rising axes -> rows of a picture, the top one first."""
-    return lattice.T.flip(0)
+    """[x, y] with rising axes -> rows of a picture, the top one first; a line stays a line."""
+    return lattice.T.flip(0) if lattice.ndim == 2 else lattice
+
+
+def title(session: Session, name: str) -> tuple[str, str]:
+    """(label, what it is, in a few words) of a denoiser; an own model says what it was trained on."""
+    if name not in session.adopted:
+        return _title(name)
+    config = session.adopted[name].card["config"]
+    data = config["data"].replace("-", " ") if config["data"] in TOYS else "own points"
+    steps = "any T" if config["T"] is None else f"T = {config['T']}"
+    return _title(name)[0], f"trained on {data}, {steps}, {config['network']}, {config['loss']}"
+
+
+def lab(frame: Frame) -> str:
+    """A frame of a training as strict JSON for assets/lab.js; arrays as base64, the curve in at most CURVE points."""
+    curve = np.array(frame.curve, dtype=np.float32).reshape(-1, 5)
+    curve = curve[np.unique(np.linspace(0, len(curve) - 1, min(len(curve), CURVE)).astype(int))]
+    peak, surface = 0.0, None
+    if frame.surface is not None:
+        logits = frame.surface.nan_to_num()
+        peak = _round_up(float(logits.abs().max()))
+        surface = (127.5 + 127.5 * logits / peak).round().to(torch.uint8)
+        surface = surface.T.flip(0) if surface.ndim == 2 else surface  # top row first
+    return json.dumps(
+        {
+            **{name: getattr(frame, name) for name in ("run", "state", "note", "T", "step", "budget", "modes")},
+            "seconds": round(frame.seconds, 2),
+            "cloud": None if frame.cloud is None else _quantise([frame.cloud]),
+            "surface": None if surface is None else {"peak": peak, "data": _base64(surface.numpy())},
+            "curve": _base64(np.nan_to_num(curve)),
+        },
+        allow_nan=False,
+    )
+
+
+def target(law: Law) -> str:
+    """What stands behind the cloud of a training: the density of the law, as strict JSON."""
+    picture = density(law, Schedule.vp(1), [0])
+    kind = {"dim": law.shape[0], "limit": LIMIT, "scale": SCALE, "size": GRID[law.shape[0]], "data": _base64(picture)}
+    return json.dumps(kind, allow_nan=False)
+
+
+def _round_up(value: float) -> float:
+    """The next of ..., 0.1, 0.2, 0.5, 1, 2, 5, ...: a scale that changes seldom."""
+    if not value > 0:
+        return 0.1
+    tens = 10.0 ** math.floor(math.log10(value))
+    return next((m * tens for m in (1, 2, 5, 10) if m * tens >= value * 0.999), 10 * tens)
 
 
 def _quantise(states: list[Tensor]) -> str:

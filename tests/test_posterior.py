@@ -27,7 +27,7 @@ def test_the_exact_denoiser_is_at_the_floor(t, of):
 
 def test_a_gaussian_draws_between_the_modes_and_the_ddgan_on_them():
     answer = ask(SESSION, question())
-    assert answer.modes == 24 and answer.gap > 4
+    assert answer.modes >= 20 and answer.gap > 4
     assert answer.distances["gaussian"]["on_mode"] < 0.1 < 0.9 < answer.distances["ddgan"]["on_mode"]
     assert answer.distances["gaussian"]["energy"] > 2 * abs(answer.floor["energy"])
 

@@ -11,6 +11,7 @@ from .. import views
 from ..data import TOYS
 from ..schedule import FAMILIES
 from ..session import DENOISERS, Request, Session
+from . import exports, posterior
 from .stage import Stage
 
 __all__ = ["build"]
@@ -44,6 +45,8 @@ def build(demo: gr.Blocks, session: Session) -> None:
         label="Denoisers, all on the same noise", container=False, elem_id="denoisers",
     )  # fmt: skip
     stage = Stage()
+    posterior.build(session)
+    exports.build(session)
     with gr.Accordion("Range of the schedule", open=False, elem_id="range"):
         formula = gr.Markdown(_formula(first.schedule))
         with gr.Row():

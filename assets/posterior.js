@@ -1,0 +1,343 @@
+/* What could this x_t have been? One question {query, t, x, of}, its exact answer and what every denoiser draws there.
+
+Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see
+ddgan/ui/posterior.py. The stage tells it what it shows and what was clicked by two events on the document:
+  ddgan:run {query, T, dim}         ddgan:pick {t, x}
+server.posterior(question) and server.gap_map(question) answer with JSON of ddgan/views.py: densities, ratios and draws
+as base64. One question is under way at a time; of those that come meanwhile only the last is asked.
+
+For tests: .posterior has data-answer, the question (JSON) whose answer is drawn, and .posterior.answer, the answer. */
+
+const root = element.querySelector('.posterior');
+const SUB = d => 'ₒ₁₂₃₄₅₆₇₈₉'[d] ?? d, sub = t => 'x' + [...String(t)].map(d => d === '0' ? '₀' : SUB(+d)).join('');
+const signed = (v, digits) => v.toFixed(digits).replace('-', '−');
+const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
+const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
+const START = [0.3, 0.2], NUDGE = 0.05;
+
+const state = { run: null, t: 1, x: [...START], of: 'x_0', answer: null, map: null, mapKey: '', asked: '', busy: false, onScreen: false, theme: null };
+
+root.innerHTML = `
+  <div class="posterior-head">
+    <h2>What could this <span class="of-x"></span> have been?</h2>
+    <p class="posterior-lead">Click a point in a panel above, or move the cross in the map: the same x<sub>t</sub>, asked of all.</p>
+    <div class="posterior-controls">
+      <label>step <select aria-label="Step" data-in="t"></select></label>
+      <label>x <input type="number" step="0.05" data-in="0" aria-label="First coordinate of x_t"></label>
+      <label class="second">y <input type="number" step="0.05" data-in="1" aria-label="Second coordinate of x_t"></label>
+      <span class="posterior-toggle" role="radiogroup" aria-label="Which law">
+        <label class="stage-chip"><input type="radio" name="posterior-of" value="x_0" checked>clean data x₀</label>
+        <label class="stage-chip"><input type="radio" name="posterior-of" value="x_s">next state<span class="s-x"></span></label>
+      </span>
+    </div>
+  </div>
+  <p class="posterior-error" role="status" aria-live="polite"></p>
+  <div class="posterior-grid">
+    <figure class="posterior-cell map"><figcaption><strong>Where a Gaussian fails</strong><span class="map-note"></span></figcaption>
+      <div class="posterior-plot" tabindex="0" role="application" aria-label="Choose x_t: arrow keys move it"><canvas></canvas></div>
+      <div class="posterior-legend"></div></figure>
+  </div>
+  <p class="stage-sr" aria-live="polite"></p>`;
+
+const $ = selector => root.querySelector(selector);
+const grid = $('.posterior-grid'), map = $('.map .posterior-plot'), failure = $('.posterior-error'), live = $('.stage-sr');
+let cells = [];
+
+// ---------------------------------------------------------------- asking
+
+const question = () => ({ query: state.run.query, t: state.t, x: state.x.slice(0, state.run.dim), of: state.of });
+
+async function ask() {
+  if (!state.run || !state.onScreen) return;
+  const wanted = question(), key = JSON.stringify(wanted);
+  if (state.busy || key === state.asked) return;
+  state.busy = true;
+  state.asked = key;
+  try {
+    const answer = JSON.parse(await server.posterior(wanted) ?? '{"error": "The server gave no answer."}');
+    if (answer.error) fail(answer.error); else { fail(''); take(answer, key); }
+    const { query, t, of } = wanted, mapKey = JSON.stringify([query.replace(/(seed|n|denoisers|forks)=[^&]*&?/g, ''), t, of]);
+    if (mapKey !== state.mapKey) {
+      const field = JSON.parse(await server.gap_map(wanted) ?? '{"error": ""}');
+      if (!field.error) { state.map = { ...field, data: bytes(field.data, Uint8Array), seen: bytes(field.seen, Uint8Array) }; state.mapKey = mapKey; draw(); }
+    }
+  } catch (error) {
+    fail(`This point could not be asked about: ${error.message}.`);
+  }
+  state.busy = false;
+  ask();
+}
+
+function bytes(text, type) {
+  const plain = atob(text), raw = new Uint8Array(plain.length);
+  for (let i = 0; i < raw.length; i++) raw[i] = plain.charCodeAt(i);
+  return new type(raw.buffer);
+}
+
+function take(answer, key) {
+  state.answer = {
+    ...answer, truth: bytes(answer.truth, Uint8Array),
+    panels: answer.panels.map(p => ({ ...p, points: bytes(p.points, Int16Array) })),
+    surfaces: answer.surfaces && { ...answer.surfaces, seen: bytes(answer.surfaces.seen, Uint8Array), optimal: bytes(answer.surfaces.optimal, Int8Array), learned: answer.surfaces.learned && bytes(answer.surfaces.learned, Int8Array) },
+  };
+  build();
+  draw();
+  root.answer = answer;
+  root.dataset.answer = key;
+  const { panels, modes, gap } = answer;
+  live.textContent = `${modes} modes, gap to the best Gaussian ${gap.toFixed(2)} nats. ` + panels.map(p => `${p.label}: ${p.error ?? (100 * p.on_mode).toFixed(0) + ' percent on a mode'}`).join(', ');
+  remember();
+}
+
+function fail(words) { failure.textContent = words; }
+
+function remember() {
+  const url = new URL(location.href);
+  url.searchParams.set('at', [state.t, ...state.x.slice(0, state.run.dim).map(v => +v.toFixed(3)), state.of].join(','));
+  history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams).replace(/ /g, '+') + url.hash);
+}
+
+function fromAddress() {
+  const parts = (new URLSearchParams(location.search).get('at') ?? '').split(',');
+  const of = parts.pop(), [t, ...x] = parts.map(Number);
+  if (!['x_0', 'x_s'].includes(of) || !(t >= 1) || !x.length || !x.every(Number.isFinite)) return;
+  Object.assign(state, { t, x: [x[0], x[1] ?? START[1]], of });
+}
+
+function move(change) {
+  Object.assign(state, change);
+  state.x = state.x.map(v => clamp(v, -2.6, 2.6));
+  controls();
+  draw();
+  ask();
+}
+
+// ---------------------------------------------------------------- controls (DOM)
+
+function controls() {
+  const { run, t, x, of } = state, select = $('[data-in=t]');
+  if (select.length !== run.T) select.replaceChildren(...Array.from({ length: run.T }, (_, i) => new Option(`${sub(i + 1)} → ${sub(i)}`, i + 1)));
+  select.value = t;
+  for (const c of [0, 1]) { const input = $(`[data-in="${c}"]`); if (document.activeElement !== input) input.value = x[c].toFixed(2); }
+  $('.second').hidden = run.dim === 1;
+  for (const radio of root.querySelectorAll('[type=radio]')) radio.checked = radio.value === of;
+  $('.of-x').textContent = sub(t);
+  $('.s-x').textContent = sub(t - 1);
+}
+
+root.addEventListener('change', e => {
+  const { in: name } = e.target.dataset;
+  if (name === 't') return move({ t: +e.target.value });
+  if (e.target.type === 'radio') return move({ of: e.target.value });
+  if (name && Number.isFinite(e.target.valueAsNumber)) move({ x: Object.assign([...state.x], { [name]: e.target.valueAsNumber }) });
+});
+
+map.addEventListener('keydown', e => {
+  const step = NUDGE * (e.shiftKey ? 4 : 1), [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[e.key] ?? [0, 0];
+  if (!dx && !dy || !state.run) return;
+  e.preventDefault();
+  move({ x: [state.x[0] + step * dx, state.x[1] + step * dy] });
+});
+
+const under = e => {
+  const box = map.getBoundingClientRect(), { limit } = LAYOUT, at = (v, size) => (2 * v / size - 1) * limit;
+  return [at(e.clientX - box.left, box.width), state.run.dim === 1 ? state.x[1] : -at(e.clientY - box.top, box.height)];
+};
+map.addEventListener('pointerdown', e => { if (state.run) { map.setPointerCapture(e.pointerId); map.focus({ preventScroll: true }); move({ x: under(e) }); } });
+map.addEventListener('pointermove', e => { if (map.hasPointerCapture(e.pointerId)) move({ x: under(e) }); });
+
+// ---------------------------------------------------------------- cells (DOM)
+
+const LAYOUT = { limit: 2.6 };
+const NUMBERS = [['on_mode', 'On a mode', v => (100 * v).toFixed(1) + ' %'], ['modes', 'Mode weights off by', v => (100 * v).toFixed(1) + ' %'], ['energy', 'Energy distance', v => signed(v, 4)]];
+
+function build() {
+  const { answer } = state, { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : sub(t - 1);
+  const wanted = [
+    { key: 'truth', label: `Truth: q(${target}|${sub(t)})`, note: 'exact, and its best Gaussian' },
+    ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '' : `${p.points.length / answer.dim} draws over the truth`, error: p.error })),
+    ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${sub(t - 1)}|${sub(t)}) − log p, p the DDGAN` }] : []),
+    ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D, after training' }] : []),
+  ];
+  const shape = JSON.stringify(wanted);
+  if (shape !== state.shape) {
+    state.shape = shape;
+    for (const cell of cells) cell.figure.remove();
+    cells = wanted.map(({ key, label, note, error }) => {
+      const figure = make('figure', 'posterior-cell'), caption = make('figcaption', ''), plot = make('div', 'posterior-plot'), canvas = make('canvas', '');
+      caption.append(make('strong', '', label), make('span', '', note));
+      canvas.setAttribute('role', 'img');
+      canvas.setAttribute('aria-label', label);
+      plot.append(canvas);
+      if (error) plot.append(make('p', '', error));
+      const numbers = make('dl', 'posterior-numbers');
+      figure.append(caption, plot, numbers);
+      grid.append(figure);
+      return { key, figure, canvas, numbers, error };
+    });
+  }
+  const fill = (cell, rows) => cell?.numbers.replaceChildren(...rows.map(([name, value, floor]) => {
+    const row = make('div', ''), dd = make('dd', '', value);
+    if (floor !== undefined) dd.append(make('small', '', ` (${floor})`));
+    row.append(make('dt', '', name), dd);
+    return row;
+  }));
+  const cell = key => cells.find(c => c.key === key);
+  fill(cell('truth'), [['Modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['Entropy of modes', `${answer.entropy.toFixed(2)} nats`], ['KL to best Gaussian', `${answer.gap.toFixed(2)} nats`]]);
+  for (const p of panels) if (!p.error) fill(cell(p.key), NUMBERS.filter(([key]) => answer.dim && (of === 'x_0' || key !== 'on_mode')).map(([key, name, text]) => [name, text(p[key]), text(answer.floor[key])]));
+  const [high, low] = answer.dim === 1 ? ['Above the line', 'below'] : ['Blue', 'orange'];
+  const signs = surfaces && `${high}: the DDGAN comes here too rarely, ${low}: too often. Shown up to ${surfaces.nats} nats.`;
+  for (const key of ['optimal', 'learned']) cell(key)?.numbers.replaceChildren(make('p', '', signs));
+}
+
+// ---------------------------------------------------------------- drawing
+
+function readTheme() {
+  const css = getComputedStyle(root), colour = name => css.getPropertyValue(`--stage-${name}`).trim();
+  state.theme = { sample: colour('sample'), x0: colour('x0'), ink: colour('ink'), focus: colour('focus'), paper: colour('paper'), line: colour('line'), density: colour('density').split(',').map(Number), dark: document.body.classList.contains('dark') };
+  return state.theme;
+}
+
+function draw() {
+  if (!root.clientWidth) return;
+  const theme = readTheme();
+  drawMap(theme);
+  for (const cell of cells) if (!cell.error) drawCell(cell, theme);
+}
+
+function context(canvas) {
+  const dpr = Math.min(devicePixelRatio || 1, 2), w = canvas.clientWidth, h = canvas.clientHeight;
+  if (canvas.width !== Math.round(w * dpr) || canvas.height !== Math.round(h * dpr)) Object.assign(canvas, { width: Math.round(w * dpr), height: Math.round(h * dpr) });
+  const ctx = canvas.getContext('2d');
+  ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
+  ctx.clearRect(0, 0, w, h);
+  return { ctx, w, h };
+}
+
+/* A lattice of colours (r, g, b, a of the k-th cell), scaled up smoothly; rows = 1 for a line. */
+function field({ ctx, w, h }, size, rows, colour) {
+  const canvas = Object.assign(make('canvas', ''), { width: size, height: rows }), image = new ImageData(size, rows);
+  for (let k = 0; k < size * rows; k++) image.data.set(colour(k), 4 * k);
+  canvas.getContext('2d').putImageData(image, 0, 0);
+  ctx.imageSmoothingQuality = 'high';
+  ctx.drawImage(canvas, 0, 0, w, h);
+}
+
+/* Cividis, the colour map that reads the same with every kind of colour vision: five of its colours, in between linear. */
+const CIVIDIS = [[0, 34, 78], [67, 78, 108], [125, 124, 120], [188, 175, 111], [254, 232, 56]];
+function cividis(v) {
+  const at = clamp(v, 0, 1) * 4, i = Math.min(3, Math.floor(at));
+  return CIVIDIS[i].map((c, k) => c + (CIVIDIS[i + 1][k] - c) * (at - i));
+}
+
+const place = ({ w, h }, x) => [w / 2 * (1 + x[0] / LAYOUT.limit), h / 2 * (1 - (x[1] ?? 0) / LAYOUT.limit)];
+
+function drawMap(theme) {
+  const view = context(map.firstElementChild), { ctx, w, h } = view, field_ = state.map;
+  if (field_ && field_.x.length === state.run.dim) {
+    const { size, data, seen, seen_size } = field_, line = field_.x.length === 1;
+    field(view, size, line ? 1 : size, k => [...cividis(data[k] / 255), 255]);
+    // where x_t never is, the map fades
+    const fade = theme.paper.match(/\w\w/g).map(v => parseInt(v, 16));
+    field(view, seen_size, line ? 1 : seen_size, k => [...fade, 190 * (1 - Math.min(1, seen[k] / 60))]);
+    $('.map-note').textContent = `KL(q || best Gaussian) at every ${sub(state.t)}`;
+    const nats = v => v < 0.005 ? v.toExponential(0) : v.toFixed(2);
+    $('.posterior-legend').innerHTML = `<span>${nats(field_.low)}</span><i></i><span>${nats(field_.top)} nats</span>`;
+  }
+  if (!state.run) return;
+  const [x, y] = place(view, state.run.dim === 1 ? [state.x[0]] : state.x);
+  for (const [colour, width] of [[theme.paper, 5], [theme.focus, 2]]) {
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = width;
+    ctx.beginPath();
+    ctx.moveTo(x - 9, y); ctx.lineTo(x + 9, y); ctx.moveTo(x, y - 9); ctx.lineTo(x, y + 9);
+    ctx.stroke();
+  }
+}
+
+function drawCell({ key, canvas }, theme) {
+  const { answer } = state, view = context(canvas), { ctx, w, h } = view, line = answer.dim === 1;
+  if (!w) return;
+  if (key === 'optimal' || key === 'learned') {
+    const { size, seen } = answer.surfaces, ratio = answer.surfaces[key], [up, down] = theme.dark ? [[98, 189, 242], [242, 163, 58]] : [[0, 114, 178], [213, 94, 0]];
+    if (line) return curve(view, i => 0.5 + 0.45 * ratio[i] / 127, size, theme.ink, true);
+    return field(view, size, size, k => [...(ratio[k] > 0 ? up : down), Math.abs(ratio[k]) * 2 * Math.min(1, seen[k] / 40)]);
+  }
+  const tint = theme.density;
+  if (line) curve(view, i => 0.9 * answer.truth[i] / 255, answer.size, `rgb(${tint})`, false, true);
+  else field(view, answer.size, answer.size, k => [...tint, (theme.dark ? 235 : 215) * answer.truth[k] / 255]);
+  if (key === 'truth') return ellipse(view, answer, theme);
+  const { points } = answer.panels.find(p => p.key === key), n = points.length / answer.dim;
+  ctx.fillStyle = answer.of === 'x_0' ? theme.x0 : theme.sample;
+  if (line) return bars(view, points, answer);
+  ctx.globalAlpha = 0.55;
+  for (let j = 0; j < n; j++) {
+    const [x, y] = place(view, [points[2 * j] * answer.scale, points[2 * j + 1] * answer.scale]);
+    ctx.fillRect(x - 1, y - 1, 2, 2);
+  }
+  ctx.globalAlpha = 1;
+}
+
+/* Heights in 0..1 over the line, as a filled or a plain curve. */
+function curve({ ctx, w, h }, height, size, colour, zero, filled = false) {
+  ctx.beginPath();
+  for (let i = 0; i < size; i++) ctx.lineTo((i + 0.5) * w / size, h * (1 - height(i)) - 4);
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = 2;
+  ctx.stroke();
+  if (filled) { ctx.lineTo(w, h); ctx.lineTo(0, h); ctx.fillStyle = colour; ctx.globalAlpha = 0.3; ctx.fill(); ctx.globalAlpha = 1; }
+  if (zero) { ctx.setLineDash([3, 4]); ctx.lineWidth = 1; ctx.beginPath(); ctx.moveTo(0, h / 2 - 4); ctx.lineTo(w, h / 2 - 4); ctx.stroke(); ctx.setLineDash([]); }
+}
+
+/* Draws on a line, as bars whose area equals that under the truth's curve. */
+function bars({ ctx, w, h }, points, { scale, truth, size }) {
+  const count = new Float64Array(96), cell = 2 * LAYOUT.limit / 96;
+  for (const p of points) { const b = Math.floor((p * scale + LAYOUT.limit) / cell); if (b >= 0 && b < 96) count[b]++; }
+  const unit = 0.9 * truth.reduce((s, v) => s + v / 255, 0) / size * 96 / points.length;
+  ctx.globalAlpha = 0.6;
+  count.forEach((c, b) => c && ctx.fillRect(b * w / 96, h * (1 - Math.min(1, c * unit)) - 4, w / 96 - 0.5, h * Math.min(1, c * unit)));
+  ctx.globalAlpha = 1;
+}
+
+/* Two standard deviations of the Gaussian of the same mean and covariance. */
+function ellipse(view, { mean, cov, dim }, theme) {
+  const { ctx, w, h } = view;
+  ctx.strokeStyle = theme.focus;
+  ctx.lineWidth = 2;
+  ctx.beginPath();
+  if (dim === 1) {
+    const std = Math.sqrt(cov[0][0]);
+    for (let i = 0; i <= 80; i++) { const x = -LAYOUT.limit + i / 40 * LAYOUT.limit; ctx.lineTo(...[place(view, [x])[0], h * (1 - 0.35 * Math.exp(-0.5 * ((x - mean[0]) / std) ** 2)) - 4]); }
+  } else {
+    const [a, b, c] = [cov[0][0], cov[0][1], cov[1][1]], l = Math.sqrt(a), m = b / l, k = Math.sqrt(Math.max(0, c - m * m));  // Cholesky
+    for (let i = 0; i <= 72; i++) {
+      const u = 2 * Math.cos(i * Math.PI / 36), v = 2 * Math.sin(i * Math.PI / 36);
+      ctx.lineTo(...place(view, [mean[0] + l * u, mean[1] + m * u + k * v]));
+    }
+  }
+  ctx.stroke();
+}
+
+// ---------------------------------------------------------------- life cycle
+
+const stop = new AbortController();
+document.addEventListener('ddgan:run', e => {
+  const first = !state.run;
+  state.run = e.detail;
+  if (first) fromAddress();
+  state.t = clamp(Math.round(state.t), 1, state.run.T);
+  if (!root.isConnected) return dispose();
+  root.hidden = false;
+  move({});
+}, { signal: stop.signal });
+document.addEventListener('ddgan:pick', e => { if (state.run) move({ t: e.detail.t, x: e.detail.x.length === 1 ? [e.detail.x[0], state.x[1]] : [...e.detail.x] }); }, { signal: stop.signal });
+
+const sizes = new ResizeObserver(() => root.isConnected ? draw() : dispose());
+const sight = new IntersectionObserver(entries => { state.onScreen = entries.at(-1).isIntersecting; ask(); }, { rootMargin: '200px' });
+const colours = new MutationObserver(() => draw());
+function dispose() { stop.abort(); for (const observer of [sizes, sight, colours]) observer.disconnect(); }
+sizes.observe(root);
+sight.observe(root);
+colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+const shown = document.querySelector('#stage .stage')?.stage?.run?.();
+if (shown) document.dispatchEvent(new CustomEvent('ddgan:run', { detail: shown }));

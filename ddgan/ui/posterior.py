@@ -1,0 +1,45 @@
+"""What could this x_t have been? The conditional laws at one clicked point, beside what each denoiser draws there.
+
+All drawing is in assets/posterior.js. It hears from the stage which run is shown and which point was clicked, and
+asks the server functions below, which answer in milliseconds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .. import views
+from ..session import Session
+
+__all__ = ["build"]
+
+_JS = (Path(__file__).parents[2] / "assets" / "posterior.js").read_text(encoding="utf-8")
+
+
+def build(session: Session) -> gr.HTML:
+    """The component; it needs no events of Gradio's."""
+
+    def answered(view: Callable[[Session, Any], str], values: Any) -> str:
+        try:
+            return view(session, values)
+        except ValueError as error:
+            return json.dumps({"error": f"{str(error)[0].upper()}{str(error)[1:]}."})
+
+    def posterior(values):  # noqa: ANN001, ANN202 - Gradio hands over JSON
+        return answered(views.posterior, values)
+
+    def gap_map(values):  # noqa: ANN001, ANN202
+        return answered(views.gap_map, values)
+
+    return gr.HTML(
+        html_template='<div class="posterior"></div>',
+        js_on_load=_JS,
+        server_functions=[posterior, gap_map],
+        apply_default_css=False,
+        elem_id="posterior",
+    )

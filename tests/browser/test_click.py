@@ -1,0 +1,64 @@
+"""The posterior at a click: what the page shows is what the library computes for that point."""
+
+import json
+
+import pytest
+
+from ddgan import views
+from ddgan.posterior import Question, ask
+from ddgan.session import Session
+
+BOX = ".posterior"
+
+
+def answered(page, act=None):
+    """(question, answer) of the posterior that is drawn, after an act that changes it."""
+    page.locator(BOX).scroll_into_view_if_needed()
+    before = page.get_attribute(BOX, "data-answer") if act else None
+    if act:
+        act()
+    page.wait_for_function(f"b => (document.querySelector('{BOX}').dataset.answer ?? b) !== b", arg=before, timeout=20_000)
+    page.wait_for_timeout(300)
+    return json.loads(page.get_attribute(BOX, "data-answer")), page.evaluate(f"document.querySelector('{BOX}').answer")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_posterior_of_a_click_is_the_librarys(visit, width):
+    page = visit(width=width)
+    asked, shown = answered(page)
+    assert (asked["t"], asked["of"]) == (1, "x_0")
+    page.evaluate("document.querySelector('#stage .stage').stage.goto(2)")  # x_2
+    canvas = page.locator("#stage .stage canvas").first
+    asked, shown = answered(page, lambda: canvas.click(position={"x": 90, "y": 120}))
+    assert asked["t"] == 2
+    assert shown == json.loads(views.posterior(Session(), asked))
+    answer = ask(Session(), Question.parse(Session(), asked))
+    assert shown["gap"] == pytest.approx(answer.gap) and shown["modes"] == answer.modes
+    scroll, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert scroll <= inner
+
+
+def test_arrow_keys_walk_and_numbers_and_steps_can_be_chosen(visit):
+    page = visit("?at=1,0.5,-0.25,x_s")
+    asked, _ = answered(page)
+    assert (asked["t"], asked["x"], asked["of"]) == (1, [0.5, -0.25], "x_s")
+    page.focus(f"{BOX} .map .posterior-plot")
+    asked, _ = answered(page, lambda: page.keyboard.press("ArrowRight"))
+    assert asked["x"] == pytest.approx([0.55, -0.25])
+    asked, _ = answered(page, lambda: page.select_option(f"{BOX} select", "3"))
+    assert asked["t"] == 3
+
+    def typed():
+        page.fill(f"{BOX} [data-in='1']", "1.5")
+        page.keyboard.press("Enter")
+
+    asked, _ = answered(page, typed)
+    assert asked["x"] == pytest.approx([0.55, 1.5])
+    assert "at=3,0.55,1.5,x_s" in page.url
+
+
+def test_a_denoiser_that_refuses_says_so_here_too(visit):
+    page = visit("?T=128&n=500&at=64,0.1,0.1,x_s")
+    _, shown = answered(page)
+    assert "trained on noise levels" in shown["panels"][1]["error"]
+    assert "trained on noise levels" in page.inner_text(BOX)
