@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from ..session import Session, single_thread
-from . import denoise
+from . import denoise, train, why
 
 __all__ = ["build", "launch"]
 
@@ -24,10 +24,15 @@ learn it, a Gaussian cannot. Same noise, side by side.</p></div>"""
 def build() -> gr.Blocks:
     """The whole interface, not yet launched; nothing is sampled or loaded before the first visitor comes."""
     with gr.Blocks(title="DDGAN Explorer", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+        session = Session()
         gr.HTML(_HERO)
-        with gr.Tabs():
+        with gr.Tabs() as tabs:
             with gr.Tab("Denoise", id="denoise"):
-                denoise.build(demo, Session())
+                shown = denoise.build(demo, session)
+            with gr.Tab("Why", id="why"):
+                why.build(demo, session)
+            with gr.Tab("Train", id="train") as tab:
+                train.build(demo, session, tabs, tab, shown)
     return demo.queue(max_size=32, default_concurrency_limit=1, api_open=False)
 
 

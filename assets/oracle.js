@@ -1,0 +1,82 @@
+/* The oracle: share of samples on a mode over T for denoisers that need no training, as a curve and as a table.
+
+Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/why.py.
+It reads props.value, a JSON string:
+  n, steps                          samples per number; the T of the whole table
+  series                            [{name, label}]
+  rows                              [{T, <name>: {on_mode, modes, of_modes}}], the last one perhaps not complete
+  now                               null | {T, name, s}: what is being computed
+
+For tests: .oracle has data-rows, data-running and .oracle = {stop}. */
+
+const root = element.querySelector('.oracle');
+const MARKS = {             // a shape each, so that colour is not needed to tell them apart
+  exact: (x, y, r) => `<circle cx="${x}" cy="${y}" r="${r}"/>`,
+  gaussian: (x, y, r) => `<rect x="${x - r}" y="${y - r}" width="${2 * r}" height="${2 * r}"/>`,
+  mean: (x, y, r) => `<path d="M${x} ${y - 1.2 * r}l${1.2 * r} ${2.1 * r}h${-2.4 * r}z"/>`,
+};
+const percent = v => (100 * v).toFixed(1) + ' %';
+
+root.innerHTML = `
+  <div class="oracle-grid"><figure><figcaption></figcaption><div class="oracle-chart"></div></figure>
+  <div class="oracle-table"><table><thead></thead><tbody></tbody></table><p>In brackets: modes found.</p></div></div>
+  <p class="oracle-state" role="status"></p><progress max="1" value="0" hidden aria-label="Sampling"></progress>`;
+
+const $ = selector => root.querySelector(selector);
+const chart = $('.oracle-chart'), progress = $('progress'), status = $('.oracle-state');
+let data = null, stopped = false;
+
+const swatch = name => `<svg class="oracle-mark ${name}" viewBox="0 0 28 12" width="28" height="12" aria-hidden="true"><path class="line" d="M0 6h28"/>${MARKS[name](14, 6, 4)}</svg>`;
+
+function show() {
+  if (!props.value) return;
+  data = JSON.parse(props.value);
+  stopped = false;
+  draw();
+}
+
+function draw() {
+  const { rows, series, steps, now } = data, running = now && !stopped;
+  root.dataset.rows = rows.filter(row => series.every(({ name }) => row[name])).length;
+  root.dataset.running = +!!running;
+  $('figcaption').innerHTML = series.map(({ name, label }) => `<span>${swatch(name)}${label}</span>`).join('') + '<span>hollow: modes are missing</span>';
+  $('thead').innerHTML = `<tr><th scope="col">T</th>${series.map(({ label }) => `<th scope="col">${label}</th>`).join('')}</tr>`;
+  $('tbody').innerHTML = steps.map(T => {
+    const row = rows.find(row => row.T === T);
+    return `<tr><th scope="row">${T}</th>${series.map(({ name }) => `<td>${row?.[name] ? `${percent(row[name].on_mode)} <small>(${row[name].modes})</small>` : running && now.T === T && now.name === name ? '…' : ''}</td>`).join('')}</tr>`;
+  }).join('');
+  const all = steps.reduce((a, b) => a + b) * series.length, before = steps.filter(T => now && T < now.T).reduce((a, b) => a + b, 0) * series.length;
+  progress.hidden = !running;
+  if (running) progress.value = (before + series.findIndex(({ name }) => name === now.name) * now.T + now.T - now.s) / all;
+  status.textContent = running ? `Sampling ${data.n.toLocaleString('en')} points at T = ${now.T} …`
+    : stopped ? 'Stopped; the rows so far stay.' : rows.length ? `${data.n.toLocaleString('en')} points per number, seed 0.` : '';
+  plot();
+}
+
+function plot() {
+  const w = chart.clientWidth, h = 250;
+  if (!w || !data) return;
+  const { rows, series, steps } = data, left = 44, right = 14, top = 12, bottom = 38, last = Math.log2(steps.at(-1));
+  const X = T => left + (w - left - right) * Math.log2(T) / last, Y = v => top + (h - top - bottom) * (1 - v);
+  const grid = [0, 0.25, 0.5, 0.75, 1].map(v => `<path class="grid" d="M${left} ${Y(v)}H${w - right}"/><text x="${left - 8}" y="${Y(v) + 4}" text-anchor="end">${100 * v} %</text>`);
+  const axis = steps.map(T => `<text x="${X(T)}" y="${h - bottom + 20}" text-anchor="middle">${T}</text>`);
+  const curves = series.map(({ name, label }) => {
+    const seen = rows.filter(row => row[name]);
+    const marks = seen.map(row => `<g class="${row[name].modes < row[name].of_modes ? 'hollow' : ''}">${MARKS[name](X(row.T), Y(row[name].on_mode), 4.5)}<title>${label}, T = ${row.T}: ${percent(row[name].on_mode)} on a mode, ${row[name].modes} modes</title></g>`);
+    return `<g class="oracle-mark ${name}"><polyline class="line" points="${seen.map(row => `${X(row.T)},${Y(row[name].on_mode)}`).join(' ')}"/>${marks.join('')}</g>`;
+  });
+  chart.innerHTML = `<svg width="${w}" height="${h}" role="img" aria-label="Share of samples on a mode over the number of steps T; the table has the numbers">
+    ${grid.join('')}${axis.join('')}<text x="${left + (w - left - right) / 2}" y="${h - 2}" text-anchor="middle">steps T</text>${curves.join('')}</svg>`;
+}
+
+const sizes = new ResizeObserver(() => {
+  if (!root.isConnected) return sizes.disconnect();
+  root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 760);
+  plot();
+});
+sizes.observe(root);
+sizes.observe(chart);
+
+root.oracle = { stop: () => { if (data?.now) { stopped = true; draw(); } } };
+watch('value', show);
+show();

@@ -1,0 +1,483 @@
+/* Why few steps need many modes: a law on a line, every step that may be taken in it, and what a Gaussian misses there.
+
+Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/why.py.
+server.landscape() gives base64 float64 arrays: mu, var, log_w (K) of the law; alpha_bar (N + 1) of the schedule;
+gap (n x n), the mean over x_t of KL(q(x_s | x_t) || best Gaussian) in nats, from t = level[column] to s = level[row];
+z, weight: Gauss-Hermite nodes. Levels are counted 0 .. N. The law being four numbers a component, its conditionals are
+computed here, at once while one drags; the tests hold them against the library's.
+
+For tests: .why has data-ready, data-t, data-s, data-x and .why = {choose, gap, modes, curve, mean}. */
+
+const root = element.querySelector('.why');
+const LIMIT = 2.6;                                 // half the width of the view, in data units
+const BANDS = [0.01, 0.03, 0.1, 0.3, 1];           // nats: the edges of the map's colours
+const FRACTIONS = [[32, '1/32'], [8, '1/8'], [4, '1/4'], [2, '1/2'], [1, 'all']];
+const WALKS = [1, 2, 4, 8, 16, 32, 64];            // the T whose steps stand on the map
+const PAD = 0.35, OCTAVES = 6 + 2 * PAD;           // of the step's length, over the height of the map
+const CELLS = 400;                                 // of a curve
+const MARGIN = { left: 46, right: 10, top: 20, bottom: 24 };
+
+const state = {
+  data: null,
+  t: 0, step: 0, x: 0,                             // the chosen level, the step's length, the chosen x_t
+  theme: null, marginal: null, map: null,          // read from CSS; pictures that depend on size and theme only
+  request: 0, settle: 0, touched: false,
+};
+
+// ---------------------------------------------------------------- markup
+
+const key = (name, text) => `<span class="why-key ${name}"><i></i><span>${text}</span></span>`;
+const figure = (name, title, keys, handle) => `<figure class="why-figure ${name}"><figcaption><b>${title}</b><span>${keys}</span></figcaption>
+  <div class="why-plot"><canvas aria-hidden="true"></canvas>${handle}</div></figure>`;
+const handle = (name, label) => `<div class="why-handle ${name}" role="slider" tabindex="0" aria-roledescription="point in a picture" aria-label="${label}"></div>`;
+
+root.innerHTML = `
+  <p class="why-notice" role="status" aria-live="polite"></p>
+  <p class="why-lead">Going back, a step draws <i>x<sub>s</sub></i> from <i>q(x<sub>s</sub> | x<sub>t</sub>)</i>.
+    A short step leaves one bump, and a Gaussian is enough; a long one must choose among the modes of the data.
+    The map shows what even the best Gaussian misses: with few steps, the last ones fall into the dark.</p>
+  <div class="why-grid">
+    <div class="why-column">
+      ${figure('flow', 'Data becomes noise; drag x<sub>t</sub> and see where it came from', key('law', 'q(x<sub>t</sub>)') + key('back', 'q(x<sub>s</sub> | x<sub>t</sub>), all s &lt; t') + key('chosen', 'x<sub>t</sub>'),
+        handle('flow', 'Chosen point x t. Left and right change the level t, up and down the value; with shift in small steps'))}
+      ${figure('map', 'What the best Gaussian misses, in nats, on average over x<sub>t</sub>', `<span class="why-bands"></span>` + key('walk', 'steps of T'),
+        handle('map', 'Chosen step. Left and right change the level t, up and down make the step longer and shorter'))}
+    </div>
+    <div class="why-column">
+      <figure class="why-figure chosen"><figcaption><b class="why-title"></b><span>${key('back', 'q(x<sub>s</sub> | x<sub>t</sub>)') + key('best', 'best Gaussian') + key('chosen', 'x<sub>t</sub>')}</span></figcaption>
+        <div class="why-plot"><canvas aria-hidden="true"></canvas></div><p class="why-numbers"></p></figure>
+      <div class="why-ladder" role="group" aria-label="Longer and longer steps from the same x t">${FRACTIONS.map(([part, text]) =>
+        `<button type="button" data-part="${part}"><span><b>${part === 1 ? 'all the way, to x<sub>0</sub>' : `${text} of the way`}</b><output></output></span><canvas aria-hidden="true"></canvas></button>`).join('')}</div>
+    </div>
+  </div>
+  <p class="why-sr" aria-live="polite"></p>`;
+
+const $ = selector => root.querySelector(selector);
+const notice = $('.why-notice'), live = $('.why-sr'), title = $('.why-title'), numbers = $('.why-numbers');
+const flow = pane('.flow'), map = pane('.map'), chosen = pane('.why-figure.chosen');
+const ladder = [...root.querySelectorAll('.why-ladder button')].map(button => ({ button, canvas: button.querySelector('canvas'), part: +button.dataset.part, output: button.querySelector('output') }));
+
+function pane(name) {
+  const plot = $(`${name} .why-plot`);
+  return { plot, canvas: plot.querySelector('canvas'), handle: plot.querySelector('.why-handle') };
+}
+
+const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
+const signed = (v, digits) => v.toFixed(digits).replace('-', '−');
+const nats = v => Math.max(0, v) < 0.005 ? '0.00' : v.toFixed(2);
+const many = n => `${n} mode${n === 1 ? '' : 's'}`;
+const sum = values => values.reduce((a, b) => a + b, 0);
+
+// ---------------------------------------------------------------- the law (ddgan/mixture.py, ddgan/gaussianity.py)
+
+const across = t => Math.sqrt(t / state.data.N);   // the pictures' axis: what matters happens near the data
+const shortest = () => state.data.N / 64;          // the levels that the pictures walk in
+const down = step => (Math.log2(state.data.N / step) + PAD) / OCTAVES;      // a step's length on the map, 0 .. 1 from the top
+const length = v => state.data.N * 2 ** (PAD - v * OCTAVES);
+const target = () => Math.max(0, state.t - state.step);
+
+/* q(x_s | x_t) = sum_k w_k N(m_k, v_k) for levels s < t. */
+function reverse(s, t, x) {
+  const { alpha_bar, mu, var: S, log_w } = state.data, A = alpha_bar[s], B = alpha_bar[t];
+  const noisy = S.map(v => B * v + 1 - B), r = Math.sqrt(B / A);
+  const away = mu.map(m => x - Math.sqrt(B) * m), gain = S.map((v, k) => r * (A * v + 1 - A) / noisy[k]);
+  const logs = log_w.map((l, k) => l - (away[k] ** 2 / noisy[k] + Math.log(noisy[k])) / 2), most = Math.max(...logs);
+  const w = logs.map(l => Math.exp(l - most)), total = sum(w);
+  return { w: w.map(v => v / total), m: mu.map((m, k) => Math.sqrt(A) * m + gain[k] * away[k]), v: gain.map(g => (1 - r * r) * g / r) };
+}
+
+const marginal = t => {
+  const { alpha_bar, mu, var: S, log_w } = state.data, A = alpha_bar[t];
+  return { w: log_w.map(Math.exp), m: mu.map(m => Math.sqrt(A) * m), v: S.map(v => A * v + 1 - A) };
+};
+
+function density({ w, m, v }, x) {
+  let p = 0;
+  for (let k = 0; k < w.length; k++) p += w[k] * Math.exp(-((x - m[k]) ** 2) / (2 * v[k])) / Math.sqrt(2 * Math.PI * v[k]);
+  return p;
+}
+
+/* The Gaussian of q's own mean and variance, as a mixture of one. */
+function best({ w, m, v }) {
+  const mean = sum(w.map((u, k) => u * m[k]));
+  return { w: [1], m: [mean], v: [sum(w.map((u, k) => u * (v[k] + (m[k] - mean) ** 2)))] };
+}
+
+/* KL(q || best Gaussian) = log(2 pi e Var[q]) / 2 - H[q]. */
+function gap(q) {
+  const { z, weight } = state.data;
+  const entropy = -sum(q.w.map((u, k) => u && u * sum(z.map((e, j) => weight[j] * Math.log(density(q, q.m[k] + Math.sqrt(q.v[k]) * e))))));
+  return Math.log(2 * Math.PI * Math.E * best(q).v[0]) / 2 - entropy;
+}
+
+const at = i => LIMIT * (2 * (i + 0.5) / CELLS - 1);
+const curve = q => Float64Array.from({ length: CELLS }, (_, i) => density(q, at(i)));
+
+/* Bumps of the curve that are at least a hundredth as high as the highest. */
+function modes(q) {
+  const p = curve(q), high = Math.max(...p) / 100;
+  return p.reduce((n, v, i) => n + (v > high && v > (p[i - 1] ?? 0) && v >= (p[i + 1] ?? 0)), 0);
+}
+
+/* The map between its cells, which are evenly spread in sqrt(t) and sqrt(s). */
+function meanGap(t, s) {
+  const { level, gap: g, cell } = state.data, n = level.length;
+  const [i, j] = [s, t].map(v => cell[Math.floor(v)]), [u, v] = [[s, i], [t, j]].map(([v, k]) => (Math.sqrt(v) - Math.sqrt(level[k])) / (Math.sqrt(level[k + 1]) - Math.sqrt(level[k])));
+  const k = i * n + j;
+  return (g[k] * (1 - v) + g[k + 1] * v) * (1 - u) + (g[k + n] * (1 - v) + g[k + n + 1] * v) * u;
+}
+
+// ---------------------------------------------------------------- choosing
+
+function choose({ t = state.t, step = state.step, x = state.x }, byHand = true) {
+  const { N } = state.data;
+  state.t = clamp(Math.round(t), shortest(), N);
+  state.step = clamp(Math.round(step), 1, N);
+  state.x = clamp(x, -LIMIT, LIMIT);
+  state.touched ||= byHand;
+  invalidate();
+  clearTimeout(state.settle);
+  if (byHand) state.settle = setTimeout(settled, 250);
+}
+
+function settled() {
+  live.textContent = root.contains(document.activeElement) && document.activeElement.matches('.why-handle') ? '' : words();
+  const { N } = state.data, url = new URL(location.href), part = v => +(v / N).toFixed(4);
+  url.searchParams.set('why', [part(state.t), part(target()), +state.x.toFixed(3)]);
+  history.replaceState(history.state, '', '?' + url.searchParams + url.hash);
+  // In a Space we live in an iframe, and only the page around us can show the address.
+  if (window.parent !== window && document.referrer.startsWith('https://huggingface.co/'))
+    window.parent.postMessage({ queryString: url.searchParams.toString(), hash: '' }, 'https://huggingface.co');
+}
+
+/* The link's t, s, x (t and s as parts of the whole walk), or null. */
+function linked() {
+  const text = new URLSearchParams(location.search).get('why');
+  if (text === null) return null;
+  const [t, s, x, ...more] = text.split(',').map(v => v.trim() === '' ? NaN : +v), { N } = state.data;
+  if (![t, s, x].every(Number.isFinite) || more.length || !(0 <= s && s < t && t <= 1)) {
+    say(`The link was not understood: why must be t,s,x with 0 ≤ s < t ≤ 1, got “${text.slice(0, 40)}”. This is the first view instead.`);
+    return null;
+  }
+  return { t: t * N, step: Math.round(t * N) - Math.round(s * N), x };
+}
+
+function words() {
+  const q = reverse(target(), state.t, state.x), { N } = state.data;
+  return `t = ${(state.t / N).toFixed(2)}, s = ${(target() / N).toFixed(2)}, x = ${signed(state.x, 2)}: ${many(modes(q))}, KL ${nats(gap(q))} nats; mean over x ${nats(meanGap(state.t, target()))} nats`;
+}
+
+function say(text) {
+  notice.textContent = text;
+}
+
+// ---------------------------------------------------------------- drawing
+
+function invalidate() {
+  state.request ||= requestAnimationFrame(draw);
+}
+
+function readTheme() {
+  const css = getComputedStyle(root), colour = name => css.getPropertyValue(`--why-${name}`).trim();
+  const theme = { font: css.fontFamily };
+  for (const name of ['law', 'back', 'best', 'chosen', 'ink', 'muted', 'line', 'paper', 'plot']) theme[name] = colour(name);
+  theme.shades = [...BANDS, 0].map((_, i) => colour(`shade-${i}`));
+  return theme;
+}
+
+/* Canvas of an element at its true size; null while it is hidden. */
+function open(canvas) {
+  const w = canvas.clientWidth, h = canvas.clientHeight, dpr = Math.min(devicePixelRatio || 1, 2);
+  if (!w || !h) return null;
+  if (canvas.width !== Math.round(w * dpr) || canvas.height !== Math.round(h * dpr)) Object.assign(canvas, { width: Math.round(w * dpr), height: Math.round(h * dpr) });
+  const ctx = canvas.getContext('2d');
+  ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
+  ctx.clearRect(0, 0, w, h);
+  ctx.font = `12.5px ${state.theme.font}`;
+  ctx.lineJoin = 'round';
+  return { ctx, w, h, left: MARGIN.left, top: MARGIN.top, width: w - MARGIN.left - MARGIN.right, height: h - MARGIN.top - MARGIN.bottom };
+}
+
+function draw() {
+  state.request = 0;
+  if (!root.isConnected) return dispose();
+  if (!state.data || !root.clientWidth) return;                  // a hidden tab: ResizeObserver wakes us
+  state.theme ??= readTheme();
+  drawFlow();
+  drawMap();
+  drawChosen();
+  const s = target();
+  Object.assign(root.dataset, { t: state.t, s, x: state.x, ready: 1 });
+}
+
+function line(ctx, points, colour, width, dash = []) {
+  ctx.beginPath();
+  for (const [x, y] of points) ctx.lineTo(x, y);
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = width;
+  ctx.setLineDash(dash);
+  ctx.stroke();
+  ctx.setLineDash([]);
+}
+
+function label(ctx, text, x, y, { align = 'center', colour = state.theme.muted, bold = false } = {}) {
+  ctx.font = `${bold ? '700 ' : ''}12.5px ${state.theme.font}`;
+  ctx.textAlign = align;
+  ctx.textBaseline = 'middle';
+  ctx.fillStyle = colour;
+  ctx.fillText(text, x, y);
+}
+
+const rgb = colour => colour.match(/\w\w/g).map(hex => parseInt(hex, 16));
+
+/* A picture of columns of densities, each over its own maximum: (level of column c, row r) -> coverage of one colour. */
+function image(columns, rows, colour, peak, mixtureOf) {
+  const canvas = Object.assign(document.createElement('canvas'), { width: columns, height: rows }), ctx = canvas.getContext('2d');
+  const picture = ctx.createImageData(columns, rows), pixels = new Uint32Array(picture.data.buffer), [r, g, b] = rgb(colour);
+  const pixel = (LIMIT / rows) ** 2, p = new Float64Array(rows);   // what is thinner than a pixel still has to be seen
+  for (let c = 0; c < columns; c++) {
+    const q = mixtureOf(c), wide = { ...q, v: q.v.map(v => v + pixel) };
+    let high = 0;
+    for (let i = 0; i < rows; i++) high = Math.max(high, p[i] = density(wide, LIMIT * (1 - 2 * (i + 0.5) / rows)));
+    for (let i = 0; i < rows; i++) pixels[i * columns + c] = Math.round(255 * peak * (p[i] / high) ** 0.7) << 24 | b << 16 | g << 8 | r;
+  }
+  ctx.putImageData(picture, 0, 0);
+  return canvas;
+}
+
+function frame({ ctx, left, top, width, height }) {
+  ctx.strokeStyle = state.theme.line;
+  ctx.lineWidth = 1;
+  ctx.strokeRect(left + 0.5, top + 0.5, width - 1, height - 1);
+}
+
+function levels({ ctx, left, top, width, height }) {
+  for (const [t, text, align] of [[0, 'data  0', 'left'], [0.05, '0.05', 'center'], [0.1, '0.1', 'center'], [0.25, 't = 0.25', 'center'], [0.5, '0.5', 'center'], [1, '1  noise', 'right']])
+    label(ctx, text, left + Math.sqrt(t) * width, top + height + 14, { align });
+}
+
+function place(handle, x, y) {
+  handle.style.transform = `translate(${x}px, ${y}px)`;
+  const text = words();
+  handle.setAttribute('aria-valuetext', text);
+}
+
+function drawFlow() {
+  const box = open(flow.canvas);
+  if (!box) return;
+  const { ctx, left, top, width, height } = box, { theme, data } = state, { N } = data, s = target();
+  const rows = Math.round(height / 1.5), X = t => left + across(t) * width, Y = x => top + height * (1 - x / LIMIT) / 2;
+  const shape = `${width} ${height}`;
+  if (state.marginal?.shape !== shape) {
+    const columns = Math.round(width / 2);
+    state.marginal = { shape, canvas: image(columns, rows, theme.law, 0.62, c => marginal(Math.round(((c + 0.5) / columns) ** 2 * N))) };
+  }
+  ctx.save();
+  ctx.beginPath();
+  ctx.rect(left, top, width, height);
+  ctx.clip();
+  ctx.fillStyle = theme.plot;
+  ctx.fill();
+  ctx.imageSmoothingQuality = 'high';
+  ctx.drawImage(state.marginal.canvas, left, top, width, height);
+  // what x_t leaves possible: its past, over a faded law
+  ctx.globalAlpha = 0.72;
+  ctx.fillRect(left, top, X(state.t) - left, height);
+  ctx.globalAlpha = 1;
+  const columns = Math.max(2, Math.round((X(state.t) - left) / 2));
+  const past = image(columns, rows, theme.back, 0.95, c => reverse(Math.min(state.t - 1, Math.round(((c + 0.5) / columns) ** 2 * state.t)), state.t, state.x));
+  ctx.drawImage(past, left, top, X(state.t) - left, height);
+  line(ctx, [[X(s), top], [X(s), top + height]], theme.ink, 1.5, [5, 4]);
+  line(ctx, [[X(state.t), top], [X(state.t), top + height]], theme.chosen, 1.5);
+  ctx.restore();
+  frame(box);
+  levels(box);
+  for (const x of [-2, -1, 0, 1, 2]) label(ctx, x ? signed(x, 0) : 'x = 0', left - 8, Y(x), { align: 'right' });
+  const near = X(state.t) - X(s) < 24;
+  label(ctx, 't', X(state.t) + (near ? 8 : 0), top - 10, { colour: theme.chosen, bold: true });
+  label(ctx, 's', X(s) - (near ? 8 : 0), top - 10, { colour: theme.ink, bold: true });
+  place(flow.handle, X(state.t), Y(state.x));
+}
+
+/* The map's colours are bands, so that their edges are its contour lines. */
+function drawMap() {
+  const box = open(map.canvas);
+  if (!box) return;
+  const { ctx, left, top, width, height } = box, { theme, data } = state, { N } = data, X = t => left + across(t) * width, Y = step => top + height * down(step);
+  const shape = `${width} ${height}`;
+  if (state.map?.shape !== shape) {
+    const canvas = Object.assign(document.createElement('canvas'), { width: Math.round(2 * width), height: Math.round(2 * height) });
+    const pen = canvas.getContext('2d'), picture = pen.createImageData(canvas.width, canvas.height), pixels = new Uint32Array(picture.data.buffer);
+    const shades = theme.shades.map(shade => { const [r, g, b] = rgb(shade); return (255 << 24 | b << 16 | g << 8 | r) >>> 0; });
+    for (let i = 0, y = 0; y < canvas.height; y++) for (let x = 0; x < canvas.width; x++, i++) {
+      const t = ((x + 0.5) / canvas.width) ** 2 * N, step = length((y + 0.5) / canvas.height);
+      if (step <= t) { const g = meanGap(t, t - step); pixels[i] = shades[BANDS.filter(edge => g >= edge).length]; }
+    }
+    pen.putImageData(picture, 0, 0);
+    state.map = { shape, canvas };
+  }
+  ctx.drawImage(state.map.canvas, left, top, width, height);
+  levels(box);
+  for (const T of WALKS) {
+    const y = Y(N / T);
+    label(ctx, T === 1 ? 'T = 1' : String(T), left - 8, y, { align: 'right', bold: state.t % (N / T) === 0 && state.t - target() === N / T });
+    for (let i = 1; i <= T; i++) {
+      ctx.beginPath();
+      ctx.arc(X(i * N / T), y, clamp(width / T / 4.5, 1.2, 3.4), 0, 7);
+      ctx.fillStyle = theme.ink;
+      ctx.fill();
+      ctx.lineWidth = 1.2;
+      ctx.strokeStyle = theme.paper;
+      if (T <= 16) ctx.stroke();
+    }
+  }
+  label(ctx, 'a step of 1/T cannot start here', left + 8, top + 12, { align: 'left' });
+  place(map.handle, X(state.t), clamp(Y(state.t - target()), top, top + height));
+}
+
+function drawChosen() {
+  const { N } = state.data, s = target(), q = reverse(s, state.t, state.x);
+  title.innerHTML = `One step: t = ${(state.t / N).toFixed(2)} → s = ${(s / N).toFixed(2)}`;
+  numbers.innerHTML = `<b>${many(modes(q))}</b><span>KL to the best Gaussian <b>${nats(gap(q))}</b> nats</span><span>mean over x<sub>t</sub> <b>${nats(meanGap(state.t, s))}</b></span>`;
+  drawCurve(chosen.canvas, q, true);
+  for (const { button, canvas, part, output } of ladder) {
+    const to = state.t - Math.max(1, Math.round(state.t / part)), q = reverse(to, state.t, state.x);
+    button.setAttribute('aria-pressed', to === s);
+    output.textContent = `${many(modes(q))} · ${nats(gap(q))} nats`;
+    drawCurve(canvas, q, false);
+  }
+}
+
+/* q filled, its best Gaussian dashed, on one scale; x_t as a mark on the axis. */
+function drawCurve(canvas, q, ticks) {
+  const box = open(canvas);
+  if (!box) return;
+  const { ctx, w, h } = box, { theme } = state, p = curve(q), g = curve(best(q)), base = h - (ticks ? 22 : 8), high = Math.max(...p, ...g);
+  const X = x => w * (1 + x / LIMIT) / 2, Y = v => base - (base - 6) * v / high, points = values => Array.from(values, (v, i) => [X(at(i)), Y(v)]);
+  ctx.beginPath();
+  ctx.moveTo(0, base);
+  for (const [x, y] of points(p)) ctx.lineTo(x, y);
+  ctx.lineTo(w, base);
+  ctx.globalAlpha = 0.22;
+  ctx.fillStyle = theme.back;
+  ctx.fill();
+  ctx.globalAlpha = 1;
+  line(ctx, [[0, base], [w, base]], theme.line, 1);
+  line(ctx, points(p), theme.back, 2);
+  line(ctx, points(g), theme.best, 2, [6, 4]);
+  ctx.beginPath();
+  ctx.moveTo(X(state.x), base - 1);
+  ctx.lineTo(X(state.x) - 5, base + 7);
+  ctx.lineTo(X(state.x) + 5, base + 7);
+  ctx.fillStyle = theme.chosen;
+  ctx.fill();
+  if (ticks) for (const x of [-2, -1, 0, 1, 2]) label(ctx, x ? signed(x, 0) : 'x = 0', X(x), base + 14);
+}
+
+// ---------------------------------------------------------------- input
+
+/* (t, v in 0..1 from the top) of a pointer over a picture. */
+function where(pane, event) {
+  const box = pane.canvas.getBoundingClientRect();
+  return [
+    clamp((event.clientX - box.left - MARGIN.left) / (box.width - MARGIN.left - MARGIN.right), 0, 1) ** 2 * state.data.N,
+    clamp((event.clientY - box.top - MARGIN.top) / (box.height - MARGIN.top - MARGIN.bottom), 0, 1),
+  ];
+}
+
+function chooseInFlow(event) {
+  const [t, v] = where(flow, event);
+  choose({ t, x: LIMIT * (1 - 2 * v) });
+}
+
+/* The step under the pointer; a step of one of the walks where one is near. */
+function chooseInMap(event) {
+  const [t, v] = where(map, event), { N } = state.data, free = Math.min(N, length(v));
+  const walk = WALKS.find(T => Math.abs(Math.log2(N / T / free)) < 0.22), near = walk && t > N / walk / 2, step = near ? N / walk : free;
+  choose({ t: near ? Math.max(1, Math.round(t / step)) * step : Math.max(t, step), step });
+}
+
+/* A mouse drags anywhere; a finger scrolls the page, taps to choose, and drags the handle alone. */
+function draggable(pane, act) {
+  let dragging = false;
+  pane.plot.addEventListener('pointerdown', e => {
+    if (!state.data || e.button || (e.pointerType === 'touch' && e.target !== pane.handle)) return;
+    dragging = true;
+    pane.plot.setPointerCapture(e.pointerId);
+    pane.handle.focus({ preventScroll: true });
+    e.preventDefault();
+    act(e);
+  });
+  pane.plot.addEventListener('pointermove', e => dragging && act(e));
+  for (const name of ['pointerup', 'pointercancel', 'lostpointercapture']) pane.plot.addEventListener(name, () => { dragging = false; });
+  pane.plot.addEventListener('click', e => state.data && e.pointerType === 'touch' && e.target !== pane.handle && act(e));
+}
+
+draggable(flow, chooseInFlow);
+draggable(map, chooseInMap);
+
+root.addEventListener('keydown', e => {
+  const inFlow = e.target === flow.handle;
+  if (!state.data || e.ctrlKey || e.metaKey || e.altKey || (!inFlow && e.target !== map.handle)) return;
+  const wide = e.shiftKey ? 1 : shortest(), high = e.shiftKey ? 0.01 : 0.1, step = state.t - target(), ratio = e.shiftKey ? 2 ** 0.25 : 2;
+  const longer = way => choose({ step: clamp(way > 0 ? Math.max(step + 1, Math.round(step * ratio)) : Math.min(step - 1, Math.round(step / ratio)), 1, state.t) });
+  const keys = {
+    ArrowLeft: () => choose({ t: state.t - wide }),
+    ArrowRight: () => choose({ t: state.t + wide }),
+    ArrowUp: () => inFlow ? choose({ x: state.x + high }) : longer(1),
+    ArrowDown: () => inFlow ? choose({ x: state.x - high }) : longer(-1),
+  };
+  if (!keys[e.key]) return;
+  e.preventDefault();
+  keys[e.key]();
+});
+
+root.addEventListener('click', e => {
+  const part = e.target.closest('.why-ladder button')?.dataset.part;
+  if (part && state.data) choose({ step: Math.max(1, Math.round(state.t / part)) });
+});
+
+// ---------------------------------------------------------------- life cycle
+
+const stop = new AbortController();                // gr.HTML has no destroy hook: everything outside root is let go here
+const sizes = new ResizeObserver(() => {
+  if (!root.isConnected) return dispose();
+  root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 760);
+  invalidate();
+});
+const colours = new MutationObserver(() => { state.theme = state.marginal = state.map = null; invalidate(); });
+
+function dispose() {
+  stop.abort();
+  clearTimeout(state.settle);
+  for (const observer of [sizes, colours]) observer.disconnect();
+}
+
+function array(text) {
+  const plain = atob(text);
+  return [...new Float64Array(Uint8Array.from(plain, c => c.charCodeAt(0)).buffer)];
+}
+
+async function load() {
+  const answer = await server.landscape('');
+  if (!answer) return say('The pictures of this tab could not be computed: reload the page.');
+  const data = Object.fromEntries(Object.entries(answer).map(([name, text]) => [name, array(text)]));
+  data.N = data.alpha_bar.length - 1;
+  data.cell = data.alpha_bar.map((_, v) => Math.min(data.level.findLastIndex(l => l <= v), data.level.length - 2));
+  state.data = data;
+  $('.why-bands').innerHTML = ['0', ...BANDS].map((edge, i) => `<i style="background: var(--why-shade-${i})"></i><span>${edge}</span>`).join('');
+  choose({ t: data.N / 8, step: 3 * data.N / 32, x: -0.4, ...linked() }, false);
+  sizes.observe(root);
+  for (const { plot } of [flow, map, chosen]) sizes.observe(plot);
+  colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+}
+
+root.why = {
+  choose: (t, s, x) => choose({ t, step: t - s, x }),
+  gap: (s, t, x) => gap(reverse(s, t, x)),
+  modes: (s, t, x) => modes(reverse(s, t, x)),
+  curve: (s, t, x) => [...curve(reverse(s, t, x))],
+  best: (s, t, x) => { const { m, v } = best(reverse(s, t, x)); return [m[0], v[0]]; },
+  mean: meanGap,
+};
+load();

@@ -1,0 +1,104 @@
+"""The tab *Why*: one law on a line, every step that could be taken in it, and what few Gaussian steps do to 25 modes.
+
+`Why` draws the pictures in the browser (assets/why.js), from a few parameters of the law and the map of mean gaps; it
+fetches both itself when the tab is first shown. `Oracle` draws the table that the button fills (assets/oracle.js).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from .. import gaussianity
+from ..session import DENOISERS, Request, Session
+
+__all__ = ["Oracle", "Why", "build"]
+
+DATA = "4-gaussians-1d"
+DRAWN = ("exact", "gaussian", "mean")
+STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
+_QUESTION = """<div class="oracle-question"><h2>How many steps until a Gaussian is enough?</h2>
+<p>Nothing trained: the same noise goes through the true q(x<sub>s</sub> | x<sub>t</sub>), through its best Gaussian,
+and through DDPM's with the exact mean. Counted is the share of samples that end on one of the 25 Gaussians.</p></div>"""
+PAUSE = 0.15  # seconds between two signs of life, so that a stop is heard
+
+_ASSETS = Path(__file__).parents[2] / "assets"
+
+
+class Why(gr.HTML):
+    """The law on a line, its steps and its gaps. Gradio re-runs __init__ on every update, hence setdefault."""
+
+    def __init__(self, value: str = "", **kw: Any) -> None:
+        kw.setdefault("elem_id", "why")
+        kw.setdefault("html_template", '<div class="why"></div>')
+        kw.setdefault("js_on_load", (_ASSETS / "why.js").read_text(encoding="utf-8"))
+        kw.setdefault("apply_default_css", False)
+        super().__init__(value, **kw)
+
+
+class Oracle(gr.HTML):
+    """Share of samples on a mode over T, as a curve and a table; the value is a JSON string of `_oracle`."""
+
+    def __init__(self, value: str = "", **kw: Any) -> None:
+        kw.setdefault("elem_id", "oracle")
+        kw.setdefault("html_template", '<div class="oracle"></div>')
+        kw.setdefault("js_on_load", (_ASSETS / "oracle.js").read_text(encoding="utf-8"))
+        kw.setdefault("apply_default_css", False)
+        super().__init__(value, **kw)
+
+
+def build(demo: gr.Blocks, session: Session) -> None:
+    """The tab's components and events, inside `demo`; nothing is computed before the tab is shown."""
+
+    def landscape(_: Any) -> dict[str, Any]:
+        """What assets/why.js draws from: the law, the schedule and the map of gaps, base64 float64."""
+        law = session.source(DATA).law
+        found = gaussianity.landscape(law)
+        arrays = {**found._asdict(), "mu": law.mu.numpy(), "var": law.var.numpy(), "log_w": law.log_w.numpy()}
+        return {name: base64.b64encode(a.astype("<f8").tobytes()).decode() for name, a in arrays.items()}
+
+    Why(server_functions=[landscape])
+    gr.HTML(_QUESTION)
+    with gr.Row(elem_classes="oracle-buttons"):
+        run = gr.Button("Sample with T = 1 … 128", variant="primary", scale=0, min_width=240, elem_id="oracle-run")
+        stop = gr.Button("Stop", scale=0, min_width=90, elem_id="oracle-stop")
+
+    oracle = Oracle(_table([], None))
+
+    def sampled() -> Iterator[str]:
+        yield from _oracle(session)
+
+    running = run.click(
+        sampled, None, oracle, show_progress="hidden", concurrency_id="oracle", concurrency_limit=2, api_visibility="private"
+    )
+    stop.click(None, None, None, cancels=[running], js="() => { document.querySelector('#oracle .oracle').oracle.stop(); }")
+
+
+def _oracle(session: Session) -> Iterator[str]:
+    """A table after every denoiser of every T, few steps first; and in between at least every PAUSE and one step."""
+    rows: list[dict[str, Any]] = []
+    for T in STEPS:
+        request = Request(T=T, denoisers=DRAWN)
+        rows.append({"T": T})
+        for name in DRAWN:
+            yield _table(rows, {"T": T, "name": name, "s": T})
+            said = time.monotonic()
+            for step in session.run(request, name):
+                if time.monotonic() - said > PAUSE:
+                    yield _table(rows, {"T": T, "name": name, "s": step.s})
+                    said = time.monotonic()
+            rows[-1][name] = session.score(request, step.x_s)
+    yield _table(rows, None)
+
+
+def _table(rows: list[dict[str, Any]], now: dict[str, Any] | None) -> str:
+    """What assets/oracle.js draws: the rows so far, and which step is being computed."""
+    series = [{"name": name, "label": DENOISERS[name][0]} for name in DRAWN]
+    scores = [{k: v if k == "T" else {m: v[m] for m in ("on_mode", "modes", "of_modes")} for k, v in r.items()} for r in rows]
+    return json.dumps({"n": Request.n, "steps": STEPS, "series": series, "rows": scores, "now": now}, allow_nan=False)

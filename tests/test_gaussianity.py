@@ -1,0 +1,89 @@
+"""The gap to the best Gaussian on a line: its closed forms, and how it depends on the step."""
+
+import math
+
+import pytest
+import torch
+
+from ddgan import gaussianity
+from ddgan.data import toy
+from ddgan.gaussianity import GRID, gap, landscape, mean_gap
+from ddgan.mixture import Law
+from ddgan.schedule import Schedule
+
+SCHEDULE = Schedule.vp(GRID)
+LINE = toy("4-gaussians-1d")
+
+
+def reverse(law, x, s, t):
+    return law.reverse(torch.tensor(x, dtype=torch.float64)[:, None], SCHEDULE.level(s), SCHEDULE.level(t))
+
+
+def test_a_gaussian_has_no_gap_at_any_step():
+    law = Law.uniform(torch.tensor([[0.7]]), 0.3)
+    for s, t in ((0, GRID), (0, 8), (128, 256), (500, 512)):
+        assert gap(reverse(law, [-2.0, 0.1, 3.0], s, t)).abs().max() < 1e-12
+
+
+def test_two_far_components_have_the_gap_of_their_log_variances_less_a_bit():
+    """N(+-m, v) in equal parts: half log((v + m^2) / v) - log 2, once the two no longer overlap."""
+    law = Law.uniform(torch.tensor([[-1.0], [1.0]]), 0.05)
+    for s in (0, 8, 16):
+        q = reverse(law, [0.0], s, GRID)  # by symmetry both weights are 1/2
+        v, m = q.var[0, 0], q.component_means()[0, 1, 0]
+        assert m / v.sqrt() > 6
+        assert float(gap(q)) == pytest.approx(float((1 + m**2 / v).log() / 2) - math.log(2), abs=1e-6)
+
+
+def test_weights_far_from_each_other_take_their_entropy_away():
+    """sum_k w_k N(m_k, v), far apart: log(1 + Var[m] / v) / 2 - H[w]."""
+    law = Law(torch.tensor([0.5, 0.3, 0.2]).log(), torch.tensor([[-3.0], [0.0], [4.0]]), torch.full((3,), 1e-4))
+    q = reverse(law, [0.2], 0, GRID)
+    w, m, v = q.log_w.exp()[0], q.component_means()[0, :, 0], q.var[0, 0]
+    spread = (w * m**2).sum() - (w * m).sum() ** 2
+    assert float(gap(q)) == pytest.approx(float((1 + spread / v).log() / 2 + torch.xlogy(w, w).sum()), abs=1e-9)
+
+
+@pytest.mark.parametrize(("s", "t"), [(0, 64), (64, 192), (128, 256), (0, 512)])
+def test_it_is_the_gap_that_mixtures_estimate_in_any_dimension(s, t):
+    q = reverse(LINE, [-1.0, -0.05, 0.1, 0.8], s, t)
+    assert torch.allclose(gap(q), q.gap(8192), atol=5e-3)
+
+
+def test_the_mean_gap_is_the_mean_over_draws_of_x_t():
+    s, t, n = 128, 256, 20_000
+    noise = torch.Generator().manual_seed(0)
+    x_0 = LINE.sample(n, noise).double()
+    x_t = SCHEDULE.marginal(x_0, t).at(torch.randn(n, 1, generator=noise, dtype=torch.float64))
+    gaps = gap(LINE.reverse(x_t, SCHEDULE.level(s), SCHEDULE.level(t)))
+    exact = float(mean_gap(LINE, SCHEDULE.level(s), SCHEDULE.level(t)))
+    assert abs(float(gaps.mean()) - exact) < 4 * float(gaps.std()) / math.sqrt(n)
+
+
+def test_the_gap_vanishes_with_the_step_and_grows_with_it():
+    for t in (32, 128, 256, 512):
+        steps = torch.tensor([t >> k for k in range(6) if t >> k])
+        gaps = mean_gap(LINE, SCHEDULE.level(t - steps), SCHEDULE.level(t))
+        assert (gaps.diff() < 1e-9).all(), "a shorter step is never less Gaussian"
+        assert gaps[0] > 0.4, "a step to clean data is many modes"
+        one = mean_gap(LINE, SCHEDULE.level(torch.tensor([t - 1])), SCHEDULE.level(t))
+        assert one < 0.01 * gaps[0]
+
+
+def test_the_landscape_is_the_mean_gap_of_its_steps():
+    found = landscape(LINE)
+    size = len(found.level)
+    assert found.gap.shape == (size, size) and found.alpha_bar.shape == (GRID + 1,)
+    assert (found.level[0], found.level[-1]) == (0, GRID)
+    for i, j in ((0, size - 1), (5, 20), (19, 20), (0, 1), (30, 40)):
+        s, t = int(found.level[i]), int(found.level[j])
+        assert found.gap[i, j] == pytest.approx(float(mean_gap(LINE, SCHEDULE.level(s), SCHEDULE.level(t))), abs=1e-12)
+    assert (found.gap[torch.ones(size, size).tril().bool().numpy()] == 0).all(), "a step goes from t to an earlier s"
+    assert (found.gap[0, 1:] > 0).all()
+
+
+def test_more_nodes_change_the_landscape_by_less_than_a_hundredth_of_a_nat(monkeypatch):
+    few = landscape(LINE, 17).gap
+    monkeypatch.setattr(gaussianity, "NODES", 40)
+    more = landscape.__wrapped__(LINE, 17).gap
+    assert 0 < abs(few - more).max() < 5e-3
