@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
-__all__ = ["PRESETS", "Config", "preset"]
+__all__ = ["EXPERIMENTS", "PRESETS", "Config", "preset"]
 
 
 @dataclass(frozen=True)
@@ -109,6 +109,22 @@ PRESETS: dict[str, Config] = {
     "25-gaussians-paper": Config(
         "25-gaussians", T=4, network="plain", width=512, loss="paper", lr_g=2e-4, lr_d=2e-4, steps=50_000
     ),
+}
+
+_LIVE = replace(PRESETS["25-gaussians-live"], steps=10**9)  # the clock ends it
+# what to watch as it learns, for some 15 seconds: name -> (config, what one sees, and why)
+EXPERIMENTS: dict[str, tuple[Config, str]] = {
+    "Works: T = 4": (_LIVE, "All 25 modes within seconds, nearly every sample on one: z picks the mode, x_t says which are likely."),
+    "Works: any T": (
+        replace(_LIVE, T=None),
+        "One network for any number of steps: it sees noise of every level, and is a little behind one that sees four.",
+    ),
+    "No z": (replace(_LIVE, latent_dim=0), "Without z every x_t has one answer."),
+    "No R2": (replace(_LIVE, loss="paper"), "R1 only."),
+    "No penalty": (replace(_LIVE, gamma=0.0), "No penalty."),
+    "T = 1, plain generator": (replace(_LIVE, T=1, network="plain"), "Plain."),
+    "Rates ten times too high": (replace(_LIVE, lr_g=4e-2, lr_d=4e-2), "High."),
+    "The paper's own recipe": (replace(PRESETS["25-gaussians-paper"], steps=10**9), "Slow."),
 }
 
 

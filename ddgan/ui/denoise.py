@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -19,11 +21,16 @@ __all__ = ["build"]
 STEPS = [1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64, 128]
 POINTS = [500, 1000, 2000, 5000]
 DATA = {"4-gaussians-1d": "4 Gaussians on a line"}
-FIELDS = ("data", "denoisers", "T", "schedule", "lo", "hi", "seed", "n")
+_RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#stage .stage').stage.run()), ...rest]"
+FIELDS = ("data", "denoisers", "T", "schedule", "lo", "hi", "seed", "n", "forks")
 
 
-def build(demo: gr.Blocks, session: Session) -> None:
-    """The tab's components and events, inside `demo`."""
+def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Request], list[Any]]]:
+    """The tab's components and events, inside `demo`.
+
+    Returns the components that show a request, and the function from a request to their values: how other tabs show
+    theirs here.
+    """
     first = Request()
     with gr.Row(elem_classes="controls"):
         data = gr.Dropdown(
@@ -41,10 +48,18 @@ def build(demo: gr.Blocks, session: Session) -> None:
         )
         dice = gr.Button("New noise", scale=1, min_width=110, elem_id="dice")
     denoisers = gr.CheckboxGroup(
-        [(label, name) for name, (label, _) in DENOISERS.items()], value=list(first.denoisers), show_label=False,
+        _denoisers(session), value=list(first.denoisers), show_label=False,
         label="Denoisers, all on the same noise", container=False, elem_id="denoisers",
     )  # fmt: skip
     stage = Stage()
+    with gr.Row(elem_id="forks"):
+        gr.HTML('<span class="forks-name">From this step on, for the held sample or all</span>', apply_default_css=False)
+        asked, forks = gr.Textbox(visible=False), gr.Textbox("", visible=False)
+        again = {
+            "z": gr.Button("New z", size="sm", scale=0, min_width=0),
+            "eps": gr.Button("New posterior noise", size="sm", scale=0, min_width=0),
+        }
+        back = gr.Button("Undo", size="sm", scale=0, min_width=0)
     posterior.build(session)
     exports.build(session)
     with gr.Accordion("Range of the schedule", open=False, elem_id="range"):
@@ -53,7 +68,7 @@ def build(demo: gr.Blocks, session: Session) -> None:
             lo, hi = _sliders(first.schedule)
         reset = gr.Button("Back to the default", size="sm", scale=0)
 
-    controls = [data, denoisers, T, schedule, lo, hi, seed, n]
+    controls = [data, denoisers, T, schedule, lo, hi, seed, n, forks]
 
     def show(*values: Any) -> str:
         try:
@@ -61,24 +76,50 @@ def build(demo: gr.Blocks, session: Session) -> None:
         except ValueError as error:
             return json.dumps({"error": f"{str(error)[0].upper()}{str(error)[1:]}."})
 
+    def fresh(*values: Any) -> tuple[str, str]:
+        """Another request: the forks were of the one before."""
+        return show(*values[:-1], ""), ""
+
+    def fork(what: str, asked: str, *values: Any) -> tuple[str, str]:
+        """New noise of one kind at the step that the stage stands at."""
+        run, before = json.loads(asked or "null"), values[-1]
+        if not isinstance(run, dict):
+            return json.dumps({"error": "There is no picture yet to change."}), before
+        done = before.split(",") if before else []
+        item = "" if run.get("item") is None else f".{run['item']}"
+        return shown_or_kept([*done, f"{what}.{run.get('t')}.{len(done) + 1}{item}"], values)
+
+    def undo(*values: Any) -> tuple[str, str]:
+        return shown_or_kept(values[-1].split(",")[:-1], values)
+
+    def shown_or_kept(forks: list[str], values: tuple[Any, ...]) -> tuple[str, str]:
+        picture = show(*values[:-1], ",".join(forks))
+        return picture, values[-1] if "error" in json.loads(picture) else ",".join(forks)
+
     def opened(request: gr.Request) -> list[Any]:
         """The controls and the picture that the address of the page stands for."""
         try:
             asked, problem = Request.from_query(str(request.query_params)), None
         except ValueError as error:
             asked, problem = Request(), f"The link was not understood: {error}. This is the first view instead."
+        return view(asked, problem)
+
+    def view(asked: Request, problem: str | None = None) -> list[Any]:
+        """The controls and the picture of a request."""
         lo, hi = asked.span or FAMILIES[asked.schedule].default
-        picture = show(asked.data, list(asked.denoisers), asked.T, asked.schedule, lo, hi, asked.seed, asked.n)
+        forked = ",".join(map(str, asked.forks))
+        picture = show(asked.data, list(asked.denoisers), asked.T, asked.schedule, lo, hi, asked.seed, asked.n, forked)
         if problem:
             picture = json.dumps({**json.loads(picture), "message": problem, "query": ""})
         return [
             asked.data,
-            list(asked.denoisers),
+            gr.update(choices=_denoisers(session, asked.denoisers), value=list(asked.denoisers)),
             gr.update(choices=sorted({*STEPS, asked.T}), value=asked.T),
             asked.schedule,
             *_sliders(asked.schedule, (lo, hi)),
             asked.seed,
             gr.update(choices=sorted({*POINTS, asked.n}), value=asked.n),
+            forked,
             _formula(asked.schedule),
             picture,
         ]
@@ -86,12 +127,23 @@ def build(demo: gr.Blocks, session: Session) -> None:
     quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
     demo.load(opened, None, [*controls, formula, stage], **quiet)
     # one event for all of them: a visitor's pictures come in the order of the changes
-    changed = [component.input for component in (data, denoisers, T, n, seed, lo, hi)]
-    gr.on(changed, show, controls, stage, trigger_mode="always_last", **quiet)
-    dice.click(lambda seed: ((seed or 0) + 1) % 2**31, seed, seed, **quiet).then(show, controls, stage, **quiet)
+    changed = [component.input for component in (data, T, n, seed, lo, hi)]
+    gr.on(changed, fresh, controls, [stage, forks], trigger_mode="always_last", **quiet)
+    denoisers.input(show, controls, stage, trigger_mode="always_last", **quiet)
+    fresh_after = {"fn": fresh, "inputs": controls, "outputs": [stage, forks], **quiet}
+    dice.click(lambda seed: ((seed or 0) + 1) % 2**31, seed, seed, **quiet).then(**fresh_after)
     default_range = [schedule, [formula, lo, hi]]
-    schedule.input(_range, *default_range, **quiet).then(show, controls, stage, **quiet)
-    reset.click(_range, *default_range, **quiet).then(show, controls, stage, **quiet)
+    schedule.input(_range, *default_range, **quiet).then(**fresh_after)
+    reset.click(_range, *default_range, **quiet).then(**fresh_after)
+    for what, button in again.items():
+        button.click(partial(fork, what), [asked, *controls], [stage, forks], js=_RUN, **quiet)
+    back.click(undo, controls, [stage, forks], **quiet)
+    return [*controls, formula, stage], view
+
+
+def _denoisers(session: Session, asked: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """The choices: all of DENOISERS, and those asked for that are a visitor's own."""
+    return [(views.title(session, name)[0], name) for name in dict.fromkeys([*DENOISERS, *asked])]
 
 
 def _request(values: dict[str, Any]) -> Request:

@@ -1,0 +1,326 @@
+/* The lab: one training as it happens. Plain canvas, no library; colours and type are those of the stage.
+
+Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/lab.py.
+props.target, a JSON string, once a run:
+  dim (1 | 2), limit, scale         half width of the view in data units; int16 * scale = data units
+  size, data                        the density of the data, base64 uint8, row 0 on top (dim 1: a curve)
+props.value, a JSON string, about six a second while it trains:
+  run, state, note                  id; waiting | training | paused | done | stopped | failed; a sentence
+  T, step, seconds, budget, modes   what is sampled with; updates; seconds of training so far and at most; of the data
+  cloud                             null | base64 int16 (N, dim): EMA samples, always from the same noise
+  surface                           null | {peak, data: base64 uint8}: D's logits over x_0 given x_1 = 0, 0 ~ -peak, 255 ~ +peak
+  curve                             base64 float32 (P, 5): seconds, loss of D, loss of G, modes covered, share on a mode
+or {"error": sentence}, which keeps the picture. `server.place(run)` says how many trainings stand before a waiting one.
+
+For tests: .lab has data-ready, data-run, data-state, data-step, data-frames and .lab = {frame, points, curve}. */
+
+const root = element.querySelector('.lab');
+const WORDS = { waiting: 'Waiting', training: 'Training', paused: 'Paused', done: 'Done', stopped: 'Stopped', failed: 'Stopped' };
+const PLACE_MS = 1000;        // between two questions about the place in the queue
+const CHARTS = [              // title, range, lines: [label, column of the curve, colour, dash]
+  { name: 'Losses', unit: '', lines: [['D', 1, 'ink', []], ['G', 2, 'sample', [5, 3]]] },
+  { name: 'Coverage', unit: ' %', lines: [['modes covered', 3, 'ink', []], ['on a mode', 4, 'sample', [5, 3]]] },
+];
+
+const state = { frame: null, target: null, field: null, theme: null, request: 0, spoken: 0, frames: 0, error: '', ahead: null };
+
+// ---------------------------------------------------------------- markup
+
+root.innerHTML = `
+  <p class="stage-notice" role="status" aria-live="polite"></p>
+  <div class="lab-deck" hidden>
+    <div class="lab-numbers"><b class="lab-state"></b><span data-n="step"></span><span data-n="rate"></span><span data-n="left"></span></div>
+    <div class="lab-progress" role="progressbar" aria-label="Training" aria-valuemin="0" aria-valuemax="100"><i></i></div>
+  </div>
+  <div class="lab-pictures">
+    <figure class="lab-cloud"><figcaption><strong>Samples</strong><span></span></figcaption><div class="stage-plot"><canvas role="img"></canvas><p>Press Start</p></div></figure>
+    <figure class="lab-surface"><figcaption><strong>What D thinks</strong><span></span></figcaption><div class="stage-plot"><canvas role="img"></canvas></div>
+      <div class="lab-key" aria-hidden="true"><span></span><i></i><span></span></div></figure>
+  </div>
+  <div class="lab-charts">${CHARTS.map(c => `<figure><figcaption><strong>${c.name}</strong>${c.lines.map(([label, , colour, dash]) =>
+    `<span class="lab-line"><svg viewBox="0 0 22 6" aria-hidden="true"><path class="${colour}" d="M0 3H22" stroke-dasharray="${dash.join(' ')}"/></svg>${label} <b></b></span>`).join('')}</figcaption>
+    <div class="lab-chart"><canvas role="img"></canvas></div></figure>`).join('')}</div>`;
+
+const $ = selector => root.querySelector(selector), all = selector => [...root.querySelectorAll(selector)];
+const notice = $('.stage-notice'), deck = $('.lab-deck'), bar = $('.lab-progress'), fill = $('.lab-progress i');
+const cloud = $('.lab-cloud canvas'), surface = $('.lab-surface canvas'), hint = $('.lab-cloud p'), key = $('.lab-key');
+const charts = all('.lab-chart canvas'), values = all('.lab-line b');
+const canvases = [cloud, surface, ...charts];
+const number = n => $(`[data-n=${n}]`);
+const signed = (v, digits) => v.toFixed(digits).replace('-', '−');
+const count = v => v.toLocaleString('en');
+
+// ---------------------------------------------------------------- payload
+
+function bytes(text, Type) {
+  const plain = atob(text), raw = new Uint8Array(plain.length);
+  for (let i = 0; i < raw.length; i++) raw[i] = plain.charCodeAt(i);
+  return new Type(raw.buffer);
+}
+
+function receive() {
+  if (!props.value) return;
+  let frame;
+  try {
+    frame = JSON.parse(props.value);
+    if (frame.error) { state.error = frame.error; return describe(); }
+    const target = props.target ? JSON.parse(props.target) : null;
+    if (target && state.target?.data !== target.data) { state.target = { ...target, density: bytes(target.data, Uint8Array) }; state.field = null; }
+    frame.cloud &&= bytes(frame.cloud, Int16Array);
+    frame.curve = bytes(frame.curve, Float32Array);
+    if (frame.surface) frame.surface.data = bytes(frame.surface.data, Uint8Array);
+  } catch (error) {
+    state.error = `This frame could not be drawn: ${error.message}.`;
+    return describe();
+  }
+  const before = state.frame;
+  // a run that fails or waits has no new picture: the one before stays, if it is of the same run
+  if (!frame.cloud && before?.run === frame.run) Object.assign(frame, { cloud: before.cloud, surface: before.surface });
+  state.error = '';
+  state.frame = frame;
+  if (before?.run !== frame.run) { state.ahead = null; state.frames = 0; }
+  state.frames += 1;
+  if (frame.state === 'waiting') askPlace(frame.run);
+  describe();
+  invalidate();
+}
+
+async function askPlace(run) {
+  const waiting = () => root.isConnected && state.frame?.run === run && state.frame.state === 'waiting';
+  while (waiting()) {
+    const ahead = await server.place(run);
+    if (!waiting()) return;
+    if (Number.isInteger(ahead)) { state.ahead = ahead; describe(); }
+    await new Promise(done => setTimeout(done, PLACE_MS));
+  }
+}
+
+// ---------------------------------------------------------------- words and numbers (DOM)
+
+function sentence() {
+  const { frame, ahead } = state;
+  if (state.error) return state.error;
+  if (!frame) return '';
+  if (frame.state !== 'waiting' || !ahead) return frame.note;
+  return `Waiting for its turn: one training runs here at a time, and ${ahead === 1 ? 'one is' : ahead + ' are'} before yours.`;
+}
+
+function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+function describe() {
+  const { frame } = state, words = sentence();
+  write(notice, words);
+  notice.classList.toggle('failed', !!state.error || frame?.state === 'failed');
+  root.dataset.ready = '1';
+  if (!frame) return;
+  Object.assign(root.dataset, { run: frame.run, state: frame.state, step: frame.step, frames: state.frames });
+  deck.hidden = false;
+  hint.hidden = !!frame.cloud;
+  if (!frame.cloud) write(hint, frame.state === 'waiting' ? 'Waiting' : '');
+  write($('.lab-state'), WORDS[frame.state]);
+  write(number('step'), `${count(frame.step)} updates`);
+  write(number('rate'), frame.seconds > 0 ? `${Math.round(frame.step / frame.seconds)} a second` : '');
+  const live = frame.state === 'training' || frame.state === 'paused', left = Math.max(0, frame.budget - frame.seconds);
+  write(number('left'), live ? `${Math.ceil(left)} s left` : `${frame.seconds.toFixed(1)} s of training`);
+  const share = Math.min(1, frame.seconds / frame.budget);
+  fill.style.width = `${100 * share}%`;
+  bar.setAttribute('aria-valuenow', Math.round(100 * share));
+  const row = frame.curve.length - 5, last = column => row < 0 ? null : frame.curve[row + column];
+  [['', 1, 2], ['', 2, 2]].forEach(([, column, digits], i) => write(values[i], row < 0 ? '' : signed(last(column), digits)));
+  write(values[2], row < 0 ? '' : `${last(3)} / ${frame.modes}`);
+  write(values[3], row < 0 ? '' : `${(100 * last(4)).toFixed(1)} %`);
+  write($('.lab-cloud span'), `${frame.cloud ? count(frame.cloud.length / (state.target?.dim ?? 2)) : '1,000'} draws of the averaged generator, T = ${frame.T}, over the data`);
+  write($('.lab-surface span'), `of x₀ at the last step, given x₁ = ${state.target?.dim === 1 ? '0' : '(0, 0), the cross'}`);
+  if (frame.surface) {
+    const [low, high] = key.querySelectorAll('span');
+    write(low, `fake −${frame.surface.peak}`);
+    write(high, `+${frame.surface.peak} real`);
+  }
+  // the canvases' words at most once a second: screen readers and the DOM both tire
+  const now = performance.now();
+  if (frame.state === 'training' && now - state.spoken < 1000) return;
+  state.spoken = now;
+  if (row < 0) return;
+  cloud.setAttribute('aria-label', `Samples after ${count(frame.step)} updates: ${last(3)} of ${frame.modes} modes covered, ${(100 * last(4)).toFixed(1)} % on a mode`);
+  surface.setAttribute('aria-label', `The discriminator's logits over x₀, between −${frame.surface?.peak} and ${frame.surface?.peak}`);
+  charts[0].setAttribute('aria-label', `Losses so far: now D ${signed(last(1), 2)}, G ${signed(last(2), 2)}`);
+  charts[1].setAttribute('aria-label', `Coverage so far: now ${last(3)} of ${frame.modes} modes, ${(100 * last(4)).toFixed(1)} % on a mode`);
+}
+
+// ---------------------------------------------------------------- drawing
+
+function invalidate() {
+  state.request ||= requestAnimationFrame(draw);
+}
+
+function draw() {
+  state.request = 0;
+  if (!root.isConnected) return dispose();
+  if (!root.clientWidth) return;          // a hidden tab: ResizeObserver wakes us
+  state.theme ??= readTheme();
+  for (const canvas of canvases) fit(canvas);
+  const { frame, target } = state;
+  if (!frame || !target) return;
+  if (target.dim === 2) drawCloud(); else drawHistogram();
+  if (frame.surface) target.dim === 2 ? drawSurface() : drawLogits();
+  CHARTS.forEach((chart, i) => drawChart(charts[i], chart, i));
+}
+
+function fit(canvas) {
+  const dpr = Math.min(devicePixelRatio || 1, 2), w = Math.round(canvas.clientWidth * dpr), h = Math.round(canvas.clientHeight * dpr);
+  if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
+  const ctx = canvas.getContext('2d');
+  ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
+  ctx.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
+}
+
+function readTheme() {
+  const css = getComputedStyle(root), colour = name => css.getPropertyValue(`--stage-${name}`).trim();
+  const theme = { font: css.fontFamily, density: colour('density'), peak: +colour('density-peak'), alpha: +colour('sample-alpha') };
+  for (const name of ['sample', 'ink', 'paper', 'line', 'plot']) theme[name] = colour(name);
+  for (const name of ['real', 'fake', 'nil']) theme[name] = css.getPropertyValue(`--lab-${name}`).trim().split(/[\s,]+/).map(Number);
+  theme.muted = css.getPropertyValue('--lab-muted').trim();
+  state.field = null;
+  return theme;
+}
+
+/* A picture of G x G colours, stretched over the canvas. */
+function paint(canvas, G, colourOf) {
+  const small = Object.assign(document.createElement('canvas'), { width: G, height: G }), image = new ImageData(G, G);
+  for (let k = 0; k < G * G; k++) image.data.set(colourOf(k), 4 * k);
+  small.getContext('2d').putImageData(image, 0, 0);
+  return small;
+}
+
+function stretch(canvas, picture) {
+  const ctx = canvas.getContext('2d');
+  ctx.imageSmoothingQuality = 'high';
+  ctx.drawImage(picture, 0, 0, canvas.clientWidth, canvas.clientHeight);
+}
+
+function drawCloud() {
+  const { frame, target, theme } = state, ctx = cloud.getContext('2d'), w = cloud.clientWidth, unit = target.scale * w / (2 * target.limit);
+  const rgb = theme.density.split(/[\s,]+/).map(Number);
+  state.field ??= paint(cloud, target.size, k => [...rgb, 255 * theme.peak * target.density[k] / 255]);
+  stretch(cloud, state.field);
+  if (!frame.cloud) return;
+  const radius = Math.max(1.1, w / 260);
+  ctx.fillStyle = theme.sample;
+  ctx.globalAlpha = theme.alpha;
+  for (let k = 0; k < frame.cloud.length; k += 2) {
+    ctx.beginPath();
+    ctx.arc(w / 2 + unit * frame.cloud[k], w / 2 - unit * frame.cloud[k + 1], radius, 0, 7);
+    ctx.fill();
+  }
+  ctx.globalAlpha = 1;
+}
+
+/* 1-D: bars against the true curve; both have area 1, so they may be compared by eye. */
+function drawHistogram() {
+  const { frame, target, theme } = state, ctx = cloud.getContext('2d'), w = cloud.clientWidth, h = cloud.clientHeight;
+  const { limit, size: G } = target, base = h - 24, bins = 80, width = 2 * limit / bins;
+  const area = target.density.reduce((s, v) => s + v, 0) * 2 * limit / G, curve = Float64Array.from(target.density, v => v / area);
+  const top = 1.35 * Math.max(...curve), y = v => base - (base - 10) * Math.min(1, v / top);
+  ctx.fillStyle = theme.sample;
+  ctx.globalAlpha = 0.6;
+  const heights = new Float64Array(bins), n = frame.cloud?.length ?? 0;
+  for (let j = 0; j < n; j++) {
+    const b = Math.floor((frame.cloud[j] * target.scale + limit) / width);
+    if (b >= 0 && b < bins) heights[b] += 1 / (n * width);
+  }
+  heights.forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
+  ctx.globalAlpha = 1;
+  line(ctx, [...curve].map((v, k) => [(k + 0.5) * w / G, y(v)]), `rgb(${theme.density})`, 2);
+  line(ctx, [[0, base], [w, base]], theme.line, 1);
+}
+
+const mix = (a, b, u) => a.map((v, i) => v + (b[i] - v) * u);
+
+function drawSurface() {
+  const { frame, theme, target } = state, { data } = frame.surface, G = Math.round(Math.sqrt(data.length)), w = surface.clientWidth;
+  const lut = Array.from({ length: 256 }, (_, v) => [...mix(theme.nil, v > 127.5 ? theme.real : theme.fake, Math.abs(v - 127.5) / 127.5 ** 1).map(Math.round), 255]);
+  stretch(surface, paint(surface, G, k => lut[data[k]]));
+  const ctx = surface.getContext('2d');
+  for (const [colour, width] of [[theme.paper, 4], [theme.ink, 1.6]]) {
+    line(ctx, [[w / 2 - 6, w / 2], [w / 2 + 6, w / 2]], colour, width);
+    line(ctx, [[w / 2, w / 2 - 6], [w / 2, w / 2 + 6]], colour, width);
+  }
+}
+
+/* 1-D: the logits as a line over x_0, the zero line being D's indifference. */
+function drawLogits() {
+  const { frame, theme } = state, { data } = frame.surface, ctx = surface.getContext('2d'), w = surface.clientWidth, h = surface.clientHeight;
+  const y = v => h / 2 - (h / 2 - 16) * (v - 127.5) / 127.5;
+  ctx.globalAlpha = 0.3;
+  data.forEach((v, k) => { ctx.fillStyle = `rgb(${v > 127.5 ? theme.real : theme.fake})`; ctx.fillRect(k * w / data.length, Math.min(y(v), h / 2), w / data.length + 0.5, Math.abs(y(v) - h / 2)); });
+  ctx.globalAlpha = 1;
+  line(ctx, [[0, h / 2], [w, h / 2]], theme.line, 1);
+  line(ctx, [...data].map((v, k) => [(k + 0.5) * w / data.length, y(v)]), theme.ink, 1.6);
+}
+
+function line(ctx, points, colour, width, dash = []) {
+  ctx.beginPath();
+  for (const [x, y] of points) ctx.lineTo(x, y);
+  Object.assign(ctx, { strokeStyle: colour, lineWidth: width, lineJoin: 'round' });
+  ctx.setLineDash(dash);
+  ctx.stroke();
+  ctx.setLineDash([]);
+}
+
+function drawChart(canvas, chart, which) {
+  const { frame, theme } = state, ctx = canvas.getContext('2d'), w = canvas.clientWidth, h = canvas.clientHeight, rows = frame.curve.length / 5;
+  const left = 34, right = w - 6, top = 8, bottom = h - 20;
+  const series = chart.lines.map(([, column]) => Array.from({ length: rows }, (_, r) => frame.curve[5 * r + column] / (column === 3 ? frame.modes : 1)));
+  // D's loss is 2 log 2 where it knows nothing: losses start at zero and reach at least 2
+  const most = which === 1 ? 1 : Math.min(20, [2, 3, 5, 10, 20].find(v => v >= Math.max(0, ...series.flat())) ?? 20);
+  const x = s => left + (right - left) * Math.min(1, s / frame.budget), y = v => bottom - (bottom - top) * Math.max(0, Math.min(1, v / most));
+  ctx.font = `12px ${theme.font}`;
+  ctx.fillStyle = theme.muted;
+  ctx.textBaseline = 'middle';
+  ctx.textAlign = 'right';
+  for (const part of [0, 0.5, 1]) {
+    line(ctx, [[left, y(part * most)], [right, y(part * most)]], theme.line, 1);
+    ctx.fillText(which === 1 ? `${100 * part}%` : `${part * most}`, left - 6, y(part * most));
+  }
+  ctx.textBaseline = 'alphabetic';
+  ctx.textAlign = 'left';
+  ctx.fillText('0', left, h - 4);
+  ctx.textAlign = 'right';
+  ctx.fillText(`${frame.budget} s`, right, h - 4);
+  chart.lines.forEach(([, , colour, dash], i) => {
+    const points = series[i].map((v, r) => [x(frame.curve[5 * r]), y(v)]);
+    line(ctx, points, theme[colour], 1.8, dash);
+    if (points.length) { ctx.beginPath(); ctx.arc(...points.at(-1), 2.6, 0, 7); ctx.fillStyle = theme[colour]; ctx.fill(); }
+  });
+}
+
+// ---------------------------------------------------------------- life cycle
+
+const sizes = new ResizeObserver(() => {
+  if (!root.isConnected) return dispose();
+  root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 560);
+  invalidate();
+});
+const colours = new MutationObserver(() => { state.theme = null; invalidate(); });
+
+function dispose() {
+  sizes.disconnect();
+  colours.disconnect();
+}
+
+sizes.observe(root);
+colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+
+root.lab = {
+  frame: () => state.frame,
+  points: () => {
+    const { frame, target } = state;
+    return frame?.cloud ? Array.from({ length: frame.cloud.length / target.dim }, (_, j) => Array.from({ length: target.dim }, (_, c) => frame.cloud[j * target.dim + c] * target.scale)) : [];
+  },
+  curve: () => state.frame ? Array.from({ length: state.frame.curve.length / 5 }, (_, r) => [...state.frame.curve.slice(5 * r, 5 * r + 5)]) : [],
+};
+describe();
+watch('value', receive);
+receive();

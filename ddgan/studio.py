@@ -1,0 +1,403 @@
+"""Training to be watched: one visitor's run as an iterator of frames, which can be paused, stepped, tuned and stopped.
+
+A `Run` drives the library's own `train`; pausing is not advancing it, so a run of k updates has the weights of any
+other run of k updates. `Run.frames` advances it for a moment, and yields what there is to see: the cloud that the
+moving average samples, always from the same noise; D's logits over x_s for a fixed x_t; losses and coverage so far.
+Its methods may be called from other threads, and take effect at the next update.
+
+A `Studio` holds the runs of all visitors, one each, and says how many stand before a run that waits for its turn.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from . import checkpoint
+from .config import Config
+from .data import TOYS
+from .denoiser import Denoiser
+from .metrics import coverage
+from .mixture import Law
+from .sampler import Draws, sample
+from .schedule import Schedule
+from .session import Request, Session, hardware, new_objective, number, whole
+from .trainer import TrainStep, train
+
+__all__ = ["FRAME", "LIMITS", "Frame", "Point", "Run", "Studio", "parse"]
+
+FRAME = 0.16  # seconds of training between two frames
+PATIENCE = 120.0  # seconds that a run may be paused, all pauses together
+POINTS = 1000  # of the cloud
+MEASURED = 10_000  # samples for the numbers at the end
+GRID = {1: 192, 2: 48}  # cells of D's surface along each axis
+LIMIT = 2.6  # half the width of that surface, in units of the data's standard deviation
+ANY_T = 4  # the number of steps with which a model for any number of steps is shown
+MAX_CHANGES = 50  # of the hyper-parameters that a card keeps
+MAX_RUNS = 16  # in training or waiting for it
+# what a visitor may ask for, within what a Config may hold: a run must stay small enough to be watched
+LIMITS = {
+    "width": (8, 512), "depth": (1, 4), "latent_dim": (0, 16), "batch": (16, 512), "T": (0, 16), "seconds": (1, 120),
+    "seed": (0, 2**31 - 1),
+}  # fmt: skip
+LIVE = ("training", "paused")
+
+
+class Point(NamedTuple):
+    """One point of the curves: mean losses since the last one, modes covered, share of the cloud on a mode."""
+
+    seconds: float
+    d: float
+    g: float
+    modes: int
+    on_mode: float
+
+
+class Frame(NamedTuple):
+    """What there is to see of a run.
+
+    state is one of waiting, training, paused, done, stopped, failed; note is one sentence about it. cloud (N, n) are
+    EMA samples in T steps, surface (G,) * n D's logits over x_0 given x_1 = 0, along the axes; None before the start.
+    """
+
+    run: str
+    state: str
+    note: str
+    T: int
+    step: int
+    seconds: float
+    budget: float
+    modes: int
+    cloud: Tensor | None
+    surface: Tensor | None
+    curve: tuple[Point, ...]
+
+
+class Run:
+    """A training of at most `seconds`, in the state `waiting` until its frames are drawn."""
+
+    def __init__(self, config: Config, law: Law, *, seconds: float, paused: bool = False) -> None:
+        self.id = secrets.token_hex(8)
+        self.config, self.law, self.seconds = config, law, seconds
+        self.state = "waiting"
+        self.note = "Waiting for its turn: one training runs here at a time."
+        self.last = TrainStep(0, 0.0, 0.0, {})
+        self.changes: list[dict[str, float]] = []
+        self.metrics: dict[str, dict[str, float]] = {}
+        self._changed = threading.Condition()
+        self._paused, self._granted, self._halted, self._tuned = paused, 0, False, {}
+        self._idle = 0.0
+        self._losses: list[dict[str, float]] = []
+        self._curve: list[Point] = []
+        self._model: Denoiser | None = None
+        self._good: tuple[TrainStep, dict[str, Tensor]] | None = None  # when the cloud was last finite, and its weights
+
+    def waiting(self) -> Frame:
+        """The frame of a run that has not begun: all words, no picture."""
+        T = self.config.T or ANY_T
+        return Frame(self.id, self.state, self.note, T, 0, 0.0, self.seconds, self.law.modes, None, None, ())
+
+    @property
+    def paused(self) -> bool:
+        """Whether the run makes no updates but those asked for one by one."""
+        return self._paused
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no more updates."""
+        return self.state not in ("waiting", *LIVE)
+
+    def pause(self) -> None:
+        """Make no more updates until `resume`."""
+        self._command(_paused=True)
+
+    def resume(self) -> None:
+        """Go on."""
+        self._command(_paused=False)
+
+    def step(self) -> None:
+        """Pause, and make one update more."""
+        with self._changed:
+            self._command(_paused=True, _granted=self._granted + 1)
+
+    def stop(self) -> None:
+        """End the run; the model so far is kept."""
+        with self._changed:
+            self._command(_halted=True)
+            if self.state == "waiting":
+                self._end("stopped", "Stopped before its turn came.")
+
+    def tune(self, **values: float) -> None:
+        """Change lr_g, lr_d or gamma from the next update on; ValueError for another name or a value out of range."""
+        if unknown := values.keys() - {"lr_g", "lr_d", "gamma"}:
+            raise ValueError(f"{sorted(unknown)[0]} cannot be changed while a run goes on")
+        replace(self.config, **values)  # checks the ranges
+        with self._changed:
+            self._command(_tuned={**self._tuned, **values})
+
+    def _command(self, **values: Any) -> None:
+        with self._changed:
+            vars(self).update(values)
+            self._changed.notify_all()
+
+    def frames(self) -> Iterator[Frame]:
+        """Train, and show: a frame every FRAME seconds of training, and a last one when the run is over.
+
+        While the run is paused the same frame is yielded again and again, so that whoever draws may stop to. Closing
+        the iterator stops the run. Only the first call trains; for any other the run is over.
+        """
+        with self._changed:
+            if self.state != "waiting":
+                return
+            self.state, self.note = "training", ""
+        begun = time.monotonic()
+        self._objective = new_objective(self.config, self.law)
+        self._T = self.config.T or ANY_T
+        self._draws = Draws.from_seeds(range(POINTS), self.law.shape, self._T, self._objective.denoiser.latent_dim)
+        self._current = dict(lr_g=self.config.lr_g, lr_d=self.config.lr_d, gamma=self.config.gamma)
+        steps = train(
+            self._objective,
+            lambda noise: self.law.sample(self.config.batch, noise),
+            seed=self.config.seed,
+            steps=self.config.steps,
+            seconds=self.seconds,
+        )
+        try:
+            yield (frame := self._frame(None))
+            while not self.over:
+                self._advance(steps)
+                if not self.over and time.monotonic() - begun > 2 * self.seconds + PATIENCE:
+                    self._end("stopped", f"Stopped after {2 * self.seconds + PATIENCE:.0f} seconds on the clock.")
+                yield (frame := self._frame(frame))
+        finally:
+            steps.close()
+            if not self.over:
+                self._end("stopped", "The page was left.")
+            self._model = self._objective.denoiser
+            del self._objective, self._draws
+
+    def _advance(self, steps: Iterator[TrainStep]) -> None:
+        """Train until a frame is due, or wait as long where the run is paused."""
+        due = time.monotonic() + FRAME
+        try:
+            while time.monotonic() < due and not self._spent and self._may_go(due):
+                self.last = next(steps)
+                self._losses.append(self.last.losses)
+            if self._spent and not self.over:
+                self._finish()
+        except FloatingPointError as error:
+            self._fail(str(error))
+
+    @property
+    def _spent(self) -> bool:
+        return self.last.step >= self.config.steps or self.last.seconds >= self.seconds
+
+    def _finish(self) -> None:
+        if not self._cloud().isfinite().all():
+            return self._fail(f"the samples are not finite after update {self.last.step}")
+        draws = Draws.from_seeds(range(MEASURED), self.law.shape, self._T, self._draws.z.shape[2])
+        *_, end = sample(Schedule.vp(self._T), self._objective.denoiser, draws)
+        cover = coverage(end.x_s, self.law)
+        self.metrics[f"T={self._T}"] = {"modes": cover.modes, "of_modes": self.law.modes, "on_mode": cover.on_mode}
+        reached = f"{cover.modes} of {self.law.modes} modes, {cover.on_mode:.1%} of {MEASURED:,} samples on a mode"
+        self._end("done", f"Done after {self.last.step:,} updates: {reached}.")
+
+    def _fail(self, reason: str) -> None:
+        """End, with the last good model for the one that is lost."""
+        self.last, weights = self._good
+        self._objective.denoiser.load_state_dict(weights)
+        kept = f"kept is the model after update {self.last.step:,}" if self.last.step else "there was no good update"
+        self._end("failed", f"{reason[0].upper()}{reason[1:]}: stopped, {kept}.")
+
+    def _may_go(self, due: float) -> bool:
+        """Whether to make an update now; carries out what was commanded, and waits while paused."""
+        with self._changed:
+            if self._halted:
+                self._end("stopped", f"Stopped after {self.last.step:,} updates; the model so far is kept.")
+                return False
+            self._apply()
+            if not self._paused:
+                self.state, self.note, self._granted = "training", "", 0
+                return True
+            if self._granted:
+                self._granted -= 1
+                return True
+            if self.state == "paused":
+                before = time.monotonic()
+                self._changed.wait(due - before)
+                self._idle += time.monotonic() - before
+            self.state, self.note = "paused", f"Paused; after {PATIENCE / 60:.0f} minutes of pause it ends by itself."
+            if self._idle > PATIENCE:
+                self._end("stopped", f"Stopped after {PATIENCE / 60:.0f} minutes of pause; the model so far is kept.")
+            return False
+
+    def _apply(self) -> None:
+        changed = {name: value for name, value in self._tuned.items() if value != self._current[name]}
+        self._tuned = {}
+        if changed:
+            self._current |= changed
+            self.changes = [*self.changes, {"after": self.last.step, **changed}][-MAX_CHANGES:]
+            self._objective.rates.update(g=self._current["lr_g"], d=self._current["lr_d"])
+            self._objective.gamma = self._current["gamma"]
+
+    def _end(self, state: str, note: str) -> None:
+        self.state, self.note = state, note
+
+    def _frame(self, before: Frame | None) -> Frame:
+        """The frame of this moment; the one before where nothing has changed."""
+        now = self.state, self.note, self.last.step
+        if before and (before.state, before.note, before.step) == now:
+            return before
+        cloud, surface = (before.cloud, before.surface) if before else (None, None)
+        if before is None or self.last.step != before.step:
+            fresh = self._cloud()
+            if not fresh.isfinite().all() and self.over:
+                self._fail(f"the samples are not finite after update {self.last.step}")
+            elif fresh.isfinite().all():
+                cloud, surface = fresh, self._surface()
+                self._good = self.last, {k: v.clone() for k, v in self._objective.denoiser.state_dict().items()}
+                self._plot(cloud)
+        return Frame(
+            self.id, self.state, self.note, self._T, self.last.step, self.last.seconds, self.seconds, self.law.modes,
+            cloud, surface, tuple(self._curve),
+        )  # fmt: skip
+
+    def _cloud(self) -> Tensor:
+        *_, end = sample(Schedule.vp(self._T), self._objective.denoiser, self._draws)
+        return end.x_s
+
+    @torch.no_grad()
+    def _surface(self) -> Tensor:
+        """D's logits over x_0 for the last step from x_1 = 0, at the centres of the cells: (G,) * n."""
+        n, schedule = self.law.shape.numel(), Schedule.vp(self._T)
+        axis = ((torch.arange(GRID[n]) + 0.5) / GRID[n] * 2 - 1) * LIMIT
+        x = torch.cartesian_prod(*[axis] * n).reshape(-1, n)
+        logits = self._objective.networks["d"](x, torch.zeros(1, n), *(schedule.level(t).float() for t in (0, 1)))
+        return logits.reshape([GRID[n]] * n)
+
+    def _plot(self, cloud: Tensor) -> None:
+        if not self._losses:
+            return
+        d, g = (sum(losses[name] for losses in self._losses) / len(self._losses) for name in "dg")
+        self._losses = []
+        cover = coverage(cloud, self.law)
+        self._curve.append(Point(self.last.seconds, d, g, cover.modes, cover.on_mode))
+
+    def denoiser(self) -> Denoiser | None:
+        """The model of a run that is over, with its card; None where there was no good update."""
+        if not self.over or not self.last.step or self._model is None:
+            return None
+        made = {
+            "steps": self.last.step,
+            "seconds": round(self.last.seconds, 1),
+            "hardware": hardware(),
+            "torch": torch.__version__,
+            "metrics": self.metrics,
+            "changes": self.changes,
+        }
+        self._model.card = checkpoint.new_card(self._model, self.config, tuple(self.law.shape), made)
+        return self._model
+
+
+class Studio:
+    """The runs of all visitors, at most one each and MAX_RUNS in all, and what becomes of their models."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.runs: OrderedDict[str, Run] = OrderedDict()  # by visitor, in the order of their turns
+        self._lock = threading.Lock()
+
+    def open(self, visitor: str, values: Mapping[str, Any], *, paused: bool = False) -> Run:
+        """A visitor's new run, which ends the one before; ValueError, in a sentence, for bad values or a full house.
+
+        `values` are fields of a Config, T = 0 standing for any number of steps, and `seconds`, the length.
+        """
+        config, seconds = parse(values)
+        law = self.session.source(config.data).law
+        if law.shape.numel() not in GRID or len(law.shape) != 1:
+            raise ValueError(f"data of one or two coordinates can be watched, got shape {tuple(law.shape)}")
+        with torch.device("meta"):
+            checkpoint.new_generator(config, tuple(law.shape))  # refuses what does not fit together
+        with self._lock:
+            self._close(visitor)
+            if len(self.runs) >= MAX_RUNS:
+                raise ValueError(f"{MAX_RUNS} trainings run or wait here already: try again in some minutes")
+            run = self.runs[visitor] = Run(config, law, seconds=seconds, paused=paused)
+        return run
+
+    def run(self, visitor: str) -> Run | None:
+        """The visitor's run, if there is one that is not over."""
+        return self.runs.get(visitor)
+
+    def close(self, visitor: str, run: Run | None = None) -> None:
+        """Stop and forget the visitor's run: whichever it is, or this one only."""
+        with self._lock:
+            if run is None or self.runs.get(visitor) is run:
+                self._close(visitor)
+
+    def _close(self, visitor: str) -> None:
+        if run := self.runs.pop(visitor, None):
+            run.stop()
+
+    def ahead(self, run: str) -> int:
+        """How many runs have their turn before the run of this id; 0 where there is no such run."""
+        with self._lock:
+            ids = [other.id for other in self.runs.values() if not other.over]
+        return ids.index(run) if run in ids else 0
+
+    def adopt(self, run: Run) -> str | None:
+        """The name under which the session's denoisers now have the run's model; None where there is no good one."""
+        denoiser = run.denoiser()
+        return denoiser and self.session.adopt(denoiser)
+
+    def load(self, path: Path) -> str:
+        """The name under which the session's denoisers now have the model of a file; ValueError where it is not one."""
+        try:
+            denoiser = checkpoint.load(path)
+            if denoiser.card["shape"] not in ([1], [2]):
+                raise ValueError(f"{path} is for data of shape {denoiser.card['shape']}, wanted one or two coordinates")
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(path), path.name)) from None  # a visitor knows no paths of ours
+        return self.session.adopt(denoiser)
+
+    def coordinates(self, data: str) -> int:
+        """How many numbers a point of the data has: what the skip generator's z needs."""
+        return self.session.source(Request.parse({"data": data}).data).law.shape.numel()
+
+    def request(self, name: str | None, denoisers: list[str], *, n: int, seed: int) -> Request:
+        """What shows an adopted model beside others: its data and its T; ValueError where there is no such model."""
+        if name not in self.session.adopted:
+            raise ValueError("this model is no longer here: train it again, or load its file")
+        config = self.session.adopted[name].card["config"]
+        values = {"T": config["T"] or ANY_T, "denoisers": [*denoisers, name], "n": n, "seed": seed}
+        try:
+            return Request.parse({**values, "data": config["data"]})
+        except ValueError:  # its data is not here: the first view's, then
+            return Request.parse(values)
+
+    def save(self, name: str, directory: Path) -> Path:
+        """Write an adopted model as one file into a directory; its path."""
+        denoiser = self.session.adopted[name]
+        data = denoiser.card["config"]["data"]
+        path = directory / f"ddgan-{data if data in TOYS else 'own-points'}.safetensors"
+        checkpoint.save_file(path, denoiser)
+        return path
+
+
+def parse(values: Mapping[str, Any]) -> tuple[Config, float]:
+    """The config and the seconds that a visitor's values stand for; ValueError for what is unknown or beyond LIMITS."""
+    values = dict(values)
+    sizes = {name: whole(name, values.pop(name), *bounds) for name, bounds in LIMITS.items() if name in values}
+    rates = {name: number(name, values.pop(name)) for name in ("lr_g", "lr_d", "gamma", "ema") if name in values}
+    seconds = sizes.pop("seconds")
+    data = Request.parse({"data": values.pop("data")}).data
+    return Config.from_dict({**values, **sizes, **rates, "data": data, "T": sizes["T"] or None, "steps": 10**9}), seconds

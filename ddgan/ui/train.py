@@ -1,0 +1,221 @@
+"""The tab *Train*: a training as it happens, in the visitor's hands, and what becomes of its model."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+
+from .. import views
+from ..config import EXPERIMENTS, Config
+from ..data import TOYS
+from ..session import DENOISERS, Request, Session
+from ..studio import Studio
+from .lab import Lab
+
+__all__ = ["build"]
+
+STEPS = [1, 2, 3, 4, 6, 8, ("any number", 0)]
+RATES = [0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 4e-2]
+GAMMAS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1]
+NETWORKS = [("skip: starts from a draw of x₀", "skip"), ("plain: the paper's", "plain")]
+LOSSES = [("R1 + R2 on each update", "r1r2"), ("R1 only: the paper's", "paper"), ("relativistic, R1 + R2", "rpgan")]
+FIELDS = ("data", "T", "network", "loss", "latent_dim", "lr_g", "lr_d", "gamma", "width", "depth", "batch", "seed")
+OWN = "Your own settings."
+
+
+def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, tab: gr.Tab, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
+    """The tab's components and events, inside `demo`; `denoise` is what denoise.build returned."""
+    studio = Studio(session)
+    first = next(iter(EXPERIMENTS))
+    config, words = EXPERIMENTS[first]
+    pick = partial(gr.Dropdown, filterable=False, min_width=120)
+    with gr.Row(elem_classes="train"):
+        with gr.Column(scale=0, min_width=300, elem_classes="train-settings controls"):
+            experiment = pick([*EXPERIMENTS], value=first, label="Experiment", elem_id="experiment")
+            comment = gr.Markdown(words, elem_id="comment")
+            with gr.Row():
+                data = pick(_data(), value=config.data, label="Data", elem_id="train-data")
+                T = pick(STEPS, value=_steps(config), label="Steps T", elem_id="train-T")
+            with gr.Row():
+                network = pick(NETWORKS, value=config.network, label="Generator", elem_id="network")
+                loss = pick(LOSSES, value=config.loss, label="Loss", elem_id="loss")
+            with gr.Row():
+                latent = pick([0, 1, 2, 4, 8, 16], value=config.latent_dim, label="Numbers in z", elem_id="latent")
+                gamma = pick(GAMMAS, value=config.gamma, label="Penalty γ", elem_id="gamma")
+            with gr.Row():
+                lr_g = pick(RATES, value=config.lr_g, label="Rate of G", elem_id="lr-g")
+                lr_d = pick(RATES, value=config.lr_d, label="Rate of D", elem_id="lr-d")
+            seconds = gr.Slider(10, 120, 20, step=5, precision=0, label="Seconds of training", elem_id="seconds")
+            with gr.Accordion("More settings", open=False):
+                with gr.Row():
+                    width = pick([16, 32, 64, 96, 128, 256, 512], value=config.width, label="Width")
+                    depth = pick([1, 2, 3, 4], value=config.depth, label="Hidden layers")
+                with gr.Row():
+                    batch = pick([64, 128, 256, 512], value=config.batch, label="Batch")
+                    seed = gr.Number(config.seed, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=120)
+        with gr.Column(scale=1, min_width=320):
+            with gr.Row(elem_id="train-buttons"):
+                start = gr.Button("Start", variant="primary", min_width=80, elem_id="start")
+                pause = gr.Button("Pause", min_width=80, interactive=False, elem_id="pause")
+                step = gr.Button("One step", min_width=80, elem_id="one-step")
+                stop = gr.Button("Stop", min_width=80, interactive=False, elem_id="stop")
+            lab = Lab(server_functions=[_place(studio)])
+            with gr.Row(elem_id="train-model"):
+                compare = gr.Button("Compare in Denoise", size="sm", min_width=90, interactive=False, elem_id="compare")
+                download = gr.DownloadButton("Download the model", size="sm", min_width=90, interactive=False, elem_id="download")
+                upload = gr.UploadButton("Load a model", size="sm", min_width=90, file_types=[".safetensors"], elem_id="upload")
+            said = gr.HTML(_said(""), apply_default_css=False, elem_id="train-said")
+    own, ticket = gr.State(None), gr.State(None)  # the name of the visitor's model, the id of the run
+    settings = [data, T, network, loss, latent, lr_g, lr_d, gamma, width, depth, batch, seed]
+    buttons = [start, pause, step, stop]
+
+    def begin(request: gr.Request, *values: Any, by_hand: bool = False) -> list[Any]:
+        try:
+            given = dict(zip((*FIELDS, "seconds"), values, strict=True))
+            run = studio.open(request.session_hash, {**given, "ema": config.ema}, paused=by_hand)
+        except ValueError as error:
+            return [json.dumps({"error": _sentence(error)}), gr.skip(), *[gr.skip()] * len(buttons)]
+        if by_hand:
+            run.step()
+        return [gr.update(value=views.lab(run.waiting()), target=views.target(run.law)), run.id, *_buttons("waiting")]
+
+    def advance(request: gr.Request, *values: Any) -> list[Any]:
+        """One update more, of a new run where there is none."""
+        if run := studio.run(request.session_hash):
+            run.step()
+            return [gr.skip()] * (2 + len(buttons))
+        return begin(request, *values, by_hand=True)
+
+    def toggle(request: gr.Request) -> None:
+        if run := studio.run(request.session_hash):
+            run.resume() if run.paused else run.pause()
+
+    def halt(request: gr.Request) -> list[Any]:
+        """Stop the run; one that waits for its turn is over at once, any other says so in its last frame."""
+        run = studio.run(request.session_hash)
+        if run is None:
+            return [gr.skip()] * (1 + len(buttons))
+        run.stop()
+        if not run.over:
+            return [gr.skip()] * (1 + len(buttons))
+        studio.close(request.session_hash, run)
+        return [views.lab(run.waiting()), *_buttons(run.state)]
+
+    def tune(request: gr.Request, lr_g: float, lr_d: float, gamma: float) -> None:
+        if run := studio.run(request.session_hash):
+            run.tune(lr_g=lr_g, lr_d=lr_d, gamma=gamma)
+
+    def watch(request: gr.Request) -> Iterator[list[Any]]:
+        """The frames of the visitor's run once its turn has come; in the end its model."""
+        visitor, same = request.session_hash, [gr.skip()] * (1 + len(buttons) + 4)
+        run = studio.run(visitor)
+        if run is None:
+            yield same
+            return
+        frames, shown = run.frames(), None
+        try:
+            for frame in frames:
+                state = _buttons(frame.state) if shown is None or frame.state != shown.state else same[1:5]
+                yield same if frame is shown else [views.lab(frame), *state, *same[5:]]
+                shown = frame
+        finally:
+            frames.close()
+            studio.close(visitor, run)
+        name = studio.adopt(run)
+        if name is None:
+            return
+        with TemporaryDirectory() as directory:  # Gradio serves a copy
+            path = studio.save(name, Path(directory))
+            words = f"{path.name} can be downloaded, and the model compared with the others in Denoise."
+            yield [*same[:5], name, gr.update(interactive=True), gr.update(value=str(path), interactive=True), _said(words)]
+
+    def leave(request: gr.Request) -> None:
+        studio.close(request.session_hash)
+
+    def load(path: str) -> list[Any]:
+        try:
+            name = studio.load(Path(path))
+        except ValueError as error:
+            return [gr.skip(), gr.skip(), _said(_sentence(error), failed=True)]
+        return [name, gr.update(interactive=True), _said(f"Loaded: {views.title(session, name)[1]}.")]
+
+    components, view = denoise
+
+    def show(name: str | None, denoisers: list[str], n: int, seed: int) -> list[Any]:
+        """Denoise, with the visitor's model among its denoisers, on its data and with its T."""
+        others = [other for other in denoisers if other in DENOISERS or (other in session.adopted and other != name)]
+        return [gr.Tabs(selected="denoise"), *view(studio.request(name, others, n=n, seed=seed))]
+
+    quiet = {"show_progress": "hidden", "api_visibility": "private"}
+    hand = {**quiet, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
+    start.click(begin, [*settings, seconds], [lab, ticket, *buttons], **hand)
+    step.click(advance, [*settings, seconds], [lab, ticket, *buttons], trigger_mode="multiple", **hand)
+    pause.click(toggle, None, None, **hand)
+    stop.click(halt, None, [lab, *buttons], **hand)
+    gr.on([lr_g.input, lr_d.input, gamma.input], tune, [lr_g, lr_d, gamma], None, trigger_mode="always_last", **hand)
+    outputs = [lab, *buttons, own, compare, download, said]
+    ticket.change(watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **quiet)
+    demo.unload(leave)
+
+    experiment.input(_experiment, experiment, [comment, *settings], **hand)
+    edited = [component.input for component in settings if component is not seed]
+    gr.on(edited, lambda: [None, OWN], None, [experiment, comment], trigger_mode="always_last", **hand)
+    data.input(lambda data, z: z and studio.coordinates(data), [data, latent], latent, **hand)
+    upload.upload(load, upload, [own, compare, said], **hand)
+    by_id = {component.elem_id: component for component in components}
+    compare.click(show, [own, by_id["denoisers"], by_id["n"], by_id["seed"]], [tabs, *components], **hand)
+    tab.select(_follow, [by_id["data"], data], data, **hand)
+
+
+def _place(studio: Studio) -> Callable[[Any], int]:
+    def place(run: Any) -> int:
+        """How many trainings have their turn before the run of this id."""
+        return studio.ahead(run) if isinstance(run, str) else 0
+
+    return place
+
+
+def _experiment(name: str) -> list[Any]:
+    config, words = EXPERIMENTS[name]
+    values = {**config.to_dict(), "T": _steps(config)}
+    return [words, *(values[field] for field in FIELDS)]
+
+
+def _steps(config: Config) -> int:
+    return config.T or 0
+
+
+def _data(*own: str) -> list[tuple[str, str]]:
+    return [(name.replace("-", " "), name) for name in TOYS] + [("your own points", name) for name in own]
+
+
+def _follow(shown: str, chosen: str) -> Any:
+    """Own data that Denoise shows can be trained on."""
+    return gr.skip() if shown in TOYS or shown == chosen else gr.update(choices=_data(shown), value=shown)
+
+
+def _buttons(state: str) -> list[Any]:
+    """Start, Pause, One step, Stop in a state of the run."""
+    live, paused = state in ("training", "paused"), state == "paused"
+    idle = not live and state != "waiting"
+    return [
+        gr.update(interactive=idle),
+        gr.update(interactive=live, value="Resume" if paused else "Pause"),
+        gr.update(interactive=live or idle),
+        gr.update(interactive=not idle),
+    ]
+
+
+def _sentence(error: ValueError) -> str:
+    return f"{str(error)[0].upper()}{str(error)[1:]}."
+
+
+def _said(words: str, *, failed: bool = False) -> str:
+    return f'<p class="train-said{" failed" if failed else ""}" role="status">{html.escape(words)}</p>'
