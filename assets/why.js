@@ -35,7 +35,7 @@ root.innerHTML = `
   <p class="why-notice" role="status" aria-live="polite"></p>
   <p class="why-lead">Going back, a step draws <i>x<sub>s</sub></i> from <i>q(x<sub>s</sub> | x<sub>t</sub>)</i>.
     A short step leaves one bump, and a Gaussian is enough; a long one must choose among the modes of the data.
-    The map shows what even the best Gaussian misses: with few steps, the last ones fall into the dark.</p>
+    The map shows what even the best Gaussian misses: the fewer the steps, the more the last ones cost.</p>
   <div class="why-grid">
     <div class="why-column">
       ${figure('flow', 'Data becomes noise; drag x<sub>t</sub> and see where it came from', key('law', 'q(x<sub>t</sub>)') + key('back', 'q(x<sub>s</sub> | x<sub>t</sub>), all s &lt; t') + key('chosen', 'x<sub>t</sub>'),
@@ -65,6 +65,7 @@ function pane(name) {
 const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
 const signed = (v, digits) => v.toFixed(digits).replace('-', '−');
 const nats = v => Math.max(0, v) < 0.005 ? '0.00' : v.toFixed(2);
+const part = t => +(t / state.data.N).toFixed(3);
 const many = n => `${n} mode${n === 1 ? '' : 's'}`;
 const sum = values => values.reduce((a, b) => a + b, 0);
 
@@ -142,8 +143,8 @@ function choose({ t = state.t, step = state.step, x = state.x }, byHand = true) 
 
 function settled() {
   live.textContent = root.contains(document.activeElement) && document.activeElement.matches('.why-handle') ? '' : words();
-  const { N } = state.data, url = new URL(location.href), part = v => +(v / N).toFixed(4);
-  url.searchParams.set('why', [part(state.t), part(target()), +state.x.toFixed(3)]);
+  const { N } = state.data, url = new URL(location.href), exact = t => +(t / N).toFixed(4);
+  url.searchParams.set('why', [exact(state.t), exact(target()), +state.x.toFixed(3)]);
   history.replaceState(history.state, '', '?' + url.searchParams + url.hash);
   // In a Space we live in an iframe, and only the page around us can show the address.
   if (window.parent !== window && document.referrer.startsWith('https://huggingface.co/'))
@@ -163,8 +164,8 @@ function linked() {
 }
 
 function words() {
-  const q = reverse(target(), state.t, state.x), { N } = state.data;
-  return `t = ${(state.t / N).toFixed(2)}, s = ${(target() / N).toFixed(2)}, x = ${signed(state.x, 2)}: ${many(modes(q))}, KL ${nats(gap(q))} nats; mean over x ${nats(meanGap(state.t, target()))} nats`;
+  const q = reverse(target(), state.t, state.x);
+  return `t = ${part(state.t)}, s = ${part(target())}, x = ${signed(state.x, 2)}: ${many(modes(q))}, KL ${nats(gap(q))} nats; mean over x ${nats(meanGap(state.t, target()))} nats`;
 }
 
 function say(text) {
@@ -256,10 +257,10 @@ function levels({ ctx, left, top, width, height }) {
     label(ctx, text, left + Math.sqrt(t) * width, top + height + 14, { align });
 }
 
-function place(handle, x, y) {
+function place(handle, x, y, value) {
   handle.style.transform = `translate(${x}px, ${y}px)`;
-  const text = words();
-  handle.setAttribute('aria-valuetext', text);
+  handle.setAttribute('aria-valuenow', value);
+  handle.setAttribute('aria-valuetext', words());
 }
 
 function drawFlow() {
@@ -296,7 +297,7 @@ function drawFlow() {
   const near = X(state.t) - X(s) < 24;
   label(ctx, 't', X(state.t) + (near ? 8 : 0), top - 10, { colour: theme.chosen, bold: true });
   label(ctx, 's', X(s) - (near ? 8 : 0), top - 10, { colour: theme.ink, bold: true });
-  place(flow.handle, X(state.t), Y(state.x));
+  place(flow.handle, X(state.t), Y(state.x), +state.x.toFixed(2));
 }
 
 /* The map's colours are bands, so that their edges are its contour lines. */
@@ -332,12 +333,12 @@ function drawMap() {
     }
   }
   label(ctx, 'a step of 1/T cannot start here', left + 8, top + 12, { align: 'left' });
-  place(map.handle, X(state.t), clamp(Y(state.t - target()), top, top + height));
+  place(map.handle, X(state.t), clamp(Y(state.t - target()), top, top + height), part(state.t - target()));
 }
 
 function drawChosen() {
-  const { N } = state.data, s = target(), q = reverse(s, state.t, state.x);
-  title.innerHTML = `One step: t = ${(state.t / N).toFixed(2)} → s = ${(s / N).toFixed(2)}`;
+  const s = target(), q = reverse(s, state.t, state.x);
+  title.innerHTML = `One step: t = ${part(state.t)} → s = ${part(s)}`;
   numbers.innerHTML = `<b>${many(modes(q))}</b><span>KL to the best Gaussian <b>${nats(gap(q))}</b> nats</span><span>mean over x<sub>t</sub> <b>${nats(meanGap(state.t, s))}</b></span>`;
   drawCurve(chosen.canvas, q, true);
   for (const { button, canvas, part, output } of ladder) {

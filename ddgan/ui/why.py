@@ -36,7 +36,7 @@ class Why(gr.HTML):
 
     def __init__(self, value: str = "", **kw: Any) -> None:
         kw.setdefault("elem_id", "why")
-        kw.setdefault("html_template", '<div class="why"></div>')
+        kw.setdefault("html_template", '<div class="why why-look"></div>')
         kw.setdefault("js_on_load", (_ASSETS / "why.js").read_text(encoding="utf-8"))
         kw.setdefault("apply_default_css", False)
         super().__init__(value, **kw)
@@ -47,7 +47,7 @@ class Oracle(gr.HTML):
 
     def __init__(self, value: str = "", **kw: Any) -> None:
         kw.setdefault("elem_id", "oracle")
-        kw.setdefault("html_template", '<div class="oracle"></div>')
+        kw.setdefault("html_template", '<div class="oracle why-look"></div>')
         kw.setdefault("js_on_load", (_ASSETS / "oracle.js").read_text(encoding="utf-8"))
         kw.setdefault("apply_default_css", False)
         super().__init__(value, **kw)
