@@ -6,8 +6,10 @@ closed form at every level. `Law.mode` groups the components into what the eye c
 
 from __future__ import annotations
 
+import base64
+import binascii
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +18,16 @@ from torch import Tensor
 
 from .mixture import Law
 
-__all__ = ["MAX_POINTS", "TOYS", "from_points", "read_csv", "toy"]
+__all__ = [
+    "MAX_NAMED", "MAX_POINTS", "POINTS", "TOYS", "decode_points", "encode_points", "from_points", "read_csv", "thinned",
+    "toy",
+]  # fmt: skip
 
 MAX_POINTS = 5000  # of the user's own: every one is a component of the law
+POINTS = "points:"  # how a data name begins that holds its points
+MAX_NAMED = 1000  # points in a name: 5.3 kB of a link
+EXTENT = 4.0  # the coordinates of a name are whole numbers in 0..65535 that stand for -EXTENT..EXTENT
+JOINED = 12.0, 0.6  # two points are of one mode within so many standard deviations of theirs, and of the data's
 
 
 def _grid_25() -> Law:
@@ -100,7 +109,8 @@ def from_points(points: Tensor | np.ndarray, std: float | None = None) -> Law:
     """Your own points (N, n) as a law: a small Gaussian on each, standardised to zero mean and unit variance.
 
     `std` is in standardised units; unless given it is half the median distance to the nearest other point, kept in
-    0.01..0.1. ValueError where there are under 2 or over MAX_POINTS points, or they are not finite or all the same.
+    0.01..0.1. Points close to each other (JOINED), and those close to them in turn, are one mode. ValueError where there
+    are under 2 or over MAX_POINTS points, or they are not finite or all the same.
     """
     x = torch.as_tensor(points, dtype=torch.float64)
     if x.ndim != 2 or not 2 <= len(x) <= MAX_POINTS:
@@ -112,13 +122,74 @@ def from_points(points: Tensor | np.ndarray, std: float | None = None) -> Law:
     if not spread > 0 or not spread.isfinite():
         raise ValueError("your own data must have at least two different points of moderate size")
     x = x / spread
+    apart = torch.cdist(x, x)
     if std is None:
-        std = float(torch.cdist(x, x).fill_diagonal_(torch.inf).min(1).values.median() / 2)
+        std = float((apart + torch.diag(torch.full((len(x),), torch.inf))).min(1).values.median() / 2)
         std = min(max(std, 0.01), 0.1)
     elif not 0 <= std < 1:
         raise ValueError(f"std must be in 0..1, below 1, in standardised units, got {std}")
     # shrunk a little, so that points and Gaussians together have unit variance
-    return Law.uniform(x * math.sqrt(1 - std**2), std)
+    shrink = math.sqrt(1 - std**2)
+    return Law.uniform(x * shrink, std, _connected(apart * shrink <= min(JOINED[0] * std, JOINED[1])))
+
+
+def _connected(near: Tensor) -> Tensor:
+    """The number (N,), from 0, of the connected component that each of N points is in, from near (N, N)."""
+    touches = near.numpy()  # several times faster than torch's at what follows
+    number = np.full(len(touches), -1)
+    for start in range(len(touches)):
+        front = np.array([start] if number[start] < 0 else [], dtype=int)
+        found = number.max() + 1
+        while len(front):
+            number[front] = found
+            front = np.flatnonzero(touches[front].any(0) & (number < 0))
+    return torch.from_numpy(number)
+
+
+def encode_points(points: Tensor | np.ndarray | Sequence[Sequence[float]]) -> str:
+    """Points (N, 2) as a data name, `points:` and base64url of little-endian uint16 pairs, that needs no file.
+
+    They are standardised, which `from_points` does anyway, and rounded to 1.2e-4 of a standard deviation, or more
+    where some lie more than EXTENT of them from the mean. ValueError for what `from_points` refuses, or over MAX_NAMED.
+    """
+    try:
+        x = torch.as_tensor(points, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError("your own points must be pairs of numbers") from None
+    if x.ndim != 2 or x.shape[1] != 2 or not 2 <= len(x) <= MAX_NAMED:
+        raise ValueError(f"your own points must be 2 to {MAX_NAMED} pairs of numbers, got {_size(x)}")
+    x = from_points(x, std=0).mu
+    x = x * min(1, EXTENT / float(x.abs().max()))
+    whole = ((x + EXTENT) / (2 * EXTENT) * 65535).round().numpy().astype("<u2")
+    return POINTS + base64.urlsafe_b64encode(whole.tobytes()).decode().rstrip("=")
+
+
+def decode_points(name: str) -> Tensor:
+    """The points (N, 2) of a data name in float64, each in -EXTENT..EXTENT; ValueError, short, where it is none."""
+    text = name.removeprefix(POINTS)
+    if text == name or len(text) > 4 * MAX_NAMED * 4 / 3 + 1:
+        raise ValueError(f"a name of points is {POINTS!r} and at most {MAX_NAMED} points, got {name[:12]!r}…, {len(name)} characters")
+    try:
+        # b64decode drops what it does not know, which would let two names mean one thing
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        raise ValueError(f"the points of the name {name[:12]!r}… are not base64url") from None
+    if len(raw) % 4 or not 2 <= len(raw) // 4 <= MAX_NAMED:
+        raise ValueError(f"a name must hold 2 to {MAX_NAMED} points of 4 bytes each, got {len(raw)} bytes")
+    whole = np.frombuffer(raw, "<u2").reshape(-1, 2)
+    if (whole == whole[0]).all():
+        raise ValueError("your own data must have at least two different points")
+    return torch.from_numpy(whole / 65535 * 2 * EXTENT - EXTENT)
+
+
+def thinned(points: Tensor, n: int = MAX_NAMED) -> Tensor:
+    """At most n of the points (N, D), evenly at random, always the same ones, in their order."""
+    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))[:n]
+    return points[chosen.sort().values]
+
+
+def _size(x: Tensor) -> str:
+    return f"{len(x)}" if x.ndim == 2 and x.shape[1] == 2 else f"shape {tuple(x.shape)}"
 
 
 def read_csv(path: str | Path) -> Tensor:

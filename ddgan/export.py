@@ -220,7 +220,8 @@ def _sheet(view: dict[str, Any], at: float) -> Image.Image:
             text = METRICS[name](metrics) if metrics else ""
             pen.text((left + SIDE - 1, below + row * ROW), text or "–", INK, _font(15), anchor="ra")
     points = f"{request.n} point{'s' * (request.n != 1)}"
-    what = f"{request.data.partition(':')[0]}, {request.schedule}, seed {request.seed}, {points}"
+    data = "own points" if request.data.startswith("points:") else request.data
+    what = f"{data}, {request.schedule}, seed {request.seed}, {points}"
     pen.text((GAP, height - 25), what, MUTED, _font(12))
     return sheet
 

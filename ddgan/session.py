@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from . import checkpoint, networks
 from .config import Config
-from .data import TOYS, from_points, read_csv, toy
+from .data import POINTS, TOYS, decode_points, from_points, read_csv, toy
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from .metrics import evaluate, floor_sliced_w2
 from .mixture import Law
@@ -66,7 +66,7 @@ class Fork(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """What to sample. `span` is the schedule family's (lo, hi), None for its default; sample i has seed (seed, i).
+    """What to sample. `data` may hold its points itself: data.encode_points. `span` is the schedule family's (lo, hi), None for its default; sample i has seed (seed, i).
 
     `forks`, in their order, change the noise of single steps: what came before stays, bit for bit.
     """
@@ -98,7 +98,9 @@ class Request:
             seed=whole("seed", values.get("seed", cls.seed), 0, 2**31 - 1),
             n=whole("n", values.get("n", cls.n), 1, MAX_N),
         )
-        if not local and request.data not in TOYS:
+        if request.data.startswith(POINTS):
+            decode_points(request.data)
+        elif not local and request.data not in TOYS:
             raise ValueError(f"data must be one of {', '.join(TOYS)}, got {request.data[:40]!r}")
         if not request.denoisers or len(set(request.denoisers)) < len(request.denoisers):
             raise ValueError("choose one or more denoisers, each once")
@@ -158,6 +160,8 @@ class Session:
             return closed[name](law)
         if name not in DENOISERS:
             raise ValueError("this model is no longer here: train it again, or load its file")
+        if name not in models and data.startswith(POINTS):
+            raise ValueError(f"no {DENOISERS[name][0]} has been trained on these points yet: the tab Train does it")
         if name not in models:
             raise ValueError(f"{data} comes with no {name} model, only with {', '.join([*models, *closed])}")
         denoiser = checkpoint.load(models[name])
@@ -216,20 +220,27 @@ def _source(data: str) -> Source:
     if data in TOYS:
         directories = {"ddgan": checkpoint.WEIGHTS / data, "regression": checkpoint.WEIGHTS / f"{data}-regression"}
         return Source(toy(data), {name: path for name, path in directories.items() if (path / "card.json").is_file()})
+    if data.startswith(POINTS):
+        return Source(_law(data), {})
     path = Path(data)
     if path.suffix == ".csv":
         return Source(from_points(read_csv(path)), {})
     if path.suffix == ".safetensors":
         config = Config.from_dict(checkpoint.read_card(path)["config"])
-        if config.data not in TOYS:
+        if config.data not in TOYS and not config.data.startswith(POINTS):
             raise ValueError(f"{path} was trained on {config.data[:40]!r}, which the file does not hold")
-        return Source(toy(config.data), {config.objective: path})
+        return Source(_law(config.data), {config.objective: path})
     if not (path / "card.json").is_file() and not (checkpoint.WEIGHTS / data / "card.json").is_file():
         raise ValueError(f"data must be one of {', '.join(TOYS)}, a .csv file, a model's .safetensors file or a run's directory, got {data!r}")
     path = path if (path / "card.json").is_file() else checkpoint.WEIGHTS / data
     config = Config.from_dict(checkpoint.read_card(path)["config"])
-    law = toy(config.data) if config.data in TOYS else from_points(read_csv(path / "points.csv"))
+    law = from_points(read_csv(path / "points.csv")) if (path / "points.csv").is_file() else _law(config.data)
     return Source(law, {config.objective: path})
+
+
+def _law(data: str) -> Law:
+    """The law of a name that needs no file."""
+    return from_points(decode_points(data)) if data.startswith(POINTS) else toy(data)
 
 
 def new_objective(config: Config, law: Law) -> Objective:
@@ -278,7 +289,7 @@ def fit(
         raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another directory")
     last = start or TrainStep(0, 0.0, 0.0, {})
     checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
-    if config.data not in TOYS and not (out / "points.csv").exists():
+    if config.data.endswith(".csv") and not (out / "points.csv").exists():
         shutil.copyfile(config.data, out / "points.csv")
     saved = last.seconds
     steps = train(

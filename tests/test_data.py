@@ -1,12 +1,27 @@
+import base64
 import math
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ddgan.data import MAX_POINTS, TOYS, from_points, read_csv, toy
+from ddgan.data import (
+    MAX_NAMED,
+    MAX_POINTS,
+    POINTS,
+    TOYS,
+    decode_points,
+    encode_points,
+    from_points,
+    read_csv,
+    thinned,
+    toy,
+)
 from ddgan.mixture import Law
 from ddgan.schedule import Schedule
+from ddgan.session import Request
 
 EACH_TOY = pytest.mark.parametrize("name", TOYS)
 MODES = {
@@ -157,3 +172,94 @@ def test_a_first_line_of_three_numbers_is_no_header(tmp_path):
 def test_a_missing_csv_is_refused_in_a_sentence(tmp_path):
     with pytest.raises(ValueError, match="none.csv cannot be read as a CSV text file"):
         read_csv(tmp_path / "none.csv")
+
+
+def cluster(n: int, at: tuple[float, float], seed: int = 0) -> torch.Tensor:
+    return torch.tensor(at) + 0.1 * torch.randn(n, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def test_the_modes_of_own_points_are_what_the_eye_counts():
+    three = torch.cat([cluster(60, at, seed) for seed, at in enumerate([(0.0, 0.0), (3.0, 0.0), (0.0, 3.0)])])
+    law = from_points(three[torch.randperm(180, generator=torch.Generator().manual_seed(9))])
+    big = law.mode_weights() > 0.05
+    assert big.sum() == 3 and law.mode_weights()[big].sum() > 0.9
+    clicks = torch.cartesian_prod(torch.arange(5.0), torch.arange(5.0))
+    assert from_points(clicks).modes == 25, "points far from each other stay alone"
+    angle = torch.arange(200) / 200 * 2 * math.pi
+    assert from_points(torch.stack([angle.cos(), angle.sin()], 1)).modes == 1, "a line is one mode, whatever its length"
+
+
+@pytest.mark.parametrize("n", [2, 3, 500, MAX_NAMED])
+def test_named_points_are_the_points_up_to_place_scale_and_rounding(n):
+    points = 7 + 300 * torch.rand(n, 2, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
+    name = encode_points(points)
+    assert name.startswith(POINTS) and len(name) < 6 * n + 12
+    assert set(name[len(POINTS) :]) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    assert (decode_points(name) - from_points(points, std=0).mu).abs().max() <= 4 / 65535 + 1e-12
+    assert (from_points(decode_points(name)).mu - from_points(points).mu).abs().max() < 3e-4
+
+
+def test_a_far_outlier_is_kept_where_it_is():
+    points = torch.cat([cluster(400, (0.0, 0.0)), torch.tensor([[60.0, 0.0]])])
+    torch.testing.assert_close(from_points(decode_points(encode_points(points)), 0.0).mu, from_points(points, 0.0).mu, atol=2e-3, rtol=0)
+
+
+def named(raw: bytes) -> str:
+    return POINTS + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("points:", "2 to 1000 points of 4 bytes each, got 0 bytes"),
+        ("points:!!!!", "are not base64url"),
+        ("points:AAAA AAAA", "are not base64url"),
+        ("points:A", "are not base64url"),
+        ("points:\u00e9\u00e9", "are not base64url"),
+        (named(b"abcd"), "2 to 1000 points of 4 bytes each, got 4 bytes"),
+        (named(b"abcdefghi"), "got 9 bytes"),
+        (named(b"abcdabcdabcd"), "at least two different points"),
+        (named(bytes(range(200)) * 21), "at most 1000 points"),
+        (named(b"a" * 100_000), "at most 1000 points"),
+        ("rings", "a name of points is 'points:'"),
+    ],
+)
+def test_a_name_that_holds_no_points_is_refused_in_a_short_sentence(name, sentence):
+    with pytest.raises(ValueError, match=sentence) as caught:
+        decode_points(name)
+    assert len(str(caught.value)) < 160
+    if name.startswith(POINTS):
+        with pytest.raises(ValueError, match=sentence):
+            Request.parse({"data": name})
+
+
+@given(st.one_of(st.text(max_size=60), st.binary(max_size=200).map(lambda raw: named(raw).removeprefix(POINTS))))
+def test_any_text_is_a_law_or_a_value_error(text):
+    try:
+        request = Request.parse({"data": POINTS + text})
+    except ValueError:
+        return
+    law = from_points(decode_points(request.data))
+    assert law.mu.isfinite().all() and law.modes >= 1
+    assert Request.from_query(request.to_query()) == request
+
+
+@pytest.mark.parametrize(
+    "points",
+    [[], [[1, 2]], [[1, 2], [1, 2]], [[1, 2], [3]], [["a", "b"], ["c", "d"]], [1, 2], [[1, 2, 3], [4, 5, 6]], None]
+    + [[[0, 0], [math.nan, 1]], [[0, 0], [math.inf, 1]], [[0, 0], [1e300, 1]], [[0, 1]] * 1001, [[0, 0], [10**400, 0]]],
+)
+def test_what_cannot_be_named_is_refused_in_a_sentence(points):
+    with pytest.raises(ValueError, match="your own") as caught:
+        encode_points(points)
+    assert len(str(caught.value)) < 120
+
+
+def test_thinning_keeps_a_fixed_even_choice_in_its_order():
+    points = torch.stack([torch.arange(5000.0), torch.zeros(5000)], 1)
+    few = thinned(points)
+    assert torch.equal(few, thinned(points)) and len(few) == MAX_NAMED
+    assert (few[1:, 0] > few[:-1, 0]).all()
+    # the mean of 1000 of 0..4999 has a standard error of about 41
+    assert abs(few[:, 0].mean().item() - 2499.5) < 4 * 41
+    assert torch.equal(thinned(points[:7]), points[:7])

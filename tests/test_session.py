@@ -7,7 +7,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ddgan.config import Config
-from ddgan.data import TOYS
+from ddgan.data import TOYS, decode_points, encode_points, from_points
+from ddgan.denoiser import ExactDenoiser
+from ddgan.sampler import Draws, sample
 from ddgan.schedule import FAMILIES
 from ddgan.session import DENOISERS, MAX_WORK, Request, Session, fit
 
@@ -158,3 +160,25 @@ def test_a_run_is_neither_overwritten_nor_confused_with_another(tmp_path, again,
     with pytest.raises(ValueError, match=message):
         next(again(tmp_path / "run"))
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
+
+
+def test_a_request_may_hold_its_own_points_and_says_what_has_not_been_trained_on_them():
+    points = torch.randn(300, 2, generator=torch.Generator().manual_seed(0))
+    request = Request.parse({"data": encode_points(points), "n": 400, "T": 3})
+    assert Request.from_query(request.to_query()) == request
+    session = Session()
+    *_, last = session.run(request, "exact")
+    law = from_points(decode_points(request.data))
+    *_, own = sample(request.steps(), ExactDenoiser(law), Draws.from_seeds(range(400), (2,), 3, 3))
+    assert torch.equal(last.x_s, own.x_s)
+    assert session.score(request, last.x_s)["of_modes"] == law.modes
+    for name in ("ddgan", "regression"):
+        with pytest.raises(ValueError, match="has been trained on these points yet: the tab Train does it") as caught:
+            session.run(request, name)
+        assert len(str(caught.value)) < 120
+
+
+def test_a_model_of_own_points_brings_them_along(tmp_path):
+    data = encode_points([[0, 0], [1, 0], [0, 1], [3, 3]])
+    list(fit(Config(data, width=8, depth=1, batch=16, steps=2), tmp_path / "run"))
+    assert torch.equal(Session().source(str(tmp_path / "run")).law.mu, Session().source(data).law.mu)
