@@ -130,8 +130,10 @@ function receive() {
   tell('run', run());
 }
 
-/* What is shown and what was clicked, for whoever listens: assets/posterior.js. */
-const run = () => state.data && { query: state.data.id, T: state.data.T, dim: state.data.dim };
+/* What is shown, the step that leaves it and the sample that is held, for whoever asks or listens. */
+const run = () => state.data && {
+  query: state.data.id, T: state.data.T, dim: state.data.dim, t: state.data.t[Math.min(current(), lastState() - 1)], item: state.pinned,
+};
 const tell = (what, detail) => document.dispatchEvent(new CustomEvent(`ddgan:${what}`, { detail }));
 
 /* A question about x_t: the sample that was hit, else the point itself. Clean data asks about the step that made it. */

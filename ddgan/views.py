@@ -66,10 +66,19 @@ def stage(session: Session, request: Request) -> str:
             "scale": SCALE,
             "density": {"size": GRID[law.shape[0]], "data": _base64(density(law, schedule, shown))},
             "panels": [_panel(session, request, name, shown) for name in request.denoisers],
-            "message": None,
+            "message": _forked(request),
         },
         allow_nan=False,
     )
+
+
+def _forked(request: Request) -> str | None:
+    """What the last fork of a request changed, in a sentence."""
+    if not request.forks:
+        return None
+    what, t, _, item = request.forks[-1]
+    noise = "z" if what == "z" else "posterior noise"
+    return f"New {noise} at the step {t} → {t - 1} for {'all samples' if item is None else f'sample #{item}'}: x_{t} and before are as they were."
 
 
 def _panel(session: Session, request: Request, name: str, shown: list[int]) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def test_weights_far_from_each_other_take_their_entropy_away():
 @pytest.mark.parametrize(("s", "t"), [(0, 64), (64, 192), (128, 256), (0, 512)])
 def test_it_is_the_gap_that_mixtures_estimate_in_any_dimension(s, t):
     q = reverse(LINE, [-1.0, -0.05, 0.1, 0.8], s, t)
-    assert torch.allclose(gap(q), q.gap(8192), atol=5e-3)
+    assert torch.allclose(gap(q), q.gap(), atol=1e-2)
 
 
 def test_the_mean_gap_is_the_mean_over_draws_of_x_t():

@@ -1,0 +1,40 @@
+"""Other noise at one step: the past stays, the rest changes, and the link holds it."""
+
+from test_page import STAGE, after, drawn, points, show_state
+
+
+def states(page, panel, T=4):
+    found = []
+    for i in range(T + 1):
+        show_state(page, i)
+        found.append(points(page, panel))
+    return found
+
+
+def test_a_fork_keeps_the_past_for_everyone_or_for_one(visit):
+    page = visit("?n=500")
+    before = states(page, 1)
+    show_state(page, 2)  # x_2: the step 2 -> 1
+    request = after(page, lambda: page.get_by_role("button", name="New z").click())
+    assert [str(f) for f in request.forks] == ["z.2.1"]
+    assert "x_2 and before" in page.inner_text(".stage-notice")
+    now = states(page, 1)
+    assert now[:3] == before[:3]
+    changed = sum(a != b for a, b in zip(before[3], now[3], strict=True))
+    assert changed > 450, "z is new for all"
+
+    show_state(page, 1)  # x_3, and one sample held
+    page.focus("#stage .stage-panels")
+    page.keyboard.press("ArrowDown")
+    item = page.evaluate(f"document.querySelector('{STAGE}').stage.run().item")
+    request = after(page, lambda: page.get_by_role("button", name="New posterior noise").click())
+    assert [str(f) for f in request.forks] == ["z.2.1", f"eps.3.2.{item}"]
+    then = states(page, 1)
+    assert then[:2] == now[:2]
+    assert [j for j in range(500) if then[2][j] != now[2][j]] == [item]
+
+    again = visit("?" + drawn(page))
+    assert states(again, 1) == then
+    assert after(page, lambda: page.get_by_role("button", name="Undo").click()).forks == request.forks[:1]
+    assert states(page, 1) == now
+    assert after(page, lambda: page.click("#dice")).forks == ()
