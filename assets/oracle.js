@@ -5,7 +5,7 @@ It reads props.value, a JSON string:
   n, steps                          samples per number; the T of the whole table
   series                            [{name, label}]
   rows                              [{T, <name>: {on_mode, modes, of_modes}}], the last one perhaps not complete
-  now                               null | {T, name, s}: what is being computed
+  now                               null | {run, T, name, s}: what is being computed, in which run
 
 For tests: .oracle has data-rows, data-running and .oracle = {stop}. */
 
@@ -24,19 +24,18 @@ root.innerHTML = `
 
 const $ = selector => root.querySelector(selector);
 const chart = $('.oracle-chart'), progress = $('progress'), status = $('.oracle-state');
-let data = null, stopped = false;
+let data = null, stopped = null;                   // the run that was stopped: more of it may still be on its way
 
 const swatch = name => `<svg class="oracle-mark ${name}" viewBox="0 0 28 12" width="28" height="12" aria-hidden="true"><path class="line" d="M0 6h28"/>${MARKS[name](14, 6, 4)}</svg>`;
 
 function show() {
   if (!props.value) return;
   data = JSON.parse(props.value);
-  stopped = false;
   draw();
 }
 
 function draw() {
-  const { rows, series, steps, now } = data, running = now && !stopped;
+  const { rows, series, steps, now } = data, running = now && now.run !== stopped;
   root.dataset.rows = rows.filter(row => series.every(({ name }) => row[name])).length;
   root.dataset.running = +!!running;
   $('figcaption').innerHTML = series.map(({ name, label }) => `<span>${swatch(name)}${label}</span>`).join('') + '<span>hollow: modes are missing</span>';
@@ -49,7 +48,7 @@ function draw() {
   progress.hidden = !running;
   if (running) progress.value = (before + series.findIndex(({ name }) => name === now.name) * now.T + now.T - now.s) / all;
   status.textContent = running ? `Sampling ${data.n.toLocaleString('en')} points at T = ${now.T} …`
-    : stopped ? 'Stopped; the rows so far stay.' : rows.length ? `${data.n.toLocaleString('en')} points per number, seed 0.` : '';
+    : now ? 'Stopped; the rows so far stay.' : rows.length ? `${data.n.toLocaleString('en')} points per number, seed 0.` : '';
   plot();
 }
 
@@ -77,6 +76,6 @@ const sizes = new ResizeObserver(() => {
 sizes.observe(root);
 sizes.observe(chart);
 
-root.oracle = { stop: () => { if (data?.now) { stopped = true; draw(); } } };
+root.oracle = { stop: () => { if (data?.now) { stopped = data.now.run; draw(); } } };
 watch('value', show);
 show();

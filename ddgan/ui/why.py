@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+import secrets
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,21 +78,23 @@ def build(demo: gr.Blocks, session: Session) -> None:
     running = run.click(
         sampled, None, oracle, show_progress="hidden", concurrency_id="oracle", concurrency_limit=2, api_visibility="private"
     )
-    stop.click(None, None, None, cancels=[running], js="() => { document.querySelector('#oracle .oracle').oracle.stop(); }")
+    stop.click(None, None, None, cancels=[running])
+    stop.click(None, None, None, js="() => { document.querySelector('#oracle .oracle').oracle.stop(); }")
 
 
 def _oracle(session: Session) -> Iterator[str]:
     """A table after every denoiser of every T, few steps first; and in between at least every PAUSE and one step."""
     rows: list[dict[str, Any]] = []
+    run = secrets.token_hex(4)  # what still comes of a run that was stopped is told from the next run by it
     for T in STEPS:
         request = Request(T=T, denoisers=DRAWN)
         rows.append({"T": T})
         for name in DRAWN:
-            yield _table(rows, {"T": T, "name": name, "s": T})
+            yield _table(rows, {"run": run, "T": T, "name": name, "s": T})
             said = time.monotonic()
             for step in session.run(request, name):
                 if time.monotonic() - said > PAUSE:
-                    yield _table(rows, {"T": T, "name": name, "s": step.s})
+                    yield _table(rows, {"run": run, "T": T, "name": name, "s": step.s})
                     said = time.monotonic()
             rows[-1][name] = session.score(request, step.x_s)
     yield _table(rows, None)
