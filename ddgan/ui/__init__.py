@@ -8,7 +8,7 @@ from pathlib import Path
 import gradio as gr
 
 from ..session import Session, single_thread
-from . import denoise, train, why
+from . import about, denoise, train, why
 
 __all__ = ["build", "launch"]
 
@@ -16,16 +16,13 @@ _ASSETS = Path(__file__).parents[2] / "assets"
 # only the two weights that the bundled font has in full
 _FONT = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"
 _THEME = gr.themes.Default(primary_hue="blue", font=_FONT)  # orange means predicted x_0 here
-_HERO = """<div class="hero"><h1>DDGAN Explorer</h1>
-<p>Each step draws x<sub>s</sub> given x<sub>t</sub>. When steps are few, that law has <b>many modes</b>: a GAN can
-learn it, a Gaussian cannot. Same noise, side by side.</p></div>"""
 
 
 def build() -> gr.Blocks:
     """The whole interface, not yet launched; nothing is sampled or loaded before the first visitor comes."""
     with gr.Blocks(title="DDGAN Explorer", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         session = Session()
-        gr.HTML(_HERO)
+        about.head()
         with gr.Tabs() as tabs:
             with gr.Tab("Denoise", id="denoise"):
                 shown = denoise.build(demo, session)
@@ -33,6 +30,8 @@ def build() -> gr.Blocks:
                 why.build(demo, session)
             with gr.Tab("Train", id="train") as tab:
                 train.build(demo, session, tabs, tab, shown)
+            with gr.Tab("About", id="about"):
+                about.build()
     return demo.queue(max_size=32, default_concurrency_limit=1, api_open=False)
 
 

@@ -1,0 +1,110 @@
+/* What concerns the whole page: parts that a link hides, the tab in the address, and the guided tour, a card that moves
+   the page's real controls, one sentence at a time.
+
+Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/about.py.
+The card is put on the body, so that it stays while tabs change. For tests: .tour has data-step, "" when closed. */
+
+const asked = new URLSearchParams(location.search);
+const HIDES = {
+  head: '.hero, .tab-wrapper, [role=tablist]',
+  controls: '.controls, #denoisers, #forks, #exports, #exports-note, #range, #own-data',
+  posterior: '#posterior',
+};
+const hidden = (asked.get('hide') ?? '').split(',').map(name => HIDES[name]).filter(Boolean);
+if (hidden.length) document.head.append(Object.assign(document.createElement('style'), { textContent: `${hidden.join(', ')} { display: none !important; }` }));
+
+const TABS = ['Denoise', 'Why', 'Train', 'About'];
+const buttons = () => [...document.querySelectorAll('[role=tab]')];
+const tab = name => buttons().find(button => button.textContent.trim() === name)?.click();
+document.addEventListener('click', e => {
+  const name = e.target.closest?.('[role=tab]')?.textContent.trim();
+  if (!TABS.includes(name)) return;
+  const url = new URL(location.href);
+  if (name === TABS[0]) url.searchParams.delete('tab'); else url.searchParams.set('tab', name.toLowerCase());
+  history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams) + url.hash);
+});
+const wanted = TABS.find(name => name.toLowerCase() === asked.get('tab'));
+if (wanted && wanted !== TABS[0]) requestAnimationFrame(() => tab(wanted));
+
+// ---------------------------------------------------------------- the tour
+
+const card = Object.assign(document.createElement('section'), { className: 'tour', hidden: true });
+card.setAttribute('role', 'dialog');
+card.setAttribute('aria-label', 'Guided tour');
+card.innerHTML = `<p class="tour-text" aria-live="polite"></p><div class="tour-buttons"><span class="tour-count"></span>
+  <button type="button" data-go="close">Close</button><button type="button" data-go="back">Back</button>
+  <button type="button" data-go="next" class="primary">Next</button></div>`;
+const style = Object.assign(document.createElement('style'), { textContent: `
+  .tour { position: fixed; z-index: 1000; left: 50%; bottom: 18px; transform: translateX(-50%); width: min(560px, calc(100vw - 24px)); box-sizing: border-box;
+    padding: 14px 16px; border-radius: 12px; background: var(--body-background-fill, #fff); color: var(--body-text-color, #222);
+    border: 1px solid var(--border-color-primary, #ccc); box-shadow: 0 8px 30px rgb(0 0 0 / 0.25); font: 15px/1.45 var(--font, system-ui, sans-serif); }
+  .tour[hidden] { display: none; }
+  .tour p { margin: 0 0 10px; }
+  .tour-buttons { display: flex; gap: 8px; align-items: center; }
+  .tour-count { flex: 1; opacity: 0.7; font-size: 13px; }
+  .tour button { border: 1px solid var(--border-color-primary, #ccc); border-radius: 8px; padding: 6px 14px; background: transparent; color: inherit; font: inherit; font-size: 14px; cursor: pointer; }
+  .tour button.primary { background: #0072b2; border-color: #0072b2; color: #fff; }
+  .tour button:disabled { opacity: 0.4; cursor: default; }
+  .tour button:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }` });
+document.querySelector('.tour')?.remove();
+document.head.append(style);
+document.body.append(card);
+
+const find = selector => document.querySelector(selector), stage = () => find('#stage .stage');
+const wait = ms => new Promise(done => setTimeout(done, ms));
+const until = async ready => { for (let i = 0; i < 100 && !ready(); i++) await wait(50); };
+const layer = (name, on) => { const box = find(`[data-layer="${name}"]`); if (box.checked !== on) box.click(); };
+const look = selector => find(selector)?.scrollIntoView({ block: 'center', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
+
+/* Choose an option of one of Gradio's dropdowns as a pointer would. */
+async function choose(id, text) {
+  const input = find(`#${id} input`);
+  if (input.value === text) return;
+  const before = stage().dataset.id;
+  input.focus();
+  input.dispatchEvent(new MouseEvent('mousedown', { bubbles: true }));
+  input.click();
+  const option = () => [...document.querySelectorAll(`#${id} [role=option], ul.options [role=option]`)].find(o => o.textContent.replace('✓', '').trim() === text);
+  await until(option);
+  option()?.dispatchEvent(new MouseEvent('mousedown', { bubbles: true }));
+  option()?.click();
+  input.blur();
+  await until(() => stage().dataset.id !== before);
+}
+
+async function denoise() { tab('Denoise'); await until(() => stage()?.clientWidth); }
+
+const STEPS = [
+  ['This is pure noise, x₄: the same 2,000 points in every panel. In four steps it is to become 25 small spots.',
+    async () => { await denoise(); await choose('data', '25 gaussians'); await choose('T', '4'); layer('x0', false); stage().stage.pause(); stage().stage.goto(0); look('#stage .stage-deck'); }],
+  ['Four steps later the exact law and the DDGAN sit on the spots. The best possible Gaussian, on the same noise, lies between them.',
+    async () => { await denoise(); stage().stage.goto(0); stage().stage.play(); look('#stage .stage-deck'); }],
+  ['A step first guesses clean data, x₀ (orange), then goes part of the way. At x₁ the guess is all that is left to do, and a Gaussian cannot choose between spots.',
+    async () => { await denoise(); layer('x0', true); stage().stage.goto(3); look('#stage .stage-deck'); }],
+  ['Hold one sample: its way so far is a line, its fate a dotted one. Same start, same noise, three endings.',
+    async () => { await denoise(); stage().stage.goto(2); const panels = find('#stage .stage-panels'); panels.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowDown', bubbles: true })); look('#stage .stage-deck'); }],
+  ['What could one x₁ have been? The truth has more than twenty modes. The circle is the best Gaussian: it has to cover them all, and hits none.',
+    async () => { await denoise(); layer('x0', false); look('#posterior'); }],
+  ['Give the Gaussian 64 steps instead of 4 and it succeeds: each step is then so small that its law is nearly Gaussian. That is how DDPM works, and why it is slow.',
+    async () => { await denoise(); await choose('T', '64'); stage().stage.goto(stage().stage.run().T); look('#stage .stage-deck'); }],
+  ['The same argument on a line: choose an x_t, make the step larger, and watch one hump turn into many. Train shows a DDGAN learning them in ten seconds.',
+    async () => { tab('Why'); await wait(200); look('.tabitem h2, #why'); }],
+];
+
+let step = null;
+async function go(to) {
+  step = to === null || to < 0 || to >= STEPS.length ? null : to;
+  card.hidden = step === null;
+  if (step === null) { card.dataset.step = ''; return; }
+  card.querySelector('.tour-text').textContent = STEPS[step][0];
+  card.querySelector('.tour-count').textContent = `${step + 1} of ${STEPS.length}`;
+  card.querySelector('[data-go=back]').disabled = step === 0;
+  card.querySelector('[data-go=next]').textContent = step === STEPS.length - 1 ? 'Done' : 'Next';
+  await STEPS[step][1]();
+  card.dataset.step = step;
+  card.querySelector('[data-go=next]').focus({ preventScroll: true });
+}
+
+card.addEventListener('click', e => { const to = e.target.dataset.go; if (to) go(to === 'close' ? null : step + (to === 'next' ? 1 : -1)); });
+card.addEventListener('keydown', e => { if (e.key === 'Escape') go(null); });
+element.addEventListener('click', e => { if (e.target.closest('[data-tour]')) go(0); });

@@ -1,0 +1,70 @@
+"""The head of the page with its guided tour (assets/page.js drives the real controls), and the tab *About*."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gradio as gr
+
+__all__ = ["build", "head"]
+
+_JS = (Path(__file__).parents[2] / "assets" / "page.js").read_text(encoding="utf-8")
+_HEAD = """<div class="hero"><h1>DDGAN Explorer</h1>
+<p>Each step draws x<sub>s</sub> given x<sub>t</sub>. When steps are few, that law has <b>many modes</b>: a GAN can
+learn it, a Gaussian cannot. Same noise, side by side. <button type="button" data-tour>Take the tour</button></p></div>"""
+_TEXT = r"""
+## What you are looking at
+
+A diffusion process turns data $x_0$ into noise $x_T$. A generative model walks back, from $x_t$ to a cleaner $x_s$, and
+each step has to draw from
+
+$$q(x_s \mid x_t) = \int q(x_s \mid x_t, x_0)\, q(x_0 \mid x_t)\, dx_0 .$$
+
+The first factor is a Gaussian that everybody knows. The second says which clean data this $x_t$ could have come from.
+When the steps are small it does not matter much, and a Gaussian will do: DDPM, a thousand steps. When there are only
+four, it has **many modes**. A [Denoising Diffusion GAN](https://arxiv.org/abs/2112.07804) draws $x_0 = G(x_t, z)$ with a
+generator that was trained against a discriminator of pairs $(x_s, x_t)$, so it can have as many modes as it needs.
+
+Every data set here is a mixture of Gaussians. So the truth at every step is a formula, and nothing has to be taken on
+trust: each panel uses the **same noise**, and differs only in how $x_0$ is drawn given $x_t$.
+
+| panel | draws $x_0$ from |
+|---|---|
+| Exact law | the true $q(x_0 \mid x_t)$ |
+| DDGAN | a network, trained adversarially |
+| Best Gaussian | the Gaussian with the true mean and covariance; none is closer |
+| Learned Gaussian (DDPM) | the same network, trained by least squares: no draw, only a mean |
+| Exact mean (DDPM) | the true mean: what that network would be if it were perfect |
+
+## The numbers
+
+**Modes**: how many get at least a tenth of their share. **On a mode**: samples within four standard deviations of one.
+**KL**: of the histogram over the modes, in nats. **SW₂**: sliced Wasserstein distance to the law. A star marks the best
+panel; an arrow says which direction is good. They judge the $x_0$ that a denoiser predicts from the state shown.
+
+## Keys
+
+| | |
+|---|---|
+| ← → | one step, on the scrubber or the panels |
+| space | play, pause |
+| ↑ ↓ | hold another sample (on the panels); Esc lets go |
+| arrows in the map | move $x_t$; with Shift faster |
+
+## Links
+
+The address holds all of it, the seed included: copy it, and whoever opens it sees the same picture, point for point.
+Add `&hide=head`, `&hide=controls`, `&hide=posterior` or several (`&hide=head,controls`) to leave parts out, for a
+lecture or an embedded page.
+"""
+
+
+def head() -> None:
+    """The title, one sentence, and the tour; it has no events of Gradio's."""
+    gr.HTML(html_template=_HEAD, js_on_load=_JS, apply_default_css=False)
+
+
+def build() -> None:
+    """The tab's one component."""
+    delimiters = [{"left": "$$", "right": "$$", "display": True}, {"left": "$", "right": "$", "display": False}]
+    gr.Markdown(_TEXT, latex_delimiters=delimiters, elem_classes="about")

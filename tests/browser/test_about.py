@@ -1,0 +1,35 @@
+"""The tour drives the real controls; links choose tabs and leave parts out."""
+
+import pytest
+from test_page import STAGE, drawn
+
+from ddgan.session import Request
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_tour_drives_the_real_controls(visit, width):
+    page = visit("?T=2&data=rings&n=500", width=width)
+    page.click("[data-tour]")
+    steps = []
+    for step in range(7):
+        page.wait_for_function(f"document.querySelector('.tour').dataset.step === '{step}'", timeout=20_000)
+        request = Request.from_query(drawn(page))
+        steps.append((request.data, request.T))
+        assert page.inner_text(".tour-count") == f"{step + 1} of 7"
+        if step == 2:
+            assert page.is_checked(f"{STAGE} [data-layer=x0]")
+        if step == 3:
+            assert page.evaluate(f"document.querySelector('{STAGE}').stage.run().item") is not None
+        page.click(".tour [data-go=next]")
+    assert steps == [("25-gaussians", 4)] * 5 + [("25-gaussians", 64)] * 2
+    assert page.get_by_role("tab", name="Why").get_attribute("aria-selected") == "true"
+    assert page.is_hidden(".tour")
+
+
+def test_a_link_chooses_the_tab_and_leaves_parts_out(visit):
+    page = visit("?hide=controls,posterior&T=3")
+    assert page.is_hidden(".controls") and page.is_hidden("#posterior") and page.is_visible(STAGE)
+    page = visit("?T=3")
+    page.get_by_role("tab", name="About").click()
+    page.wait_for_function("location.search.includes('tab=about')")
+    assert page.get_by_role("heading", name="What you are looking at").is_visible()
