@@ -15,6 +15,7 @@ or {"error": sentence}, which keeps the picture. `server.place(run)` says how ma
 For tests: .lab has data-ready, data-run, data-state, data-step, data-frames and .lab = {frame, points, curve}. */
 
 const root = element.querySelector('.lab');
+const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 const WORDS = { waiting: 'Waiting', training: 'Training', paused: 'Paused', done: 'Done', stopped: 'Stopped', failed: 'Stopped' };
 const PLACE_MS = 1000;        // between two questions about the place in the queue
 const CHARTS = [              // title, range, lines: [label, column of the curve, colour, dash]
@@ -78,7 +79,11 @@ function receive() {
   if (!frame.cloud && before?.run === frame.run) Object.assign(frame, { cloud: before.cloud, surface: before.surface });
   state.error = '';
   state.frame = frame;
-  if (before?.run !== frame.run) { state.ahead = null; state.frames = 0; }
+  if (before?.run !== frame.run) {
+    Object.assign(state, { ahead: null, frames: 0 });
+    // on a phone the settings fill the screen: bring what was started into sight
+    if (root.getBoundingClientRect().top > 0.6 * innerHeight) root.scrollIntoView({ block: 'start', behavior: reducedMotion.matches ? 'auto' : 'smooth' });
+  }
   state.frames += 1;
   if (frame.state === 'waiting') askPlace(frame.run);
   describe();
@@ -128,7 +133,7 @@ function describe() {
   fill.style.width = `${100 * share}%`;
   bar.setAttribute('aria-valuenow', Math.round(100 * share));
   const row = frame.curve.length - 5, last = column => row < 0 ? null : frame.curve[row + column];
-  [['', 1, 2], ['', 2, 2]].forEach(([, column, digits], i) => write(values[i], row < 0 ? '' : signed(last(column), digits)));
+  for (const i of [0, 1]) write(values[i], row < 0 ? '' : signed(last(i + 1), 2));
   write(values[2], row < 0 ? '' : `${last(3)} / ${frame.modes}`);
   write(values[3], row < 0 ? '' : `${(100 * last(4)).toFixed(1)} %`);
   write($('.lab-cloud span'), `${frame.cloud ? count(frame.cloud.length / (state.target?.dim ?? 2)) : '1,000'} draws of the averaged generator, T = ${frame.T}, over the data`);
@@ -136,7 +141,7 @@ function describe() {
   if (frame.surface) {
     const [low, high] = key.querySelectorAll('span');
     write(low, `fake −${frame.surface.peak}`);
-    write(high, `+${frame.surface.peak} real`);
+    write(high, `${frame.surface.peak} real`);
   }
   // the canvases' words at most once a second: screen readers and the DOM both tire
   const now = performance.now();
@@ -240,7 +245,7 @@ const mix = (a, b, u) => a.map((v, i) => v + (b[i] - v) * u);
 
 function drawSurface() {
   const { frame, theme, target } = state, { data } = frame.surface, G = Math.round(Math.sqrt(data.length)), w = surface.clientWidth;
-  const lut = Array.from({ length: 256 }, (_, v) => [...mix(theme.nil, v > 127.5 ? theme.real : theme.fake, Math.abs(v - 127.5) / 127.5 ** 1).map(Math.round), 255]);
+  const lut = Array.from({ length: 256 }, (_, v) => [...mix(theme.nil, v > 127.5 ? theme.real : theme.fake, Math.abs(v - 127.5) / 127.5).map(Math.round), 255]);
   stretch(surface, paint(surface, G, k => lut[data[k]]));
   const ctx = surface.getContext('2d');
   for (const [colour, width] of [[theme.paper, 4], [theme.ink, 1.6]]) {

@@ -103,8 +103,11 @@ def load(name: str | Path) -> Denoiser:
     """
     path = _directory(name)
     card = read_card(path)
-    with torch.device("meta"):  # no memory and no random numbers before the file turns out to fit
-        denoiser = new_generator(Config.from_dict(card["config"]), tuple(card["shape"]))
+    try:
+        with torch.device("meta"):  # no memory and no random numbers before the file turns out to fit
+            denoiser = new_generator(Config.from_dict(card["config"]), tuple(card["shape"]))
+    except ValueError as error:
+        raise ValueError(f"the card in {path} describes no network: {error}") from error
     if path.suffix == ".safetensors":
         denoiser.load_state_dict(_tensors(_read(path), path, denoiser.state_dict()), assign=True)
     else:

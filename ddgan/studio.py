@@ -161,7 +161,7 @@ class Run:
             self.state, self.note = "training", ""
         begun = time.monotonic()
         self._objective = new_objective(self.config, self.law)
-        self._T = self.config.T or ANY_T
+        self._model, self._T = self._objective.denoiser, self.config.T or ANY_T
         self._draws = Draws.from_seeds(range(POINTS), self.law.shape, self._T, self._objective.denoiser.latent_dim)
         self._current = dict(lr_g=self.config.lr_g, lr_d=self.config.lr_d, gamma=self.config.gamma)
         steps = train(
@@ -182,7 +182,6 @@ class Run:
             steps.close()
             if not self.over:
                 self._end("stopped", "The page was left.")
-            self._model = self._objective.denoiser
             del self._objective, self._draws
 
     def _advance(self, steps: Iterator[TrainStep]) -> None:
@@ -396,6 +395,8 @@ class Studio:
 def parse(values: Mapping[str, Any]) -> tuple[Config, float]:
     """The config and the seconds that a visitor's values stand for; ValueError for what is unknown or beyond LIMITS."""
     values = dict(values)
+    if unknown := values.keys() - {"data", "network", "loss", "lr_g", "lr_d", "gamma", "ema", *LIMITS}:
+        raise ValueError(f"a training here has no setting {sorted(unknown)[0]!r}")
     sizes = {name: whole(name, values.pop(name), *bounds) for name, bounds in LIMITS.items() if name in values}
     rates = {name: number(name, values.pop(name)) for name in ("lr_g", "lr_d", "gamma", "ema") if name in values}
     seconds = sizes.pop("seconds")

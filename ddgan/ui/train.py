@@ -24,8 +24,7 @@ __all__ = ["build"]
 STEPS = [1, 2, 3, 4, 6, 8, ("any number", 0)]
 RATES = [0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 4e-2]
 GAMMAS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1]
-NETWORKS = [("skip: starts from a draw of x₀", "skip"), ("plain: the paper's", "plain")]
-LOSSES = [("R1 + R2 on each update", "r1r2"), ("R1 only: the paper's", "paper"), ("relativistic, R1 + R2", "rpgan")]
+LOSSES = [("R1 + R2", "r1r2"), ("R1, the paper's", "paper"), ("relativistic", "rpgan")]
 FIELDS = ("data", "T", "network", "loss", "latent_dim", "lr_g", "lr_d", "gamma", "width", "depth", "batch", "seed")
 OWN = "Your own settings."
 
@@ -35,37 +34,33 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, tab: gr.Tab, denoise
     studio = Studio(session)
     first = next(iter(EXPERIMENTS))
     config, words = EXPERIMENTS[first]
-    pick = partial(gr.Dropdown, filterable=False, min_width=120)
+    pick = partial(gr.Dropdown, filterable=False, min_width=0)
     with gr.Row(elem_classes="train"):
         with gr.Column(scale=0, min_width=300, elem_classes="train-settings controls"):
             experiment = pick([*EXPERIMENTS], value=first, label="Experiment", elem_id="experiment")
             comment = gr.Markdown(words, elem_id="comment")
-            with gr.Row():
+            with gr.Row(elem_classes="train-grid"):
                 data = pick(_data(), value=config.data, label="Data", elem_id="train-data")
                 T = pick(STEPS, value=_steps(config), label="Steps T", elem_id="train-T")
-            with gr.Row():
-                network = pick(NETWORKS, value=config.network, label="Generator", elem_id="network")
+                network = pick(["skip", "plain"], value=config.network, label="Generator", elem_id="network")
                 loss = pick(LOSSES, value=config.loss, label="Loss", elem_id="loss")
-            with gr.Row():
                 latent = pick([0, 1, 2, 4, 8, 16], value=config.latent_dim, label="Numbers in z", elem_id="latent")
                 gamma = pick(GAMMAS, value=config.gamma, label="Penalty γ", elem_id="gamma")
-            with gr.Row():
                 lr_g = pick(RATES, value=config.lr_g, label="Rate of G", elem_id="lr-g")
                 lr_d = pick(RATES, value=config.lr_d, label="Rate of D", elem_id="lr-d")
             seconds = gr.Slider(10, 120, 20, step=5, precision=0, label="Seconds of training", elem_id="seconds")
             with gr.Accordion("More settings", open=False):
-                with gr.Row():
+                with gr.Row(elem_classes="train-grid"):
                     width = pick([16, 32, 64, 96, 128, 256, 512], value=config.width, label="Width")
                     depth = pick([1, 2, 3, 4], value=config.depth, label="Hidden layers")
-                with gr.Row():
                     batch = pick([64, 128, 256, 512], value=config.batch, label="Batch")
-                    seed = gr.Number(config.seed, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=120)
+                    seed = gr.Number(config.seed, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=0)
         with gr.Column(scale=1, min_width=320):
             with gr.Row(elem_id="train-buttons"):
-                start = gr.Button("Start", variant="primary", min_width=80, elem_id="start")
-                pause = gr.Button("Pause", min_width=80, interactive=False, elem_id="pause")
-                step = gr.Button("One step", min_width=80, elem_id="one-step")
-                stop = gr.Button("Stop", min_width=80, interactive=False, elem_id="stop")
+                start = gr.Button("Start", variant="primary", min_width=0, elem_id="start")
+                pause = gr.Button("Pause", min_width=0, interactive=False, elem_id="pause")
+                step = gr.Button("One step", min_width=0, elem_id="one-step")
+                stop = gr.Button("Stop", min_width=0, interactive=False, elem_id="stop")
             lab = Lab(server_functions=[_place(studio)])
             with gr.Row(elem_id="train-model"):
                 compare = gr.Button("Compare in Denoise", size="sm", min_width=90, interactive=False, elem_id="compare")

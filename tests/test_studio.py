@@ -1,0 +1,378 @@
+"""A watched run is the library's training; and what hands on its model refuses what is not one."""
+
+import base64
+import json
+import struct
+from dataclasses import replace
+from itertools import islice
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save as serialise
+
+from ddgan import checkpoint, cli, studio, views
+from ddgan.config import EXPERIMENTS, Config
+from ddgan.data import toy
+from ddgan.sampler import Draws, sample
+from ddgan.schedule import Schedule
+from ddgan.session import Request, Session, new_objective
+from ddgan.studio import Run, Studio
+from ddgan.trainer import train
+
+CONFIG = Config("8-gaussians", T=2, width=16, depth=2, batch=64, ema=0.05, steps=30)
+VALUES = {**CONFIG.to_dict(), "seconds": 20}
+for name in ("objective", "clean", "steps"):
+    del VALUES[name]
+
+
+def weights(config, steps):
+    """The moving average after some updates of the library's own training."""
+    law = toy(config.data)
+    objective = new_objective(config, law)
+    updates = train(objective, lambda noise: law.sample(config.batch, noise), seed=config.seed, steps=config.steps)
+    for _ in islice(updates, steps):
+        pass
+    return objective.denoiser.state_dict()
+
+
+def same(one, other):
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def run_of(config=CONFIG, **how):
+    return Run(config, toy(config.data), seconds=10**6, **how)
+
+
+@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, T=None, loss="paper"), Config("4-gaussians-1d", T=1, network="plain", width=8, steps=30)])
+def test_a_watched_run_ends_with_the_weights_of_the_librarys_training(config):
+    run = run_of(config)
+    *_, last = run.frames()
+    assert (last.state, last.step) == ("done", 30)
+    assert same(run.denoiser().state_dict(), weights(config, 30))
+    assert last.cloud.shape == (studio.POINTS, toy(config.data).shape[0]) and last.surface.isfinite().all()
+    assert f"{last.modes} modes" in last.note
+
+
+def test_a_run_by_hand_makes_one_update_a_step_and_the_same_updates():
+    run = run_of(paused=True)
+    frames = run.frames()
+    assert next(frames).step == 0
+    for k in range(1, 4):
+        run.step()
+        while (frame := next(frames)).step < k:
+            assert frame.step == k - 1
+        assert next(frames).step == k, "no update without a step"
+    assert frame.state == "paused"
+    run.stop()
+    *_, last = frames
+    assert (last.state, last.step) == ("stopped", 3)
+    assert same(run.denoiser().state_dict(), weights(CONFIG, 3))
+
+
+def test_pausing_holds_a_run_and_resuming_changes_nothing_but_time():
+    run = run_of()
+    frames = run.frames()
+    next(frames)
+    run.pause()
+    held = next(frames)
+    while held.state != "paused":
+        held = next(frames)
+    assert next(frames) is held, "nothing new is drawn while nothing changes"
+    run.resume()
+    *_, last = frames
+    assert (last.state, last.step) == ("done", 30)
+    assert same(run.denoiser().state_dict(), weights(CONFIG, 30))
+
+
+def test_two_runs_do_not_touch_each_other():
+    configs = [replace(CONFIG, seed=1), replace(CONFIG, seed=2, loss="rpgan")]
+    runs = [run_of(config, paused=True) for config in configs]
+    frames = [run.frames() for run in runs]
+    while not all(run.over for run in runs):
+        for run, drawn in zip(runs, frames, strict=True):
+            run.step()
+            next(drawn, None)
+    for run, config in zip(runs, configs, strict=True):
+        assert run.state == "done" and same(run.denoiser().state_dict(), weights(config, 30))
+
+
+def test_stop_before_its_turn_and_closing_the_frames_end_a_run():
+    run = run_of()
+    run.stop()
+    assert run.over and list(run.frames()) == [] and run.denoiser() is None
+    run = run_of(replace(CONFIG, steps=10**9))
+    frames = run.frames()
+    next(frames)
+    frames.close()
+    assert run.state == "stopped" and list(run.frames()) == []
+
+
+def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_the_last_good_cloud():
+    run = run_of(replace(CONFIG, steps=10**9), paused=True)
+    frames = run.frames()
+    next(frames)
+    run.step()
+    while (good := next(frames)).step < 1:
+        pass
+    with torch.no_grad():
+        run._objective.networks["g"].net.layers[0].weight.fill_(float("nan"))
+    run.resume()
+    *_, last = frames
+    assert last.state == "failed" and "nan at update 2" in last.note and "after update 1" in last.note
+    assert last.step == 1 and torch.equal(last.cloud, good.cloud)
+    assert same(run.denoiser().state_dict(), weights(replace(CONFIG, steps=10**9), 1))
+
+
+def test_a_run_that_never_got_going_leaves_no_model():
+    run = run_of(replace(CONFIG, steps=10**9))
+    frames = run.frames()
+    next(frames)
+    with torch.no_grad():
+        run._objective.networks["d"].first.bias.fill_(float("inf"))
+    *_, last = frames
+    assert last.state == "failed" and "no good update" in last.note and last.cloud.isfinite().all()
+    assert run.denoiser() is None
+
+
+def test_rates_and_penalty_change_between_updates_and_the_card_says_so():
+    run = run_of(paused=True)
+    frames = run.frames()
+    next(frames)
+    run.step()
+    while next(frames).step < 1:
+        pass
+    run.tune(lr_g=0.0, gamma=0.5)
+    run.step()
+    while next(frames).step < 2:
+        pass
+    assert run._objective.rates == {"g": 0.0, "d": CONFIG.lr_d} and run._objective.gamma == 0.5
+    run.stop()
+    *_, _ = frames
+    assert run.denoiser().card["changes"] == [{"after": 1, "lr_g": 0.0, "gamma": 0.5}]
+    for bad in ({"width": 3}, {"lr_g": -1.0}, {"gamma": float("nan")}):
+        with pytest.raises(ValueError):
+            run.tune(**bad)
+
+
+def test_a_run_that_stays_paused_ends_by_itself(monkeypatch):
+    monkeypatch.setattr(studio, "PATIENCE", 0.3)
+    run = run_of(paused=True)
+    *_, last = run.frames()
+    assert last.state == "stopped" and "pause" in last.note
+
+
+def test_a_run_ends_with_its_seconds():
+    run = Run(replace(CONFIG, steps=10**9), toy(CONFIG.data), seconds=0.5)
+    *_, last = run.frames()
+    assert last.state == "done" and last.seconds >= 0.5
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_can_be_asked_for(name):
+    config, words = EXPERIMENTS[name]
+    values = {k: v for k, v in config.to_dict().items() if k not in ("objective", "clean", "steps")}
+    assert studio.parse({**values, "T": config.T or 0, "seconds": 20}) == (config, 20)
+    assert words.endswith(".") and len(words) < 160
+
+
+@pytest.mark.slow
+def test_without_z_one_step_hardly_reaches_a_mode_and_with_it_all():
+    numbers = {}
+    for name in ("Fails: no z, T = 1", "Works: T = 4"):
+        run = run_of(replace(EXPERIMENTS[name][0], steps=600))
+        *_, last = run.frames()
+        numbers[name] = last.curve[-1]
+    assert numbers["Fails: no z, T = 1"].on_mode < 0.1 and numbers["Fails: no z, T = 1"].modes < 10
+    assert numbers["Works: T = 4"].on_mode > 0.5 and numbers["Works: T = 4"].modes == 25
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"width": 10**6}, "width"), ({"batch": 10**6}, "batch"), ({"seconds": 10**6}, "seconds"), ({"T": 64}, "T"),
+        ({"depth": 8}, "depth"), ({"latent_dim": 1}, "latent"), ({"lr_g": float("nan")}, "lr_g"), ({"seed": True}, "seed"),
+        ({"gamma": -1}, "gamma"), ({"loss": "none"}, "loss"), ({"data": "/etc/passwd"}, "data"), ({"network": None}, "network"),
+        ({"objective": "regression"}, "objective"), ({"more": 1}, "more"),
+    ],
+)  # fmt: skip
+def test_a_visitor_asks_for_too_much_or_for_nonsense_in_vain(change, word):
+    desk = Studio(Session())
+    with pytest.raises(ValueError, match=word):
+        desk.open("a", {**VALUES, **change})
+    assert not desk.runs
+
+
+def test_visitors_have_one_run_each_and_know_their_place(monkeypatch):
+    desk = Studio(Session())
+    first, second = desk.open("a", VALUES), desk.open("b", VALUES)
+    assert desk.run("a") is first and desk.run("b") is second and desk.run("c") is None
+    assert (desk.ahead(first.id), desk.ahead(second.id), desk.ahead("nobody")) == (0, 1, 0)
+    again = desk.open("a", VALUES)
+    assert first.over and not second.over and desk.ahead(again.id) == 1
+    desk.close("b", again)
+    assert desk.run("b") is second, "only its own run"
+    desk.close("b")
+    assert second.over and desk.ahead(again.id) == 0
+    monkeypatch.setattr(studio, "MAX_RUNS", 1)
+    with pytest.raises(ValueError, match="try again"):
+        desk.open("c", VALUES)
+
+
+def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only():
+    desk = Studio(Session())
+    run = desk.open("a", VALUES)
+    run.config = replace(run.config, steps=5)
+    list(run.frames())
+    name = desk.adopt(run)
+    asked = desk.request(name, ["exact"], n=50, seed=3)
+    assert asked == Request.parse({"data": "8-gaussians", "T": 2, "denoisers": ["exact", name], "n": 50, "seed": 3})
+    *_, last = desk.session.run(asked, name)
+    assert last.x_s.shape == (50, 2)
+    assert views.title(desk.session, name) == ("Your model", "trained on 8 gaussians, T = 2, skip, r1r2")
+    other = Session()
+    with pytest.raises(ValueError, match="no longer here"):
+        other.run(asked, name)
+    with pytest.raises(ValueError, match="no longer here"):
+        desk.request("own-0000000000000000", [], n=50, seed=3)
+    with pytest.raises(ValueError, match="trained on data of shape"):
+        desk.session.run(replace(asked, data="4-gaussians-1d"), name)
+
+
+def test_a_frame_is_strict_json_and_its_arrays_are_the_frames():
+    run = run_of()
+    *_, frame = run.frames()
+    drawn = json.loads(views.lab(frame), parse_constant=pytest.fail)
+    cloud = np.frombuffer(base64.b64decode(drawn["cloud"]), np.int16).reshape(-1, 2) * views.SCALE
+    assert np.abs(cloud - frame.cloud.clamp(-6, 6).numpy()).max() < 2e-4
+    surface = np.frombuffer(base64.b64decode(drawn["surface"]["data"]), np.uint8).reshape(48, 48)
+    logits = (surface.astype(float) - 127.5) / 127.5 * drawn["surface"]["peak"]
+    assert np.abs(logits[::-1].T - frame.surface.numpy()).max() <= drawn["surface"]["peak"] / 127
+    curve = np.frombuffer(base64.b64decode(drawn["curve"]), np.float32).reshape(-1, 5)
+    assert np.allclose(curve, np.array(frame.curve, dtype=np.float32)) and len(curve) >= 1
+    assert json.loads(views.target(run.law))["dim"] == 2
+    assert json.loads(views.lab(run_of().waiting()))["cloud"] is None
+
+
+def test_the_surface_is_what_the_discriminator_says():
+    run = run_of(replace(CONFIG, steps=1))
+    frames = run.frames()
+    first = next(frames)
+    d, schedule = run._objective.networks["d"], Schedule.vp(2)
+    cell = lambda i: ((i + 0.5) / 48 * 2 - 1) * studio.LIMIT
+    x = torch.tensor([[cell(3), cell(40)]])
+    said = d(x, torch.zeros(1, 2), schedule.level(0).float(), schedule.level(1).float())
+    assert torch.allclose(first.surface[3, 40], said[0], atol=1e-5)
+    frames.close()
+
+
+# ---------------------------------------------------------------- one file
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(studio, name of its model, path of the model's file)."""
+    desk = Studio(Session())
+    run = desk.open("a", {**VALUES, "data": "25-gaussians", "T": 4})
+    run.config = replace(run.config, steps=5)
+    list(run.frames())
+    name = desk.adopt(run)
+    return desk, name, desk.save(name, tmp_path_factory.mktemp("file"))
+
+
+def test_a_downloaded_model_gives_identical_samples_wherever_it_is_loaded(trained, capsys):
+    desk, name, path = trained
+    assert path.name == "ddgan-25-gaussians.safetensors"
+    asked = desk.request(name, [], n=200, seed=1)
+    *_, here = desk.session.run(asked, name)
+    again = desk.load(path)
+    assert again != name
+    *_, there = desk.session.run(replace(asked, denoisers=(again,)), again)
+    assert torch.equal(here.x_s, there.x_s)
+    loaded = checkpoint.load(path)
+    assert loaded.card == desk.session.adopted[name].card | {"levels": loaded.card["levels"]} and loaded.levels == desk.session.adopted[name].levels
+    *_, alone = sample(Schedule.vp(4), loaded, Draws.from_seeds(range(100_000, 100_200), (2,), 4, 2))
+    assert torch.equal(here.x_s, alone.x_s)
+    *_, named = Session().run(replace(asked, data=str(path), denoisers=("ddgan",)), "ddgan")
+    assert torch.equal(here.x_s, named.x_s)
+    assert cli.main(["evaluate", str(path), "-n", "200", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["modes"] <= 25
+
+
+def _file(header, data=b""):
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def _forged(path, card=None, tensors=None):
+    """The model's file with other parts: a change of its card, or of its tensors."""
+    denoiser = checkpoint.load(path)
+    whole = {k: v.clone() for k, v in denoiser.state_dict().items()} | (tensors or {})
+    whole = {k: v for k, v in whole.items() if v is not None}
+    text = card if isinstance(card, str) else json.dumps({**denoiser.card, **(card or {})})
+    return serialise(whole, metadata={"card": text})
+
+
+HOSTILE = {
+    "empty": lambda path: b"",
+    "a zip": lambda path: b"PK\x03\x04" + b"\0" * 100,
+    "a pickle": lambda path: b"\x80\x04cos\nsystem\n",
+    "truncated": lambda path: path.read_bytes()[:-100],
+    "a longer header than file": lambda path: struct.pack("<Q", 2**62) + b"{}",
+    "a header of 100,000 entries": lambda path: _file({f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_000)}),
+    "a deep header": lambda path: _file(b"[" * 60_000),
+    "a header that is a list": lambda path: _file([1, 2]),
+    "no card": lambda path: serialise({"x": torch.zeros(2)}),
+    "metadata of another kind": lambda path: _file({"__metadata__": {"card": 3}}),
+    "a card that is no JSON": lambda path: _forged(path, "hello"),
+    "a deep card": lambda path: _forged(path, "[" * 50_000),
+    "a card that is a number": lambda path: _forged(path, "3"),
+    "an unknown config": lambda path: _forged(path, {"config": {"data": "rings", "evil": 1}}),
+    "a config of nothing": lambda path: _forged(path, {"config": None}),
+    "a huge network": lambda path: _forged(path, {"config": {**CONFIG.to_dict(), "width": 1024, "depth": 8}}),
+    "huge data": lambda path: _forged(path, {"shape": [4096, 4096, 4096]}),
+    "data of text": lambda path: _forged(path, {"shape": "ab"}),
+    "images": lambda path: _forged(path, {"shape": [3, 8]}),
+    "levels that are NaN": lambda path: _forged(path, {"levels": {"values": [float("nan")], "between": True}}),
+    "levels of text": lambda path: _forged(path, {"levels": {"values": ["a"], "between": True}}),
+    "levels of nothing": lambda path: _forged(path, {"levels": {}}),
+    "a tensor missing": lambda path: _forged(path, tensors={"net.layers.0.bias": None}),
+    "a tensor too many": lambda path: _forged(path, tensors={"more": torch.zeros(1)}),
+    "another shape": lambda path: _forged(path, tensors={"net.layers.0.bias": torch.zeros(3)}),
+    "another type": lambda path: _forged(path, tensors={"net.layers.0.bias": torch.zeros(16, dtype=torch.float64)}),
+    "NaN weights": lambda path: _forged(path, tensors={"net.layers.0.bias": torch.full((16,), torch.nan)}),
+    "infinite weights": lambda path: _forged(path, tensors={"net.layers.0.bias": torch.full((16,), torch.inf)}),
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_a_hostile_file_is_refused_in_one_sentence(trained, tmp_path, what):
+    desk, _, path = trained
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(HOSTILE[what](path))
+    known = set(desk.session.adopted)
+    with pytest.raises(ValueError) as error:
+        desk.load(bad)
+    assert "bad.safetensors" in str(error.value) and "\n" not in str(error.value)
+    assert str(tmp_path) not in str(error.value) and len(str(error.value)) < 400
+    assert set(desk.session.adopted) == known
+
+
+def test_a_file_that_is_too_large_is_not_read(trained, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "MAX_BYTES", 1000)
+    with pytest.raises(ValueError, match="larger"):
+        trained[0].load(trained[2])
+
+
+def test_a_model_of_data_that_its_file_does_not_hold_says_so(trained, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    denoiser = checkpoint.load(trained[2])
+    denoiser.card = {**denoiser.card, "config": {**denoiser.card["config"], "data": "/etc/hosts.csv"}}
+    checkpoint.save_file(path, denoiser)
+    with pytest.raises(ValueError, match="does not hold"):
+        Session().source(str(path))
+    name = trained[0].load(path)  # it can still be compared, on other data
+    assert trained[0].request(name, [], n=10, seed=0).data == Request().data
+    denoiser.card["long"] = "x" * 70_000
+    with pytest.raises(ValueError, match="header"):
+        checkpoint.save_file(tmp_path / "long.safetensors", denoiser)
