@@ -365,7 +365,7 @@ class Studio:
             if denoiser.card["shape"] not in ([1], [2]):
                 raise ValueError(f"{path} is for data of shape {denoiser.card['shape']}, wanted one or two coordinates")
         except ValueError as error:
-            raise ValueError(str(error).replace(str(path), path.name)) from None  # a visitor knows no paths of ours
+            raise ValueError(str(error).replace(str(path), f"the file {path.name}")) from None  # a visitor knows no paths of ours
         return self.session.adopt(denoiser)
 
     def coordinates(self, data: str) -> int:

@@ -1,0 +1,184 @@
+"""The tab Train in a real browser: a run is watched, held, stepped, stopped, handed on, and nobody else's."""
+
+import pytest
+
+from ddgan import checkpoint
+from ddgan.session import Request
+
+STAGE = "#stage .stage"
+LAB = "#lab .lab"
+WHILE = 120_000  # ms: a busy machine trains slowly
+
+
+def opened(visit, **how):
+    page = visit(**how)
+    page.get_by_role("tab", name="Train").click()
+    page.wait_for_selector("#start")
+    return page
+
+
+def state(page):
+    return page.get_attribute(LAB, "data-state")
+
+
+def step(page):
+    return int(page.get_attribute(LAB, "data-step"))
+
+
+def reach(page, wanted):
+    page.wait_for_selector(f'{LAB}[data-state="{wanted}"]', timeout=WHILE)
+
+
+def seconds(page, value):
+    page.fill("#seconds input[type=number]", str(value))
+    page.keyboard.press("Tab")
+
+
+def choose(page, control, option):
+    page.click(f"#{control} input")
+    page.get_by_role("option", name=option, exact=True).click()
+
+
+def wait(page, condition):
+    page.wait_for_function(f"() => {{ const lab = document.querySelector('{LAB}'); return {condition}; }}", timeout=WHILE)
+
+
+def give(page, path):
+    with page.expect_file_chooser() as chooser:
+        page.click("#upload")
+    chooser.value.set_files(path)
+
+
+@pytest.fixture
+def trained(visit):
+    """A page on which a model was trained for a moment by hand."""
+    page = opened(visit)
+    page.click("#one-step")
+    wait(page, "lab.dataset.state === 'paused' && +lab.dataset.step === 1")
+    page.click("#stop")
+    page.wait_for_selector("#compare:not([disabled])", timeout=WHILE)
+    return page
+
+
+def test_a_short_training_reaches_25_modes_and_is_drawn_in_denoise(visit):
+    page = opened(visit)
+    seconds(page, 60)
+    page.click("#start")
+    reach(page, "training")
+    assert page.is_disabled("#start") and page.is_disabled("#compare") and page.is_enabled("#stop")
+    wait(page, "lab.lab.curve().some(row => row[3] === 25)")
+    assert int(page.get_attribute(LAB, "data-frames")) >= 3
+    assert len(page.evaluate(f"document.querySelector('{LAB}').lab.points()")) == 1000
+    before = step(page)
+    wait(page, f"+lab.dataset.step > {before}")
+    page.click("#stop")
+    reach(page, "stopped")
+    assert "Stopped after" in page.inner_text(f"{LAB} .stage-notice")
+    assert "25 / 25" in page.inner_text(LAB)
+    page.wait_for_selector("#compare:not([disabled])", timeout=WHILE)
+    old = page.get_attribute(STAGE, "data-id")
+    page.click("#compare")
+    page.wait_for_function(f"b => document.querySelector('{STAGE}').dataset.id !== b", arg=old, timeout=WHILE)
+    asked = Request.from_query(page.get_attribute(STAGE, "data-id"))
+    assert (asked.data, asked.T) == ("25-gaussians", 4) and asked.denoisers[-1].startswith("own-")
+    panel = page.locator(f"{STAGE} .stage-panel").last
+    assert "Your model" in panel.inner_text() and "trained on 25 gaussians, T = 4" in panel.inner_text()
+    page.wait_for_selector(f"{STAGE} .stage-panel >> nth=3")
+    assert page.is_visible(STAGE)
+    points = page.evaluate(f"p => document.querySelector('{STAGE}').stage.points(p)", len(asked.denoisers) - 1)
+    assert len(points) == asked.n
+    assert page.locator("#denoisers").get_by_label("Your model").is_checked()
+
+
+def test_pause_holds_one_step_steps_and_resume_goes_on(visit):
+    page = opened(visit)
+    seconds(page, 120)
+    page.click("#start")
+    reach(page, "training")
+    page.click("#pause")
+    reach(page, "paused")
+    at = step(page)
+    page.wait_for_timeout(600)
+    assert step(page) == at and page.inner_text("#pause") == "Resume"
+    page.click("#one-step")
+    wait(page, f"+lab.dataset.step === {at + 1}")
+    choose(page, "lr-g", "0.0005")
+    page.click("#pause")
+    wait(page, f"+lab.dataset.step > {at + 1} && lab.dataset.state === 'training'")
+    page.click("#stop")
+    reach(page, "stopped")
+
+
+def test_one_training_at_a_time_the_next_knows_its_place_and_stop_frees_the_slot(visit):
+    first, second = opened(visit), opened(visit)
+    seconds(first, 120)
+    first.click("#start")
+    reach(first, "training")
+    second.click("#start")
+    reach(second, "waiting")
+    second.wait_for_function(f"document.querySelector('{LAB} .stage-notice').textContent.includes('one is before yours')")
+    assert second.locator(f"{LAB}[data-state=training]").count() == 0
+    first.click("#stop")
+    reach(first, "stopped")
+    reach(second, "training")
+    third = opened(visit)
+    third.click("#start")
+    reach(third, "waiting")
+    third.click("#stop")
+    reach(third, "stopped")
+    third.click("#start")
+    reach(third, "waiting")
+    second.close()
+    reach(third, "training")
+    third.click("#stop")
+    reach(third, "stopped")
+
+
+def test_a_model_goes_out_as_a_file_and_comes_back_for_its_visitor_only(visit, trained, tmp_path):
+    with trained.expect_download() as download:
+        trained.click("#download")
+    path = tmp_path / download.value.suggested_filename
+    download.value.save_as(path)
+    assert path.name == "ddgan-25-gaussians.safetensors"
+    assert checkpoint.load(path).card["steps"] == 1
+    other = opened(visit)
+    assert other.is_disabled("#compare") and other.is_disabled("#download")
+    assert other.locator("#denoisers").get_by_label("Your model").count() == 0
+    give(other, path)
+    other.wait_for_selector("#compare:not([disabled])")
+    assert "Loaded: trained on 25 gaussians, T = 4" in other.inner_text("#train-said")
+    other.click("#compare")
+    other.wait_for_selector(f"{STAGE} .stage-panel >> nth=3", timeout=WHILE)
+    assert "own-" in other.get_attribute(STAGE, "data-id")
+
+
+def test_a_foreign_file_and_settings_that_do_not_fit_are_a_sentence(visit, tmp_path):
+    page = opened(visit)
+    bad = tmp_path / "bad.safetensors"
+    bad.write_bytes(b"PK\x03\x04 a zip")
+    give(page, bad)
+    page.wait_for_selector("#train-said .failed")
+    assert page.inner_text("#train-said") == "The file bad.safetensors is not a safetensors file, or is damaged."
+    choose(page, "latent", "8")
+    page.click("#start")
+    page.wait_for_function(f"document.querySelector('{LAB} .stage-notice').textContent.includes('latent has 0 or 2')")
+    choose(page, "experiment", "Fails: no z")
+    page.wait_for_function("document.querySelector('#comment').textContent.includes('Without z')")
+    page.wait_for_function("document.querySelector('#latent input').value === '0'")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
+def test_the_tab_fits_and_works_by_keyboard(visit, width, dark):
+    page = opened(visit, width=width, dark=dark)
+    choose(page, "train-data", "4 gaussians 1d")
+    page.wait_for_function("document.querySelector('#latent input').value === '1'")
+    page.focus("#one-step")
+    page.keyboard.press("Enter")
+    wait(page, "lab.dataset.state === 'paused' && +lab.dataset.step === 1")
+    assert len(page.evaluate(f"document.querySelector('{LAB}').lab.points()")[0]) == 1
+    assert "modes covered" in page.locator(f"{LAB} canvas").first.get_attribute("aria-label")
+    scroll, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert scroll <= inner, "the page must not scroll sideways"
+    page.focus("#stop")
+    page.keyboard.press("Enter")
+    reach(page, "stopped")
