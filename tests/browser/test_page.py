@@ -108,3 +108,31 @@ def test_bad_input_is_a_sentence_and_the_page_stays_usable(visit):
     page.wait_for_function("document.querySelector('.stage-notice').textContent.includes('denoiser')")
     assert len(points(page, 0)) == Request().n, "the last picture stays"
     assert after(page, lambda: page.locator("#denoisers input[type=checkbox]").nth(4).check()).denoisers == ("mean",)
+
+
+@pytest.mark.slow
+def test_memory_is_flat_over_two_hundred_updates(visit):
+    page = visit("?n=500")
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("Performance.enable")
+
+    def heap():
+        devtools.send("HeapProfiler.collectGarbage")
+        metrics = {m["name"]: m["value"] for m in devtools.send("Performance.getMetrics")["metrics"]}
+        return metrics["JSHeapUsedSize"] / 1e6, metrics["Nodes"]
+
+    for _ in range(20):
+        after(page, lambda: page.click("#dice"))
+    before = heap()
+    for _ in range(200):
+        after(page, lambda: page.click("#dice"))
+    now = heap()
+    assert now[0] - before[0] < 4, "megabytes"
+    assert now[1] - before[1] < 500, "elements"
+
+
+def test_two_visitors_do_not_see_each_others_pictures(visit):
+    one, other = visit("?n=500&seed=1"), visit("?n=500&seed=2")
+    first = points(one, 0)
+    assert after(other, lambda: choose(other, "data", "rings")).data == "rings"
+    assert Request.from_query(drawn(one)) == Request(n=500, seed=1) and points(one, 0) == first != points(other, 0)
