@@ -154,6 +154,7 @@ function show(data) {
   if (playing()) { if (before.F !== data.F) state.motion.play = timing().cycle * Math.floor(state.at); }
   else if (!state.dragging) { state.motion = null; state.at = Math.round(state.at); }
   if (!before || before.n !== data.n) state.hover = state.pinned = null;
+  if (!before) recall();
   state.field.key = null;
   state.theme = null;
   range.max = lastState();
@@ -162,6 +163,29 @@ function show(data) {
   buildScale();
   describe(true);
   invalidate();
+}
+
+/* The view is in the address too: the state, the layers, the held sample; what is as at first is left out. */
+const shownLayers = () => LAYERS.map(([name]) => name).filter(name => state.layers[name]).join(',');
+const firstLayers = shownLayers();
+
+function remember() {
+  clearTimeout(state.later);
+  state.later = setTimeout(() => {
+    if (!state.data || state.motion || state.dragging || !root.isConnected) return;
+    const url = new URL(location.href), t = state.data.t[current()];
+    const keep = { t: t === 0 ? null : t, layers: shownLayers() === firstLayers ? null : shownLayers() || 'none', hold: state.pinned };
+    for (const [name, value] of Object.entries(keep)) value === null ? url.searchParams.delete(name) : url.searchParams.set(name, value);
+    const query = '?' + decodeURIComponent(url.searchParams) + url.hash;
+    if (query !== location.search + location.hash) history.replaceState(history.state, '', query);
+  }, 400);
+}
+
+function recall() {
+  const asked = new URLSearchParams(location.search), { t, n } = state.data, wanted = parseInt(asked.get('t')), hold = parseInt(asked.get('hold'));
+  if (wanted >= 0) { state.at = t.reduce((best, v, i) => Math.abs(v - wanted) < Math.abs(t[best] - wanted) ? i : best, 0); state.greeted = true; }
+  if (hold >= 0 && hold < n) state.pinned = hold;
+  if (asked.has('layers')) for (const box of root.querySelectorAll('[data-layer]')) box.checked = state.layers[box.dataset.layer] = asked.get('layers').split(',').includes(box.dataset.layer);
 }
 
 function say(text, failed = false) {
@@ -330,6 +354,7 @@ function goto(i) {
 // ---------------------------------------------------------------- drawing
 
 function invalidate() {
+  remember();
   state.request ||= requestAnimationFrame(frame);
 }
 

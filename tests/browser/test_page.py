@@ -86,6 +86,20 @@ def test_a_link_opens_the_picture_that_it_names(visit):
     assert max(abs(a - b[0]) for (a, _), b in zip(points(page, 1), last.x_s.tolist(), strict=True)) < 3e-4
 
 
+def test_the_view_is_in_the_link_too(visit):
+    page = visit("?n=500")
+    show_state(page, 1)
+    page.locator(f"{STAGE} [data-layer=x0]").dispatch_event("click")
+    page.focus("#stage .stage-panels")
+    page.keyboard.press("ArrowDown")
+    item = page.evaluate(f"document.querySelector('{STAGE}').stage.run().item")
+    page.wait_for_function("['t=3', 'layers=', 'hold='].every(part => location.search.includes(part))")
+    again = visit("?" + page.url.split("?")[1])
+    run = again.evaluate(f"document.querySelector('{STAGE}').stage.run()")
+    assert (run["t"], run["item"]) == (3, item)
+    assert again.is_checked(f"{STAGE} [data-layer=x0]")
+
+
 def test_a_link_that_makes_no_sense_gets_a_sentence_and_the_first_view(visit):
     page = visit("?T=0&data=nothing")
     assert "not understood" in page.inner_text(".stage-notice")
