@@ -149,17 +149,27 @@ def _page(say: Callable[[str], None]) -> dict[str, Any]:
             page.wait_for_selector('#stage .stage[data-ready="1"]')
             page.wait_for_timeout(4000)
             report["control_to_pixels_ms"] = [page.evaluate(_PRESS) for _ in range(15)][3:]
+            page.locator("#posterior").scroll_into_view_if_needed()
+            page.wait_for_timeout(4000)
+            report["click_to_posterior_ms"] = [page.evaluate(_WALK) for _ in range(15)][3:]
             browser.close()
-        report["control_to_pixels_median_ms"] = round(statistics.median(report["control_to_pixels_ms"]))
+        for name in ("control_to_pixels", "click_to_posterior"):
+            report[f"{name}_median_ms"] = round(statistics.median(report[f"{name}_ms"]))
     return report
 
 
-# press "New noise", and wait for the frame after the one in which the stage has drawn another request
-_PRESS = """() => new Promise(done => {
-    const stage = document.querySelector('#stage .stage'), start = performance.now();
+# act, and wait for the frame after the one in which another answer was drawn
+_UNTIL_DRAWN = """() => new Promise(done => {
+    const start = performance.now();
     new MutationObserver((_, observer) => {
         observer.disconnect();
         requestAnimationFrame(() => requestAnimationFrame(() => done(Math.round(performance.now() - start))));
-    }).observe(stage, {attributeFilter: ['data-id']});
-    document.querySelector('#dice').click();
+    }).observe(document.querySelector('%s'), {attributeFilter: ['%s']});
+    %s;
 })"""
+_PRESS = _UNTIL_DRAWN % ("#stage .stage", "data-id", "document.querySelector('#dice').click()")
+_WALK = _UNTIL_DRAWN % (
+    ".posterior",
+    "data-answer",
+    "document.querySelector('.map .posterior-plot').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowRight'}))",
+)
