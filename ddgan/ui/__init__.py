@@ -28,8 +28,8 @@ def build() -> gr.Blocks:
                 shown = denoise.build(demo, session)
             with gr.Tab("Why", id="why"):
                 why.build(demo, session)
-            with gr.Tab("Train", id="train") as tab:
-                train.build(demo, session, tabs, tab, shown)
+            with gr.Tab("Train", id="train"):
+                train.build(demo, session, tabs, shown)
             with gr.Tab("About", id="about"):
                 about.build()
     return demo.queue(max_size=32, default_concurrency_limit=1, api_open=False)

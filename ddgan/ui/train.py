@@ -29,7 +29,7 @@ FIELDS = ("data", "T", "network", "loss", "latent_dim", "lr_g", "lr_d", "gamma",
 OWN = "Your own settings."
 
 
-def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, tab: gr.Tab, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
+def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
     """The tab's components and events, inside `demo`; `denoise` is what denoise.build returned."""
     studio = Studio(session)
     first = next(iter(EXPERIMENTS))
@@ -166,7 +166,7 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, tab: gr.Tab, denoise
     upload.upload(load, upload, [own, compare, said], **hand)
     by_id = {component.elem_id: component for component in components}
     compare.click(show, [own, by_id["denoisers"], by_id["n"], by_id["seed"]], [tabs, *components], **hand)
-    tab.select(_follow, [by_id["data"], data], data, **hand)
+    by_id["data"].change(_follow, [by_id["data"], data], data, **hand)
 
 
 def _place(studio: Studio) -> Callable[[Any], int]:

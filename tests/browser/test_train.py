@@ -1,8 +1,11 @@
 """The tab Train in a real browser: a run is watched, held, stepped, stopped, handed on, and nobody else's."""
 
+import math
+
 import pytest
 
 from ddgan import checkpoint
+from ddgan.data import encode_points
 from ddgan.session import Request
 
 STAGE = "#stage .stage"
@@ -10,8 +13,8 @@ LAB = "#lab .lab"
 WHILE = 120_000  # ms: a busy machine trains slowly
 
 
-def opened(visit, **how):
-    page = visit(**how)
+def opened(visit, query="", **how):
+    page = visit(query, **how)
     page.get_by_role("tab", name="Train").click()
     page.wait_for_selector("#start")
     return page
@@ -165,6 +168,23 @@ def test_a_foreign_file_and_settings_that_do_not_fit_are_a_sentence(visit, tmp_p
     choose(page, "experiment", "Fails: no z")
     page.wait_for_function("document.querySelector('#comment').textContent.includes('Without z')")
     page.wait_for_function("document.querySelector('#latent input').value === '0'")
+
+
+def test_own_points_of_a_link_are_trained_on(visit):
+    ring = [[math.cos(k / 5), math.sin(k / 5)] for k in range(31)]
+    asked = Request.parse({"data": encode_points(ring), "T": 3, "n": 500, "denoisers": "exact"})
+    page = opened(visit, "?" + asked.to_query())
+    page.wait_for_function("document.querySelector('#train-data input').value === 'your own points'")
+    choose(page, "train-T", "3")
+    page.click("#one-step")
+    wait(page, "lab.dataset.state === 'paused' && +lab.dataset.step === 1")
+    page.click("#stop")
+    page.wait_for_selector("#compare:not([disabled])", timeout=WHILE)
+    page.click("#compare")
+    page.wait_for_selector(f"{STAGE} .stage-panel >> nth=1", timeout=WHILE)
+    shown = Request.from_query(page.get_attribute(STAGE, "data-id"))
+    assert (shown.data, shown.T, shown.n) == (asked.data, 3, 500) and shown.denoisers[0] == "exact"
+    assert "trained on own points, T = 3" in page.inner_text(STAGE)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
