@@ -67,6 +67,7 @@ def parser() -> argparse.ArgumentParser:
         add.add_argument("--seed", help="default 0")
         add.add_argument("-n", help="number of samples (default 10000; export: 2000)")
         if name == "evaluate":
+            add.add_argument("--samplings", type=int, default=1, help="how many seeds, from --seed on: the worst counts")
             add.add_argument("--json", action="store_true", help="print one JSON object")
         else:
             kinds = ".npz" if name == "sample" else f".{', .'.join(export.KINDS)}"
@@ -159,14 +160,11 @@ def _sample(options: argparse.Namespace) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     request = _request(options, denoisers="ddgan", n=10_000)
-    session = Session()
-    rows = {}
+    if not 1 <= options.samplings <= 100:
+        raise ValueError(f"--samplings must be in 1..100, got {options.samplings}")
+    session, rows = Session(), {}
     for name in request.denoisers:
-        clock = time.perf_counter()
-        *_, last = _progress(session.run(request, name))
-        seconds = time.perf_counter() - clock
-        floor = {"floor_sliced_w2": session.floor(request), "seconds": round(seconds, 3)}
-        rows[name] = session.score(request, last.x_s) | floor
+        rows[name] = session.judge(request, name, options.samplings, watch=_progress)
     if options.json:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}
         return _print_json({**request.to_dict(), **only})

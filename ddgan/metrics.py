@@ -5,6 +5,7 @@ All metrics take samples x (N, *D) and a law with a density or, for the distance
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from .mixture import Law
 
-__all__ = ["Coverage", "coverage", "energy_distance", "evaluate", "floor_sliced_w2", "mode_distance", "sliced_w2"]
+__all__ = ["Coverage", "coverage", "energy_distance", "evaluate", "floor_sliced_w2", "judge", "mode_distance", "sliced_w2"]
 
 REACH = 4.0  # a sample is on a mode within this many standard deviations of a component
 COVERED = 0.1  # a mode is covered from this fraction of its due share of all samples
@@ -100,4 +101,21 @@ def evaluate(x: Tensor, law: Law, reference: Tensor) -> dict[str, float]:
         "on_mode": cover.on_mode,
         "kl": cover.kl,
         "sliced_w2": sliced_w2(x, reference),
+    }
+
+
+def judge(law: Law, n: int, sampled: Callable[[int], Tensor], samplings: int = 1) -> dict[str, float]:
+    """`evaluate` over several samplings, sampled(i) (n, *D), i = 0, 1, ..., each against another sample of the law.
+
+    The worst of modes, on_mode and kl; the mean of sliced_w2, to be held against floor_sliced_w2, a mean as well.
+    """
+    scores = [evaluate(sampled(i), law, law.sample(n, torch.Generator().manual_seed(1 + i))) for i in range(samplings)]
+    return {
+        "modes": min(score["modes"] for score in scores),
+        "of_modes": law.modes,
+        "on_mode": min(score["on_mode"] for score in scores),
+        "kl": max(score["kl"] for score in scores),
+        "sliced_w2": sum(score["sliced_w2"] for score in scores) / samplings,
+        "floor_sliced_w2": floor_sliced_w2(law, n),
+        "samplings": samplings,
     }

@@ -14,9 +14,9 @@ import secrets
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
@@ -28,7 +28,7 @@ from . import checkpoint, networks
 from .config import Config
 from .data import POINTS, TOYS, decode_points, from_points, read_csv, toy
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
-from .metrics import evaluate, floor_sliced_w2
+from .metrics import evaluate, judge
 from .mixture import Law
 from .sampler import Draws, Step, sample
 from .schedule import FAMILIES, MAX_T, Schedule
@@ -66,7 +66,8 @@ class Fork(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """What to sample. `data` may hold its points itself: data.encode_points. `span` is the schedule family's (lo, hi), None for its default; sample i has seed (seed, i).
+    """What to sample. `data` may hold its points itself: data.encode_points. `span` is the schedule family's (lo, hi),
+    None for its default; sample i has seed (seed, i).
 
     `forks`, in their order, change the noise of single steps: what came before stays, bit for bit.
     """
@@ -211,9 +212,20 @@ class Session:
         """The metrics of samples x of the request's law."""
         return evaluate(x, self.source(request.data).law, self.reference(request.data, len(x)))
 
-    def floor(self, request: Request) -> float:
-        """The sliced Wasserstein distance between two samples of the law, on average: what a perfect model scores."""
-        return floor_sliced_w2(self.source(request.data).law, request.n)
+    def judge(
+        self,
+        request: Request,
+        denoiser: str,
+        samplings: int = 1,
+        watch: Callable[[Iterator[Step]], Iterator[Step]] = iter,
+    ) -> dict[str, float]:
+        """metrics.judge of a denoiser: the request's seed and, for more samplings, those that follow it."""
+
+        def sampled(i: int) -> Tensor:
+            *_, last = watch(self.run(replace(request, seed=request.seed + i), denoiser))
+            return last.x_s
+
+        return judge(self.source(request.data).law, request.n, sampled, samplings)
 
 
 def _source(data: str) -> Source:
@@ -322,14 +334,17 @@ def fit(
 
 
 def score(denoiser: Denoiser, law: Law, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:
-    """What a card reports: the metrics of n samples of seed 0 at the T that a model is for, with the floor."""
+    """What a card reports: three samplings of n, from seed 0 on, judged at the T that a model is for."""
     few, many = (1, 2, 4, 8), (4, 16, 64)
+
+    def sampled(T: int, i: int) -> Tensor:
+        draws = Draws.from_seeds(range(i * MAX_N, i * MAX_N + n), law.shape, T, denoiser.latent_dim)
+        *_, last = sample(Schedule.vp(T), denoiser, draws)
+        return last.x_s
+
     scores = {}
-    reference = law.sample(n, torch.Generator().manual_seed(1))
-    floor = {"floor_sliced_w2": floor_sliced_w2(law, n)}
     for T in [config.T] if config.T is not None else many if config.objective == "regression" else few:
-        *_, last = sample(Schedule.vp(T), denoiser, Draws.from_seeds(range(n), law.shape, T, denoiser.latent_dim))
-        numbers = evaluate(last.x_s, law, reference) | floor
+        numbers = judge(law, n, partial(sampled, T), samplings=3)
         scores[f"T={T}"] = {name: round(v, 5) if math.isfinite(v) else None for name, v in numbers.items()}
     return scores
 
