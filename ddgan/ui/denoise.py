@@ -13,7 +13,7 @@ from .. import views
 from ..data import TOYS
 from ..schedule import FAMILIES
 from ..session import DENOISERS, Request, Session
-from . import exports, posterior
+from . import draw, exports, posterior
 from .stage import Stage
 
 __all__ = ["build"]
@@ -22,6 +22,10 @@ STEPS = [1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64, 128]
 POINTS = [500, 1000, 2000, 5000]
 DATA = {"4-gaussians-1d": "4 Gaussians on a line"}
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#stage .stage').stage.run()), ...rest]"
+_TO_STAGE = """(own, ...rest) => {
+  const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});
+  return [own, ...rest]; }"""
 FIELDS = ("data", "denoisers", "T", "schedule", "lo", "hi", "seed", "n", "forks")
 
 
@@ -34,8 +38,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     first = Request()
     with gr.Row(elem_classes="controls"):
         data = gr.Dropdown(
-            [(DATA.get(name, name.replace("-", " ")), name) for name in TOYS],
-            value=first.data, label="Data", filterable=False, scale=3, min_width=150, elem_id="data",
+            _data(first.data), value=first.data, label="Data", filterable=False, scale=3, min_width=150, elem_id="data",
         )  # fmt: skip
         T = gr.Dropdown(STEPS, value=first.T, label="Steps T", filterable=False, scale=2, min_width=90, elem_id="T")
         schedule = gr.Dropdown(
@@ -51,6 +54,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         _denoisers(session), value=list(first.denoisers), show_label=False,
         label="Denoisers, all on the same noise", container=False, elem_id="denoisers",
     )  # fmt: skip
+    own, used = draw.build()
     stage = Stage()
     with gr.Row(elem_id="forks"):
         gr.HTML('<span class="forks-name">From this step on, for the held sample or all</span>', apply_default_css=False)
@@ -79,6 +83,10 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     def fresh(*values: Any) -> tuple[str, str]:
         """Another request: the forks were of the one before."""
         return show(*values[:-1], ""), ""
+
+    def use(own: str, _: str, *values: Any) -> tuple[Any, ...]:
+        """A visitor's own points become the data; nothing where there are none."""
+        return (_update(own), *fresh(own, *values)) if own else (gr.skip(),) * 3
 
     def fork(what: str, asked: str, *values: Any) -> tuple[str, str]:
         """New noise of one kind at the step that the stage stands at."""
@@ -112,7 +120,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         if problem:
             picture = json.dumps({**json.loads(picture), "message": problem, "query": ""})
         return [
-            asked.data,
+            _update(asked.data),
             gr.update(choices=_denoisers(session, asked.denoisers), value=list(asked.denoisers)),
             gr.update(choices=sorted({*STEPS, asked.T}), value=asked.T),
             asked.schedule,
@@ -138,7 +146,19 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     for what, button in again.items():
         button.click(partial(fork, what), [asked, *controls], [stage, forks], js=_RUN, **quiet)
     back.click(undo, controls, [stage, forks], **quiet)
+    for event in used:
+        event.then(use, [own, *controls], [data, stage, forks], js=_TO_STAGE, **quiet)
     return [*controls, formula, stage], view
+
+
+def _data(name: str) -> list[tuple[str, str]]:
+    """The choices: all toys, and a visitor's own points."""
+    toys = [(DATA.get(toy, toy.replace("-", " ")), toy) for toy in TOYS]
+    return toys if name in TOYS else [*toys, ("your own points", name)]
+
+
+def _update(name: str) -> Any:
+    return gr.update(choices=_data(name), value=name)
 
 
 def _denoisers(session: Session, asked: Iterable[str] = ()) -> list[tuple[str, str]]:
