@@ -82,7 +82,8 @@ function receive() {
   if (before?.run !== frame.run) {
     Object.assign(state, { ahead: null, frames: 0 });
     // on a phone the settings fill the screen: bring what was started into sight
-    if (root.getBoundingClientRect().top > 0.6 * innerHeight) root.scrollIntoView({ block: 'start', behavior: reducedMotion.matches ? 'auto' : 'smooth' });
+    const top = document.querySelector('#train-buttons') ?? root;
+    if (root.getBoundingClientRect().top > 0.6 * innerHeight) top.scrollIntoView({ block: 'start', behavior: reducedMotion.matches ? 'auto' : 'smooth' });
   }
   state.frames += 1;
   if (frame.state === 'waiting') askPlace(frame.run);
@@ -258,11 +259,15 @@ function drawSurface() {
 function drawLogits() {
   const { frame, theme } = state, { data } = frame.surface, ctx = surface.getContext('2d'), w = surface.clientWidth, h = surface.clientHeight;
   const y = v => h / 2 - (h / 2 - 16) * (v - 127.5) / 127.5;
-  ctx.globalAlpha = 0.3;
-  data.forEach((v, k) => { ctx.fillStyle = `rgb(${v > 127.5 ? theme.real : theme.fake})`; ctx.fillRect(k * w / data.length, Math.min(y(v), h / 2), w / data.length + 0.5, Math.abs(y(v) - h / 2)); });
+  const curve = [...data].map((v, k) => [(k + 0.5) * w / data.length, y(v)]), halves = ctx.createLinearGradient(0, 0, 0, h);
+  [theme.real, theme.real, theme.fake, theme.fake].forEach((colour, i) => halves.addColorStop([0, 0.5, 0.5, 1][i], `rgb(${colour})`));
+  ctx.beginPath();
+  for (const [x, v] of [[0, h / 2], ...curve, [w, h / 2]]) ctx.lineTo(x, v);
+  Object.assign(ctx, { fillStyle: halves, globalAlpha: 0.3 });
+  ctx.fill();
   ctx.globalAlpha = 1;
   line(ctx, [[0, h / 2], [w, h / 2]], theme.line, 1);
-  line(ctx, [...data].map((v, k) => [(k + 0.5) * w / data.length, y(v)]), theme.ink, 1.6);
+  line(ctx, curve, theme.ink, 1.6);
 }
 
 function line(ctx, points, colour, width, dash = []) {

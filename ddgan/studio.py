@@ -187,10 +187,13 @@ class Run:
     def _advance(self, steps: Iterator[TrainStep]) -> None:
         """Train until a frame is due, or wait as long where the run is paused."""
         due = time.monotonic() + FRAME
+        took = 0.0
         try:
-            while time.monotonic() < due and not self._spent and self._may_go(due):
+            # rather a little early than late, where one update takes as long as a frame
+            while (now := time.monotonic()) + took / 2 < due and not self._spent and self._may_go(due):
                 self.last = next(steps)
                 self._losses.append(self.last.losses)
+                took = time.monotonic() - now
             if self._spent and not self.over:
                 self._finish()
         except FloatingPointError as error:

@@ -26,7 +26,7 @@ RATES = [0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 4e-2]
 GAMMAS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1]
 LOSSES = [("R1 + R2", "r1r2"), ("R1, the paper's", "paper"), ("relativistic", "rpgan")]
 FIELDS = ("data", "T", "network", "loss", "latent_dim", "lr_g", "lr_d", "gamma", "width", "depth", "batch", "seed")
-OWN = "Your own settings."
+OWN = "Your own"
 
 
 def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
@@ -37,7 +37,7 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
     pick = partial(gr.Dropdown, filterable=False, min_width=0)
     with gr.Row(elem_classes="train"):
         with gr.Column(scale=0, min_width=300, elem_classes="train-settings controls"):
-            experiment = pick([*EXPERIMENTS], value=first, label="Experiment", elem_id="experiment")
+            experiment = pick([*EXPERIMENTS, OWN], value=first, label="Experiment", elem_id="experiment")
             comment = gr.Markdown(words, elem_id="comment")
             with gr.Row(elem_classes="train-grid"):
                 data = pick(_data(), value=config.data, label="Data", elem_id="train-data")
@@ -161,7 +161,7 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
 
     experiment.input(_experiment, experiment, [comment, *settings], **hand)
     edited = [component.input for component in settings if component is not seed]
-    gr.on(edited, lambda: [None, OWN], None, [experiment, comment], trigger_mode="always_last", **hand)
+    gr.on(edited, lambda: [OWN, _experiment(OWN)[0]], None, [experiment, comment], trigger_mode="always_last", **hand)
     data.input(lambda data, z: z and studio.coordinates(data), [data, latent], latent, **hand)
     upload.upload(load, upload, [own, compare, said], **hand)
     by_id = {component.elem_id: component for component in components}
@@ -178,6 +178,8 @@ def _place(studio: Studio) -> Callable[[Any], int]:
 
 
 def _experiment(name: str) -> list[Any]:
+    if name == OWN:
+        return ["Any settings below: what do you expect?", *[gr.skip()] * len(FIELDS)]
     config, words = EXPERIMENTS[name]
     values = {**config.to_dict(), "T": _steps(config)}
     return [words, *(values[field] for field in FIELDS)]
