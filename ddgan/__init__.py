@@ -18,9 +18,10 @@ from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDen
 from .gaussian import Gaussian
 from .metrics import Coverage, coverage, sliced_w2
 from .mixture import Law, Mixture
+from .request import Request
 from .sampler import Draws, Step, reverse_step, sample
 from .schedule import Schedule
-from .session import Request, Session
+from .session import Session
 from .trainer import Adversarial, Anywhere, Consecutive, Regression, TrainStep, train
 
 __all__ = [

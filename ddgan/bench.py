@@ -24,7 +24,8 @@ from .data import toy
 from .metrics import evaluate
 from .sampler import Draws, sample
 from .schedule import Schedule
-from .session import Request, Session, hardware, new_objective
+from .request import Request
+from .session import Session, hardware, new_objective
 from .trainer import train
 
 __all__ = ["CHROMIUM", "live", "served", "toys"]

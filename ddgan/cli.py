@@ -21,7 +21,8 @@ from typing import Any, NoReturn
 from . import bench, export
 from .config import PRESETS, Config, preset
 from .schedule import FAMILIES
-from .session import DENOISERS, Request, Session, fit, single_thread
+from .request import DENOISERS, Request
+from .session import Session, fit, single_thread
 
 __all__ = ["main", "parser"]
 

@@ -25,7 +25,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from .sampler import Step
-from .session import DENOISERS, Request, Session
+from .request import DENOISERS, Request
+from .session import Session
 from .views import stage
 
 __all__ = ["KINDS", "MAX_NUMBERS", "link", "npz", "write"]

@@ -24,7 +24,8 @@ from torch import Tensor
 from .metrics import coverage, energy_distance, mode_distance
 from .mixture import Law
 from .sampler import Draws, reverse_step
-from .session import Request, Session, number, whole
+from .request import Request, number, whole
+from .session import Session
 
 __all__ = ["Answer", "Question", "ask", "gaps", "log_ratio"]
 

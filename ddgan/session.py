@@ -1,25 +1,21 @@
 """From a request to its steps, and from a config to a trained model: what the page, the CLI and the tests all drain.
 
-A `Request` is everything that decides a picture: it is frozen, comes from a URL, a JSON body or a command line through
-one parser, and the same request gives the same arrays wherever it is asked. A `Session` resolves its names to laws and
-denoisers, keeping the last few, and runs it.
+A `Session` resolves the names of a `Request` to laws and denoisers, keeping the last few, and runs it.
 """
 
 from __future__ import annotations
 
 import math
 import platform
-import re
 import secrets
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
-from urllib.parse import parse_qsl, urlencode
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,110 +26,15 @@ from .data import POINTS, TOYS, decode_points, from_points, read_csv, toy
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from .metrics import evaluate, judge
 from .mixture import Law
+from .request import DENOISERS, MAX_N, Request
 from .sampler import Draws, Step, sample
-from .schedule import FAMILIES, MAX_T, Schedule
+from .schedule import MAX_T, Schedule
 from .trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
 
-__all__ = ["DENOISERS", "Fork", "Request", "Session", "fit", "new_objective", "number", "score", "single_thread", "whole"]
+__all__ = ["Session", "fit", "hardware", "new_objective", "score", "single_thread"]
 
-# name -> (label, what it draws), in the order in which panels stand
-DENOISERS = {
-    "exact": ("Exact law", "draws x₀ from the true q(x₀|xₜ)"),
-    "ddgan": ("DDGAN", "learned, adversarial, multimodal"),
-    "gaussian": ("Best Gaussian", "the true mean and covariance, no more"),
-    "regression": ("Learned Gaussian (DDPM)", "the same network, least squares"),
-    "mean": ("Exact mean (DDPM)", "the true mean, no draw of x₀"),
-}
-OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
-MAX_N = 100_000
-_INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
 MAX_ADOPTED = 64
-MAX_FORKS = 64
-MAX_WORK = 20_000_000  # points x steps x denoisers of one request
-
-
-class Fork(NamedTuple):
-    """Other noise at one step: `what` (z | eps) of the step from t comes from `seed`, for one item or (None) for all."""
-
-    what: str
-    t: int
-    seed: int
-    item: int | None = None
-
-    def __str__(self) -> str:
-        return ".".join(str(part) for part in self if part is not None)
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to sample. `data` may hold its points itself: data.encode_points. `span` is the schedule family's (lo, hi),
-    None for its default; sample i has seed (seed, i).
-
-    `forks`, in their order, change the noise of single steps: what came before stays, bit for bit.
-    """
-
-    data: str = "25-gaussians"
-    denoisers: tuple[str, ...] = ("exact", "ddgan", "gaussian")
-    T: int = 4
-    schedule: str = "vp"
-    span: tuple[float, float] | None = None
-    seed: int = 0
-    n: int = 2000
-    forks: tuple[Fork, ...] = ()
-
-    @classmethod
-    def parse(cls, values: Mapping[str, Any], *, local: bool = False) -> Request:
-        """The request of a mapping of strings or JSON values; absent keys keep their defaults.
-
-        `denoisers`, `span` and `forks` (`z.2.7` or `eps.2.7.15`: what, t, seed, item) may be lists or comma-separated. ValueError, in one sentence, for anything that is
-        unknown, of another kind, not finite, out of range or too much work. Only `local` callers may name files.
-        """
-        if unknown := set(values) - {field.name for field in fields(cls)}:
-            raise ValueError(f"a request has no field {sorted(map(str, unknown))[0]!r}")
-        request = cls(
-            data=_text("data", values.get("data", cls.data)),
-            denoisers=tuple(_list("denoisers", values.get("denoisers", cls.denoisers))),
-            T=whole("T", values.get("T", cls.T), 1, MAX_T),
-            schedule=_text("schedule", values.get("schedule", cls.schedule)),
-            span=_span(values.get("span")),
-            seed=whole("seed", values.get("seed", cls.seed), 0, 2**31 - 1),
-            n=whole("n", values.get("n", cls.n), 1, MAX_N),
-        )
-        if request.data.startswith(POINTS):
-            decode_points(request.data)
-        elif not local and request.data not in TOYS:
-            raise ValueError(f"data must be one of {', '.join(TOYS)}, got {request.data[:40]!r}")
-        if not request.denoisers or len(set(request.denoisers)) < len(request.denoisers):
-            raise ValueError("choose one or more denoisers, each once")
-        for name in request.denoisers:
-            if name not in DENOISERS and not OWN.fullmatch(name):
-                raise ValueError(f"a denoiser must be one of {', '.join(DENOISERS)}, got {name[:40]!r}")
-        work = request.n * request.T * len(request.denoisers)
-        if work > MAX_WORK:
-            raise ValueError(f"n x T x denoisers is limited to {MAX_WORK:,}, got {work:,}")
-        request.steps()
-        return replace(request, forks=_forks(values.get("forks", ""), request))
-
-    @classmethod
-    def from_query(cls, query: str) -> Request:
-        """The request of a URL query string; parameters that are not ours are left alone."""
-        known = {field.name for field in fields(cls)}
-        return cls.parse({key: value for key, value in parse_qsl(query) if key in known})
-
-    def to_dict(self) -> dict[str, Any]:
-        """The request as JSON can hold it; `parse` reads it back."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        values["forks"] = tuple(map(str, self.forks))
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None and v != ()}
-
-    def to_query(self) -> str:
-        """The request as a URL query string; `from_query` reads it back."""
-        flat = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in self.to_dict().items()}
-        return urlencode(flat, safe=",")
-
-    def steps(self) -> Schedule:
-        """The schedule that this request walks."""
-        return Schedule.named(self.schedule, self.T, self.span)
+_INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
 
 
 class Source(NamedTuple):
@@ -362,59 +263,3 @@ def hardware() -> str:
     except (OSError, StopIteration):
         model = platform.processor() or platform.machine()
     return f"{model}, {torch.get_num_threads()} thread(s)"
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be a name, got {str(value)[:40]!r}")
-    return value
-
-
-def _list(name: str, value: Any) -> list[str]:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
-        raise ValueError(f"{name} must be names, got {str(value)[:40]!r}")
-    return list(items)
-
-
-def number(name: str, value: Any) -> float:
-    """A finite number from JSON or text; ValueError otherwise."""
-    try:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > 40:
-            raise ValueError
-        found = float(value)
-    except (ValueError, OverflowError):
-        raise ValueError(f"{name} must be a number, got {str(value)[:40]!r}") from None
-    if not math.isfinite(found):
-        raise ValueError(f"{name} must be a finite number, got {str(value)[:40]!r}")
-    return found
-
-
-def whole(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number in low..high from JSON or text; ValueError otherwise."""
-    found = number(name, value)
-    if found != int(found) or not low <= found <= high:
-        raise ValueError(f"{name} must be a whole number in {low}..{high}, got {str(value)[:40]}")
-    return int(found)
-
-
-def _forks(value: Any, request: Request) -> tuple[Fork, ...]:
-    forks = []
-    for text in _list("forks", value) if value else []:
-        what, *numbers = text.split(".")
-        if what not in ("z", "eps") or len(numbers) not in (2, 3):
-            raise ValueError(f"a fork must be like z.2.7 or eps.2.7.15 (what, t, seed, item), got {text[:40]!r}")
-        bounds = {"t": (1, request.T), "seed": (0, 2**31 - 1), "item": (0, request.n - 1)}
-        forks.append(Fork(what, *(whole(f"a fork's {k}", v, *bounds[k]) for k, v in zip(bounds, numbers, strict=False))))
-    if len(forks) > MAX_FORKS:
-        raise ValueError(f"at most {MAX_FORKS} forks are followed, got {len(forks)}")
-    return tuple(forks)
-
-
-def _span(value: Any) -> tuple[float, float] | None:
-    if value is None or value == "":
-        return None
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or len(items) != 2:
-        raise ValueError(f"span must be two numbers, got {str(value)[:40]!r}")
-    return number("span", items[0]), number("span", items[1])

@@ -30,7 +30,8 @@ from .metrics import coverage
 from .mixture import Law
 from .sampler import Draws, sample
 from .schedule import Schedule
-from .session import Request, Session, hardware, new_objective, number, whole
+from .request import Request, number, whole
+from .session import Session, hardware, new_objective
 from .trainer import TrainStep, train
 
 __all__ = ["FRAME", "LIMITS", "Frame", "Point", "Run", "Studio", "parse"]

@@ -21,7 +21,8 @@ from .mixture import Law
 from .posterior import Answer, Question, ask, gaps, log_ratio
 from .sampler import Step
 from .schedule import Schedule
-from .session import DENOISERS, Request, Session
+from .request import DENOISERS, Request
+from .session import Session
 from .studio import Frame
 
 __all__ = ["MAX_FRAMES", "MAX_SHOWN", "density", "frames", "gap_map", "lab", "posterior", "stage", "target", "title"]

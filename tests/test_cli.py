@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from ddgan.cli import main
-from ddgan.session import Request, Session
+from ddgan.request import Request
+from ddgan.session import Session
 
 TINY = ["--width", "8", "--depth", "1", "--batch", "16", "--steps", "6"]
 

@@ -21,7 +21,7 @@ from ddgan.data import (
 )
 from ddgan.mixture import Law
 from ddgan.schedule import Schedule
-from ddgan.session import Request
+from ddgan.request import Request
 
 EACH_TOY = pytest.mark.parametrize("name", TOYS)
 MODES = {

@@ -9,7 +9,8 @@ from PIL import Image
 
 from ddgan import export
 from ddgan.export import KINDS, write
-from ddgan.session import Fork, Request, Session
+from ddgan.request import Fork, Request
+from ddgan.session import Session
 
 ADDRESS = "https://example.org/explorer/"
 SMALL = Request("rings", ("exact", "mean"), T=3, seed=5, n=40, forks=(Fork("eps", 2, 7),))

@@ -34,17 +34,18 @@ MAY_IMPORT = {
 }
 # what building showed to be better than design.md's table, which is to follow
 AND_ALSO = {
+    "request": "data schedule",
     "networks": "gaussian schedule",  # like, alpha_sigma
     "checkpoint": "denoiser",
-    "session": "metrics mixture",
-    "views": "mixture posterior schedule session studio data",
-    "studio": "checkpoint config data denoiser metrics mixture sampler schedule session trainer",
-    "export": "session",
-    "cli": "schedule bench",
+    "session": "metrics mixture request",
+    "views": "mixture posterior schedule session studio data request",
+    "studio": "checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
+    "export": "session request",
+    "cli": "schedule bench request",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
-    "ui": "gaussianity data schedule studio",
-    "posterior": "metrics mixture sampler session",
-    "bench": "config data metrics sampler schedule session trainer views",
+    "ui": "gaussianity data schedule studio request",
+    "posterior": "metrics mixture sampler session request",
+    "bench": "config data metrics sampler schedule session trainer views request",
 }
 HEAVY = {"gradio", "plotly", "PIL", "tqdm"}
 

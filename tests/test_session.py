@@ -11,7 +11,8 @@ from ddgan.data import TOYS, decode_points, encode_points, from_points
 from ddgan.denoiser import ExactDenoiser
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import FAMILIES
-from ddgan.session import DENOISERS, MAX_WORK, Request, Session, fit
+from ddgan.request import DENOISERS, MAX_WORK, Request
+from ddgan.session import Session, fit
 
 JUNK = st.one_of(
     st.none(),

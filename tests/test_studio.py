@@ -16,7 +16,8 @@ from ddgan.config import EXPERIMENTS, Config
 from ddgan.data import toy
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import Schedule
-from ddgan.session import Request, Session, new_objective
+from ddgan.request import Request
+from ddgan.session import Session, new_objective
 from ddgan.studio import Run, Studio
 from ddgan.trainer import train
 

@@ -12,7 +12,8 @@ import gradio as gr
 from .. import views
 from ..data import TOYS
 from ..schedule import FAMILIES
-from ..session import DENOISERS, Request, Session
+from ..request import DENOISERS, Request
+from ..session import Session
 from . import draw, exports, posterior
 from .stage import Stage
 

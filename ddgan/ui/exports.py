@@ -20,7 +20,8 @@ import gradio as gr
 
 from .. import export
 from ..data import TOYS
-from ..session import Request, Session
+from ..request import Request
+from ..session import Session
 
 __all__ = ["build"]
 

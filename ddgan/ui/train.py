@@ -15,7 +15,8 @@ import gradio as gr
 from .. import views
 from ..config import EXPERIMENTS, Config
 from ..data import TOYS
-from ..session import DENOISERS, Request, Session
+from ..request import DENOISERS, Request
+from ..session import Session
 from ..studio import Studio
 from .lab import Lab
 

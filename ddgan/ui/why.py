@@ -17,7 +17,8 @@ from typing import Any
 import gradio as gr
 
 from .. import gaussianity
-from ..session import DENOISERS, Request, Session
+from ..request import DENOISERS, Request
+from ..session import Session
 
 __all__ = ["Oracle", "Why", "build"]
 

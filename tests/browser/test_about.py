@@ -3,7 +3,7 @@
 import pytest
 from test_page import STAGE, drawn
 
-from ddgan.session import Request
+from ddgan.request import Request
 
 
 @pytest.mark.parametrize("width", [1280, 390])

@@ -13,7 +13,8 @@ except ImportError:  # without it the page says so: tests/test_export.py
     av = None
 
 from ddgan import export
-from ddgan.session import Request, Session
+from ddgan.request import Request
+from ddgan.session import Session
 
 STAGE = "#stage .stage"
 ASKED = Request("rings", ("exact", "mean"), T=3, seed=7, n=500)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from ddgan.session import Request, Session
+from ddgan.request import Request
+from ddgan.session import Session
 
 STAGE = "#stage .stage"
 

@@ -6,7 +6,7 @@ import pytest
 
 from ddgan import checkpoint
 from ddgan.data import encode_points
-from ddgan.session import Request
+from ddgan.request import Request
 
 STAGE = "#stage .stage"
 LAB = "#lab .lab"

@@ -8,7 +8,8 @@ import torch
 from ddgan.data import toy
 from ddgan.gaussianity import GRID, gap, landscape, mean_gap
 from ddgan.schedule import Schedule
-from ddgan.session import Request, Session
+from ddgan.request import Request
+from ddgan.session import Session
 
 WHY, ORACLE = "#why .why", "#oracle .oracle"
 LINE, SCHEDULE = toy("4-gaussians-1d"), Schedule.vp(GRID)

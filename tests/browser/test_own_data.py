@@ -1,0 +1,188 @@
+"""Your own data: what is drawn or uploaded becomes the data, exactly, and the link holds it."""
+
+import pytest
+
+from ddgan.data import TOYS, decode_points, from_points, read_csv, thinned
+from ddgan.denoiser import ExactDenoiser
+from ddgan.sampler import Draws, sample
+from ddgan.request import Request
+
+STAGE = "#stage .stage"
+
+
+def open_board(page):
+    page.get_by_role("button", name="Your own data").click()
+    page.wait_for_selector('.draw[data-ready="1"]')
+    page.wait_for_function("document.querySelector('.draw canvas').width > 100")
+    page.locator(".draw canvas").scroll_into_view_if_needed()
+    return page.locator(".draw canvas").bounding_box()
+
+
+def board(page):
+    return page.evaluate("document.querySelector('.draw').board.points()")
+
+
+def count(page):
+    return int(page.get_attribute(".draw", "data-count"))
+
+
+def data_of(page):
+    """The request that the stage shows, once its data are own points."""
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('points')", timeout=20_000)
+    return Request.from_query(page.get_attribute(STAGE, "data-id"))
+
+
+def shows_the_law_of(page, request):
+    """The exact law's last state on the stage is the library's, for the points that the name holds."""
+    law = from_points(decode_points(request.data))
+    *_, last = sample(request.steps(), ExactDenoiser(law), Draws.from_seeds(range(request.n), (2,), request.T, 3))
+    page.evaluate(f"i => document.querySelector('{STAGE}').stage.goto(i)", request.T)
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.t === '0'")
+    seen = page.evaluate(f"document.querySelector('{STAGE}').stage.points(0)")
+    assert len(seen) == request.n
+    assert max(abs(a - b) for p, q in zip(seen, last.x_s.tolist(), strict=True) for a, b in zip(p, q, strict=True)) < 3e-4
+
+
+def stroke(page, box, *corners):
+    corners = [(box["x"] + u * box["width"], box["y"] + v * box["height"]) for u, v in corners]
+    page.mouse.move(*corners[0])
+    page.mouse.down()
+    for corner in corners[1:]:
+        page.mouse.move(*corner, steps=12)
+    page.mouse.up()
+
+
+def upload(page, path):
+    with page.expect_file_chooser() as chooser:
+        page.click("#upload-points")
+    chooser.value.set_files(path)
+
+
+def note(page, words):
+    page.wait_for_function("w => document.querySelector('.own-note').textContent.includes(w)", arg=words, timeout=20_000)
+    return page.inner_text(".own-note")
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_points_drawn_with_the_mouse_become_the_law_and_the_link_holds_them(visit, width):
+    page = visit("?n=500&denoisers=exact,ddgan", width=width)
+    box = open_board(page)
+    stroke(page, box, (0.2, 0.2), (0.8, 0.3), (0.5, 0.8))
+    drawn = count(page)
+    assert drawn > 40
+    page.mouse.click(box["x"] + 0.1 * box["width"], box["y"] + 0.9 * box["height"])
+    assert count(page) == drawn + 1, "a click is one point"
+    x, y = board(page)[-1]
+    assert (x, y) == (pytest.approx(-2.4, abs=0.05), pytest.approx(-2.4, abs=0.05))
+    points = board(page)
+    page.click("#use-points")
+    request = data_of(page)
+    # the name holds what was drawn, up to place, scale and rounding
+    assert (from_points(decode_points(request.data)).mu - from_points(points).mu).abs().max() < 1e-3
+    shows_the_law_of(page, request)
+    assert page.input_value("#data input") == "your own points"
+    assert "No DDGAN has been trained on these points yet" in page.inner_text(STAGE)
+    assert Request.from_query(page.url.split("?")[1]) == request
+    scroll, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert scroll <= inner, "the page must not scroll sideways"
+
+    again = visit("?" + page.url.split("?")[1], width=width)
+    assert data_of(again) == request
+    shows_the_law_of(again, request)
+    assert again.input_value("#data input") == "your own points"
+    open_board(again)
+    assert count(again) == len(points), "the board has the points that the link holds"
+
+
+def test_the_board_erases_undoes_and_clears(visit):
+    page = visit("?n=500")
+    box = open_board(page)
+    stroke(page, box, (0.1, 0.5), (0.9, 0.5))
+    drawn = board(page)
+    page.get_by_text("Eraser", exact=True).click()
+    stroke(page, box, (0.1, 0.5), (0.5, 0.5))
+    left = board(page)
+    # what is far from the rubber's way stays, what it went over is gone
+    assert left == [p for p in drawn if p in left] and 0 < len(left) < len(drawn)
+    assert all(x > -0.3 or abs(y) > 0.2 for x, y in left) and [p for p in drawn if p[0] > 0.3] == [p for p in left if p[0] > 0.3]
+    page.get_by_role("button", name="Undo", exact=True).first.click()
+    assert board(page) == drawn
+    page.get_by_role("button", name="Clear", exact=True).click()
+    assert board(page) == []
+    page.get_by_role("button", name="Undo", exact=True).first.click()
+    assert board(page) == drawn
+
+
+def test_the_board_works_by_keyboard_alone(visit):
+    page = visit("?n=500&denoisers=exact")
+    open_board(page)
+    page.focus(".draw canvas")
+    for key in ("ArrowRight", "Space", "ArrowRight", "ArrowRight", "ArrowUp", "Enter", "ArrowDown", "Space"):
+        page.keyboard.press(key)
+    assert board(page) == [[0, 0], [pytest.approx(0.2), pytest.approx(0.1)], [pytest.approx(0.2), 0]]
+    page.keyboard.press("Control+z")
+    assert count(page) == 2
+    page.keyboard.press("Delete")  # the cursor is still at (0.2, 0), near both
+    assert count(page) == 0
+    page.keyboard.press("Control+z")
+    page.focus("#use-points")
+    page.keyboard.press("Enter")
+    assert len(decode_points(data_of(page).data)) == 2
+
+
+@pytest.mark.parametrize("name", ["a smiley", "a spiral", "a heart"])
+def test_every_example_is_a_law_as_it_stands(visit, name):
+    page = visit("?n=500&denoisers=exact")
+    open_board(page)
+    page.get_by_role("button", name=name).click()
+    assert 200 < count(page) <= 1000
+    page.click("#use-points")
+    shows_the_law_of(page, data_of(page))
+
+
+def test_a_csv_becomes_the_data_and_a_long_one_is_thinned_and_says_so(visit, tmp_path):
+    page = visit("?n=500&denoisers=exact")
+    open_board(page)
+    short, long = tmp_path / "square.csv", tmp_path / "long.csv"
+    short.write_text("x,y\n" + "\n".join(f"{i % 7},{i // 7}" for i in range(49)))
+    long.write_text("\n".join(f"{i % 60};{i // 60}" for i in range(1800)))
+    upload(page, short)
+    assert note(page, "square.csv") == "49 points of square.csv are the data now."
+    request = data_of(page)
+    assert (from_points(decode_points(request.data)).mu - from_points(read_csv(short)).mu).abs().max() < 1e-3
+    shows_the_law_of(page, request)
+    assert count(page) == 49, "the board shows them too"
+    upload(page, long)
+    assert "1,800 points of long.csv, 1,000 of them, evenly at random, are the data now" in note(page, "long.csv")
+    page.wait_for_function(f"b => document.querySelector('{STAGE}').dataset.id !== b", arg=request.to_query(), timeout=20_000)
+    found = from_points(decode_points(data_of(page).data))
+    assert (found.mu - from_points(thinned(read_csv(long))).mu).abs().max() < 1e-3
+
+
+def test_what_is_no_data_gets_one_sentence_and_the_picture_stays(visit, tmp_path):
+    page = visit("?n=500&denoisers=exact")
+    before = page.get_attribute(STAGE, "data-id")
+    open_board(page)
+    page.click("#use-points")
+    assert "2 to 1000" in note(page, "pairs of numbers")
+    path = tmp_path / "mine.csv"
+    for content, words in {
+        "once upon a time\nthere was\na law\n": "of mine.csv must be two numbers",
+        "three little words": "has no line of two numbers",
+        "1,2\n": "must be 2 to 1000 pairs of numbers, got 1",
+        "1,2\n3,nan\n": "finite numbers",
+        "1,2\n" * 5: "at least two different points",
+        "1,2\n" * 300_000: "at most 1 MB",
+    }.items():
+        path.write_text(content)
+        upload(page, path)
+        said = note(page, words)
+        assert said.count(".") - said.count(".csv") == 1 and page.locator(".own-note.failed").count() == 1
+    assert page.get_attribute(STAGE, "data-id") == before
+    assert page.input_value("#data input") == next(iter(TOYS)).replace("-", " ")
+
+
+def test_a_link_whose_points_are_garbage_gets_a_sentence_and_the_first_view(visit):
+    page = visit("?data=points:" + "A" * 7)
+    assert "not understood" in page.inner_text(".stage-notice")
+    assert Request.from_query(page.get_attribute(STAGE, "data-id")) == Request()
