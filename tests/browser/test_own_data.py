@@ -186,3 +186,18 @@ def test_a_link_whose_points_are_garbage_gets_a_sentence_and_the_first_view(visi
     page = visit("?data=points:" + "A" * 7)
     assert "not understood" in page.inner_text(".stage-notice")
     assert Request.from_query(page.get_attribute(STAGE, "data-id")) == Request()
+
+
+def test_a_finger_draws_and_the_page_does_not_scroll_under_it(visit):
+    page = visit("?n=500&denoisers=exact", width=390)
+    box = open_board(page)
+    scrolled = page.evaluate("scrollY")
+    finger = page.context.new_cdp_session(page)
+    way = [(box["x"] + u * box["width"], box["y"] + u * box["height"]) for u in (0.2, 0.4, 0.6, 0.8)]
+    for kind, (x, y) in zip(("touchStart", "touchMove", "touchMove", "touchMove"), way, strict=True):
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function("+document.querySelector('.draw').dataset.count > 30")
+    points = board(page)
+    assert all(abs(x + y) < 1 for x, y in points), "along the diagonal that the finger went"
+    assert page.evaluate("scrollY") == scrolled
