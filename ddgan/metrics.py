@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .mixture import Law
 
-__all__ = ["Coverage", "coverage", "energy_distance", "evaluate", "floor_sliced_w2", "judge", "mode_distance", "sliced_w2"]
+__all__ = ["Coverage", "coverage", "energy_distance", "evaluate", "floor_sliced_w2", "judge", "mode_distance", "slices", "sliced_w2"]
 
 REACH = 4.0  # a sample is on a mode within this many standard deviations of a component
 COVERED = 0.1  # a mode is covered from this fraction of its due share of all samples
@@ -44,19 +44,24 @@ def coverage(x: Tensor, law: Law) -> Coverage:
     return Coverage(int((counts >= COVERED * due * len(x)).sum()), float(on.double().mean()), kl)
 
 
-def sliced_w2(x: Tensor, y: Tensor, directions: int = 64) -> float:
-    """The sliced 2-Wasserstein distance between two samples (N, *D) of the same size.
+def slices(x: Tensor, directions: int = 64) -> np.ndarray:
+    """Samples (N, *D) along fixed random directions, sorted: (directions, N). NumPy sorts several times faster."""
+    x = x.flatten(1)
+    theta = torch.randn(x.shape[1], directions, generator=torch.Generator().manual_seed(0)).to(x)
+    return np.sort(((theta / theta.norm(dim=0)).T @ x.T).numpy(force=True))
+
+
+def sliced_w2(x: Tensor, y: Tensor | np.ndarray, directions: int = 64) -> float:
+    """The sliced 2-Wasserstein distance between two samples (N, *D) of the same size; y may be given as its slices.
 
     sqrt of the mean over fixed random directions of the squared 1-D distance of the sorted projections (Bonneel et
     al. 2015).
     """
-    if x.shape != y.shape:
-        raise ValueError(f"both samples must have one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
-    x, y = x.flatten(1), y.flatten(1)
-    theta = torch.randn(x.shape[1], directions, generator=torch.Generator().manual_seed(0)).to(x)
-    theta = theta / theta.norm(dim=0)
-    along_x, along_y = (np.sort((theta.T @ v.T).numpy(force=True)) for v in (x, y))  # several times faster than torch's
-    return float(np.sqrt(np.mean((along_x - along_y) ** 2)))
+    if isinstance(y, Tensor):
+        if x.shape != y.shape:
+            raise ValueError(f"both samples must have one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+        y = slices(y, directions)
+    return float(np.sqrt(np.mean((slices(x, directions) - y) ** 2)))
 
 
 def floor_sliced_w2(law: Law, n: int, pairs: int = 8) -> float:
@@ -92,7 +97,7 @@ def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:
     return distance, law.mode.long()[component]
 
 
-def evaluate(x: Tensor, law: Law, reference: Tensor) -> dict[str, float]:
+def evaluate(x: Tensor, law: Law, reference: Tensor | np.ndarray) -> dict[str, float]:
     """All numbers of samples x (N, *D) against a law and a sample of it of the same size: as shown under a panel."""
     cover = coverage(x, law)
     return {

@@ -17,6 +17,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -24,7 +25,7 @@ from . import checkpoint, networks
 from .config import Config
 from .data import POINTS, TOYS, decode_points, from_points, read_csv, toy
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
-from .metrics import evaluate, judge
+from .metrics import evaluate, judge, slices
 from .mixture import Law
 from .request import DENOISERS, MAX_N, Request
 from .sampler import Draws, Step, sample
@@ -78,9 +79,9 @@ class Session:
         except (KeyError, ValueError):
             return None
 
-    def _reference(self, data: str, n: int) -> Tensor:
-        """n samples of the law that distances are measured to: the same for everybody."""
-        return self.source(data).law.sample(n, torch.Generator().manual_seed(1))
+    def _reference(self, data: str, n: int) -> np.ndarray:
+        """The slices of n samples of the law that distances are measured to: the same for everybody."""
+        return slices(self.source(data).law.sample(n, torch.Generator().manual_seed(1)))
 
     def adopt(self, denoiser: Denoiser) -> str:
         """Take in a visitor's model under a name that nobody can guess, `own-...`; the last MAX_ADOPTED are kept."""

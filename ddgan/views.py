@@ -92,8 +92,8 @@ def _panel(session: Session, request: Request, name: str, shown: list[int]) -> d
     x = [step.x_t for step in steps if step.t in shown] + [steps[-1].x_s]
     x_0 = [step.x_0 for step in steps if step.t in shown] + [steps[-1].x_s]
     # measured is what the denoiser answers: its x_0 at every state, in the end the sample itself
-    last = session.score(request, x_0[-1])
-    scores = [None] * (len(x) - 1) + [last] if len(x) > 33 else [session.score(request, v) for v in x_0]
+    measured = x_0 if len(x) <= 33 else x_0[-1:]
+    scores = [None] * (len(x) - len(measured)) + [session.score(request, v) for v in measured]
     return {**panel, "x": _quantise(x), "x0": _quantise(x_0), "metrics": [_metrics(score) for score in scores]}
 
 
