@@ -29,6 +29,7 @@ OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
 MAX_N = 100_000
 MAX_FORKS = 64
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
+MAX_OWN_WORK = 1_000_000_000  # times the own points that are its data: each is a component of the law
 
 
 class Fork(NamedTuple):
@@ -80,9 +81,8 @@ class Request:
             seed=whole("seed", values.get("seed", cls.seed), 0, 2**31 - 1),
             n=whole("n", values.get("n", cls.n), 1, MAX_N),
         )
-        if request.data.startswith(POINTS):
-            decode_points(request.data)
-        elif not local and request.data not in TOYS:
+        own = len(decode_points(request.data)) if request.data.startswith(POINTS) else 0
+        if not own and not local and request.data not in TOYS:
             raise ValueError(f"data must be one of {', '.join(TOYS)}, got {request.data[:40]!r}")
         if not request.denoisers or len(set(request.denoisers)) < len(request.denoisers):
             raise ValueError("choose one or more denoisers, each once")
@@ -92,6 +92,8 @@ class Request:
         work = request.n * request.T * len(request.denoisers)
         if work > MAX_WORK:
             raise ValueError(f"n x T x denoisers is limited to {MAX_WORK:,}, got {work:,}")
+        if work * own > MAX_OWN_WORK:
+            raise ValueError(f"n x T x denoisers x own points is limited to {MAX_OWN_WORK:,}, got {work * own:,}")
         request.steps()
         return replace(request, forks=_forks(values.get("forks", ""), request))
 

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from ddgan import export
+from ddgan.data import encode_points
 from ddgan.export import KINDS, write
 from ddgan.request import Fork, Request
 from ddgan.session import Session
@@ -15,6 +16,7 @@ from ddgan.session import Session
 ADDRESS = "https://example.org/explorer/"
 SMALL = Request("rings", ("exact", "mean"), T=3, seed=5, n=40, forks=(Fork("eps", 2, 7),))
 LINE = Request("4-gaussians-1d", ("exact",), T=2, n=60)
+OWN = Request(encode_points(np.random.default_rng(0).normal(size=(1000, 2))), ("exact",), T=1, n=30)
 MOVING = ("webp", "gif", "mp4")
 GONE = "own-0123456789abcdef"  # a model that was never here
 
@@ -56,7 +58,7 @@ def needs(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("request_", [SMALL, LINE], ids=["plane", "line"])
+@pytest.mark.parametrize("request_", [SMALL, LINE, OWN], ids=["plane", "line", "own points"])
 def test_every_file_names_the_request_that_made_it(session, tmp_path, kind, request_):
     needs(kind)
     path = tmp_path / f"x.{kind}"
