@@ -47,6 +47,7 @@ def launch(demo: gr.Blocks, *, host: str | None = None, port: int | None = None,
         css=(_ASSETS / "app.css").read_text(encoding="utf-8"),
         max_file_size="8mb",
         show_error=False,
+        footer_links=["gradio", "settings"],  # no endpoint is public yet
         strict_cors=True,
         state_session_capacity=200,
     )
