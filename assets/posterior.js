@@ -155,7 +155,7 @@ function build() {
   const { answer } = state, { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : sub(t - 1);
   const wanted = [
     { key: 'truth', label: `Truth: q(${target}|${sub(t)})`, note: 'exact, and its best Gaussian' },
-    ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '' : `${p.points.length / answer.dim} draws over the truth`, error: p.error })),
+    ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '\u00a0' : `${p.points.length / answer.dim} draws over the truth`, error: p.error })),
     ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${sub(t - 1)}|${sub(t)}) − log p, p the DDGAN` }] : []),
     ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D, after training' }] : []),
   ];
