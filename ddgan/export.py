@@ -219,7 +219,7 @@ def _sheet(view: dict[str, Any], at: float) -> Image.Image:
         for row, name in enumerate(rows, 1):
             pen.text((left, below + row * ROW), name, MUTED, _font(15))
             text = METRICS[name](metrics) if metrics else ""
-            pen.text((left + SIDE - 1, below + row * ROW), text or "–", INK, _font(15), anchor="ra")
+            pen.text((left + SIDE - 1, below + row * ROW), text or "-", INK, _font(15), anchor="ra")
     points = f"{request.n} point{'s' * (request.n != 1)}"
     data = "own points" if request.data.startswith("points:") else request.data
     what = f"{data}, {request.schedule}, seed {request.seed}, {points}"
