@@ -118,7 +118,8 @@ def _train(options: argparse.Namespace) -> None:
     if not options.seconds > 0:
         raise ValueError(f"--seconds must be above 0, got {options.seconds:g}")
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save and stop, as on Ctrl-C
-    command = f"python -m ddgan {shlex.join(sys.argv[1:])}"
+    # a resumed run equals an unbroken one, so the card names the command that makes it from scratch
+    command = f"python -m ddgan {shlex.join(word for word in sys.argv[1:] if word != '--resume')}"
     steps = fit(config, options.out, seconds=options.seconds, resume=options.resume, command=command)
     shown = time.monotonic()
     try:
