@@ -29,7 +29,7 @@ OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
 MAX_N = 100_000
 MAX_FORKS = 64
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
-MAX_OWN_WORK = 1_000_000_000  # times the own points that are its data: each is a component of the law
+MAX_OWN_WORK = 250_000_000  # times the own points that are its data: each is a component of the law
 
 
 class Fork(NamedTuple):

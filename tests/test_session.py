@@ -177,7 +177,7 @@ def test_a_request_may_hold_its_own_points_and_says_what_has_not_been_trained_on
         with pytest.raises(ValueError, match="has been trained on these points yet: the tab Train does it") as caught:
             session.run(request, name)
         assert len(str(caught.value)) < 120
-    with pytest.raises(ValueError, match="x own points is limited to 1,000,000,000, got 1,152,000,000"):
+    with pytest.raises(ValueError, match="x own points is limited to 250,000,000, got 1,152,000,000"):
         Request.parse({"data": request.data, "n": 5000, "T": 256, "denoisers": "exact,gaussian,mean"})
 
 
