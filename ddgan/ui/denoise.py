@@ -85,6 +85,18 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         """Another request: the forks were of the one before."""
         return show(*values[:-1], ""), ""
 
+    def reseeded(*values: Any) -> tuple[Any, ...]:
+        """The next seed, with its picture: one trip to the server."""
+        of = dict(zip(FIELDS, values, strict=True))
+        of["seed"] = ((of["seed"] or 0) + 1) % 2**31
+        return of["seed"], *fresh(*of.values())
+
+    def ranged(*values: Any) -> tuple[Any, ...]:
+        """The schedule with its default range."""
+        of = dict(zip(FIELDS, values, strict=True))
+        of["lo"], of["hi"] = FAMILIES[of["schedule"]].default
+        return _formula(of["schedule"]), *_sliders(of["schedule"]), *fresh(*of.values())
+
     def use(own: str, _: str, *values: Any) -> tuple[Any, ...]:
         """A visitor's own points become the data; nothing where there are none."""
         return (_update(own), *fresh(own, *values)) if own else (gr.skip(),) * 3
@@ -139,11 +151,9 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     changed = [component.input for component in (data, T, n, seed, lo, hi)]
     gr.on(changed, fresh, controls, [stage, forks], trigger_mode="always_last", **quiet)
     denoisers.input(show, controls, stage, trigger_mode="always_last", **quiet)
-    fresh_after = {"fn": fresh, "inputs": controls, "outputs": [stage, forks], **quiet}
-    dice.click(lambda seed: ((seed or 0) + 1) % 2**31, seed, seed, **quiet).then(**fresh_after)
-    default_range = [schedule, [formula, lo, hi]]
-    schedule.input(_range, *default_range, **quiet).then(**fresh_after)
-    reset.click(_range, *default_range, **quiet).then(**fresh_after)
+    dice.click(reseeded, controls, [seed, stage, forks], **quiet)
+    for event in (schedule.input, reset.click):
+        event(ranged, controls, [formula, lo, hi, stage, forks], **quiet)
     for what, button in again.items():
         button.click(partial(fork, what), [asked, *controls], [stage, forks], js=_RUN, **quiet)
     back.click(undo, controls, [stage, forks], **quiet)
@@ -172,10 +182,6 @@ def _request(values: dict[str, Any]) -> Request:
     span = values.pop("lo"), values.pop("hi")
     family = FAMILIES.get(values["schedule"])
     return Request.parse({**values, "span": None if family and span == family.default else span})
-
-
-def _range(schedule: str) -> list[Any]:
-    return [_formula(schedule), *_sliders(schedule)]
 
 
 def _formula(schedule: str) -> str:
