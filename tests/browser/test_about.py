@@ -32,4 +32,4 @@ def test_a_link_chooses_the_tab_and_leaves_parts_out(visit):
     page = visit("?T=3")
     page.get_by_role("tab", name="About").click()
     page.wait_for_function("location.search.includes('tab=about')")
-    assert page.get_by_role("heading", name="What you are looking at").is_visible()
+    page.get_by_role("heading", name="What you are looking at").wait_for()
