@@ -36,7 +36,7 @@ def visit(chromium, address):
     """Open the page in a fresh profile; every console error fails the test that caused it."""
     pages, errors = [], []
 
-    def opened(query="", *, width=1280, height=900, dark=False):
+    def opened(query="", *, width=1280, height=900, dark=False, ready=f'{STAGE}[data-ready="1"]'):
         context = chromium.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
@@ -46,7 +46,7 @@ def visit(chromium, address):
         page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address + query, wait_until="domcontentloaded")
-        page.wait_for_selector(f'{STAGE}[data-ready="1"]', timeout=30_000)
+        page.wait_for_selector(ready, timeout=30_000)
         pages.append(context)
         return page
 

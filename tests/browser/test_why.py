@@ -86,7 +86,7 @@ def test_the_map_is_the_landscape_and_between_its_cells_nearly_the_mean_gap(show
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-def test_what_is_under_the_pointer_is_chosen_and_the_link_keeps_it(shown, width):
+def test_what_is_under_the_pointer_is_chosen_and_the_link_keeps_it(visit, shown, width):
     page = shown("?seed=7&T=2", width=width)
     assert "why=" not in page.url, "nothing was chosen yet"
     page.mouse.move(*spot(page, "flow", 0.3, 0.3))
@@ -100,7 +100,7 @@ def test_what_is_under_the_pointer_is_chosen_and_the_link_keeps_it(shown, width)
     assert link(page) == pytest.approx([t / GRID, s / GRID, x], abs=1e-3)
     request = Request.from_query(page.url.split("?")[1])
     assert (request.seed, request.T) == (7, 2), "the other parameters stay"
-    again = shown("?" + page.url.split("?")[1], width=width)
+    again = visit("?" + page.url.split("?")[1], width=width, ready=f'{WHY}[data-ready="1"]')  # the link names the tab
     assert chosen(again) == pytest.approx((t, s, x), abs=1e-3)
 
 
