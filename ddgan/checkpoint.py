@@ -77,9 +77,13 @@ def save(
     made: dict[str, Any],
     discriminator: nn.Module | None = None,
 ) -> None:
-    """Write the model and its card; `made` (hardware, seconds, metrics, command, ...) goes into the card as it is."""
-    weights = _serialised(denoiser)
-    card = new_card(denoiser, config, shape, {"sha256": hashlib.sha256(weights).hexdigest(), **made})
+    """Write the model and its card; `made` (hardware, seconds, metrics, command, ...) goes into the card as it is.
+
+    The card stands in the model's own header too, so that model.safetensors is a model wherever it is taken.
+    """
+    card = new_card(denoiser, config, shape, made)
+    weights = _serialised(denoiser, {"card": json.dumps(card, allow_nan=False)})
+    card["sha256"] = hashlib.sha256(weights).hexdigest()
     if discriminator is not None:
         _write(directory / "discriminator.safetensors", opponent := _serialised(discriminator))
         card["discriminator_sha256"] = hashlib.sha256(opponent).hexdigest()
