@@ -48,7 +48,7 @@ const cloud = $('.lab-cloud canvas'), surface = $('.lab-surface canvas'), hint =
 const charts = all('.lab-chart canvas'), values = all('.lab-line b');
 const canvases = [cloud, surface, ...charts];
 const number = n => $(`[data-n=${n}]`);
-const signed = (v, digits) => v.toFixed(digits).replace('-', '−');
+const signed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]*$)/, '').replace('-', '−');
 const count = v => v.toLocaleString('en');
 
 // ---------------------------------------------------------------- payload

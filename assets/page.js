@@ -7,7 +7,7 @@ The card is put on the body, so that it stays while tabs change. For tests: .tou
 const asked = new URLSearchParams(location.search);
 const HIDES = {
   head: '.hero, .tab-wrapper, [role=tablist]',
-  controls: '.controls, #denoisers, #forks, #exports, #exports-note, #range, #own-data',
+  controls: '.controls, #denoisers, #forks, #exports, #exports-note, #range, #own',
   posterior: '#posterior',
 };
 const hidden = (asked.get('hide') ?? '').split(',').map(name => HIDES[name]).filter(Boolean);
@@ -16,15 +16,23 @@ if (hidden.length) document.head.append(Object.assign(document.createElement('st
 const TABS = ['Denoise', 'Why', 'Train', 'About'];
 const buttons = () => [...document.querySelectorAll('[role=tab]')];
 const tab = name => buttons().find(button => button.textContent.trim() === name)?.click();
-document.addEventListener('click', e => {
-  const name = e.target.closest?.('[role=tab]')?.textContent.trim();
+const current = () => buttons().find(button => button.getAttribute('aria-selected') === 'true')?.textContent.trim();
+function keepTab() {
+  const name = current();
   if (!TABS.includes(name)) return;
   const url = new URL(location.href);
   if (name === TABS[0]) url.searchParams.delete('tab'); else url.searchParams.set('tab', name.toLowerCase());
-  history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams) + url.hash);
-});
-const wanted = TABS.find(name => name.toLowerCase() === asked.get('tab'));
-if (wanted && wanted !== TABS[0]) requestAnimationFrame(() => tab(wanted));
+  const query = '?' + decodeURIComponent(url.searchParams) + url.hash;
+  if (query !== location.search + location.hash) history.replaceState(history.state, '', query);
+}
+/* Gradio builds its tabs in its own time: ask until the wanted one is there, then follow what is chosen. */
+const wanted = TABS.find(name => name.toLowerCase() === asked.get('tab')) ?? TABS[0];
+(async () => {
+  for (let tries = 0; tries < 60 && current() !== wanted; tries++) { tab(wanted); await new Promise(done => setTimeout(done, 100)); }
+  const list = document.querySelector('[role=tablist]')?.parentElement;
+  if (list) new MutationObserver(keepTab).observe(list, { subtree: true, attributeFilter: ['aria-selected'] });
+  keepTab();
+})();
 
 // ---------------------------------------------------------------- the tour
 
@@ -74,21 +82,40 @@ async function choose(id, text) {
 
 async function denoise() { tab('Denoise'); await until(() => stage()?.clientWidth); }
 
+/* Check or uncheck a denoiser, and wait for its panel. */
+async function panel(label, on) {
+  const box = [...document.querySelectorAll('#denoisers label')].find(l => l.textContent.trim() === label)?.querySelector('input');
+  if (!box || box.checked === on) return;
+  const before = stage().dataset.id;
+  box.click();
+  await until(() => stage().dataset.id !== before);
+}
+
+const press = key => find('#stage .stage-panels').dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
+
+/* The scene that most steps share. */
+async function scene() {
+  await denoise();
+  await choose('data', '25 gaussians');
+  await choose('T', '4');
+  for (const label of ['Exact law', 'DDGAN', 'Best Gaussian']) await panel(label, true);
+}
+
 const STEPS = [
-  ['This is pure noise, x₄: the same 2,000 points in every panel. In four steps it is to become 25 small spots.',
-    async () => { await denoise(); await choose('data', '25 gaussians'); await choose('T', '4'); layer('x0', false); stage().stage.pause(); stage().stage.goto(0); look('#stage .stage-deck'); }],
+  ['This is pure noise, x₄: the same points in every panel. In four steps it is to become 25 small spots.',
+    async () => { await scene(); layer('x0', false); press('Escape'); stage().stage.pause(); stage().stage.goto(0); look('#stage .stage-deck'); }],
   ['Four steps later the exact law and the DDGAN sit on the spots. The best possible Gaussian, on the same noise, lies between them.',
-    async () => { await denoise(); stage().stage.goto(0); stage().stage.play(); look('#stage .stage-deck'); }],
+    async () => { await scene(); stage().stage.goto(0); stage().stage.play(); look('#stage .stage-deck'); }],
   ['A step first guesses clean data, x₀ (orange), then goes part of the way. At x₁ the guess is all that is left to do, and a Gaussian cannot choose between spots.',
-    async () => { await denoise(); layer('x0', true); stage().stage.goto(3); look('#stage .stage-deck'); }],
+    async () => { await scene(); layer('x0', true); press('Escape'); stage().stage.goto(3); look('#stage .stage-deck'); }],
   ['Hold one sample: its way so far is a line, its fate a dotted one. Same start, same noise, three endings.',
-    async () => { await denoise(); stage().stage.goto(2); const panels = find('#stage .stage-panels'); panels.dispatchEvent(new KeyboardEvent('keydown', { key: 'ArrowDown', bubbles: true })); look('#stage .stage-deck'); }],
+    async () => { await scene(); stage().stage.goto(2); press('ArrowDown'); look('#stage .stage-deck'); }],
   ['What could one x₁ have been? The truth has more than twenty modes. The circle is the best Gaussian: it has to cover them all, and hits none.',
-    async () => { await denoise(); layer('x0', false); look('#posterior'); }],
-  ['Give the Gaussian 64 steps instead of 4 and it succeeds: each step is then so small that its law is nearly Gaussian. That is how DDPM works, and why it is slow.',
-    async () => { await denoise(); await choose('T', '64'); stage().stage.goto(stage().stage.run().T); look('#stage .stage-deck'); }],
-  ['The same argument on a line: choose an x_t, make the step larger, and watch one hump turn into many. Train shows a DDGAN learning them in ten seconds.',
-    async () => { tab('Why'); await wait(200); look('.tabitem h2, #why'); }],
+    async () => { await scene(); layer('x0', false); press('Escape'); look('#posterior'); }],
+  ['Give the Gaussian 64 steps instead of 4 and it succeeds: each step is then so small that its law is nearly Gaussian. That is how DDPM works, and why it is slow. (The DDGAN rests here: it was made for few steps.)',
+    async () => { await denoise(); await panel('DDGAN', false); await choose('T', '64'); stage().stage.goto(stage().stage.run().T); look('#stage .stage-deck'); }],
+  ['The same argument on a line: choose a noisy point, make the step larger, and watch one hump turn into many. Train shows a DDGAN learning them in ten seconds.',
+    async () => { await scene(); tab('Why'); await wait(200); look('.tabitem h2, #why'); }],
 ];
 
 let step = null;

@@ -10,7 +10,7 @@ For tests: .posterior has data-answer, the question (JSON) whose answer is drawn
 
 const root = element.querySelector('.posterior');
 const SUB = d => 'ₒ₁₂₃₄₅₆₇₈₉'[d] ?? d, sub = t => 'x' + [...String(t)].map(d => d === '0' ? '₀' : SUB(+d)).join('');
-const signed = (v, digits) => v.toFixed(digits).replace('-', '−');
+const signed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]*$)/, '').replace('-', '−');
 const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
 const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
 const START = [0.3, 0.2], NUDGE = 0.05;
@@ -106,7 +106,7 @@ function fromAddress() {
 
 function move(change) {
   Object.assign(state, change);
-  state.x = state.x.map(v => clamp(v, -2.6, 2.6));
+  state.x = state.x.map(v => +clamp(v, -2.5, 2.5).toFixed(3));    // as the link holds it
   controls();
   draw();
   ask();
@@ -129,7 +129,9 @@ root.addEventListener('change', e => {
   const { in: name } = e.target.dataset;
   if (name === 't') return move({ t: +e.target.value });
   if (e.target.type === 'radio') return move({ of: e.target.value });
-  if (name && Number.isFinite(e.target.valueAsNumber)) move({ x: Object.assign([...state.x], { [name]: e.target.valueAsNumber }) });
+  if (!name) return;
+  if (Number.isFinite(e.target.valueAsNumber)) move({ x: Object.assign([...state.x], { [name]: e.target.valueAsNumber }) });
+  e.target.value = state.x[name].toFixed(2);
 });
 
 map.addEventListener('keydown', e => {
@@ -149,7 +151,7 @@ map.addEventListener('pointermove', e => { if (map.hasPointerCapture(e.pointerId
 // ---------------------------------------------------------------- cells (DOM)
 
 const LAYOUT = { limit: 2.6 };
-const NUMBERS = [['on_mode', 'On a mode', v => (100 * v).toFixed(1) + ' %'], ['modes', 'Mode weights off by', v => (100 * v).toFixed(1) + ' %'], ['energy', 'Energy distance', v => signed(v, 4)]];
+const NUMBERS = [['on_mode', 'On a mode', v => (100 * v).toFixed(1) + ' %'], ['modes', 'Weights off by', v => (100 * v).toFixed(1) + ' %'], ['energy', 'Energy distance', v => signed(v, 4)]];
 
 function build() {
   const { answer } = state, { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : sub(t - 1);
@@ -178,12 +180,13 @@ function build() {
   }
   const fill = (cell, rows) => cell?.numbers.replaceChildren(...rows.map(([name, value, floor]) => {
     const row = make('div', ''), dd = make('dd', '', value);
-    if (floor !== undefined) dd.append(make('small', '', ` (${floor})`));
+    if (floor !== undefined) dd.append(make('small', '', `\u00a0(${floor})`));
+    row.title = floor === undefined ? '' : 'In brackets what exact draws score: the noise floor of so many draws.';
     row.append(make('dt', '', name), dd);
     return row;
   }));
   const cell = key => cells.find(c => c.key === key);
-  fill(cell('truth'), [['Modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['Entropy of modes', `${answer.entropy.toFixed(2)} nats`], ['KL to best Gaussian', `${answer.gap.toFixed(2)} nats`]]);
+  fill(cell('truth'), [['Modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['Entropy of modes', `${answer.entropy.toFixed(2)} nats`], ['KL to best Gaussian', `${signed(answer.gap, 2)} nats`]]);
   for (const p of panels) if (!p.error) fill(cell(p.key), NUMBERS.filter(([key]) => answer.dim && (of === 'x_0' || key !== 'on_mode')).map(([key, name, text]) => [name, text(p[key]), text(answer.floor[key])]));
   const [high, low] = answer.dim === 1 ? ['Above the line', 'below'] : ['Blue', 'orange'];
   const signs = surfaces && `${high}: the DDGAN comes here too rarely, ${low}: too often. Shown up to ${surfaces.nats} nats.`;

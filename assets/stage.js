@@ -13,7 +13,7 @@ It reads props.value, a JSON string:
 For tests: .stage has data-ready, data-id, data-state, data-t, data-playing and .stage = {state, points, goto, ...}. */
 
 const root = element.querySelector('.stage');
-const signed = (v, digits) => v.toFixed(digits).replace('-', '−');
+const signed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]*$)/, '').replace('-', '−');
 const FOLLOWED = 8;           // samples whose whole path is drawn
 const PICK_RADIUS = 28;       // px: how near the pointer must come to a sample
 const SEEK_MS = 280;          // glide to the nearest state after a drag, or one step by button
@@ -245,12 +245,14 @@ function fillMetrics(i) {
     return m?.[key] == null ? null : { value: m[key], text: text(m) };
   }));
   state.views.forEach((view, p) => {
-    view.rows.forEach(([, , better], r) => {
-      const column = shown.map(row => row[r]).filter(Boolean), mine = shown[p][r];
+    view.rows.forEach(([key, , better], r) => {
+      // all samples on one mode is no merit: that number competes among those who cover the most
+      const most = Math.max(...state.views.map(v => v.panel.metrics?.[i]?.modes ?? 0)), covers = q => key !== 'on_mode' || state.views[q].panel.metrics?.[i]?.modes === most;
+      const column = shown.map((row, q) => covers(q) ? row[r] : null).filter(Boolean), mine = covers(p) ? shown[p][r] : null;
       // Compare what is printed, so that two equal numbers are never told apart.
       const best = column.reduce((b, c) => !b || better * (c.value - b.value) > 0 ? c : b, null);
       const wins = mine && column.some(c => c.text !== best.text) && mine.text === best.text;
-      view.cells[r].textContent = mine?.text ?? '–';
+      view.cells[r].textContent = shown[p][r]?.text ?? '–';
       view.cells[r].classList.toggle('best', !!wins);
       view.cells[r].title = wins ? 'best of the panels' : '';
     });

@@ -63,7 +63,7 @@ function pane(name) {
 }
 
 const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
-const signed = (v, digits) => v.toFixed(digits).replace('-', '−');
+const signed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]*$)/, '').replace('-', '−');
 const nats = v => Math.max(0, v) < 0.005 ? '0.00' : v.toFixed(2);
 const part = t => +(t / state.data.N).toFixed(3);
 const many = n => `${n} mode${n === 1 ? '' : 's'}`;

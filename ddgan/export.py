@@ -17,6 +17,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
@@ -361,4 +362,5 @@ def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
     except OSError as error:
         raise ValueError(f"{path} cannot be written ({error.strerror})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink()

@@ -66,7 +66,8 @@ class Session:
         if name not in models and data.startswith(POINTS):
             raise ValueError(f"no {DENOISERS[name][0]} has been trained on these points yet: the tab Train does it")
         if name not in models:
-            raise ValueError(f"{data} comes with no {name} model, only with {', '.join([*models, *closed])}")
+            others = ", ".join(DENOISERS[other][0] for other in [*models, *closed])
+            raise ValueError(f"no {DENOISERS[name][0]} was trained on {data}, there are {others}")
         denoiser = checkpoint.load(models[name])
         if denoiser.card["shape"] != list(law.shape):
             raise ValueError(f"the model in {models[name]} is for data of another shape than {data}")

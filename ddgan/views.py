@@ -129,7 +129,7 @@ def posterior(session: Session, values: Any) -> str:
             "modes": answer.modes,
             "of_modes": truth.modes,
             "entropy": answer.entropy,
-            "gap": answer.gap,
+            "gap": max(answer.gap, 0.0),
             "mean": mean.tolist(),
             "cov": cov.tolist(),
             "panels": [_drawn(name, answer) for name in question.request.denoisers],
@@ -177,6 +177,7 @@ def gap_map(session: Session, values: Any) -> str:
     points = torch.cartesian_prod(*[axis.float()] * len(question.x)).reshape(-1, len(question.x))
     found = _upright(gaps(session, question, points).reshape([GAPS] * len(question.x)))
     low, top = float(found.min()), float(found.max())
+    low, top = (0.0, 0.05) if top < 0.05 else (low, max(top, low + 0.05))  # colours show what counts, not rounding
     marginal = law.marginal(question.request.steps().level(question.t))
     return json.dumps(
         {

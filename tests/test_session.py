@@ -131,7 +131,7 @@ def test_a_trained_directory_serves_where_a_data_name_stands(tmp_path):
     wrong = Request.parse({**request.to_dict(), "T": 3}, local=True)
     with pytest.raises(ValueError, match=r"T = 2.*T = 3"):
         list(Session().run(wrong, "ddgan"))
-    with pytest.raises(ValueError, match="no regression model"):
+    with pytest.raises(ValueError, match="no Learned Gaussian"):
         Session().run(request, "regression")
 
 

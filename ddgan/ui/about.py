@@ -20,9 +20,9 @@ each step has to draw from
 
 $$q(x_s \mid x_t) = \int q(x_s \mid x_t, x_0)\, q(x_0 \mid x_t)\, dx_0 .$$
 
-The first factor is a Gaussian that everybody knows. The second says which clean data this $x_t$ could have come from.
+The first factor is a Gaussian in closed form. The second says which clean data this $x_t$ could have come from.
 When the steps are small it does not matter much, and a Gaussian will do: DDPM, a thousand steps. When there are only
-four, it has **many modes**. A [Denoising Diffusion GAN](https://arxiv.org/abs/2112.07804) draws $x_0 = G(x_t, z)$ with a
+four, it has **many modes**. A [Denoising Diffusion GAN](https://arxiv.org/abs/2112.07804) draws $x_0 = G(x_t, z)$, knowing the noise level, with a
 generator that was trained against a discriminator of pairs $(x_s, x_t)$, so it can have as many modes as it needs.
 
 Every data set here is a mixture of Gaussians. So the truth at every step is a formula, and nothing has to be taken on
@@ -42,9 +42,21 @@ trust: each panel uses the **same noise**, and differs only in how $x_0$ is draw
 **KL**: of the histogram over the modes, in nats. **SW₂**: sliced Wasserstein distance to the law. A star marks the best
 panel; an arrow says which direction is good. They judge the $x_0$ that a denoiser predicts from the state shown.
 
+**Below the panels**, for one $x_t$ and 800 draws of each denoiser: the share **on a mode** of the true law; by how much
+the **weights** of its modes are **off** (half the sum of the differences); the **energy distance** to the truth, which
+is zero for equal laws and, being estimated without bias, may come out negative. In brackets stands what exact draws
+score: the noise floor. The **entropy** is that of the modes' weights, and **KL to best Gaussian** is what no Gaussian
+denoiser can learn; the map shows it for every $x_t$.
+
+## Your own data, and training
+
+*Your own data* under the controls takes drawn points or a CSV of two columns: their exact law is known at once, since
+each point is a small Gaussian. *Train* learns a DDGAN for them, or for any other data, while you watch; the model then
+stands among the denoisers, for you alone, and can be downloaded as one file.
+
 ## Keys
 
-| | |
+| key | does |
 |---|---|
 | ← → | one step, on the scrubber or the panels |
 | space | play, pause |

@@ -58,7 +58,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     own, used = draw.build()
     stage = Stage()
     with gr.Row(elem_id="forks"):
-        gr.HTML('<span class="forks-name">From this step on, for the held sample or all</span>', apply_default_css=False)
+        gr.HTML('<span class="forks-name">Draw anew at this step, for the held sample or else for all</span>', apply_default_css=False)
         asked, forks = gr.Textbox(visible=False), gr.Textbox("", visible=False)
         again = {
             "z": gr.Button("New z", size="sm", scale=0, min_width=0),

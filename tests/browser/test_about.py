@@ -21,7 +21,7 @@ def test_the_tour_drives_the_real_controls(visit, width):
         if step == 3:
             assert page.evaluate(f"document.querySelector('{STAGE}').stage.run().item") is not None
         page.click(".tour [data-go=next]")
-    assert steps == [("25-gaussians", 4)] * 5 + [("25-gaussians", 64)] * 2
+    assert steps == [("25-gaussians", 4)] * 5 + [("25-gaussians", 64), ("25-gaussians", 4)]
     assert page.get_by_role("tab", name="Why").get_attribute("aria-selected") == "true"
     assert page.is_hidden(".tour")
 
