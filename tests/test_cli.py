@@ -100,6 +100,7 @@ def test_a_csv_that_is_no_set_of_points_is_one_sentence(capsys, tmp_path, conten
     assert code == 2 and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_sigterm_saves_a_run_that_resumes(tmp_path):
     command = [sys.executable, "-m", "ddgan", "train", "8-gaussians", "--out", str(tmp_path / "run"), "--batch", "16"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}

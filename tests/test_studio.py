@@ -86,6 +86,7 @@ def test_pausing_holds_a_run_and_resuming_changes_nothing_but_time():
     assert same(run.denoiser().state_dict(), weights(CONFIG, 30))
 
 
+@pytest.mark.slow
 def test_two_runs_do_not_touch_each_other():
     configs = [replace(CONFIG, seed=1), replace(CONFIG, seed=2, loss="rpgan")]
     runs = [run_of(config, paused=True) for config in configs]

@@ -17,7 +17,7 @@ from ..config import EXPERIMENTS, Config
 from ..data import TOYS
 from ..request import DENOISERS, Request
 from ..session import Session
-from ..studio import Studio
+from ..studio import Studio, parse
 from .lab import Lab
 
 __all__ = ["build"]
@@ -28,6 +28,8 @@ GAMMAS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1]
 LOSSES = [("R1 + R2", "r1r2"), ("R1, the paper's", "paper"), ("relativistic", "rpgan")]
 FIELDS = ("data", "T", "network", "loss", "latent_dim", "lr_g", "lr_d", "gamma", "width", "depth", "batch", "seed")
 OWN = "Your own"
+_LINK = """(...values) => { const url = new URL(location.href); url.searchParams.set('train', values.join(','));
+  history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams) + url.hash); return []; }"""
 
 
 def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
@@ -149,6 +151,20 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
         others = [other for other in denoisers if other in DENOISERS or (other in session.adopted and other != name)]
         return [gr.Tabs(selected="denoise"), *view(studio.request(name, others, n=n, seed=seed))]
 
+    def opened(request: gr.Request) -> list[Any]:
+        """The settings of a link; those of the first experiment where it names none, or none that can be."""
+        names, values = (*FIELDS, "seconds"), request.query_params.get("train", "").split(",")
+        same = [gr.skip()] * (2 + len(names))
+        if len(values) != len(names):
+            return same
+        try:
+            asked, length = parse(dict(zip(names, values, strict=True)))
+        except ValueError:
+            return same
+        found = {**asked.to_dict(), "T": _steps(asked)}
+        of = gr.update(choices=_data(*[asked.data][asked.data in TOYS :]), value=asked.data)
+        return [OWN, _experiment(OWN)[0], of, *(found[name] for name in FIELDS[1:]), length]
+
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     hand = {**quiet, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
     start.click(begin, [*settings, seconds], [lab, ticket, *buttons], **hand)
@@ -160,7 +176,10 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
     ticket.change(watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **quiet)
     demo.unload(leave)
 
-    experiment.input(_experiment, experiment, [comment, *settings], **hand)
+    linked = {"fn": None, "inputs": [*settings, seconds], "outputs": None, "js": _LINK, "api_visibility": "private"}
+    experiment.input(_experiment, experiment, [comment, *settings], **hand).then(**linked)
+    gr.on([*(component.input for component in settings), seconds.change], **linked)
+    demo.load(opened, None, [experiment, comment, *settings, seconds], **hand)
     edited = [component.input for component in settings if component is not seed]
     gr.on(edited, lambda: [OWN, _experiment(OWN)[0]], None, [experiment, comment], trigger_mode="always_last", **hand)
     data.input(lambda data, z: z and studio.coordinates(data), [data, latent], latent, **hand)

@@ -11,6 +11,13 @@ STAGE = "#stage .stage"
 BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def pytest_collection_modifyitems(items):
+    """The first tab stands for the page in the fast suite (-m "not slow")."""
+    for item in items:
+        if "browser" in item.path.parts and item.path.name != "test_page.py":
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def address():
     with served() as (address, _):

@@ -202,3 +202,22 @@ def test_the_tab_fits_and_works_by_keyboard(visit, width, dark):
     page.focus("#stop")
     page.keyboard.press("Enter")
     reach(page, "stopped")
+
+
+def test_the_settings_are_in_the_link(visit):
+    page = visit()
+    page.get_by_role("tab", name="Train").click()
+    page.click("#train-T input")
+    page.get_by_role("option", name="2", exact=True).click()
+    page.click("#gamma input")
+    page.get_by_role("option", name="0.05", exact=True).click()
+    page.wait_for_function("/train=25-gaussians,2,.*,0.05,/.test(location.search)")
+    again = visit("?" + page.url.split("?")[1], ready="#gamma input")
+    again.wait_for_function("document.querySelector('#gamma input').value === '0.05'")
+    assert again.input_value("#train-T input") == "2"
+    assert again.input_value("#experiment input") == "Your own"
+
+
+def test_settings_that_make_no_sense_leave_the_first_experiment(visit):
+    page = visit("?tab=train&train=25-gaussians,2,x", ready="#gamma input")
+    assert page.input_value("#gamma input") == "0.01"
