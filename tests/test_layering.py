@@ -21,6 +21,7 @@ MAY_IMPORT = {
     "sampler": "gaussian schedule denoiser",
     "networks": "denoiser",
     "data": "config mixture",
+    "images": "",
     "metrics": "mixture",
     "checkpoint": "config schedule networks",
     "trainer": "schedule denoiser sampler losses",
