@@ -25,7 +25,9 @@ from .metrics import evaluate
 from .sampler import Draws, sample
 from .schedule import Schedule
 from .request import Request
-from .session import Session, hardware, new_objective
+from .fit import new_objective
+from .machine import hardware
+from .session import Session
 from .trainer import train
 
 __all__ = ["CHROMIUM", "live", "served", "toys"]
@@ -71,7 +73,7 @@ def live(config: Config, seconds: float) -> dict[str, Any]:
 
     reached = None
     long = replace(config, steps=10**9)  # the clock ends the run
-    for step in train(objective, lambda noise: law.sample(long.batch, noise), seed=config.seed, seconds=seconds):
+    for step in train(objective, lambda _, noise: law.sample(long.batch, noise), seed=config.seed, seconds=seconds):
         if reached is None and step.step % 100 == 0:
             now = numbers()
             if now["modes"] == law.modes and now["on_mode"] >= 0.95 and now["kl"] <= 0.05:

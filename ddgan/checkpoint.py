@@ -37,6 +37,7 @@ __all__ = [
     "load_discriminator",
     "load_state",
     "new_card",
+    "new_discriminator",
     "new_generator",
     "read_card",
     "save",
@@ -52,7 +53,15 @@ MAX_HEADER = 64 * 2**10  # bytes: ours have a few thousand, and parsing a hundre
 def new_generator(config: Config, shape: tuple[int, ...]) -> Denoiser:
     """The freshly initialised generator, or regression denoiser, of a config for data of `shape`."""
     return networks.generator(
-        config.network, shape, latent_dim=config.latent_dim, width=config.width, depth=config.depth
+        config.network, shape, latent_dim=config.latent_dim, width=config.width, depth=config.depth,
+        multipliers=config.multipliers, patch=config.patch,
+    )  # fmt: skip
+
+
+def new_discriminator(config: Config, shape: tuple[int, ...]) -> nn.Module:
+    """The freshly initialised discriminator of a config for data of `shape`."""
+    return networks.discriminator(
+        config.network, shape, width=config.d_width or config.width, depth=config.depth, patch=config.patch
     )
 
 
@@ -130,7 +139,7 @@ def load_discriminator(name: str | Path) -> nn.Module:
         raise ValueError(f"the model in {directory} was saved without its discriminator")
     config = Config.from_dict(card["config"])
     with torch.device("meta"):
-        network = networks.discriminator(config.network, tuple(card["shape"]), width=config.width, depth=config.depth)
+        network = new_discriminator(config, tuple(card["shape"]))
     _fill(network, directory / "discriminator.safetensors", card["discriminator_sha256"])
     return network.requires_grad_(False).eval()
 

@@ -20,9 +20,11 @@ from typing import Any, NoReturn
 
 from . import bench, export
 from .config import PRESETS, Config, preset
+from .fit import fit
 from .schedule import FAMILIES
 from .request import DENOISERS, Request
-from .session import Session, fit, single_thread
+from .machine import single_thread
+from .session import Session
 
 __all__ = ["main", "parser"]
 

@@ -16,30 +16,36 @@ __all__ = ["EXPERIMENTS", "PRESETS", "Config", "preset"]
 class Config:
     """One training run. ValueError, in a sentence, for a value out of its range."""
 
-    data: str  # a toy's name, or a CSV file of points
+    data: str  # a toy's name, a CSV file of points, an image set's name, or a folder, zip or archive of images
     objective: str = "ddgan"  # ddgan | regression
     T: int | None = None  # steps of the vp schedule to train for; None: any number of steps and any schedule
     clean: float = 0.5  # any T only: the share of training pairs whose target is clean data
-    network: str = "skip"  # skip (starts from a posterior draw) | plain (the paper's)
+    network: str = "skip"  # points: skip (starts from a posterior draw) | plain (the paper's); images: unet-draw | unet
     width: int = 96
-    depth: int = 3
+    depth: int = 3  # hidden layers; for images, residual blocks a resolution
+    multipliers: tuple[int, ...] = ()  # images only: the width of every resolution, in units of `width`
+    patch: int = 1  # images only: 2 folds 2 x 2 pixels into channels
+    d_width: int = 0  # the discriminator's width; 0: as the generator's
     latent_dim: int = 2
     loss: str = "r1r2"  # r1r2 | paper | rpgan
     gamma: float = 0.02  # weight of the gradient penalty
+    every: int = 1  # the penalty's: at every update, or lazily at every so-manieth
     lr_g: float = 4e-3
     lr_d: float = 4e-3
     ema: float = 0.001  # the moving average's slowest rate: it looks back 1 / ema updates
     batch: int = 512
+    flip: bool = False  # images only: half of them mirrored
     steps: int = 12_000
     seed: int = 0
 
     CHOICES = {
         "objective": ("ddgan", "regression"),
-        "network": ("skip", "plain"),
+        "network": ("skip", "plain", "unet", "unet-draw", "unet-indexed"),
         "loss": ("r1r2", "paper", "rpgan"),
     }
     BOUNDS = {
-        "T": (1, 1000), "width": (1, 1024), "depth": (1, 8), "latent_dim": (0, 1024), "gamma": (0, 100), "clean": (0, 1),
+        "T": (1, 1000), "width": (1, 1024), "depth": (1, 8), "patch": (1, 4), "d_width": (0, 1024), "latent_dim": (0, 65_536), "gamma": (0, 100),
+        "every": (1, 1000), "clean": (0, 1),
         "lr_g": (0, 1), "lr_d": (0, 1), "ema": (1e-6, 1), "batch": (1, 65_536), "steps": (1, 10**9), "seed": (0, 2**31 - 1),
     }  # fmt: skip
 
@@ -58,10 +64,13 @@ class Config:
                 raise ValueError(f"{name} must be in {low}..{high}, got {value!r}")
         if not isinstance(self.data, str):
             raise ValueError(f"data must be a name, got {self.data!r}")
+        if not isinstance(self.flip, bool):
+            raise ValueError(f"flip must be true or false, got {self.flip!r}")
+        object.__setattr__(self, "multipliers", _multipliers(self.multipliers))
 
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""
-        return asdict(self)
+        return {**asdict(self), "multipliers": list(self.multipliers)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Config:
@@ -79,8 +88,14 @@ class Config:
         return {name: (mine[name], theirs[name]) for name in mine if mine[name] != theirs[name]}
 
 
+def _multipliers(values: Any) -> tuple[int, ...]:
+    if not isinstance(values, (tuple, list)) or len(values) > 6 or any(type(v) is not int or not 1 <= v <= 16 for v in values):
+        raise ValueError(f"multipliers must be at most 6 whole numbers in 1..16, got {str(values)[:40]}")
+    return tuple(values)
+
+
 def _both(gan: Config) -> dict[str, Config]:
-    mean = Config(gan.data, objective="regression", latent_dim=0, steps=8_000)
+    mean = replace(Config(gan.data, steps=8_000) if gan.network == "skip" else gan, objective="regression", latent_dim=0)
     return {gan.data: gan, f"{gan.data}-regression": mean}
 
 
@@ -94,6 +109,12 @@ def _curve(name: str) -> Config:
     return Config(name, width=128, gamma=0.04, lr_g=2e-3, lr_d=2e-3, steps=60_000)
 
 
+def _images(name: str, **values: Any) -> Config:
+    """Small enough for hours on a CPU: a 2 x 2 patch stem and one block a resolution."""
+    size = {"network": "unet-draw", "depth": 1, "patch": 2, "loss": "paper", "every": 15, "lr_g": 1e-3, "lr_d": 1e-3}
+    return replace(Config(name, batch=64, steps=20_000, **size), **values)
+
+
 # A toy's name is its DDGAN; NAME-regression the learned Gaussian denoiser; -live is the one to watch as it learns,
 # -paper the paper's own recipe for its toy figure.
 PRESETS: dict[str, Config] = {
@@ -105,6 +126,8 @@ PRESETS: dict[str, Config] = {
     **_both(_curve("pinwheel")),
     **_both(_curve("rings")),
     **_both(Config("4-gaussians-1d", latent_dim=1)),
+    **_both(_images("mnist", width=48, multipliers=(1, 2), d_width=32, latent_dim=28 * 28)),
+    **_both(_images("cifar10", width=48, multipliers=(1, 2, 2), latent_dim=3 * 32 * 32, flip=True, steps=16_000)),
     "25-gaussians-live": Config("25-gaussians", T=4, width=64, batch=256, gamma=0.01, ema=0.005, steps=4_000),
     "25-gaussians-paper": Config(
         "25-gaussians", T=4, network="plain", width=512, loss="paper", lr_g=2e-4, lr_d=2e-4, steps=50_000

@@ -19,8 +19,8 @@ from torch import Tensor
 from .mixture import Law
 
 __all__ = [
-    "MAX_NAMED", "MAX_POINTS", "POINTS", "TOYS", "decode_points", "encode_points", "from_points", "read_csv", "thinned",
-    "toy",
+    "MAX_NAMED", "MAX_POINTS", "POINTS", "TOYS", "decode_points", "encode_points", "from_points", "law_of", "read_csv",
+    "thinned", "toy",
 ]  # fmt: skip
 
 MAX_POINTS = 5000  # of the user's own: every one is a component of the law
@@ -180,6 +180,11 @@ def decode_points(name: str) -> Tensor:
     if (whole == whole[0]).all():
         raise ValueError("your own data must have at least two different points")
     return torch.from_numpy(whole / 65535 * 2 * EXTENT - EXTENT)
+
+
+def law_of(name: str) -> Law:
+    """The law of a name that needs no file: a toy's, or one that holds its points."""
+    return from_points(decode_points(name)) if name.startswith(POINTS) else toy(name)
 
 
 def thinned(points: Tensor, n: int = MAX_NAMED) -> Tensor:

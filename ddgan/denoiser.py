@@ -66,6 +66,9 @@ class Denoiser(nn.Module):
         """The x_0 that x_t at this level and the latent z stand for."""
         raise NotImplementedError
 
+    def fit(self, x: Tensor) -> None:
+        """Take from samples x (N, *D) what the network is to know of the data before training: nothing, unless it says so."""
+
     def check(self, schedule: Schedule) -> None:
         """ValueError, in one sentence, where the schedule has a level that this denoiser was not made for."""
         if self.levels is not None:

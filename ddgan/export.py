@@ -129,7 +129,7 @@ def _run(steps: Sequence[Step]) -> dict[str, np.ndarray]:
 
 def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
     """Per denoiser NAME: NAME.states, NAME.predicted, NAME.z (T, n, L), or NAME.error; eps (T, n, *D) is everybody's."""
-    size = math.prod(session.source(request.data).law.shape)
+    size = math.prod(session.source(request.data).shape)
     numbers = request.n * request.T * len(request.denoisers) * 3 * size
     if numbers > MAX_NUMBERS:
         raise ValueError(f"an .npz holds at most {MAX_NUMBERS:,} numbers, this is {numbers:,}: ask for fewer points or steps")
@@ -148,7 +148,7 @@ def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
 
 def _numbers(session: Session, request: Request) -> dict[str, Any]:
     """The same as lists, of the first `samples` samples; metrics (of all samples) are null where they are infinite."""
-    per_sample = (2 * request.T + 1) * len(request.denoisers) * math.prod(session.source(request.data).law.shape)
+    per_sample = (2 * request.T + 1) * len(request.denoisers) * math.prod(session.source(request.data).shape)
     samples = max(1, min(request.n, JSON_SAMPLES, JSON_NUMBERS // per_sample))
     scale = {key: value.tolist() for key, value in _scale(request).items()}
     found: dict[str, Any] = {**scale, "request": request.to_dict(), "samples": samples, "denoisers": {}}

@@ -17,7 +17,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["ImageSet", "batches", "from_uint8", "read_images", "to_uint8"]
+__all__ = ["SETS", "ImageSet", "batches", "from_uint8", "read_images", "sheet", "to_uint8"]
+
+SETS = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "stackedmnist": (3, 28, 28)}  # known by name; the shape of an image
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,11 +49,22 @@ def to_uint8(x: Tensor) -> np.ndarray:
     return ((x.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
+def sheet(images: np.ndarray, columns: int, gap: int = 1) -> Image.Image:
+    """uint8 images (N, C, H, W) in rows of `columns`, white between them."""
+    N, C, H, W = images.shape
+    rows = -(-N // columns)
+    canvas = np.full((rows * (H + gap) - gap, columns * (W + gap) - gap, 3), 255, np.uint8)
+    for i, image in enumerate(images):
+        y, x = (i // columns) * (H + gap), (i % columns) * (W + gap)
+        canvas[y : y + H, x : x + W] = image.transpose(1, 2, 0)  # one channel is repeated
+    return Image.fromarray(canvas)
+
+
 def batches(data: ImageSet, batch: int, *, seed: int, flip: bool) -> Callable[[int, torch.Generator], Tensor]:
     """(step, noise) -> x_0 (batch, C, H, W) in [-1, 1]: every epoch each image once, in an order of its own.
 
-    The order is a function of (seed, epoch), so a resumed run sees what an unbroken one sees. `flip`: half of the
-    images, as `noise` decides, are mirrored left to right.
+    The order is a function of (seed, epoch) and `flip`, half of the images mirrored left to right, one of (seed, step),
+    so a resumed run sees what an unbroken one sees.
     """
     N, orders = len(data), {}
 
@@ -61,12 +74,12 @@ def batches(data: ImageSet, batch: int, *, seed: int, flip: bool) -> Callable[[i
             orders[epoch] = np.random.default_rng((seed, epoch)).permutation(N)
         return orders[epoch]
 
-    def draw(step: int, noise: torch.Generator) -> Tensor:
+    def draw(step: int, _: torch.Generator) -> Tensor:
         places = np.arange(step * batch, (step + 1) * batch)
         chosen = np.concatenate([order(epoch)[places[places // N == epoch] % N] for epoch in np.unique(places // N)])
         x = from_uint8(data.images[chosen])
         if flip:
-            mirrored = torch.rand(batch, generator=noise) < 0.5
+            mirrored = np.random.default_rng((seed, step, 1)).random(batch) < 0.5
             x[mirrored] = x[mirrored].flip(-1)
         return x
 

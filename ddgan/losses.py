@@ -42,6 +42,8 @@ def gradient_penalty(d: Critic, x: Tensor) -> Tensor:
 
 def paper(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: float) -> Tensor:
     """D's loss in the paper: non-saturating, R1 on real x_s only."""
+    if not gamma:
+        return nonsaturating(*d(torch.cat([real, fake])).chunk(2))
     real = real.detach().requires_grad_()
     winner = d(real)
     (gradient,) = torch.autograd.grad(winner.sum(), real, create_graph=True)
@@ -53,6 +55,8 @@ def paired(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Critic, Tensor
 
     def d_loss(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: float) -> Tensor:
         x = torch.cat([real, fake])
+        if not gamma:
+            return loss(*d(x).chunk(2))
         at, moved = d(torch.cat([x, x + SIGMA * v.repeat(2, *[1] * (v.ndim - 1))])).chunk(2)
         slope = (moved - at) / SIGMA
         return loss(*at.chunk(2)) + gamma * slope.square().mean()  # the mean of both halves: gamma/2 (R1 + R2)

@@ -51,7 +51,7 @@ class Question:
             raise ValueError("a question must have query, t, x and of")
         request = Request.from_query(str(values.get("query", "")))
         x, of = values.get("x"), values.get("of", "x_0")
-        n = session.source(request.data).law.shape.numel()
+        n = session.source(request.data).shape.numel()
         if not isinstance(x, (list, tuple)) or len(x) != n:
             raise ValueError(f"x must be {n} numbers, got {str(x)[:40]!r}")
         if of not in TARGETS:
@@ -61,7 +61,7 @@ class Question:
 
     def truth(self, session: Session) -> Law:
         """The exact law that is asked for."""
-        return session.source(self.request.data).law.given(torch.tensor(self.x), *self._levels())
+        return session.law(self.request.data).given(torch.tensor(self.x), *self._levels())
 
     def _levels(self) -> tuple[Tensor, Tensor]:
         schedule = self.request.steps()
@@ -127,7 +127,7 @@ def _distances(x: Tensor, exact: Tensor, truth: Law) -> dict[str, float]:
 @torch.no_grad()
 def gaps(session: Session, question: Question, points: Tensor) -> Tensor:
     """KL(q || its best Gaussian) in nats where x_t is each of the points (N, *D): where the assumption of DDPM fails."""
-    law = session.source(question.request.data).law
+    law = session.law(question.request.data)
     return law.reverse(points, *question._levels()).gap().clamp(min=0)
 
 

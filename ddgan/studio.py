@@ -31,7 +31,9 @@ from .mixture import Law
 from .sampler import Draws, sample
 from .schedule import Schedule
 from .request import Request, number, whole
-from .session import Session, hardware, new_objective
+from .fit import new_objective
+from .machine import hardware
+from .session import Session
 from .trainer import TrainStep, train
 
 __all__ = ["FRAME", "LIMITS", "Frame", "Point", "Run", "Studio", "parse"]
@@ -167,7 +169,7 @@ class Run:
         self._current = dict(lr_g=self.config.lr_g, lr_d=self.config.lr_d, gamma=self.config.gamma)
         steps = train(
             self._objective,
-            lambda noise: self.law.sample(self.config.batch, noise),
+            lambda _, noise: self.law.sample(self.config.batch, noise),
             seed=self.config.seed,
             steps=self.config.steps,
             seconds=self.seconds,
@@ -325,7 +327,7 @@ class Studio:
         `values` are fields of a Config, T = 0 standing for any number of steps, and `seconds`, the length.
         """
         config, seconds = parse(values)
-        law = self.session.source(config.data).law
+        law = self.session.law(config.data)
         if law.shape.numel() not in GRID or len(law.shape) != 1:
             raise ValueError(f"data of one or two coordinates can be watched, got shape {tuple(law.shape)}")
         with torch.device("meta"):
@@ -374,7 +376,7 @@ class Studio:
 
     def coordinates(self, data: str) -> int:
         """How many numbers a point of the data has: what the skip generator's z needs."""
-        return self.session.source(Request.parse({"data": data}).data).law.shape.numel()
+        return self.session.source(Request.parse({"data": data}).data).shape.numel()
 
     def request(self, name: str | None, denoisers: list[str], *, n: int, seed: int) -> Request:
         """What shows an adopted model beside others: its data and its T; ValueError where there is no such model."""

@@ -44,7 +44,7 @@ class Consecutive:
 
     def draw(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
         """n pairs (s, t), each (n,)."""
-        t = 1 + torch.multinomial(self.weights, n, replacement=True, generator=noise)
+        t = 1 + torch.multinomial(self.weights.to(noise.device), n, replacement=True, generator=noise)
         return t - 1, t
 
     def levels(self) -> Levels:
@@ -64,7 +64,7 @@ class Anywhere:
 
     def draw(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
         """n pairs (s, t), each (n,)."""
-        u, v, at_top, at_zero = torch.rand(4, n, generator=noise, dtype=torch.float64)
+        u, v, at_top, at_zero = torch.rand(4, n, generator=noise, device=noise.device, dtype=torch.float64)
         T, first = self.schedule.T, self.first
         t = torch.where(u < 0.5, first + 2 * u * (T - first), first * (T / first) ** (2 * u - 1)).round().long()
         t = torch.where(at_top < self.top, T, t)
@@ -82,6 +82,7 @@ class Objective(Protocol):
     """What `train` drives."""
 
     denoiser: Denoiser  # the moving average of the weights: what samples, is shown and is saved
+    device: torch.device  # where it trains
 
     def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
         """One step on a batch x_0 (B, *D); `progress` in [0, 1] sets the learning rate. Returns losses by name."""
@@ -111,8 +112,13 @@ class _Learner:
             for name, (network, lr) in networks.items()
         }
         self.updates = 0
+        self.device = next(self.networks["g"].parameters()).device
+        self.precision = torch.float32
         self.denoiser = copy.deepcopy(self.networks["g"]).requires_grad_(False).eval()
         self.denoiser.levels = pairs.levels()
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
     def _forward_pair(self, x_0: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         s, t = self.pairs.draw(len(x_0), noise)
@@ -173,30 +179,37 @@ class Adversarial(_Learner):
         *,
         loss: str = "r1r2",
         gamma: float = 0.02,
+        every: int = 1,
         lr: tuple[float, float] = (4e-3, 4e-3),
         betas: tuple[float, float] = (0.5, 0.9),
         ema: float = 0.005,
     ) -> None:
         super().__init__(pairs, betas, ema, g=(generator, lr[0]), d=(discriminator, lr[1]))
         self.d_loss, self.g_loss = LOSSES[loss]
-        self.gamma = gamma
+        self.gamma, self.every = gamma, every
 
     def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
         """See `Objective`."""
         generator, discriminator = self.networks["g"], self.networks["d"]
         s, t, x_s, x_t = self._forward_pair(x_0, noise)
-        z = torch.randn(len(x_0), generator.latent_dim, generator=noise).to(x_0)
+        z = torch.randn(len(x_0), generator.latent_dim, generator=noise, device=noise.device)
         eps = _randn_like(x_0, noise)
-        fake = reverse_step(self.pairs.schedule, generator, x_t, s, t, z=z, eps=eps).x_s
+        with self._autocast():
+            fake = reverse_step(self.pairs.schedule, generator, x_t, s, t, z=z, eps=eps).x_s
         condition = x_t, self.pairs.schedule.level(s).to(x_t), self.pairs.schedule.level(t).to(x_t)
 
         def d(x: Tensor) -> Tensor:
             return discriminator(x, *condition)
 
-        losses = {"d": self._descend("d", self.d_loss(d, x_s, fake.detach(), _randn_like(x_0, noise), self.gamma), progress)}
+        gamma = 0.0 if self.updates % self.every else self.gamma  # lazily: Karras et al. 2020
+        with self._autocast():
+            loss = self.d_loss(d, x_s, fake.detach(), _randn_like(x_0, noise), gamma)
+        losses = {"d": self._descend("d", loss, progress)}
         discriminator.requires_grad_(False)  # G's step needs no gradient of D's weights
         try:
-            losses["g"] = self._descend("g", self.g_loss(d, x_s, fake), progress)
+            with self._autocast():
+                loss = self.g_loss(d, x_s, fake)
+            losses["g"] = self._descend("g", loss, progress)
         finally:
             discriminator.requires_grad_(True)
         self._average()
@@ -221,7 +234,8 @@ class Regression(_Learner):
         """See `Objective`."""
         generator = self.networks["g"]
         _, t, _, x_t = self._forward_pair(x_0, noise)
-        x_0_hat = generator(x_t, self.pairs.schedule.level(t).to(x_t), x_t.new_zeros(len(x_t), generator.latent_dim))
+        with self._autocast():
+            x_0_hat = generator(x_t, self.pairs.schedule.level(t).to(x_t), x_t.new_zeros(len(x_t), generator.latent_dim))
         losses = {"g": self._descend("g", squared_error(x_0_hat, x_0), progress)}
         self._average()
         return losses
@@ -238,7 +252,7 @@ class TrainStep(NamedTuple):
 
 def train(
     objective: Objective,
-    batches: Callable[[torch.Generator], Tensor],
+    batches: Callable[[int, torch.Generator], Tensor],
     *,
     seed: int,
     steps: float = math.inf,
@@ -247,22 +261,22 @@ def train(
 ) -> Iterator[TrainStep]:
     """Updates until `steps` or `seconds` of training, whichever is first; one record after each.
 
-    `batches(noise)` returns x_0 (B, *D). The caller logs, saves, pauses and stops; only time spent training counts.
+    `batches(step, noise)` returns x_0 (B, *D), step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent training counts.
     After `objective.load_state_dict`, `start` is the last record of the earlier run. FloatingPointError on a loss
     that is not finite.
     """
     step, spent = (start.step, start.seconds) if start else (0, 0.0)
-    noise = torch.Generator()
+    noise = torch.Generator(objective.device)
     while step < steps and spent < seconds:
         clock = time.perf_counter()
         noise.manual_seed((seed * 1_000_003 + step) % 2**32)  # torch's CPU generator takes 32 bits
-        losses = objective.update(batches(noise), noise, min(1.0, max(step / steps, spent / seconds)))
+        losses = objective.update(batches(step, noise).to(objective.device), noise, min(1.0, max(step / steps, spent / seconds)))
         step, spent = step + 1, spent + time.perf_counter() - clock
         yield TrainStep(step, spent, min(1.0, max(step / steps, spent / seconds)), losses)
 
 
 def _randn_like(x: Tensor, noise: torch.Generator) -> Tensor:
-    return torch.randn(x.shape, generator=noise).to(x)
+    return torch.randn(x.shape, generator=noise, device=noise.device).to(x)
 
 
 def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -49,7 +49,7 @@ def stage(session: Session, request: Request) -> str:
     """
     if request.n > MAX_SHOWN:
         raise ValueError(f"the page shows at most {MAX_SHOWN} points, got {request.n}")
-    schedule, law = request.steps(), session.source(request.data).law
+    schedule, law = request.steps(), session.law(request.data)
     shown = frames(request.T)
     if len(law.shape) != 1 or law.shape[0] not in GRID:
         raise ValueError(f"the stage shows data of one or two coordinates, got {tuple(law.shape)}")
@@ -173,7 +173,7 @@ def _surfaces(session: Session, question: Question) -> dict[str, Any] | None:
 def gap_map(session: Session, values: Any) -> str:
     """KL from the truth to its best Gaussian for every x_t of the plane, and where x_t lies, as strict JSON."""
     question = Question.parse(session, values)
-    law, axis = session.source(question.request.data).law, _axis(GAPS)
+    law, axis = session.law(question.request.data), _axis(GAPS)
     points = torch.cartesian_prod(*[axis.float()] * len(question.x)).reshape(-1, len(question.x))
     found = _upright(gaps(session, question, points).reshape([GAPS] * len(question.x)))
     low, top = float(found.min()), float(found.max())

@@ -37,16 +37,18 @@ MAY_IMPORT = {
 AND_ALSO = {
     "request": "data schedule",
     "networks": "gaussian schedule",  # like, alpha_sigma
+    "machine": "",
+    "fit": "checkpoint config data denoiser images machine metrics mixture networks request sampler schedule trainer",
     "checkpoint": "denoiser",
-    "session": "metrics mixture request",
+    "session": "images metrics mixture request",
     "views": "mixture posterior schedule session studio data request",
-    "studio": "checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
+    "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "session request",
-    "cli": "schedule bench request",
+    "cli": "schedule bench request fit machine",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
-    "ui": "gaussianity data schedule studio request",
+    "ui": "machine gaussianity data schedule studio request",
     "posterior": "metrics mixture sampler session request",
-    "bench": "config data metrics sampler schedule session trainer views request",
+    "bench": "fit machine config data metrics sampler schedule session trainer views request",
 }
 HEAVY = {"gradio", "plotly", "PIL", "tqdm"}
 
@@ -138,11 +140,11 @@ def test_the_core_imports_no_interface_prints_nothing_and_leaves_global_randomne
 
 @pytest.mark.parametrize("module", FILES)
 def test_a_global_seed_is_set_only_inside_a_fork_of_the_random_state(module):
-    """Networks are initialised from the global state: session seeds it where `fork_rng` puts it back."""
+    """Networks are initialised from the global state: fit seeds it where `fork_rng` puts it back."""
     for path in FILES[module]:
         assert not unforked_seeds(ast.parse(path.read_text())), path
     seeds = [name for path in FILES[module] for name, _ in calls(ast.parse(path.read_text())) if name in SEEDS]
-    assert seeds == (["torch.random.manual_seed"] if module == "session" else [])
+    assert seeds == (["torch.random.manual_seed"] if module == "fit" else [])
 
 
 @pytest.mark.parametrize("module", [m for m in ("ui", "cli", "app") if m in FILES])

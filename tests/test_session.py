@@ -12,7 +12,8 @@ from ddgan.denoiser import ExactDenoiser
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import FAMILIES
 from ddgan.request import DENOISERS, MAX_WORK, Request
-from ddgan.session import Session, fit
+from ddgan.fit import fit
+from ddgan.session import Session
 
 JUNK = st.one_of(
     st.none(),

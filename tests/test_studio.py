@@ -17,13 +17,15 @@ from ddgan.data import toy
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import Schedule
 from ddgan.request import Request
-from ddgan.session import Session, new_objective
+from ddgan.fit import new_objective
+from ddgan.session import Session
 from ddgan.studio import Run, Studio
 from ddgan.trainer import train
 
 CONFIG = Config("8-gaussians", T=2, width=16, depth=2, batch=64, ema=0.05, steps=30)
 VALUES = {**CONFIG.to_dict(), "seconds": 20}
-for name in ("objective", "clean", "steps"):
+NOT_ASKED = ("objective", "clean", "steps", "multipliers", "patch", "d_width", "every", "flip")
+for name in NOT_ASKED:
     del VALUES[name]
 
 
@@ -31,7 +33,7 @@ def weights(config, steps):
     """The moving average after some updates of the library's own training."""
     law = toy(config.data)
     objective = new_objective(config, law)
-    updates = train(objective, lambda noise: law.sample(config.batch, noise), seed=config.seed, steps=config.steps)
+    updates = train(objective, lambda _, noise: law.sample(config.batch, noise), seed=config.seed, steps=config.steps)
     for _ in islice(updates, steps):
         pass
     return objective.denoiser.state_dict()
@@ -173,7 +175,7 @@ def test_a_run_ends_with_its_seconds():
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_can_be_asked_for(name):
     config, words = EXPERIMENTS[name]
-    values = {k: v for k, v in config.to_dict().items() if k not in ("objective", "clean", "steps")}
+    values = {k: v for k, v in config.to_dict().items() if k not in NOT_ASKED}
     assert studio.parse({**values, "T": config.T or 0, "seconds": 20}) == (config, 20)
     assert words.endswith(".") and len(words) < 160
 

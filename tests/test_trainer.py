@@ -40,7 +40,7 @@ def fixed_initialisation():
         yield
 
 
-def batches(noise: torch.Generator) -> Tensor:
+def batches(step: int, noise: torch.Generator) -> Tensor:
     return TWO_POINTS.sample(64, noise)
 
 
@@ -128,7 +128,7 @@ def test_a_loss_that_is_not_finite_raises_and_leaves_every_weight_finite(make, b
     objective = make(PAIRS["consecutive"])
     until = run(objective, stop=2)
     with pytest.raises(FloatingPointError, match=r"the loss of [DG] is (nan|inf) at update 3"):
-        list(train(objective, lambda noise: torch.full((8, 1), bad), seed=0, steps=20, start=until[-1]))
+        list(train(objective, lambda _, noise: torch.full((8, 1), bad), seed=0, steps=20, start=until[-1]))
     assert all(value.isfinite().all() for value in objective.state_dict().values())
 
 
@@ -175,7 +175,7 @@ def test_regression_converges_to_the_exact_mean(pairs):
     """Two points at -1 and 1: E[x_0 | x_t] at t = 1 of vp(4), whose own spread is .7; 400 updates of 512."""
     net = networks.generator("skip", (1,), latent_dim=0, width=32, depth=2)
     objective, noise = Regression(net, pairs), torch.Generator().manual_seed(5)
-    for _ in train(objective, lambda noise: TWO_POINTS.sample(512, noise), seed=0, steps=400):
+    for _ in train(objective, lambda _, noise: TWO_POINTS.sample(512, noise), seed=0, steps=400):
         pass
     schedule, no_z = Schedule.vp(4), torch.zeros(2000, 0)
     x_0, level = TWO_POINTS.sample(2000, noise), schedule.level(1).float().expand(2000)
@@ -251,9 +251,8 @@ def test_a_generator_that_is_the_truth_makes_fakes_with_the_law_of_the_real(pair
     witness, law = Witness(), Law(torch.tensor([0.3, 0.7]).log(), torch.tensor([[-1.3], [0.6]]), torch.full((2,), 0.1))
     objective = Adversarial(Truth(law), witness, pairs, loss="paper", gamma=0.0)
     objective.update(law.sample(50_000, torch.Generator().manual_seed(0)), torch.Generator().manual_seed(1), 0.0)
-    (real, *condition), (fake, *for_fake), *_ = witness.shown
-    assert all(torch.equal(one, other) for one, other in zip(condition, for_fake, strict=True))
-    x_t, level_s, level_t = condition
+    (both, x_t, level_s, level_t), *_ = witness.shown  # real and fake under one condition
+    real, fake = both.chunk(2)
     assert (level_s > level_t).all() and not torch.equal(real, fake)
     for group in (level_s.isinf(), ~level_s.isinf()):
         r, f, x = (v[group, 0].double() for v in (real, fake, x_t))
@@ -269,7 +268,7 @@ def test_a_short_run_reaches_all_8_gaussians_in_4_steps_as_no_gaussian_denoiser_
     size = {"width": 64, "depth": 3}
     generator, discriminator = networks.generator("skip", (2,), latent_dim=2, **size), networks.discriminator("skip", (2,), **size)
     objective = Adversarial(generator, discriminator, Consecutive(schedule))
-    for _ in train(objective, lambda noise: law.sample(256, noise), seed=0, steps=400):
+    for _ in train(objective, lambda _, noise: law.sample(256, noise), seed=0, steps=400):
         pass
     gan, gaussian = (
         coverage(list(sample(schedule, denoiser, draws))[-1].x_s, law) for denoiser in (objective.denoiser, GaussianDenoiser(law))

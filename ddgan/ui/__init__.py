@@ -7,7 +7,8 @@ from pathlib import Path
 
 import gradio as gr
 
-from ..session import Session, single_thread
+from ..machine import single_thread
+from ..session import Session
 from . import about, denoise, train, why
 
 __all__ = ["build", "launch"]

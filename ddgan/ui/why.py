@@ -60,7 +60,7 @@ def build(demo: gr.Blocks, session: Session) -> None:
 
     def landscape(_: Any) -> dict[str, Any]:
         """What assets/why.js draws from: the law, the schedule and the map of gaps, base64 float64."""
-        law = session.source(DATA).law
+        law = session.law(DATA)
         found = gaussianity.landscape(law)
         arrays = {**found._asdict(), "mu": law.mu.numpy(), "var": law.var.numpy(), "log_w": law.log_w.numpy()}
         return {name: base64.b64encode(a.astype("<f8").tobytes()).decode() for name, a in arrays.items()}

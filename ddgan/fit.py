@@ -1,0 +1,169 @@
+"""From a config to a trained model in a directory.
+
+    DIR/model.safetensors, card.json, ...   the model: see checkpoint.py
+    DIR/state.safetensors                   the run: stopped anywhere, it goes on bit for bit
+    DIR/log.jsonl, samples.png              images only: losses at every save, and what the model draws by then
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from . import checkpoint, networks
+from .config import Config
+from .data import from_points, law_of, read_csv
+from .denoiser import Denoiser
+from .images import ImageSet, batches, from_uint8, read_images, sheet, to_uint8
+from .machine import hardware, precision
+from .metrics import judge
+from .mixture import Law
+from .request import MAX_N
+from .sampler import Draws, sample
+from .schedule import MAX_T, Schedule
+from .trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
+
+__all__ = ["fit", "new_objective", "score"]
+
+_INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
+SHEET = 64  # images that samples.png shows
+
+
+def new_objective(config: Config, data: Law | ImageSet) -> Objective:
+    """The objective of a config, its networks initialised from the config's seed."""
+    if config.objective == "regression" and config.latent_dim:
+        raise ValueError(f"the regression objective has no latent: latent_dim must be 0, got {config.latent_dim}")
+    regression = config.objective == "regression"
+    with _INITIALISING:
+        with torch.random.fork_rng(devices=[]):
+            torch.random.manual_seed(config.seed)
+            generator = checkpoint.new_generator(config, tuple(data.shape))
+            discriminator = checkpoint.new_discriminator(config, tuple(data.shape))
+    if isinstance(data, ImageSet):
+        generator.fit(from_uint8(data.images))
+    if config.T is not None:
+        pairs = Consecutive(Schedule.vp(config.T))
+    else:  # a regression denoiser also has to serve the long chains that it needs
+        pairs = Anywhere(Schedule.vp(MAX_T), first=1 / MAX_T if regression else 0.02, clean=config.clean)
+    if regression:
+        objective = Regression(generator, pairs, lr=config.lr_g, ema=config.ema)
+    else:
+        penalty = {"loss": config.loss, "gamma": config.gamma, "every": config.every}
+        objective = Adversarial(generator, discriminator, pairs, lr=(config.lr_g, config.lr_d), ema=config.ema, **penalty)
+    if isinstance(data, ImageSet):
+        objective.precision = precision(objective.device)
+    return objective
+
+
+def fit(
+    config: Config,
+    out: Path,
+    *,
+    seconds: float = math.inf,
+    resume: bool = False,
+    command: str = "",
+    save_every: float = 30.0,
+) -> Iterator[TrainStep]:
+    """Train a config into a directory: one record an update; the state is saved every `save_every` training seconds.
+
+    Closing the iterator saves and stops; with `resume` the run goes on from there, bit for bit. The model stands in
+    `out` with its card, which has metrics once the run has ended. ValueError where `out` holds a run and `resume` was
+    not asked for, where it holds another run, or where it cannot be written.
+    """
+    data = _data(config)
+    objective = new_objective(config, data)
+    start = None
+    if resume:
+        state, step, spent = checkpoint.load_state(out, objective.state_dict(), config)
+        objective.load_state_dict(state)
+        start = TrainStep(step, spent, 0.0, {})
+    elif (out / "state.safetensors").exists():
+        raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another directory")
+    last = start or TrainStep(0, 0.0, 0.0, {})
+    checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
+    if config.data.endswith(".csv") and not (out / "points.csv").exists():
+        shutil.copyfile(config.data, out / "points.csv")
+    saved = last.seconds
+    steps = train(
+        objective,
+        _batches(config, data),
+        seed=config.seed,
+        steps=config.steps,
+        seconds=seconds,
+        start=start,
+    )
+    finished = False
+    try:
+        for last in steps:
+            yield last
+            if last.seconds - saved > save_every:
+                checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
+                saved = last.seconds
+                if isinstance(data, ImageSet):
+                    _show(out, objective.denoiser, data.shape, last)
+        finished = True
+    finally:
+        checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
+        made = {
+            "command": command,
+            "steps": last.step,
+            "seconds": round(last.seconds, 1),
+            "hardware": hardware(),
+            "torch": torch.__version__,
+            "metrics": score(objective.denoiser, data, config) if finished else {},  # a stop must not take seconds
+        }
+        checkpoint.save(out, objective.denoiser, config, tuple(data.shape), made, objective.networks.get("d"))
+
+
+def _data(config: Config) -> Law | ImageSet:
+    if config.network in networks.IMAGES:
+        return read_images(load_from(config.data))
+    return from_points(read_csv(config.data)) if config.data.endswith(".csv") else law_of(config.data)
+
+
+def load_from(name):
+    import os
+    return os.environ["DDGAN_DATA"] + f"/{name}-train.zip"
+
+
+def _batches(config: Config, data: Law | ImageSet) -> Callable[[int, torch.Generator], Tensor]:
+    if isinstance(data, ImageSet):
+        return batches(data, config.batch, seed=config.seed, flip=config.flip)
+    return lambda _, noise: data.sample(config.batch, noise)
+
+
+@torch.no_grad()
+def _show(out: Path, denoiser: Denoiser, shape: torch.Size, last: TrainStep) -> None:
+    """A line of log.jsonl, and what the model draws by now in four steps from always the same noise."""
+    with open(out / "log.jsonl", "a", encoding="utf-8") as log:
+        log.write(json.dumps({"step": last.step, "seconds": round(last.seconds, 1), **last.losses}) + "\n")
+    T = len(denoiser.levels.values) if not denoiser.levels.between else 4
+    draws = Draws.from_seeds(range(SHEET), shape, T, denoiser.latent_dim)
+    *_, end = sample(Schedule.vp(T), denoiser, draws)
+    sheet(to_uint8(end.x_s), columns=8).save(out / "samples.png")
+
+
+def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:
+    """What a card reports: three samplings of n, from seed 0 on, judged at the T that a model is for."""
+    if isinstance(law, ImageSet):
+        return {}
+    few, many = (1, 2, 4, 8), (4, 16, 64)
+
+    def sampled(T: int, i: int) -> Tensor:
+        draws = Draws.from_seeds(range(i * MAX_N, i * MAX_N + n), law.shape, T, denoiser.latent_dim)
+        *_, last = sample(Schedule.vp(T), denoiser, draws)
+        return last.x_s
+
+    scores = {}
+    for T in [config.T] if config.T is not None else many if config.objective == "regression" else few:
+        numbers = judge(law, n, partial(sampled, T), samplings=3)
+        scores[f"T={T}"] = {name: round(v, 5) if math.isfinite(v) else None for name, v in numbers.items()}
+    return scores

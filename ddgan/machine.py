@@ -1,0 +1,45 @@
+"""What this computer is: its processor in words, how many cores to use, and which arithmetic it is fast in."""
+
+from __future__ import annotations
+
+import platform
+from functools import cache
+from pathlib import Path
+
+import torch
+
+__all__ = ["hardware", "precision", "single_thread"]
+
+
+def single_thread() -> None:
+    """Compute on one core: networks this small lose more by sharing the work than they gain, above all on a busy host."""
+    torch.set_num_threads(1)
+
+
+def hardware() -> str:
+    """The processor that this runs on, in a few words."""
+    try:
+        model = next(line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name"))
+    except StopIteration:
+        model = platform.processor() or platform.machine()
+    words = f"{model}, {torch.get_num_threads()} thread(s)"
+    return f"{torch.cuda.get_device_name()}, {words}" if torch.cuda.is_available() else words
+
+
+def precision(device: torch.device) -> torch.dtype:
+    """What convolutions compute in: bfloat16 on GPUs that have it and on CPUs with AMX, float32 elsewhere.
+
+    A CPU that has bfloat16 instructions but no AMX is two to three times slower with them than in float32.
+    """
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
+    amx = device.type == "cpu" and any("amx_bf16" in line.split() for line in _cpuinfo() if line.startswith("flags"))
+    return torch.bfloat16 if amx else torch.float32
+
+
+@cache
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return []
