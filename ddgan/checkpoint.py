@@ -46,6 +46,7 @@ __all__ = [
 ]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 MAX_BYTES = 64 * 2**20  # of a file that we are willing to read
 MAX_HEADER = 64 * 2**10  # bytes: ours have a few thousand, and parsing a hundred thousand entries takes seconds
 
@@ -65,7 +66,9 @@ def new_discriminator(config: Config, shape: tuple[int, ...]) -> nn.Module:
     )
 
 
-def new_card(denoiser: Denoiser, config: Config, shape: tuple[int, ...], made: dict[str, Any]) -> dict[str, Any]:
+def new_card(
+    denoiser: Denoiser, config: Config, shape: tuple[int, ...], made: dict[str, Any], dtype: torch.dtype = torch.float32
+) -> dict[str, Any]:
     """All that a model's file says about it but its weights; `made` goes in as it is."""
     levels = None if denoiser.levels is None else {"values": denoiser.levels.values, "between": denoiser.levels.between}
     return {
@@ -73,6 +76,7 @@ def new_card(denoiser: Denoiser, config: Config, shape: tuple[int, ...], made: d
         "config": config.to_dict(),
         "shape": list(shape),
         "levels": levels,
+        "dtype": str(dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in denoiser.parameters()),
         **made,
     }
@@ -85,16 +89,19 @@ def save(
     shape: tuple[int, ...],
     made: dict[str, Any],
     discriminator: nn.Module | None = None,
+    dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write the model and its card; `made` (hardware, seconds, metrics, command, ...) goes into the card as it is.
 
+    `dtype` is what the weights are rounded to: bfloat16 halves the files.
+
     The card stands in the model's own header too, so that model.safetensors is a model wherever it is taken.
     """
-    card = new_card(denoiser, config, shape, made)
-    weights = _serialised(denoiser, {"card": json.dumps(card, allow_nan=False)})
+    card = new_card(denoiser, config, shape, made, dtype)
+    weights = _serialised(denoiser, {"card": json.dumps(card, allow_nan=False)}, dtype)
     card["sha256"] = hashlib.sha256(weights).hexdigest()
     if discriminator is not None:
-        _write(directory / "discriminator.safetensors", opponent := _serialised(discriminator))
+        _write(directory / "discriminator.safetensors", opponent := _serialised(discriminator, None, dtype))
         card["discriminator_sha256"] = hashlib.sha256(opponent).hexdigest()
     _write(directory / "model.safetensors", weights)
     _write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
@@ -103,7 +110,7 @@ def save(
 def save_file(path: Path, denoiser: Denoiser) -> None:
     """Write a denoiser that has a card as one .safetensors file with the card in its header; `load` reads it back."""
     note = json.dumps(denoiser.card, allow_nan=False)
-    data = _serialised(denoiser, {"card": note})
+    data = _serialised(denoiser, {"card": note}, _dtype(denoiser.card))
     if _header_length(data) > MAX_HEADER:
         raise ValueError(f"the card is {len(note):,} characters long: too many for the header of one file")
     _write(path, data)
@@ -121,6 +128,7 @@ def load(name: str | Path) -> Denoiser:
             denoiser = new_generator(Config.from_dict(card["config"]), tuple(card["shape"]))
     except ValueError as error:
         raise ValueError(f"the card in {path} describes no network: {error}") from error
+    denoiser.to(_dtype(card))
     if path.suffix == ".safetensors":
         denoiser.load_state_dict(_tensors(_read(path), path, denoiser.state_dict()), assign=True)
     else:
@@ -128,7 +136,7 @@ def load(name: str | Path) -> Denoiser:
     if card["levels"] is not None:
         denoiser.levels = Levels(tuple(card["levels"]["values"]), card["levels"]["between"])
     denoiser.card = card
-    return denoiser.requires_grad_(False).eval()
+    return _ready(denoiser, card)
 
 
 def load_discriminator(name: str | Path) -> nn.Module:
@@ -139,9 +147,9 @@ def load_discriminator(name: str | Path) -> nn.Module:
         raise ValueError(f"the model in {directory} was saved without its discriminator")
     config = Config.from_dict(card["config"])
     with torch.device("meta"):
-        network = new_discriminator(config, tuple(card["shape"]))
+        network = new_discriminator(config, tuple(card["shape"])).to(_dtype(card))
     _fill(network, directory / "discriminator.safetensors", card["discriminator_sha256"])
-    return network.requires_grad_(False).eval()
+    return _ready(network, card)
 
 
 def read_card(path: Path) -> dict[str, Any]:
@@ -170,6 +178,8 @@ def _card(text: str | bytes, where: str) -> dict[str, Any]:
         shape, levels = card["shape"], card["levels"]
         if not 1 <= len(shape) <= 3 or any(type(side) is not int or not 1 <= side <= 4096 for side in shape):
             raise ValueError(f"shape {str(shape)[:40]}")
+        if card.get("dtype", "float32") not in DTYPES:
+            raise ValueError(f"dtype {str(card['dtype'])[:40]}")
         if levels is not None:
             values, between = levels["values"], levels["between"]
             if type(between) is not bool or not 1 <= len(values) <= 1000 or not all(map(_is_finite, values)):
@@ -219,8 +229,19 @@ def _directory(name: str | Path) -> Path:
     return WEIGHTS / name if (WEIGHTS / name / "card.json").is_file() else Path(name)
 
 
-def _serialised(network: nn.Module, note: dict[str, str] | None = None) -> bytes:
-    return serialise({name: value.contiguous() for name, value in network.state_dict().items()}, metadata=note)
+def _serialised(network: nn.Module, note: dict[str, str] | None, dtype: torch.dtype) -> bytes:
+    return serialise({name: value.to(dtype).contiguous() for name, value in network.state_dict().items()}, metadata=note)
+
+
+def _ready(network: nn.Module, card: dict[str, Any]) -> nn.Module:
+    """In float32, for inference, images' convolutions in the memory format that is fast."""
+    images = {"memory_format": torch.channels_last} if len(card["shape"]) == 3 else {}
+    return network.to(torch.float32, **images).requires_grad_(False).eval()
+
+
+def _dtype(card: dict[str, Any]) -> torch.dtype:
+    """What the weights are stored in; cards of models of points do not always say it."""
+    return DTYPES[card.get("dtype", "float32")]
 
 
 def _header_length(data: bytes) -> int:

@@ -120,7 +120,8 @@ def fit(
             "torch": torch.__version__,
             "metrics": score(objective.denoiser, data, config) if finished else {},  # a stop must not take seconds
         }
-        checkpoint.save(out, objective.denoiser, config, tuple(data.shape), made, objective.networks.get("d"))
+        dtype = torch.bfloat16 if isinstance(data, ImageSet) else torch.float32  # images' files are large
+        checkpoint.save(out, objective.denoiser, config, tuple(data.shape), made, objective.networks.get("d"), dtype)
 
 
 def _data(config: Config) -> Law | ImageSet:

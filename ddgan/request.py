@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from .data import POINTS, TOYS, decode_points
+from .images import SETS
 from .schedule import MAX_T, Schedule
 
 __all__ = ["DENOISERS", "Fork", "MAX_N", "MAX_WORK", "OWN", "Request", "number", "whole"]
@@ -28,6 +29,7 @@ DENOISERS = {
 OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
 MAX_N = 100_000
 MAX_FORKS = 64
+MAX_IMAGES = 64  # of one request that does not come from this machine
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
 MAX_OWN_WORK = 250_000_000  # times the own points that are its data: each is a component of the law
 
@@ -82,8 +84,10 @@ class Request:
             n=whole("n", values.get("n", cls.n), 1, MAX_N),
         )
         own = len(decode_points(request.data)) if request.data.startswith(POINTS) else 0
-        if not own and not local and request.data not in TOYS:
-            raise ValueError(f"data must be one of {', '.join(TOYS)}, got {request.data[:40]!r}")
+        if not own and not local and request.data not in TOYS and request.data not in SETS:
+            raise ValueError(f"data must be one of {', '.join([*TOYS, *SETS])}, got {request.data[:40]!r}")
+        if request.data in SETS and not local and request.n > MAX_IMAGES:
+            raise ValueError(f"at most {MAX_IMAGES} images are drawn at a time, got n = {request.n}")
         if not request.denoisers or len(set(request.denoisers)) < len(request.denoisers):
             raise ValueError("choose one or more denoisers, each once")
         for name in request.denoisers:

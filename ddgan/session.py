@@ -22,6 +22,7 @@ from .config import Config
 from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from .images import SETS
+from .machine import precision
 from .metrics import evaluate, judge, slices
 from .mixture import Law
 from .request import DENOISERS, MAX_N, Request
@@ -64,6 +65,8 @@ class Session:
             others = ", ".join(DENOISERS[other][0] for other in [*models, *(closed if law else [])])
             raise ValueError(f"no {DENOISERS[name][0]} was trained on {data}, there are {others}")
         denoiser = checkpoint.load(models[name])
+        if len(shape) == 3:
+            denoiser.to(precision(torch.device("cpu")))
         if denoiser.card["shape"] != list(shape):
             raise ValueError(f"the model in {models[name]} is for data of another shape than {data}")
         return denoiser
@@ -97,19 +100,20 @@ class Session:
         """The denoiser that this name stands for in a request; ValueError where there is none."""
         return self.adopted.get(denoiser) or self.denoiser(request.data, denoiser)
 
-    def run(self, request: Request, denoiser: str) -> Iterator[Step]:
-        """The T steps of one denoiser of the request. All denoisers get the same x_T, z and eps."""
+    def run(self, request: Request, denoiser: str, items: slice = slice(None)) -> Iterator[Step]:
+        """The T steps of one denoiser of the request, for all samples or some. All denoisers get the same x_T, z and eps."""
         model = self.model(request, denoiser)
         shape = self.source(request.data).shape
         if denoiser in self.adopted and model.card["shape"] != list(shape):
             raise ValueError(f"this model was trained on data of shape {tuple(model.card['shape'])}, not {tuple(shape)}")
 
         def draws(seed: int) -> Draws:
-            return Draws.from_seeds(range(seed * MAX_N, seed * MAX_N + request.n), shape, request.T, model.latent_dim)
+            return Draws.from_seeds(range(seed * MAX_N, seed * MAX_N + request.n)[items], shape, request.T, model.latent_dim)
 
-        noise = draws(request.seed)
+        chosen, noise = range(request.n)[items], draws(request.seed)
         for what, t, seed, item in request.forks:
-            noise = noise.reroll(what, t, draws(2**31 + seed), slice(None) if item is None else [item])
+            of = slice(None) if item is None else [chosen.index(item)] if item in chosen else []
+            noise = noise.reroll(what, t, draws(2**31 + seed), of)
         return sample(request.steps(), model, noise)
 
     def score(self, request: Request, x: Tensor) -> dict[str, float]:

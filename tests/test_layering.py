@@ -35,12 +35,12 @@ MAY_IMPORT = {
 }
 # what building showed to be better than design.md's table, which is to follow
 AND_ALSO = {
-    "request": "data schedule",
+    "request": "data images schedule",
     "networks": "gaussian schedule",  # like, alpha_sigma
     "machine": "",
     "fit": "checkpoint config data denoiser images machine metrics mixture networks request sampler schedule trainer",
     "checkpoint": "denoiser",
-    "session": "images metrics mixture request",
+    "session": "images machine metrics mixture request",
     "views": "mixture posterior schedule session studio data request",
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "session request",

@@ -211,8 +211,10 @@ class UNet(Denoiser):
         return position(level)
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
-        embedded, style = F.silu(self.level(sinusoid(self._position(level), self.level[0].in_features))), self._style(z)
-        full = self._input(x_t, level, z)
+        dtype = self.first.weight.dtype  # as its weights are: bfloat16 where that is fast
+        embedded = F.silu(self.level(sinusoid(self._position(level), self.level[0].in_features).to(dtype)))
+        style = self._style(z.to(dtype))
+        full = self._input(x_t, level, z).to(dtype, memory_format=torch.channels_last)
         pyramid = F.pixel_unshuffle(full, self.patch)
         x = self.first(pyramid)
         skips = [x]
@@ -307,14 +309,16 @@ class DrawUNet(UNet):
     def _input(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         a, sigma = (v.to(x_t)[:, None] for v in alpha_sigma(level))  # (B, 1)
 
+        basis = self.basis.to(x_t)
+
         def along(x: Tensor, of_basis: Tensor, of_rest: Tensor) -> Tensor:
             """x (B, n) scaled by of_basis (B, rank) along the principal directions, by of_rest (B, 1) elsewhere."""
-            return of_rest * x + ((of_basis - of_rest) * (x @ self.basis.T)) @ self.basis
+            return of_rest * x + ((of_basis - of_rest) * (x @ basis.T)) @ basis
 
         with torch.autocast(x_t.device.type, enabled=False):
-            variances = self.variance[None].to(x_t), self.rest[None].to(x_t)
+            mean, variances = self.mean.to(x_t), [self.variance[None].to(x_t), self.rest[None].to(x_t)]
             x = x_t.flatten(1)
-            y = self.mean + along(x - a * self.mean, *(a * v / (a**2 * v + sigma**2) for v in variances))
+            y = mean + along(x - a * mean, *(a * v / (a**2 * v + sigma**2) for v in variances))
             if self.latent_dim:
                 y = y + along(z, *((v / (a**2 * v + sigma**2)).sqrt() * sigma for v in variances))
         return torch.cat([x_t, y.reshape(x_t.shape)], 1)
