@@ -52,7 +52,7 @@ FAMILIES = {
 
 def alpha_sigma(level: Tensor) -> tuple[Tensor, Tensor]:
     """(a, sigma) of a log-SNR level (B,), in float64: a^2 = sigmoid(level), sigma^2 = sigmoid(-level)."""
-    level = level.double()
+    level = level if level.device.type == "mps" else level.double()  # which MPS lacks
     return torch.sigmoid(level).sqrt(), torch.sigmoid(-level).sqrt()
 
 

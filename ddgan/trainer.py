@@ -20,14 +20,16 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from . import ranks
 from .denoiser import Denoiser, Levels
-from .losses import LOSSES, squared_error
+from .losses import LOSSES, Critic, squared_error
 from .sampler import reverse_step
 from .schedule import Schedule
 
@@ -113,7 +115,7 @@ class _Learner:
         }
         self.updates = 0
         self.device = next(self.networks["g"].parameters()).device
-        self.precision = torch.float32
+        self.precision, self.accumulate = torch.float32, 1  # of the networks' arithmetic; parts of a batch
         self.denoiser = copy.deepcopy(self.networks["g"]).requires_grad_(False).eval()
         self.denoiser.levels = pairs.levels()
 
@@ -126,15 +128,27 @@ class _Learner:
         x_s = schedule.marginal(x_0, s).at(_randn_like(x_0, noise))
         return s, t, x_s, schedule.transition(x_s, s, t).at(_randn_like(x_0, noise))
 
-    def _descend(self, name: str, loss: Tensor, progress: float) -> float:
-        """One Adam step of one network; the rate is constant for half the run, then falls linearly to 5 %."""
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise FloatingPointError(f"the loss of {name.upper()} is {value} at update {self.updates + 1}")
-        optimiser = self.optimisers[name]
+    def _parts(self, *batch: Tensor) -> list[list[Tensor]]:
+        """This rank's share of tensors of a whole batch, in the parts whose gradients are added up."""
+        shares = [ranks.mine(v) for v in batch]
+        if len(shares[0]) % self.accumulate:
+            raise ValueError(f"a batch of {len(shares[0])} cannot be cut into {self.accumulate} equal parts")
+        return [list(part) for part in zip(*(v.chunk(self.accumulate) for v in shares), strict=True)]
+
+    def _descend(self, name: str, losses: Iterable[Tensor], progress: float) -> float:
+        """One Adam step of one network on the mean of the parts' losses; returns it.
+
+        The learning rate is constant for half the run, then falls linearly to 5 %.
+        """
+        optimiser, total = self.optimisers[name], torch.zeros((), device=self.device)
         optimiser.param_groups[0]["lr"] = self.rates[name] * min(1.0, 0.05 + 1.9 * (1 - progress))
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        for loss in losses:
+            (loss / self.accumulate).backward()
+            total += loss.detach() / self.accumulate
+        ranks.average([total, *(p.grad for p in self.networks[name].parameters() if p.grad is not None)])
+        if not math.isfinite(value := float(total)):
+            raise FloatingPointError(f"the loss of {name.upper()} is {value} at update {self.updates + 1}")
         optimiser.step()
         return value
 
@@ -190,26 +204,38 @@ class Adversarial(_Learner):
 
     def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
         """See `Objective`."""
-        generator, discriminator = self.networks["g"], self.networks["d"]
+        generator, discriminator, schedule = self.networks["g"], self.networks["d"], self.pairs.schedule
         s, t, x_s, x_t = self._forward_pair(x_0, noise)
-        z = torch.randn(len(x_0), generator.latent_dim, generator=noise, device=noise.device)
-        eps = _randn_like(x_0, noise)
-        with self._autocast():
-            fake = reverse_step(self.pairs.schedule, generator, x_t, s, t, z=z, eps=eps).x_s
-        condition = x_t, self.pairs.schedule.level(s).to(x_t), self.pairs.schedule.level(t).to(x_t)
-
-        def d(x: Tensor) -> Tensor:
-            return discriminator(x, *condition)
-
+        z = torch.randn(len(x_0), generator.latent_dim, generator=noise, device=noise.device).to(x_0)
+        eps, v = _randn_like(x_0, noise), _randn_like(x_0, noise)
+        parts = self._parts(s, t, x_s, x_t, z, eps, v)
         gamma = 0.0 if self.updates % self.every else self.gamma  # lazily: Karras et al. 2020
-        with self._autocast():
-            loss = self.d_loss(d, x_s, fake.detach(), _randn_like(x_0, noise), gamma)
-        losses = {"d": self._descend("d", loss, progress)}
+
+        def faked(s: Tensor, t: Tensor, _: Tensor, x_t: Tensor, z: Tensor, eps: Tensor, __: Tensor) -> Tensor:
+            with self._autocast():
+                return reverse_step(schedule, generator, x_t, s, t, z=z, eps=eps).x_s
+
+        def judge(s: Tensor, t: Tensor, x_t: Tensor) -> Critic:
+            return partial(discriminator, x_t=x_t, level_s=schedule.level(s).to(x_t), level_t=schedule.level(t).to(x_t))
+
+        def d_losses() -> Iterator[Tensor]:
+            for (s, t, x_s, x_t, *_, v), fake in zip(parts, fakes, strict=True):
+                with self._autocast():
+                    yield self.d_loss(judge(s, t, x_t), x_s, fake.detach(), v, gamma)
+
+        def g_losses() -> Iterator[Tensor]:
+            for part, fake in zip(parts, fakes, strict=True):
+                s, t, x_s, x_t, *_ = part
+                fake = fake if fake.requires_grad else faked(*part)
+                with self._autocast():
+                    yield self.g_loss(judge(s, t, x_t), x_s, fake)
+
+        with torch.set_grad_enabled(self.accumulate == 1):  # the graphs of several parts would not fit: G draws them again
+            fakes = [faked(*part) for part in parts]
+        losses = {"d": self._descend("d", d_losses(), progress)}
         discriminator.requires_grad_(False)  # G's step needs no gradient of D's weights
         try:
-            with self._autocast():
-                loss = self.g_loss(d, x_s, fake)
-            losses["g"] = self._descend("g", loss, progress)
+            losses["g"] = self._descend("g", g_losses(), progress)
         finally:
             discriminator.requires_grad_(True)
         self._average()
@@ -234,9 +260,15 @@ class Regression(_Learner):
         """See `Objective`."""
         generator = self.networks["g"]
         _, t, _, x_t = self._forward_pair(x_0, noise)
-        with self._autocast():
-            x_0_hat = generator(x_t, self.pairs.schedule.level(t).to(x_t), x_t.new_zeros(len(x_t), generator.latent_dim))
-        losses = {"g": self._descend("g", squared_error(x_0_hat, x_0), progress)}
+
+        def errors() -> Iterator[Tensor]:
+            for t_, x_t_, x_0_ in self._parts(t, x_t, x_0):
+                with self._autocast():
+                    level = self.pairs.schedule.level(t_).to(x_t_)
+                    x_0_hat = generator(x_t_, level, x_t_.new_zeros(len(x_t_), generator.latent_dim))
+                yield squared_error(x_0_hat, x_0_)
+
+        losses = {"g": self._descend("g", errors(), progress)}
         self._average()
         return losses
 
@@ -266,12 +298,12 @@ def train(
     that is not finite.
     """
     step, spent = (start.step, start.seconds) if start else (0, 0.0)
-    noise = torch.Generator(objective.device)
+    noise = torch.Generator(objective.device if objective.device.type == "cuda" else "cpu")
     while step < steps and spent < seconds:
         clock = time.perf_counter()
         noise.manual_seed((seed * 1_000_003 + step) % 2**32)  # torch's CPU generator takes 32 bits
         losses = objective.update(batches(step, noise).to(objective.device), noise, min(1.0, max(step / steps, spent / seconds)))
-        step, spent = step + 1, spent + time.perf_counter() - clock
+        step, spent = step + 1, ranks.agree(spent + time.perf_counter() - clock)
         yield TrainStep(step, spent, min(1.0, max(step / steps, spent / seconds)), losses)
 
 

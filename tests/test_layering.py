@@ -38,7 +38,9 @@ AND_ALSO = {
     "request": "data images schedule",
     "networks": "gaussian schedule",  # like, alpha_sigma
     "machine": "",
-    "fit": "checkpoint config data denoiser images machine metrics mixture networks request sampler schedule trainer",
+    "ranks": "",
+    "trainer": "ranks",
+    "fit": "ranks checkpoint config data denoiser images machine metrics mixture networks request sampler schedule trainer",
     "checkpoint": "denoiser",
     "session": "images machine metrics mixture request",
     "views": "mixture posterior schedule session studio data request",
