@@ -18,7 +18,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import bench, export
+from . import bench, export, ranks
 from .config import PRESETS, Config, preset
 from .fit import fit
 from .schedule import FAMILIES
@@ -47,13 +47,17 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--out", required=True, type=Path, help="directory of the run")
     add.add_argument("--T", type=int, help="train for exactly T steps; default: any number of steps")
     add.add_argument("--objective", help="ddgan or regression (the learned Gaussian denoiser)")
-    add.add_argument("--network", help="skip or plain (the paper's)")
+    add.add_argument("--data", help="images: an archive, a folder or a zip; default: where the preset's data is found by name")
+    add.add_argument("--network", help="skip or plain (the paper's); images: unet-draw or unet (the paper's)")
     add.add_argument("--loss", help="r1r2, paper or rpgan")
-    for name, kind in {"width": int, "depth": int, "latent-dim": int, "batch": int, "steps": int, "seed": int}.items():
-        add.add_argument(f"--{name}", type=kind)
+    add.add_argument("--decay", help="late or cosine: how the learning rates fall")
+    add.add_argument("--init", help="a model to begin with: a shipped one's name, or a directory")
+    for name in ("width", "depth", "d-width", "patch", "latent-dim", "every", "batch", "accumulate", "steps", "seed"):
+        add.add_argument(f"--{name}", type=int)
     for name in ("clean", "gamma", "lr-g", "lr-d", "ema"):
         add.add_argument(f"--{name}", type=float)
     add.add_argument("--seconds", type=float, default=math.inf, help="stop after this many seconds of training")
+    add.add_argument("--minutes", type=float, help="the same in minutes")
     add.add_argument("--resume", action="store_true", help="go on with the run in --out")
 
     for name, words in {
@@ -117,21 +121,23 @@ def _train(options: argparse.Namespace) -> None:
         given.setdefault("latent_dim", 0)
     own = options.preset.endswith(".csv")
     config = replace(Config(options.preset) if own else preset(options.preset), **given)
-    if not options.seconds > 0:
-        raise ValueError(f"--seconds must be above 0, got {options.seconds:g}")
+    limit = options.seconds if options.minutes is None else 60 * options.minutes
+    if not limit > 0:
+        raise ValueError(f"--seconds must be above 0, got {limit:g}")
+    ranks.join()
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save and stop, as on Ctrl-C
     # a resumed run equals an unbroken one, so the card names the command that makes it from scratch
     command = f"python -m ddgan {shlex.join(word for word in sys.argv[1:] if word != '--resume')}"
-    steps = fit(config, options.out, seconds=options.seconds, resume=options.resume, command=command)
+    steps = fit(config, options.out, seconds=limit, resume=options.resume, command=command)
     shown = time.monotonic()
     try:
         for step in steps:
-            if time.monotonic() - shown > 1 or step.progress >= 1:
+            if not ranks.rank() and (time.monotonic() - shown > 1 or step.progress >= 1):
                 shown = time.monotonic()
                 losses = "  ".join(f"{name.upper()} {value:.3f}" for name, value in step.losses.items())
                 left = step.seconds * (1 - step.progress) / max(step.progress, 1e-9)
                 print(
-                    f"\rupdate {step.step:,}  {step.progress:4.0%}  {step.step / step.seconds:.0f}/s  "
+                    f"\rupdate {step.step:,}  {step.progress:4.0%}  {config.batch * step.step / step.seconds:,.0f} samples/s  "
                     f"{left:.0f} s left  {losses}    ",
                     end="",
                     file=sys.stderr,

@@ -19,7 +19,7 @@ class Config:
     data: str  # a toy's name, a CSV file of points, an image set's name, or a folder, zip or archive of images
     objective: str = "ddgan"  # ddgan | regression
     T: int | None = None  # steps of the vp schedule to train for; None: any number of steps and any schedule
-    clean: float = 0.5  # any T only: the share of training pairs whose target is clean data
+    clean: float = 0.6  # the share of training pairs whose target is clean data
     network: str = "skip"  # points: skip (starts from a posterior draw) | plain (the paper's); images: unet-draw | unet
     width: int = 96
     depth: int = 3  # hidden layers; for images, residual blocks a resolution
@@ -29,24 +29,28 @@ class Config:
     latent_dim: int = 2
     loss: str = "r1r2"  # r1r2 | paper | rpgan
     gamma: float = 0.02  # weight of the gradient penalty
-    every: int = 1  # the penalty's: at every update, or lazily at every so-manieth
+    every: int = 1  # updates from one penalty to the next
     lr_g: float = 4e-3
     lr_d: float = 4e-3
+    decay: str = "late"  # of the learning rates: late (constant for half the run, then linear) | cosine (the paper's)
     ema: float = 0.001  # the moving average's slowest rate: it looks back 1 / ema updates
     batch: int = 512
+    accumulate: int = 1  # parts of a batch whose gradients are added up: as little memory as the parts need
     flip: bool = False  # images only: half of them mirrored
     steps: int = 12_000
     seed: int = 0
+    init: str = ""  # a model whose weights the run begins with: a shipped one's name, or a directory
 
     CHOICES = {
         "objective": ("ddgan", "regression"),
         "network": ("skip", "plain", "unet", "unet-draw", "unet-indexed"),
         "loss": ("r1r2", "paper", "rpgan"),
+        "decay": ("late", "cosine"),
     }
     BOUNDS = {
         "T": (1, 1000), "width": (1, 1024), "depth": (1, 8), "patch": (1, 4), "d_width": (0, 1024), "latent_dim": (0, 65_536), "gamma": (0, 100),
         "every": (1, 1000), "clean": (0, 1),
-        "lr_g": (0, 1), "lr_d": (0, 1), "ema": (1e-6, 1), "batch": (1, 65_536), "steps": (1, 10**9), "seed": (0, 2**31 - 1),
+        "lr_g": (0, 1), "lr_d": (0, 1), "ema": (1e-6, 1), "batch": (1, 65_536), "accumulate": (1, 1024), "steps": (1, 10**9), "seed": (0, 2**31 - 1),
     }  # fmt: skip
 
     def __post_init__(self) -> None:
@@ -62,8 +66,9 @@ class Config:
                 raise ValueError(f"{name} must be a {'whole ' if whole else ''}number, got {value!r}")
             if not low <= value <= high:
                 raise ValueError(f"{name} must be in {low}..{high}, got {value!r}")
-        if not isinstance(self.data, str):
-            raise ValueError(f"data must be a name, got {self.data!r}")
+        for name in ("data", "init"):
+            if not isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a name, got {getattr(self, name)!r}")
         if not isinstance(self.flip, bool):
             raise ValueError(f"flip must be true or false, got {self.flip!r}")
         object.__setattr__(self, "multipliers", _multipliers(self.multipliers))
@@ -95,7 +100,7 @@ def _multipliers(values: Any) -> tuple[int, ...]:
 
 
 def _both(gan: Config) -> dict[str, Config]:
-    mean = replace(Config(gan.data, steps=8_000) if gan.network == "skip" else gan, objective="regression", latent_dim=0)
+    mean = replace(Config(gan.data, clean=0.5, steps=8_000) if gan.network == "skip" else gan, objective="regression", latent_dim=0)
     return {gan.data: gan, f"{gan.data}-regression": mean}
 
 
@@ -106,7 +111,7 @@ def _modes(name: str) -> Config:
 
 def _curve(name: str) -> Config:
     """Where mass is spread along lines, its balance counts more than sharpness: slower, more strongly regularised."""
-    return Config(name, width=128, gamma=0.04, lr_g=2e-3, lr_d=2e-3, steps=60_000)
+    return Config(name, clean=0.5, width=128, gamma=0.04, lr_g=2e-3, lr_d=2e-3, steps=60_000)
 
 
 def _images(name: str, **values: Any) -> Config:
@@ -115,8 +120,8 @@ def _images(name: str, **values: Any) -> Config:
     return replace(Config(name, batch=64, steps=20_000, **size), **values)
 
 
-# A toy's name is its DDGAN; NAME-regression the learned Gaussian denoiser; -live is the one to watch as it learns,
-# -paper the paper's own recipe for its toy figure.
+# A data set's name is its DDGAN; NAME-regression the learned Gaussian denoiser; -live is the one to watch as it learns,
+# -paper the paper's own recipe.
 PRESETS: dict[str, Config] = {
     **_both(_modes("25-gaussians")),
     **_both(replace(_modes("8-gaussians"), gamma=0.005)),  # modes further apart: sharper jumps between them
@@ -125,12 +130,17 @@ PRESETS: dict[str, Config] = {
     **_both(_curve("checkerboard")),
     **_both(_curve("pinwheel")),
     **_both(_curve("rings")),
-    **_both(Config("4-gaussians-1d", latent_dim=1)),
-    **_both(_images("mnist", width=48, multipliers=(1, 2), d_width=32, latent_dim=28 * 28)),
-    **_both(_images("cifar10", width=48, multipliers=(1, 2, 2), latent_dim=3 * 32 * 32, flip=True, steps=16_000)),
+    **_both(Config("4-gaussians-1d", clean=0.5, latent_dim=1)),
+    **_both(_images("mnist", clean=0.5, width=48, multipliers=(1, 2), d_width=32, latent_dim=28 * 28)),
+    **_both(_images("cifar10", clean=0.5, width=48, multipliers=(1, 2, 2), latent_dim=3 * 32 * 32, flip=True, steps=16_000)),
+    **_both(_images("stackedmnist", clean=0.5, width=48, multipliers=(1, 2), latent_dim=3 * 28 * 28)),
+    "cifar10-paper": _images(
+        "cifar10", T=4, clean=0.25, network="unet", width=128, depth=2, multipliers=(1, 2, 2, 2), patch=1, latent_dim=100,
+        lr_g=1.6e-4, lr_d=1.25e-4, decay="cosine", ema=1e-4, batch=256, flip=True, steps=400_000,
+    ),
     "25-gaussians-live": Config("25-gaussians", T=4, width=64, batch=256, gamma=0.01, ema=0.005, steps=4_000),
     "25-gaussians-paper": Config(
-        "25-gaussians", T=4, network="plain", width=512, loss="paper", lr_g=2e-4, lr_d=2e-4, steps=50_000
+        "25-gaussians", T=4, clean=0.25, network="plain", width=512, loss="paper", lr_g=2e-4, lr_d=2e-4, steps=50_000
     ),
 }
 

@@ -18,18 +18,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from . import checkpoint, networks
+from . import checkpoint, networks, ranks
 from .config import Config
 from .data import from_points, law_of, read_csv
 from .denoiser import Denoiser
 from .images import ImageSet, batches, from_uint8, read_images, sheet, to_uint8
-from .machine import hardware, precision
+from .machine import device, hardware, precision
 from .metrics import judge
 from .mixture import Law
 from .request import MAX_N
 from .sampler import Draws, sample
 from .schedule import MAX_T, Schedule
-from .trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
+from .trainer import DECAYS, Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
 
 __all__ = ["fit", "new_objective", "score"]
 
@@ -47,10 +47,16 @@ def new_objective(config: Config, data: Law | ImageSet) -> Objective:
             torch.random.manual_seed(config.seed)
             generator = checkpoint.new_generator(config, tuple(data.shape))
             discriminator = checkpoint.new_discriminator(config, tuple(data.shape))
-    if isinstance(data, ImageSet):
+    if config.init:
+        generator.load_state_dict(checkpoint.load(config.init).state_dict())
+        if not regression:
+            discriminator.load_state_dict(checkpoint.load_discriminator(config.init).state_dict())
+    elif isinstance(data, ImageSet):
         generator.fit(from_uint8(data.images))
+    if isinstance(data, ImageSet):
+        generator, discriminator = generator.to(device()), discriminator.to(device())
     if config.T is not None:
-        pairs = Consecutive(Schedule.vp(config.T))
+        pairs = Consecutive(Schedule.vp(config.T), last=config.clean)
     else:  # a regression denoiser also has to serve the long chains that it needs
         pairs = Anywhere(Schedule.vp(MAX_T), first=1 / MAX_T if regression else 0.02, clean=config.clean)
     if regression:
@@ -58,8 +64,11 @@ def new_objective(config: Config, data: Law | ImageSet) -> Objective:
     else:
         penalty = {"loss": config.loss, "gamma": config.gamma, "every": config.every}
         objective = Adversarial(generator, discriminator, pairs, lr=(config.lr_g, config.lr_d), ema=config.ema, **penalty)
+    objective.accumulate, objective.decay = config.accumulate, DECAYS[config.decay]
     if isinstance(data, ImageSet):
         objective.precision = precision(objective.device)
+        if objective.device.type == "cuda":
+            generator.compile()  # not D, whose penalty is differentiated twice
     return objective
 
 
@@ -87,41 +96,42 @@ def fit(
         start = TrainStep(step, spent, 0.0, {})
     elif (out / "state.safetensors").exists():
         raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another directory")
+    ranks.agree(0)  # all have looked before one writes
     last = start or TrainStep(0, 0.0, 0.0, {})
-    checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
+    saved = _save(out, objective, config, last)
     if config.data.endswith(".csv") and not (out / "points.csv").exists():
         shutil.copyfile(config.data, out / "points.csv")
-    saved = last.seconds
-    steps = train(
-        objective,
-        _batches(config, data),
-        seed=config.seed,
-        steps=config.steps,
-        seconds=seconds,
-        start=start,
-    )
     finished = False
+    steps = train(objective, _batches(config, data), seed=config.seed, steps=config.steps, seconds=seconds, start=start)
     try:
         for last in steps:
             yield last
             if last.seconds - saved > save_every:
-                checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
-                saved = last.seconds
-                if isinstance(data, ImageSet):
+                saved = _save(out, objective, config, last)
+                if isinstance(data, ImageSet) and not ranks.rank():
                     _show(out, objective.denoiser, data.shape, last)
         finished = True
     finally:
+        _save(out, objective, config, last)
+        if not ranks.rank():
+            made = {
+                "command": command,
+                "steps": last.step,
+                "seconds": round(last.seconds, 1),
+                "hardware": hardware(),
+                "torch": torch.__version__,
+                "metrics": score(objective.denoiser, data, config) if finished else {},  # a stop must not take seconds
+            }
+            dtype = torch.bfloat16 if isinstance(data, ImageSet) else torch.float32  # images' files are large
+            model = objective.denoiser.cpu(), config, tuple(data.shape), made
+            checkpoint.save(out, *model, objective.networks.get("d"), dtype)
+
+
+def _save(out: Path, objective: Objective, config: Config, last: TrainStep) -> float:
+    """Write the run's state, once for all ranks; returns the training seconds that it holds."""
+    if not ranks.rank():
         checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
-        made = {
-            "command": command,
-            "steps": last.step,
-            "seconds": round(last.seconds, 1),
-            "hardware": hardware(),
-            "torch": torch.__version__,
-            "metrics": score(objective.denoiser, data, config) if finished else {},  # a stop must not take seconds
-        }
-        dtype = torch.bfloat16 if isinstance(data, ImageSet) else torch.float32  # images' files are large
-        checkpoint.save(out, objective.denoiser, config, tuple(data.shape), made, objective.networks.get("d"), dtype)
+    return last.seconds
 
 
 def _data(config: Config) -> Law | ImageSet:
@@ -147,8 +157,8 @@ def _show(out: Path, denoiser: Denoiser, shape: torch.Size, last: TrainStep) -> 
     with open(out / "log.jsonl", "a", encoding="utf-8") as log:
         log.write(json.dumps({"step": last.step, "seconds": round(last.seconds, 1), **last.losses}) + "\n")
     T = len(denoiser.levels.values) if not denoiser.levels.between else 4
-    draws = Draws.from_seeds(range(SHEET), shape, T, denoiser.latent_dim)
-    *_, end = sample(Schedule.vp(T), denoiser, draws)
+    draws, on = Draws.from_seeds(range(SHEET), shape, T, denoiser.latent_dim), next(denoiser.parameters()).device
+    *_, end = sample(Schedule.vp(T), denoiser, Draws(*(v.to(on) for v in draws)))
     sheet(to_uint8(end.x_s), columns=8).save(out / "samples.png")
 
 

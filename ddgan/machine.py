@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-__all__ = ["hardware", "precision", "single_thread"]
+__all__ = ["device", "hardware", "precision", "single_thread"]
 
 
 def single_thread() -> None:
@@ -24,6 +24,13 @@ def hardware() -> str:
         model = platform.processor() or platform.machine()
     words = f"{model}, {torch.get_num_threads()} thread(s)"
     return f"{torch.cuda.get_device_name()}, {words}" if torch.cuda.is_available() else words
+
+
+def device() -> torch.device:
+    """Where networks of images run: a GPU where there is one."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
 def precision(device: torch.device) -> torch.dtype:

@@ -33,14 +33,21 @@ from .losses import LOSSES, Critic, squared_error
 from .sampler import reverse_step
 from .schedule import Schedule
 
-__all__ = ["Adversarial", "Anywhere", "Consecutive", "Objective", "Regression", "TrainStep", "train"]
+__all__ = ["Adversarial", "Anywhere", "Consecutive", "DECAYS", "Objective", "Regression", "TrainStep", "train"]
+
+
+# the share of its learning rate that a network trains with at a progress in [0, 1]
+DECAYS: dict[str, Callable[[float], float]] = {
+    "late": lambda progress: min(1.0, 0.05 + 1.9 * (1 - progress)),  # constant for half the run, then linear to 5 %
+    "cosine": lambda progress: (17 + 15 * math.cos(math.pi * progress)) / 32,  # to 1/16, about the paper's 1e-5
+}
 
 
 class Consecutive:
     """Pairs (t - 1, t) of a schedule; the step to clean data, the only one that must be sharp, is drawn most."""
 
     def __init__(self, schedule: Schedule, last: float = 0.6) -> None:
-        self.schedule = schedule
+        self.schedule, last = schedule, last if schedule.T > 1 else 1.0
         rest = (1 - last) / max(schedule.T - 1, 1)
         self.weights = torch.tensor([last, *[rest] * (schedule.T - 1)])
 
@@ -116,6 +123,7 @@ class _Learner:
         self.updates = 0
         self.device = next(self.networks["g"].parameters()).device
         self.precision, self.accumulate = torch.float32, 1  # of the networks' arithmetic; parts of a batch
+        self.decay = DECAYS["late"]
         self.denoiser = copy.deepcopy(self.networks["g"]).requires_grad_(False).eval()
         self.denoiser.levels = pairs.levels()
 
@@ -136,12 +144,9 @@ class _Learner:
         return [list(part) for part in zip(*(v.chunk(self.accumulate) for v in shares), strict=True)]
 
     def _descend(self, name: str, losses: Iterable[Tensor], progress: float) -> float:
-        """One Adam step of one network on the mean of the parts' losses; returns it.
-
-        The learning rate is constant for half the run, then falls linearly to 5 %.
-        """
+        """One Adam step of one network on the mean of the parts' losses, which is returned."""
         optimiser, total = self.optimisers[name], torch.zeros((), device=self.device)
-        optimiser.param_groups[0]["lr"] = self.rates[name] * min(1.0, 0.05 + 1.9 * (1 - progress))
+        optimiser.param_groups[0]["lr"] = self.rates[name] * self.decay(progress)
         optimiser.zero_grad(set_to_none=True)
         for loss in losses:
             (loss / self.accumulate).backward()

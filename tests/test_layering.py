@@ -46,7 +46,7 @@ AND_ALSO = {
     "views": "mixture posterior schedule session studio data request",
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "session request",
-    "cli": "schedule bench request fit machine",
+    "cli": "schedule bench request fit machine ranks",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
     "ui": "machine gaussianity data schedule studio request",
     "posterior": "metrics mixture sampler session request",

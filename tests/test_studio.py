@@ -24,7 +24,7 @@ from ddgan.trainer import train
 
 CONFIG = Config("8-gaussians", T=2, width=16, depth=2, batch=64, ema=0.05, steps=30)
 VALUES = {**CONFIG.to_dict(), "seconds": 20}
-NOT_ASKED = ("objective", "clean", "steps", "multipliers", "patch", "d_width", "every", "flip")
+NOT_ASKED = ("objective", "clean", "steps", "multipliers", "patch", "d_width", "every", "flip", "decay", "accumulate", "init")
 for name in NOT_ASKED:
     del VALUES[name]
 
