@@ -1,4 +1,4 @@
-"""The command line: train, sample, evaluate, bench, presets.
+"""The command line: presets, data, train, sample, evaluate, export, bench.
 
 Every command builds a `Config` or a `Request` and drains the session. Results go to standard output, progress to
 standard error; a mistake is one sentence on standard error and exit code 2.
@@ -13,14 +13,15 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import bench, export, ranks
+from . import archives, bench, export, ranks
 from .config import PRESETS, Config, preset
 from .fit import fit
+from .images import CACHE, find_images, load_images
 from .schedule import FAMILIES
 from .request import DENOISERS, Request
 from .machine import single_thread
@@ -41,6 +42,12 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("presets", help="list what can be trained")
     add.add_argument("--json", action="store_true", help="print one JSON object")
+
+    add = commands.add_parser("data", help="say what a set of images holds; get cifar10 where it is not here")
+    add.add_argument("images", help="cifar10, mnist, stackedmnist, or the path of an official archive, a folder or a zip")
+    add.add_argument("--out", type=Path, help=f"directory that the archive of cifar10 is downloaded to (default {CACHE})")
+    add.add_argument("--split", default="train", help="train or test")
+    add.add_argument("--size", type=int, help="crop each image to its middle square and resize it to this many pixels")
 
     add = commands.add_parser("train", help="train a model and write it, with its card, to a directory")
     add.add_argument("preset", help="a preset's name, or a .csv file of two columns: your own points")
@@ -112,6 +119,33 @@ def _presets(options: argparse.Namespace) -> None:
     for name, c in PRESETS.items():
         steps = "any T" if c.T is None else f"T = {c.T}"
         print(f"{name:28} {c.objective:10} {steps:6} {c.network} {c.depth} x {c.width}, {c.loss}, {c.steps:,} updates")
+
+
+def _data(options: argparse.Namespace) -> None:
+    path = options.images
+    if options.out and path != "cifar10":
+        raise ValueError(f"--out is for cifar10, which can be downloaded, got {path!r}")
+    if path == "cifar10" and (options.out or not find_images(path, options.split)):
+        path = archives.fetch(options.out or CACHE, watch=_arriving(time.monotonic()))
+        print(path, file=sys.stderr)
+    images = load_images(path, split=options.split, size=options.size)
+    kinds = ", ".join(images.classes[:10]) + (", ..." if len(images.classes) > 10 else "")
+    labels = "no classes" if images.labels is None else f"{images.labels.max() + 1:,} classes{': ' * bool(kinds)}{kinds}"
+    print(f"{len(images):,} images of {' x '.join(map(str, images.shape))}, {labels}")
+
+
+def _arriving(start: float) -> Callable[[int, int], None]:
+    """Says once a second how much of a download has come and how long the rest will take."""
+    shown = start
+
+    def watch(done: int, size: int) -> None:
+        nonlocal shown
+        if (now := time.monotonic()) - shown > 1 or done == size:
+            shown, left = now, (now - start) * (size - done) / done
+            end = "\n" if done == size else ""
+            print(f"\r{done / 1e6:.0f} of {size / 1e6:.0f} MB  {left:.0f} s left   ", end=end, file=sys.stderr)
+
+    return watch
 
 
 def _train(options: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ from . import checkpoint, networks, ranks
 from .config import Config
 from .data import from_points, law_of, read_csv
 from .denoiser import Denoiser
-from .images import ImageSet, batches, from_uint8, read_images, sheet, to_uint8
+from .images import ImageSet, batches, from_uint8, load_images, sheet, to_uint8
 from .machine import device, hardware, precision
 from .metrics import judge
 from .mixture import Law
@@ -136,13 +136,8 @@ def _save(out: Path, objective: Objective, config: Config, last: TrainStep) -> f
 
 def _data(config: Config) -> Law | ImageSet:
     if config.network in networks.IMAGES:
-        return read_images(load_from(config.data))
+        return load_images(config.data)
     return from_points(read_csv(config.data)) if config.data.endswith(".csv") else law_of(config.data)
-
-
-def load_from(name):
-    import os
-    return os.environ["DDGAN_DATA"] + f"/{name}-train.zip"
 
 
 def _batches(config: Config, data: Law | ImageSet) -> Callable[[int, torch.Generator], Tensor]:

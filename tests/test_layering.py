@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ddgan"
 
-CORE = ("gaussian", "schedule", "mixture", "denoiser", "sampler", "networks", "losses", "trainer", "data", "metrics", "checkpoint", "gaussianity")
+CORE = ("gaussian", "schedule", "mixture", "denoiser", "sampler", "networks", "losses", "trainer", "data", "metrics", "checkpoint", "gaussianity", "archives")
 MAY_IMPORT = {
     "gaussian": "",
     "losses": "",
@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "sampler": "gaussian schedule denoiser",
     "networks": "denoiser",
     "data": "config mixture",
-    "images": "",
+    "archives": "",
+    "images": "archives",
     "metrics": "mixture",
     "checkpoint": "config schedule networks",
     "trainer": "schedule denoiser sampler losses",
@@ -46,7 +47,7 @@ AND_ALSO = {
     "views": "mixture posterior schedule session studio data request",
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "session request",
-    "cli": "schedule bench request fit machine ranks",
+    "cli": "archives bench fit images machine ranks request schedule",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
     "ui": "machine gaussianity data schedule studio request",
     "posterior": "metrics mixture sampler session request",

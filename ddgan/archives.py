@@ -1,0 +1,345 @@
+"""The official archives: CIFAR-10 (python and binary, packed or extracted) and MNIST (idx), read into memory only.
+
+A packed archive is opened once its size and md5 are the original's, and nothing of it is written to disk. The python
+batches are pickles. They are read for what they hold: each call that a pickle asks for is noted, and none is made.
+
+CIFAR-10: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. MNIST: Y. LeCun, C. Cortes,
+C. Burges.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import http.client
+import os
+import pickletools
+import struct
+import tarfile
+import urllib.request
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+
+__all__ = ["CIFAR10", "Archive", "Arrays", "fetch", "places", "read"]
+
+
+class Arrays(NamedTuple):
+    """images uint8 (N, C, H, W), labels int64 (N,), the classes' names."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+
+
+class Archive(NamedTuple):
+    """An official archive: its file's name, the folder inside, its size in bytes, its md5."""
+
+    file: str
+    folder: str
+    size: int
+    md5: str
+
+
+CIFAR10 = (
+    Archive("cifar-10-python.tar.gz", "cifar-10-batches-py", 170_498_071, "c58f30108f718f92721af3b95e74349a"),
+    Archive("cifar-10-binary.tar.gz", "cifar-10-batches-bin", 170_052_171, "c32a1d4ab5d03f1284b67883e8d87530"),
+)
+URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+PIXELS = 3 * 32 * 32
+MAX_BATCH = 32 * 2**20  # bytes: an official batch of 10,000 images has 31 million
+MAX_OPCODES = 100_000  # of a pickle: an official batch has some 30,000
+MAX_DIGITS = 70_000
+
+_CALLABLE = {
+    "numpy ndarray",
+    "numpy dtype",
+    "numpy.core.multiarray _reconstruct",
+    "numpy._core.multiarray _reconstruct",  # numpy 2
+    "numpy._core.numeric _frombuffer",  # protocol 5
+    "_codecs encode",  # Python 3's bytes in protocol 2
+}
+
+
+def read(path: Path, split: str) -> Arrays | None:
+    """What an official archive, or the folder of one, holds; None where `path` is neither.
+
+    ValueError, one sentence, where it is damaged, incomplete or not the original.
+    """
+    if path.name.endswith((".tar.gz", ".tgz")):
+        return _cifar10(_unpacked(path, split))
+    for suffix in ("", ".bin"):
+        if (path / f"data_batch_1{suffix}").exists():
+            return _cifar10((path / name, _bytes(path / name)) for name in _batches(split, suffix))
+    if path.name.removesuffix(".gz").endswith("-ubyte"):
+        path = path.parent
+    idx = [_idx_path(path, split, kind) for kind in ("images-idx3", "labels-idx1")]
+    return _mnist(*idx) if any(file.exists() for file in idx) else None
+
+
+def places(folder: Path) -> dict[str, list[Path]]:
+    """Where in a folder the official CIFAR-10 and MNIST may lie; of each, what is fastest to read comes first."""
+    return {
+        "cifar10": [folder / name for archive in CIFAR10 for name in (archive.folder, archive.file)],
+        "mnist": [_idx_path(folder / inside, "train", "images-idx3") for inside in ("mnist", "MNIST/raw", "")],
+    }
+
+
+def fetch(folder: Path, watch: Callable[[int, int], None] = lambda done, size: None) -> Path:
+    """Download the official python archive of CIFAR-10 into `folder`; where it already lies, it is only checked.
+
+    `watch(done, size)` is told the bytes as they come. The file gets its name once its size and md5 are right.
+    """
+    target = folder / CIFAR10[0].file
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        if not target.exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "w+b") as file:
+                done = 0
+                for chunk in _arriving():
+                    done += file.write(chunk)
+                    watch(done, CIFAR10[0].size)
+                    if done > CIFAR10[0].size:
+                        break
+                _check(file, f"what {URL} sent")
+                os.fsync(file.fileno())
+            os.replace(temporary, target)
+        else:
+            with open(target, "rb") as file:
+                _check(file, target)
+    except OSError as error:
+        raise ValueError(f"{target} cannot be written ({error.strerror})") from error
+    finally:
+        with suppress(OSError):  # it has its name, or never came to be
+            temporary.unlink()
+    return target
+
+
+def _arriving() -> Iterator[bytes]:
+    """The bytes behind URL, as they come."""
+    try:
+        with urllib.request.urlopen(URL, timeout=30) as response:
+            while chunk := response.read(2**18):
+                yield chunk
+    except (OSError, http.client.HTTPException) as error:
+        reason = getattr(error, "reason", None) or error
+        raise ValueError(
+            f"{URL} cannot be downloaded ({reason}): bring the file from a machine that is online, "
+            f"and give its path, or set DDGAN_DATA to its folder"
+        ) from error
+
+
+def _check(file: BinaryIO, name: str | Path) -> Archive:
+    """Which official archive an open file is; ValueError where its size or md5 is of none. Rewinds the file."""
+    size = file.seek(0, os.SEEK_END)
+    file.seek(0)
+    likely = [archive for archive in CIFAR10 if archive.size == size]
+    if not likely:
+        wanted = " or ".join(f"{archive.size:,}" for archive in CIFAR10)
+        raise ValueError(f"{name} is not an official CIFAR-10 archive, or not all of it: wanted {wanted} bytes, got {size:,}")
+    md5 = hashlib.md5(usedforsecurity=False)
+    while chunk := file.read(2**20):
+        md5.update(chunk)
+    file.seek(0)
+    for archive in likely:
+        if archive.md5 == md5.hexdigest():
+            return archive
+    raise ValueError(f"{name} is damaged, or not the original: wanted md5 {likely[0].md5}, got {md5.hexdigest()}")
+
+
+def _batches(split: str, suffix: str) -> list[str]:
+    """The names of a split's batches, in order."""
+    return [f"data_batch_{i}{suffix}" for i in range(1, 6)] if split == "train" else [f"test_batch{suffix}"]
+
+
+def _unpacked(path: Path, split: str) -> Iterator[tuple[Path, bytes]]:
+    """The batches of a split from a packed archive, in memory, in order."""
+    try:
+        with open(path, "rb") as file:
+            archive = _check(file, path)
+            wanted = _batches(split, ".bin" if archive.folder.endswith("bin") else "")
+            found = {}
+            with tarfile.open(fileobj=file, mode="r:gz") as tar:
+                for member in tar:
+                    folder, _, name = member.name.rpartition("/")
+                    if folder == archive.folder and name in wanted and member.isfile() and member.size <= MAX_BATCH:
+                        found[name] = tar.extractfile(member).read()
+                    if len(found) == len(wanted):
+                        break
+    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    for name in wanted:
+        if name not in found:
+            raise ValueError(f"{path} holds no {archive.folder}/{name}")
+        yield path / name, found[name]
+
+
+def _cifar10(batches: Iterator[tuple[Path, bytes]]) -> Arrays:
+    """All records of the batches, in order."""
+    parts = [(_records if path.suffix == ".bin" else _pickled)(data, path) for path, data in batches]
+    images, labels = (np.concatenate(each) for each in zip(*parts, strict=True))
+    return Arrays(images.reshape(-1, 3, 32, 32), labels, CLASSES)
+
+
+def _records(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (n, 3072) and int64 (n,) of a binary batch: records of one byte of class and 3072 of pixels."""
+    if not data or len(data) % (1 + PIXELS):
+        raise ValueError(f"{path} is damaged: wanted records of {1 + PIXELS} bytes, got {len(data):,} bytes")
+    records = np.frombuffer(data, np.uint8).reshape(-1, 1 + PIXELS)
+    return records[:, 1:], _classes(records[:, 0], path)
+
+
+def _classes(labels: np.ndarray, path: Path) -> np.ndarray:
+    """uint8 (n,) in 0..9 -> int64 (n,)."""
+    if labels.max() > 9:
+        raise ValueError(f"{path} is damaged: wanted labels in 0..9, got {labels.max()}")
+    return labels.astype(np.int64)
+
+
+@dataclass
+class _Call:
+    """A call that a pickle asks for, noted instead of made: its arguments, and the state that it would set."""
+
+    arguments: tuple[Any, ...]
+    state: tuple[Any, ...] = ()
+
+
+def _noted(data: bytes) -> Any:
+    """What a pickle holds. It is data here, not a program: nothing is imported or called, and what it may name is listed.
+
+    Enough of the pickle machine for what Python 2 and 3 write of dicts, lists, numbers, strings and numpy arrays.
+    """
+    stack: list[Any] = []
+    marks: list[int] = []
+    memo: dict[int, Any] = {}
+
+    def pop(n: int) -> list[Any]:
+        items = stack[len(stack) - n :]
+        del stack[len(stack) - n :]
+        return items
+
+    def pop_to_mark() -> list[Any]:
+        return pop(len(stack) - marks.pop())
+
+    for count, (opcode, value, _) in enumerate(pickletools.genops(data)):
+        if count > MAX_OPCODES:
+            raise ValueError(f"it has more than {MAX_OPCODES:,} parts")
+        match opcode.name:
+            case "PROTO" | "FRAME" | "STOP":
+                pass
+            case "MARK":
+                marks.append(len(stack))
+            case "NONE" | "NEWFALSE" | "NEWTRUE":
+                stack.append({"NONE": None, "NEWFALSE": False, "NEWTRUE": True}[opcode.name])
+            case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE":
+                stack.append({"EMPTY_DICT": {}, "EMPTY_LIST": [], "EMPTY_TUPLE": ()}[opcode.name])
+            case name if name.removeprefix("SHORT_").startswith(("BININT", "BINSTRING", "BINBYTES", "BINUNICODE", "BYTEARRAY")):
+                stack.append(value)
+            case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
+                memo[len(memo) if value is None else value] = stack[-1]
+            case "BINGET" | "LONG_BINGET":
+                stack.append(memo[value])
+            case "TUPLE":
+                stack.append(tuple(pop_to_mark()))
+            case "TUPLE1" | "TUPLE2" | "TUPLE3":
+                stack.append(tuple(pop(int(opcode.name[-1]))))
+            case "APPEND" | "APPENDS":
+                items = pop(1) if opcode.name == "APPEND" else pop_to_mark()
+                stack[-1].extend(items)
+            case "SETITEM" | "SETITEMS":
+                items = pop(2) if opcode.name == "SETITEM" else pop_to_mark()
+                stack[-1].update(zip(items[::2], items[1::2], strict=True))
+            case "GLOBAL" | "STACK_GLOBAL":
+                name = value if opcode.name == "GLOBAL" else " ".join(pop(2))
+                if name not in _CALLABLE:
+                    raise ValueError(f"it asks for {name!r}")
+                stack.append(name)
+            case "REDUCE":
+                name, arguments = pop(2)
+                stack.append(arguments[0] if name == "_codecs encode" else _Call(arguments))
+            case "BUILD":
+                (state,) = pop(1)
+                stack[-1].state = state
+            case name:
+                raise ValueError(f"it uses {name}")
+    return stack.pop()
+
+
+def _pickled(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
+    """uint8 (n, 3072) and int64 (n,) of a python batch: a pickled dict with `data` and `labels`."""
+    try:
+        batch = {_raw(key): value for key, value in _noted(data).items()}
+        # bytes: 10,000 numbers of 0..255 pass, and nothing that is deeper than a list
+        images, labels = _array(batch[b"data"]), np.frombuffer(bytes([*batch[b"labels"]]), np.uint8)
+    except Exception as error:  # whatever a malformed pickle makes of the stack
+        why = f": {str(error)[:200]}" if isinstance(error, ValueError) else ""
+        raise ValueError(f"{path} is damaged, or not a batch of CIFAR-10{why}") from error
+    if images.shape != (len(labels), PIXELS) or not len(labels):
+        raise ValueError(f"{path} is damaged: it has {len(labels)} labels, and data of shape {images.shape}")
+    return images, _classes(labels, path)
+
+
+def _array(call: _Call) -> np.ndarray:
+    """The array of bytes that numpy would have made, without asking numpy's own, more trusting, unpickler."""
+    if call.state:
+        _, shape, dtype, fortran, raw = call.state
+    else:
+        raw, dtype, shape, order = call.arguments
+        fortran = order == "F"
+    if _raw(dtype.arguments[0]) != b"u1":
+        raise ValueError("its data is not an array of bytes")
+    return np.ascontiguousarray(np.frombuffer(_raw(raw), np.uint8).reshape(shape, order="F" if fortran else "C"))
+
+
+def _raw(text: str | bytes) -> bytes:
+    """Python 2's strings, which are bytes, however they were written."""
+    return text.encode("latin-1") if isinstance(text, str) else text
+
+
+def _bytes(path: Path) -> bytes:
+    """A batch's file, if it is not too large for one."""
+    try:
+        if path.stat().st_size > MAX_BATCH:
+            raise ValueError(f"{path} is larger than the {MAX_BATCH:,} bytes that a CIFAR-10 batch may have")
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _idx_path(folder: Path, split: str, kind: str) -> Path:
+    """A file of MNIST, packed unless only the unpacked one is there."""
+    path = folder / f"{'train' if split == 'train' else 't10k'}-{kind}-ubyte"
+    return path if path.exists() else path.with_name(f"{path.name}.gz")
+
+
+def _mnist(images: Path, labels: Path) -> Arrays:
+    """The digits of a pair of idx files."""
+    digits, classes = _idx(images, (28, 28)), _idx(labels, ())
+    if len(digits) != len(classes):
+        raise ValueError(f"{labels} has {len(classes):,} labels for the {len(digits):,} images of {images.name}")
+    return Arrays(digits[:, None], _classes(classes, labels), tuple("0123456789"))
+
+
+def _idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
+    """uint8 (N, *item) of an idx file: magic 8 and the number of dimensions, big-endian sizes, the bytes."""
+    try:
+        with (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            header = file.read(8 + 4 * len(item))
+            n = int.from_bytes(header[4:8], "big")
+            wanted = struct.pack(f">4B{len(item)}I", 0, 0, 8, 1 + len(item), *item)
+            if header[:4] + header[8:] != wanted or not 1 <= n <= MAX_DIGITS:
+                raise ValueError(f"{path} is not a file of MNIST, or is damaged: its header is {header.hex(' ', 4) or 'missing'}")
+            values = np.empty((n, *item), np.uint8)
+            # one byte more than there should be: reading to the end has gzip check its sum
+            if file.readinto(values) != values.nbytes or file.read(1):
+                raise ValueError(f"{path} is damaged: wanted exactly {values.nbytes:,} bytes of data")
+    except (OSError, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    return values
