@@ -88,7 +88,7 @@ def mode_distance(x: Tensor, law: Law) -> float:
 
     A sample counts for every mode as probable as the law makes it, so overlapping modes bring no bias.
     """
-    return float((law.responsibilities(x).mean(0) - law.mode_weights()).abs().sum() / 2)
+    return float((law.shares(x) - law.mode_weights()).abs().sum() / 2)
 
 
 def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:

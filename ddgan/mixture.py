@@ -22,19 +22,18 @@ Source: the Gaussian conditioning formulas, e.g. Bishop, "Pattern Recognition an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import product
 
 import torch
 from torch import Tensor
-from torch.distributions import MultivariateNormal
 
 from .gaussian import like
 from .schedule import alpha_sigma
 
 __all__ = ["Law", "Mixture"]
+
+CACHED = 2**17  # numbers of a table that is worked on at a time
+LEAST = -700.0  # nats below the most probable component: near the end of float64, past which exp is 40 times slower
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,39 +73,14 @@ class Mixture:
     def log_prob(self, x: Tensor) -> Tensor:
         """log density at x (B, *D) in nats, (B,). Every component needs a density: var > 0."""
         squared = (x[:, None] - self.component_means()).flatten(2).square().sum(2)
-        return _log_normal(squared, self.var, x[0].numel()).add(self.log_w).logsumexp(1)
-
-    @cached_property
-    def _gaussian(self) -> tuple[Tensor, Tensor]:
-        """Mean and Cholesky factor of the covariance."""
-        return self.mean(), torch.linalg.cholesky(self.cov())
-
-    def excess(self, x: Tensor) -> Tensor:
-        """log density at x (B, *D) less that of the Gaussian of the same mean and covariance, in nats, (B,)."""
-        mean, factor = self._gaussian
-        white = torch.linalg.solve_triangular(factor, (x - mean).flatten(1)[..., None], upper=False)
-        log_det = factor.diagonal(dim1=1, dim2=2).log().sum(1)
-        n = x[0].numel()
-        return self.log_prob(x) + n / 2 * math.log(2 * math.pi) + log_det + white.square().sum((1, 2)) / 2
+        return _log_sum_exp(_log_normal(squared, self.var, x[0].numel()).add(self.log_w))
 
     def gap(self, draws: int = 64) -> Tensor:
         """KL(self || the Gaussian of the same mean and covariance) in nats, (B,): what no Gaussian denoiser can learn.
 
-        No Gaussian comes closer. A mean of `excess` over quasi-random points, the same for every item; where components
-        and axes are few, over the 3^n Gauss-Hermite nodes of every component, which is far more exact. Every component
-        needs a density: var > 0.
+        No Gaussian comes closer. See `_gap` for the sum behind it. Every component needs a density: var > 0.
         """
-        gap, (B, K), n = torch.zeros(len(self.x)).to(self.x), self.log_w.shape, self.x[0].numel()
-        if K * 3**n > 4 * draws:
-            for u, eps in zip(*_quasi_random(draws, self.x.shape[1:]), strict=True):
-                gap += self.excess(self.at(u.expand(B), eps.to(self.x).expand(self.x.shape))) / draws
-            return gap
-        means = self.component_means()
-        for corner, share in _nodes(n):
-            eps = torch.tensor(corner).to(self.x).reshape(self.x.shape[1:])
-            for k, w in enumerate(self.log_w.exp().T):
-                gap += share * w * self.excess(means[:, k] + like(self.var[:, k].sqrt(), self.x) * eps)
-        return gap
+        return _gap(self.log_w, self.component_means().flatten(2), self.var, draws).to(self.x)
 
     def at(self, u: Tensor, eps: Tensor) -> Tensor:
         """The draw that u (B,) in [0, 1) and standard normal eps (B, *D) stand for: u picks k, eps the point."""
@@ -161,7 +135,10 @@ class Law:
 
     def mode_weights(self) -> Tensor:
         """The probability of every visible mode, (modes,)."""
-        return torch.zeros(self.modes, dtype=torch.float64).index_add_(0, self.mode.long(), self.log_w.exp())
+        return self._by_mode(self.log_w.exp())
+
+    def _by_mode(self, w: Tensor) -> Tensor:
+        return torch.zeros(self.modes, dtype=torch.float64).index_add_(0, self.mode.long(), w)
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean (*D) and covariance (n, n) of the flattened coordinates."""
@@ -170,15 +147,9 @@ class Law:
         cov = ((mu - mean) * w[:, None]).T @ (mu - mean) + (w @ self.var) * torch.eye(len(mean)).to(w)
         return mean.reshape(self.shape), cov
 
-    def gap(self) -> float:
-        """KL(self || the Gaussian of the same mean and covariance) in nats, by Gauss-Hermite nodes in every component."""
-        mean, cov = self.moments()
-        corners, shares = zip(*_nodes(self.mu[0].numel()), strict=True)
-        eps = torch.tensor(corners, dtype=torch.float64).reshape(-1, *self.shape)
-        x = (self.mu[:, None] + like(self.var.sqrt(), self.mu)[:, None] * eps).flatten(0, 1)
-        best = MultivariateNormal(mean.flatten(), cov)
-        w = self.log_w.exp()[:, None] * torch.tensor(shares, dtype=torch.float64)
-        return float(w.flatten() @ (self.log_prob(x) - best.log_prob(x.flatten(1))))
+    def gap(self, draws: int = 1024) -> float:
+        """KL(self || the Gaussian of the same mean and covariance) in nats, as `Mixture.gap`."""
+        return float(_gap(self.log_w[None], self.mu.flatten(1)[None], self.var[None], draws))
 
     def on_grid(self, axis: Tensor) -> Tensor:
         """The density at every point of the lattice axis^n, axis (G,) and n = 1 or 2: (G,) or (G, G), first axis first.
@@ -187,18 +158,18 @@ class Law:
         """
         var = self.var[:, None]
         scale = self.log_w.exp()[:, None] / (2 * math.pi * var) ** (self.mu.shape[1] / 2)
-        x, *y = (torch.exp(-0.5 * (axis - mu[:, None]) ** 2 / var) for mu in self.mu.T)  # (K, G) each
+        exponents = (-0.5 * (axis - mu[:, None]) ** 2 / var for mu in self.mu.T)
+        x, *y = (exponent.clamp_(min=LEAST / 2).exp_() for exponent in exponents)  # (K, G) each
         return (scale * x).T @ y[0] if y else (scale * x).sum(0)
 
     def widened(self, std: float) -> Law:
         """The law of x + std eps."""
         return replace(self, var=self.var + std**2)
 
-    def responsibilities(self, x: Tensor) -> Tensor:
-        """The probability of every visible mode given samples x (N, *D) of this law, (N, modes)."""
+    def shares(self, x: Tensor) -> Tensor:
+        """The probability of every visible mode given a sample of this law, on average over samples x (N, *D): (modes,)."""
         log = _log_normal(_squared(x.double(), self.mu), self.var, self.mu[0].numel())
-        component = log.add(self.log_w).softmax(1)
-        return torch.zeros(len(x), self.modes, dtype=torch.float64).index_add_(1, self.mode.long(), component)
+        return self._by_mode(_normalised(log.add(self.log_w)).exp().mean(0))
 
     def standardised(self) -> Law:
         """The same law moved and scaled (one factor for all axes) to zero mean and unit variance on average."""
@@ -210,7 +181,7 @@ class Law:
     def log_prob(self, x: Tensor) -> Tensor:
         """log density at x (B, *D) in nats, (B,). Every component needs a density: var > 0."""
         log = _log_normal(_squared(x.double(), self.mu), self.var, self.mu[0].numel())
-        return log.add(self.log_w).logsumexp(1).to(x.dtype)
+        return _log_sum_exp(log.add(self.log_w)).to(x.dtype)
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n independent draws, (n, *D) in float32."""
@@ -237,34 +208,68 @@ class Law:
         (a_s, sigma_s), (a_t, sigma_t) = (
             [v[:, None] for v in alpha_sigma(_shared(level))] for level in (level_s, level_t)
         )  # (B, 1) or (1, 1)
-        x = x_t.double()
+        x = _shared(x_t.double())
         r = a_t / a_s
         v = sigma_t**2 - r**2 * sigma_s**2
         c_s, c_t = a_s**2 * self.var + sigma_s**2, a_t**2 * self.var + sigma_t**2  # (B, K) or (1, K)
         squared = _squared(x / like(a_t, x), self.mu) * a_t**2  # |x_t - a_t mu_k|^2, (B, K)
         log_w = self.log_w + _log_normal(squared, c_t, self.mu[0].numel())
         gain = r * c_s / c_t
-        B = len(x)
-        parts = (log_w.log_softmax(1), a_s - gain * a_t, gain, v * c_s / c_t)
+        B = len(x_t)
+        parts = (_normalised(log_w), a_s - gain * a_t, gain, v * c_s / c_t)
         log_w, scale, shift, var = (p.to(x_t.dtype).expand(B, -1) for p in parts)
         return Mixture(log_w, self.mu.to(x_t.dtype), scale, shift, x_t, var)
 
 
-def _nodes(n: int) -> Iterator[tuple[tuple[float, ...], float]]:
-    """The 3^n Gauss-Hermite nodes of a standard normal in n dimensions, with their weights: exact to degree 5."""
-    one = {0.0: 2 / 3, math.sqrt(3): 1 / 6, -math.sqrt(3): 1 / 6}
-    return ((corner, math.prod(one[v] for v in corner)) for corner in product(one, repeat=n))
+def _gap(log_w: Tensor, means: Tensor, var: Tensor, draws: int) -> Tensor:
+    """E_q[log q - log N(mean, cov)] of mixtures q: log_w (B, K), means (B, K, n), var (B, K) -> (B,), in float64.
+
+    Where components and axes are few the sum is over the 3^n Gauss-Hermite nodes of every component, else over quasi-
+    random points, the same for every item, which are far less exact but fewer.
+    """
+    w, means, var = log_w.double().exp(), means.double(), var.double()  # (B, K), (B, K, n), (B, K)
+    B, K, n = means.shape
+    means = means - w[:, None] @ means
+    if K * 3**n <= 4 * draws:
+        eps, share = _nodes(n)
+        x = (means[:, :, None] + var.sqrt()[..., None, None] * eps).flatten(1, 2)  # (B, K 3^n, n)
+        share = (w[..., None] * share).flatten(1)
+    else:
+        u, eps = _quasi_random(draws, n)
+        k = torch.searchsorted(w.cumsum(1), u.expand(B, -1).contiguous()).clamp(max=K - 1)
+        x = means.take_along_dim(k[..., None], 1) + var.gather(1, k).sqrt()[..., None] * eps  # (B, draws, n)
+        share = torch.full((1, draws), 1 / draws, dtype=torch.float64)
+    cov = (w * var).sum(1)[:, None, None] * torch.eye(n, dtype=torch.float64) + (w[..., None] * means).mT @ means
+    factor = torch.linalg.cholesky(cov)
+    white = torch.linalg.solve_triangular(factor, x.mT, upper=False).square().sum(1)
+    log_best = factor.diagonal(dim1=1, dim2=2).log().sum(1)[:, None] + white / 2  # and n log(2 pi) / 2, as in log q
+    # log w_k N(x; mu_k, v_k) is linear in x and |x|^2: one product of matrices for all x and k, in parts that fit a cache
+    constant = log_w.double() - (means.square().sum(2) / var + n * var.log()) / 2
+    slope = torch.cat([means, -0.5 * torch.ones(B, K, 1, dtype=torch.float64)], 2) / var[..., None]
+    x = torch.cat([x, x.square().sum(2, keepdim=True)], 2)
+    size = max(1, CACHED // (K * x.shape[1]))
+    parts = zip(constant[:, None].split(size), x.split(size), slope.mT.split(size), strict=True)
+    log_q = torch.cat([_log_sum_exp(torch.baddbmm(*part)) for part in parts])
+    return ((log_q + log_best) * share).sum(1)
 
 
-def _quasi_random(n: int, shape: torch.Size) -> tuple[Tensor, Tensor]:
-    """u (n,) uniform and eps (n, *shape) standard normal, from Sobol's sequence."""
-    points = torch.quasirandom.SobolEngine(1 + shape.numel()).draw(n + 1, dtype=torch.float64)[1:]
-    return points[:, 0], torch.special.ndtri(points[:, 1:]).reshape(n, *shape)
+def _nodes(n: int) -> tuple[Tensor, Tensor]:
+    """The 3^n Gauss-Hermite nodes (3^n, n) of a standard normal and their weights (3^n,): exact to degree 5."""
+    root, side = math.sqrt(3), 1 / 6
+    nodes = torch.cartesian_prod(*[torch.tensor([-root, 0.0, root], dtype=torch.float64)] * n).reshape(-1, n)
+    weights = torch.cartesian_prod(*[torch.tensor([side, 2 / 3, side], dtype=torch.float64)] * n).reshape(-1, n)
+    return nodes, weights.prod(1)
 
 
-def _shared(level: Tensor) -> Tensor:
-    """The level (1,) that all items have, if they have one: what depends on it is then computed once, not B times."""
-    return level[:1] if (level == level[0]).all() else level
+def _quasi_random(points: int, n: int) -> tuple[Tensor, Tensor]:
+    """u (points,) uniform and eps (points, n) standard normal, from Sobol's sequence."""
+    found = torch.quasirandom.SobolEngine(1 + n).draw(points + 1, dtype=torch.float64)[1:]
+    return found[:, 0], torch.special.ndtri(found[:, 1:])
+
+
+def _shared(v: Tensor) -> Tensor:
+    """The one item of v (B, ...), as (1, ...), if all are the same: what depends on it is then computed once, not B times."""
+    return v[:1] if (v == v[0]).all() else v
 
 
 def _squared(x: Tensor, mu: Tensor) -> Tensor:
@@ -274,4 +279,16 @@ def _squared(x: Tensor, mu: Tensor) -> Tensor:
 
 def _log_normal(squared: Tensor, var: Tensor, n: int) -> Tensor:
     """log N(x; mu, var I) from |x - mu|^2, up to nothing: the n-dimensional density in nats."""
-    return -0.5 * (squared / var + n * torch.log(2 * math.pi * var))
+    return (squared / var + n * torch.log(2 * math.pi * var)).mul_(-0.5)
+
+
+def _log_sum_exp(log: Tensor) -> Tensor:
+    """log sum exp over the last axis, but for what is below LEAST."""
+    peak = log.amax(-1, keepdim=True)
+    return (log - peak).clamp_(min=LEAST).exp_().sum(-1).log() + peak[..., 0]
+
+
+def _normalised(log_w: Tensor) -> Tensor:
+    """log softmax over the last axis, no component below LEAST."""
+    log_w = (log_w - log_w.amax(-1, keepdim=True)).clamp_(min=LEAST)
+    return log_w - log_w.exp().sum(-1, keepdim=True).log()
