@@ -15,7 +15,7 @@ const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
 const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
 const START = [0.3, 0.2], NUDGE = 0.05;
 
-const state = { run: null, t: 1, x: [...START], of: 'x_0', answer: null, map: null, mapKey: '', asked: '', busy: false, onScreen: false, theme: null };
+const state = { run: null, t: 1, x: [...START], of: 'x_0', draws: 'points', answer: null, map: null, mapKey: '', asked: '', busy: false, mapping: false, onScreen: false, theme: null };
 
 root.innerHTML = `
   <div class="posterior-head">
@@ -28,6 +28,10 @@ root.innerHTML = `
       <span class="posterior-toggle" role="radiogroup" aria-label="Which law">
         <label class="stage-chip"><input type="radio" name="posterior-of" value="x_0" checked>clean data x₀</label>
         <label class="stage-chip"><input type="radio" name="posterior-of" value="x_s">next state<span class="s-x"></span></label>
+      </span>
+      <span class="posterior-toggle" role="radiogroup" aria-label="How draws are shown">
+        <label class="stage-chip"><input type="radio" name="posterior-draws" value="points" checked>points</label>
+        <label class="stage-chip"><input type="radio" name="posterior-draws" value="density">density</label>
       </span>
     </div>
   </div>
@@ -56,16 +60,24 @@ async function ask() {
   try {
     const answer = JSON.parse(await server.posterior(wanted) ?? '{"error": "The server gave no answer."}');
     if (answer.error) fail(answer.error); else { fail(''); take(answer, key); }
-    const { query, t, of } = wanted, mapKey = JSON.stringify([query.replace(/(seed|n|denoisers|forks)=[^&]*&?/g, ''), t, of]);
-    if (mapKey !== state.mapKey) {
-      const field = JSON.parse(await server.gap_map(wanted) ?? '{"error": ""}');
-      if (!field.error) { state.map = { ...field, data: bytes(field.data, Uint8Array), seen: bytes(field.seen, Uint8Array) }; state.mapKey = mapKey; draw(); }
-    }
   } catch (error) {
     fail(`This point could not be asked about: ${error.message}.`);
   }
   state.busy = false;
+  chart();
   ask();
+}
+
+/* The map, where another one is due; answers do not wait for it. */
+async function chart() {
+  const wanted = question(), { query, t, of } = wanted, key = JSON.stringify([query.replace(/(seed|n|denoisers|forks)=[^&]*&?/g, ''), t, of]);
+  if (state.mapping || key === state.mapKey) return;
+  state.mapping = true;
+  state.mapKey = key;
+  const found = JSON.parse(await server.gap_map(wanted).catch(() => null) ?? '{"error": ""}');
+  if (found.error === undefined) { state.map = { ...found, data: bytes(found.data, Uint8Array), seen: bytes(found.seen, Uint8Array) }; drawMap(readTheme()); }
+  state.mapping = false;
+  chart();
 }
 
 function bytes(text, type) {
@@ -77,7 +89,7 @@ function bytes(text, type) {
 function take(answer, key) {
   state.answer = {
     ...answer, truth: bytes(answer.truth, Uint8Array),
-    panels: answer.panels.map(p => ({ ...p, points: bytes(p.points, Int16Array) })),
+    panels: answer.panels.map(p => ({ ...p, points: bytes(p.points, Int16Array), density: bytes(p.density, Uint8Array) })),
     surfaces: answer.surfaces && { ...answer.surfaces, seen: bytes(answer.surfaces.seen, Uint8Array), optimal: bytes(answer.surfaces.optimal, Int8Array), learned: answer.surfaces.learned && bytes(answer.surfaces.learned, Int8Array) },
   };
   build();
@@ -93,12 +105,14 @@ function fail(words) { failure.textContent = words; }
 
 function remember() {
   const url = new URL(location.href);
+  state.draws === 'points' ? url.searchParams.delete('draws') : url.searchParams.set('draws', state.draws);
   url.searchParams.set('at', [state.t, ...state.x.slice(0, state.run.dim).map(v => +v.toFixed(3)), state.of].join(','));
   history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams).replace(/ /g, '+') + url.hash);
 }
 
 function fromAddress() {
-  const parts = (new URLSearchParams(location.search).get('at') ?? '').split(',');
+  const asked = new URLSearchParams(location.search), parts = (asked.get('at') ?? '').split(',');
+  if (asked.get('draws') === 'density') state.draws = 'density';
   const of = parts.pop(), [t, ...x] = parts.map(Number);
   if (!['x_0', 'x_s'].includes(of) || !(t >= 1) || !x.length || !x.every(Number.isFinite)) return;
   Object.assign(state, { t, x: [x[0], x[1] ?? START[1]], of });
@@ -108,19 +122,19 @@ function move(change) {
   Object.assign(state, change);
   state.x = state.x.map(v => +clamp(v, -2.5, 2.5).toFixed(3));    // as the link holds it
   controls();
-  draw();
+  if (root.clientWidth) drawMap(readTheme());
   ask();
 }
 
 // ---------------------------------------------------------------- controls (DOM)
 
 function controls() {
-  const { run, t, x, of } = state, select = $('[data-in=t]');
+  const { run, t, x, of, draws } = state, select = $('[data-in=t]');
   if (select.length !== run.T) select.replaceChildren(...Array.from({ length: run.T }, (_, i) => new Option(`${sub(i + 1)} → ${sub(i)}`, i + 1)));
   select.value = t;
   for (const c of [0, 1]) { const input = $(`[data-in="${c}"]`); if (document.activeElement !== input) input.value = x[c].toFixed(2); }
   $('.second').hidden = run.dim === 1;
-  for (const radio of root.querySelectorAll('[type=radio]')) radio.checked = radio.value === of;
+  for (const radio of root.querySelectorAll('[type=radio]')) radio.checked = radio.value === of || radio.value === draws;
   $('.of-x').textContent = sub(t);
   $('.s-x').textContent = sub(t - 1);
 }
@@ -128,7 +142,8 @@ function controls() {
 root.addEventListener('change', e => {
   const { in: name } = e.target.dataset;
   if (name === 't') return move({ t: +e.target.value });
-  if (e.target.type === 'radio') return move({ of: e.target.value });
+  if (e.target.name === 'posterior-of') return move({ of: e.target.value });
+  if (e.target.name === 'posterior-draws') { state.draws = e.target.value; if (!state.answer) return; remember(); build(); return draw(); }
   if (!name) return;
   if (Number.isFinite(e.target.valueAsNumber)) move({ x: Object.assign([...state.x], { [name]: e.target.valueAsNumber }) });
   e.target.value = state.x[name].toFixed(2);
@@ -151,13 +166,14 @@ map.addEventListener('pointermove', e => { if (map.hasPointerCapture(e.pointerId
 // ---------------------------------------------------------------- cells (DOM)
 
 const LAYOUT = { limit: 2.6 };
-const NUMBERS = [['on_mode', 'On a mode', v => (100 * v).toFixed(1) + ' %'], ['modes', 'Weights off by', v => (100 * v).toFixed(1) + ' %'], ['energy', 'Energy distance', v => signed(v, 4)]];
+const percent = v => (100 * v).toFixed(v < 0.0995 ? 1 : 0);
+const NUMBERS = [['on_mode', 'On a mode', v => (100 * v).toFixed(1) + ' %'], ['modes', 'Weights off by', v => (100 * v).toFixed(1) + ' %'], ['energy', 'Energy distance', v => signed(v, 3)]];
 
 function build() {
   const { answer } = state, { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : sub(t - 1);
   const wanted = [
-    { key: 'truth', label: `Truth: q(${target}|${sub(t)})`, note: 'exact, and its best Gaussian' },
-    ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '\u00a0' : `${p.points.length / answer.dim} draws over the truth`, error: p.error })),
+    { key: 'truth', label: `Truth: q(${target}|${sub(t)})`, note: 'weights in %, best Gaussian' },
+    ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '\u00a0' : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws${p.gaussian ? ', their Gaussian' : ' over the truth'}`, error: p.error })),
     ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${sub(t - 1)}|${sub(t)}) − log p, p the DDGAN` }] : []),
     ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D, after training' }] : []),
   ];
@@ -186,7 +202,7 @@ function build() {
     return row;
   }));
   const cell = key => cells.find(c => c.key === key);
-  fill(cell('truth'), [['Modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['Entropy of modes', `${answer.entropy.toFixed(2)} nats`], ['KL to best Gaussian', `${signed(answer.gap, 2)} nats`]]);
+  fill(cell('truth'), [['Modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['The heaviest', `${answer.weights.slice(0, 3).map(m => percent(m.weight)).join(', ')} %`], ['Entropy of modes', `${answer.entropy.toFixed(2)} nats`], ['KL to best Gaussian', `${signed(answer.gap, 2)} nats`]]);
   for (const p of panels) if (!p.error) fill(cell(p.key), NUMBERS.filter(([key]) => answer.dim && (of === 'x_0' || key !== 'on_mode')).map(([key, name, text]) => [name, text(p[key]), text(answer.floor[key])]));
   const [high, low] = answer.dim === 1 ? ['Above the line', 'below'] : ['Blue', 'orange'];
   const signs = surfaces && `${high}: the DDGAN comes here too rarely, ${low}: too often. Shown up to ${surfaces.nats} nats.`;
@@ -217,13 +233,39 @@ function context(canvas) {
   return { ctx, w, h };
 }
 
-/* A lattice of colours (r, g, b, a of the k-th cell), scaled up smoothly; rows = 1 for a line. */
-function field({ ctx, w, h }, size, rows, colour) {
-  const canvas = Object.assign(make('canvas', ''), { width: size, height: rows }), image = new ImageData(size, rows);
-  for (let k = 0; k < size * rows; k++) image.data.set(colour(k), 4 * k);
-  canvas.getContext('2d').putImageData(image, 0, 0);
-  ctx.imageSmoothingQuality = 'high';
-  ctx.drawImage(canvas, 0, 0, w, h);
+/* A picture of as many rows, (r, g, b, a) of its k-th cell, scaled up smoothly; kept as long as its data are. */
+const pictures = new WeakMap();
+function field({ ctx, w, h }, data, rows, colour) {
+  if (pictures.get(data)?.dark !== state.theme.dark) {
+    const canvas = Object.assign(make('canvas', ''), { width: data.length / rows, height: rows }), image = new ImageData(data.length / rows, rows);
+    for (let k = 0; k < data.length; k++) image.data.set(colour(data[k], k), 4 * k);
+    canvas.getContext('2d').putImageData(image, 0, 0);
+    pictures.set(data, { canvas, dark: state.theme.dark });
+  }
+  ctx.drawImage(pictures.get(data).canvas, 0, 0, w, h);
+}
+
+/* Lines of equal height through a picture of size x size cells: marching squares. */
+function contour({ ctx, w, h }, data, size, level, colour) {
+  ctx.beginPath();
+  for (let k = 0; k < size * (size - 1); k++) {
+    if (k % size === size - 1) continue;
+    const corners = [k, k + 1, k + size + 1, k + size], crossed = [];
+    for (let c = 0; c < 4; c++) {
+      const a = corners[c], b = corners[(c + 1) % 4];
+      if ((data[a] > level) === (data[b] > level)) continue;
+      const part = (level - data[a]) / (data[b] - data[a]), at = (of, i) => 0.5 + of(i);
+      const col = i => i % size, row = i => Math.floor(i / size);
+      crossed.push([at(col, a) + part * (col(b) - col(a)), at(row, a) + part * (row(b) - row(a))]);
+    }
+    for (let c = 0; c + 1 < crossed.length; c += 2) {
+      ctx.moveTo(crossed[c][0] * w / size, crossed[c][1] * h / size);
+      ctx.lineTo(crossed[c + 1][0] * w / size, crossed[c + 1][1] * h / size);
+    }
+  }
+  ctx.strokeStyle = colour;
+  ctx.lineWidth = 1;
+  ctx.stroke();
 }
 
 /* Cividis, the colour map that reads the same with every kind of colour vision: five of its colours, in between linear. */
@@ -233,18 +275,18 @@ function cividis(v) {
   return CIVIDIS[i].map((c, k) => c + (CIVIDIS[i + 1][k] - c) * (at - i));
 }
 
+const rgb = hex => hex.match(/\w\w/g).map(v => parseInt(v, 16));
 const place = ({ w, h }, x) => [w / 2 * (1 + x[0] / LAYOUT.limit), h / 2 * (1 - (x[1] ?? 0) / LAYOUT.limit)];
 
 function drawMap(theme) {
   const view = context(map.firstElementChild), { ctx, w, h } = view, field_ = state.map;
   if (field_ && field_.x.length === state.run.dim) {
     const { size, data, seen, seen_size } = field_, line = field_.x.length === 1;
-    field(view, size, line ? 1 : size, k => [...cividis(data[k] / 255), 255]);
+    field(view, data, line ? 1 : size, v => [...cividis(v / 255), 255]);
     // where x_t never is, the map fades
-    const fade = theme.paper.match(/\w\w/g).map(v => parseInt(v, 16));
-    field(view, seen_size, line ? 1 : seen_size, k => [...fade, 190 * (1 - Math.min(1, seen[k] / 60))]);
+    field(view, seen, line ? 1 : seen_size, v => [...rgb(theme.paper), 190 * (1 - Math.min(1, v / 60))]);
     $('.map-note').textContent = `KL(q || best Gaussian) at every ${sub(state.t)}`;
-    const nats = v => v < 0.005 ? v.toExponential(0) : v.toFixed(2);
+    const nats = v => v < 0.0005 ? '0' : v < 0.005 ? v.toFixed(3) : v.toFixed(2);
     $('.posterior-legend').innerHTML = `<span>${nats(field_.low)}</span><i></i><span>${nats(field_.top)} nats</span>`;
   }
   if (!state.run) return;
@@ -264,21 +306,47 @@ function drawCell({ key, canvas }, theme) {
   if (key === 'optimal' || key === 'learned') {
     const { size, seen } = answer.surfaces, ratio = answer.surfaces[key], [up, down] = theme.dark ? [[98, 189, 242], [242, 163, 58]] : [[0, 114, 178], [213, 94, 0]];
     if (line) return curve(view, i => 0.5 + 0.45 * ratio[i] / 127, size, theme.ink, true);
-    return field(view, size, size, k => [...(ratio[k] > 0 ? up : down), Math.abs(ratio[k]) * 2 * Math.min(1, seen[k] / 40)]);
+    return field(view, ratio, size, (v, k) => [...(v > 0 ? up : down), Math.abs(v) * 2 * Math.min(1, seen[k] / 40)]);
   }
-  const tint = theme.density;
+  const tint = theme.density, p = answer.panels.find(p => p.key === key), colour = answer.of === 'x_0' ? theme.x0 : theme.sample;
   if (line) curve(view, i => 0.9 * answer.truth[i] / 255, answer.size, `rgb(${tint})`, false, true);
-  else field(view, answer.size, answer.size, k => [...tint, (theme.dark ? 235 : 215) * answer.truth[k] / 255]);
-  if (key === 'truth') return ellipse(view, answer, theme);
-  const { points } = answer.panels.find(p => p.key === key), n = points.length / answer.dim;
-  ctx.fillStyle = answer.of === 'x_0' ? theme.x0 : theme.sample;
-  if (line) return bars(view, points, answer);
+  else if (p && state.draws === 'density') field(view, p.density, answer.size, v => [...rgb(colour), 0.9 * v]);
+  else field(view, answer.truth, answer.size, v => [...tint, (theme.dark ? 235 : 215) * v / 255]);
+  if (!line && (!p || state.draws === 'density')) for (const level of LEVELS) contour(view, answer.truth, answer.size, level, p ? theme.ink : `rgb(${tint})`);
+  if (!p) { ellipse(view, answer, theme); return weigh(view, answer, theme); }
+  if (state.draws === 'points') dots(view, p.points, answer, colour);
+  else if (line) { const unit = 0.9 / 255 * sum(answer.truth) / sum(p.density); curve(view, i => Math.min(1, unit * p.density[i]), answer.size, colour); }
+  if (p.gaussian) ellipse(view, { ...answer, ...p.gaussian }, theme);
+}
+
+const LEVELS = [0.04, 0.3].map(part => 255 * Math.sqrt(part));    // of the highest density, whose root is drawn
+const sum = list => list.reduce((a, b) => a + b, 0);
+
+/* Draws as dots or, on a line, bars. */
+function dots(view, points, answer, colour) {
+  const { ctx } = view;
+  ctx.fillStyle = colour;
+  if (answer.dim === 1) return bars(view, points, answer);
   ctx.globalAlpha = 0.55;
-  for (let j = 0; j < n; j++) {
-    const [x, y] = place(view, [points[2 * j] * answer.scale, points[2 * j + 1] * answer.scale]);
+  for (let j = 0; j < points.length; j += 2) {
+    const [x, y] = place(view, [points[j] * answer.scale, points[j + 1] * answer.scale]);
     ctx.fillRect(x - 1, y - 1, 2, 2);
   }
   ctx.globalAlpha = 1;
+}
+
+/* The weights of the modes in percent, heaviest first, wherever there is still room. */
+function weigh(view, { weights, truth, dim, size }, theme) {
+  const { ctx, w, h } = view, taken = [];
+  Object.assign(ctx, { font: `600 11px ${getComputedStyle(root).fontFamily}`, textAlign: 'center', textBaseline: 'middle', lineWidth: 3, lineJoin: 'round', strokeStyle: theme.paper, fillStyle: theme.ink });
+  for (const { at, weight } of weights) {
+    const text = String(Math.round(100 * weight)), half = ctx.measureText(text).width / 2 + 2, [x, mid] = place(view, at);
+    const y = dim === 1 ? clamp(h * (1 - 0.9 * truth[clamp(Math.floor(x / w * size), 0, size - 1)] / 255) - 14, 8, h - 8) : mid - 9;
+    if (x < half || x > w - half || y < 6 || taken.some(other => Math.abs(other.x - x) < half + other.half && Math.abs(other.y - y) < 12)) continue;
+    taken.push({ x, y, half });
+    ctx.strokeText(text, x, y);
+    ctx.fillText(text, x, y);
+  }
 }
 
 /* Heights in 0..1 over the line, as a filled or a plain curve. */
@@ -302,15 +370,15 @@ function bars({ ctx, w, h }, points, { scale, truth, size }) {
   ctx.globalAlpha = 1;
 }
 
-/* Two standard deviations of the Gaussian of the same mean and covariance. */
-function ellipse(view, { mean, cov, dim }, theme) {
+/* Two standard deviations of a Gaussian or, on a line, its density. */
+function ellipse(view, { mean, cov, dim, truth, size }, theme) {
   const { ctx, w, h } = view;
   ctx.strokeStyle = theme.focus;
   ctx.lineWidth = 2;
   ctx.beginPath();
   if (dim === 1) {
-    const std = Math.sqrt(cov[0][0]);
-    for (let i = 0; i <= 80; i++) { const x = -LAYOUT.limit + i / 40 * LAYOUT.limit; ctx.lineTo(...[place(view, [x])[0], h * (1 - 0.35 * Math.exp(-0.5 * ((x - mean[0]) / std) ** 2)) - 4]); }
+    const std = Math.sqrt(cov[0][0]), top = 0.9 * sum(truth) / 255 * (2 * LAYOUT.limit / size) / (std * Math.sqrt(2 * Math.PI));  // on the truth's scale
+    for (let i = 0; i <= 160; i++) { const x = -LAYOUT.limit + i / 80 * LAYOUT.limit; ctx.lineTo(...[place(view, [x])[0], h * (1 - top * Math.exp(-0.5 * ((x - mean[0]) / std) ** 2)) - 4]); }
   } else {
     const [a, b, c] = [cov[0][0], cov[0][1], cov[1][1]], l = Math.sqrt(a), m = b / l, k = Math.sqrt(Math.max(0, c - m * m));  // Cholesky
     for (let i = 0; i <= 72; i++) {

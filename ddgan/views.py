@@ -18,7 +18,7 @@ from torch import Tensor
 
 from .data import TOYS
 from .mixture import Law
-from .posterior import Answer, Question, ask, gaps, log_ratio
+from .posterior import Answer, Question, ask, gaps, kernel_density, log_ratio, weights
 from .sampler import Step
 from .schedule import Schedule
 from .request import DENOISERS, Request
@@ -127,6 +127,7 @@ def posterior(session: Session, values: Any) -> str:
             "size": GRID[len(mean)],
             "truth": _base64(_picture(truth)),
             "modes": answer.modes,
+            "weights": [{"at": at.tolist(), "weight": weight} for at, weight in weights(truth)],
             "of_modes": truth.modes,
             "entropy": answer.entropy,
             "gap": max(answer.gap, 0.0),
@@ -148,8 +149,17 @@ def _drawn(name: str, answer: Answer) -> dict[str, Any]:
     label, _ = _title(name)
     x = answer.draws[name]
     if isinstance(x, str):
-        return {"key": name, "label": label, "error": _sentence(x), "points": ""}
-    return {"key": name, "label": label, "error": None, "points": _quantise([x]), **answer.distances[name]}
+        return {"key": name, "label": label, "error": _sentence(x), "points": "", "density": ""}
+    pictures = {"points": _quantise([x]), "density": _base64(_picture(kernel_density(x).widened(LIMIT / GRID[1])))}
+    return {"key": name, "label": label, "error": None, **pictures, "gaussian": _gaussian(name, answer), **answer.distances[name]}
+
+
+def _gaussian(name: str, answer: Answer) -> dict[str, Any] | None:
+    """Mean and covariance of what a denoiser draws, where that is a Gaussian."""
+    if name not in ("gaussian", "mean", "regression"):
+        return None
+    mean, cov = (answer.truth if name == "gaussian" else Law.uniform(answer.draws[name], 0)).moments()
+    return {"mean": mean.tolist(), "cov": cov.tolist()}
 
 
 def _surfaces(session: Session, question: Question) -> dict[str, Any] | None:

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from ddgan.posterior import DRAWS, Question, ask, gaps, log_ratio
+from ddgan.mixture import Law
+from ddgan.posterior import DRAWS, Question, ask, gaps, kernel_density, log_ratio, weights
 from ddgan.session import Session
 
 SESSION = Session()
@@ -72,3 +73,26 @@ def test_a_question_that_is_none_gets_a_sentence(wrong, words):
 
 def test_points_far_away_are_drawn_in():
     assert question(x=(1e30, -1e30)).x == (6.0, -6.0)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_kernel_density_is_as_narrow_as_the_modes_whatever_a_few_strays_do_and_wide_where_there_is_but_one(n):
+    noise = torch.Generator().manual_seed(0)
+    modes = Law.uniform(torch.cartesian_prod(*[torch.tensor([-1.0, 0, 1])] * n).reshape(-1, n), 0.03)
+    x = modes.sample(DRAWS, noise)
+    x[:8] += 0.4
+    estimate = kernel_density(x)
+    assert 0.01 < float(estimate.var[0].sqrt()) < 0.03
+    exact = modes.sample(4000, noise)
+    assert float((modes.log_prob(exact) - estimate.log_prob(exact)).median().abs()) < 0.3
+    assert 0.1 < float(kernel_density(torch.randn(DRAWS, n, generator=noise)).var[0].sqrt()) < 0.5
+
+
+def test_a_kernel_density_of_one_point_is_finite():
+    assert kernel_density(torch.zeros(DRAWS, 2)).log_prob(torch.zeros(1, 2)).isfinite().all()
+
+
+def test_the_weights_of_the_modes_stand_where_the_law_has_them():
+    law = Law(torch.tensor([0.1, 0.5, 0.395, 0.005]).log(), torch.tensor([[0.0], [1.0], [5.0], [9.0]]), torch.full((4,), 0.1), torch.tensor([0, 0, 1, 2]))
+    found = [(at.item(), round(weight, 3)) for at, weight in weights(law)]
+    assert found == [(1, 0.6), (5, 0.395)]
