@@ -15,6 +15,7 @@ from ..schedule import FAMILIES
 from ..request import DENOISERS, Request
 from ..session import Session
 from . import draw, exports, posterior
+from .slider import Slider
 from .stage import Stage
 
 __all__ = ["build"]
@@ -48,7 +49,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         )  # fmt: skip
         n = gr.Dropdown(POINTS, value=first.n, label="Points", filterable=False, scale=2, min_width=90, elem_id="n")
         seed = gr.Number(
-            first.seed, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, scale=2, min_width=90, elem_id="seed"
+            first.seed, label="Seed", precision=0, scale=2, min_width=90, elem_id="seed"  # no bounds: Request has them
         )
         dice = gr.Button("New noise", scale=1, min_width=110, elem_id="dice")
     denoisers = gr.CheckboxGroup(
@@ -88,7 +89,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     def reseeded(*values: Any) -> tuple[Any, ...]:
         """The next seed, with its picture: one trip to the server."""
         of = dict(zip(FIELDS, values, strict=True))
-        of["seed"] = ((of["seed"] or 0) + 1) % 2**31
+        of["seed"] = (max(of["seed"] or 0, 0) + 1) % 2**31
         return of["seed"], *fresh(*of.values())
 
     def ranged(*values: Any) -> tuple[Any, ...]:
@@ -189,13 +190,13 @@ def _formula(schedule: str) -> str:
     return f"**{schedule}**: {FAMILIES[schedule].formula}, u = t / T, lo = {names[0]}, hi = {names[1]}"
 
 
-def _sliders(schedule: str, span: tuple[float, float] | None = None) -> tuple[gr.Slider, gr.Slider]:
+def _sliders(schedule: str, span: tuple[float, float] | None = None) -> tuple[Slider, Slider]:
     """The two parameters of a schedule family."""
     family = FAMILIES[schedule]
     low, high = family.bounds
     lo, hi = span or family.default
     step = 0.1 if high > 1 else 0.0001
     return (
-        gr.Slider(low, high, lo, step=step, label=family.names[0], elem_id="lo"),
-        gr.Slider(low, high, hi, step=step, label=family.names[1], elem_id="hi"),
+        Slider(low, high, lo, step=step, label=family.names[0], elem_id="lo"),
+        Slider(low, high, hi, step=step, label=family.names[1], elem_id="hi"),
     )

@@ -19,6 +19,7 @@ from ..request import DENOISERS, Request
 from ..session import Session
 from ..studio import Studio, parse
 from .lab import Lab
+from .slider import Slider
 
 __all__ = ["build"]
 
@@ -51,13 +52,13 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
                 gamma = pick(GAMMAS, value=config.gamma, label="Penalty γ", elem_id="gamma")
                 lr_g = pick(RATES, value=config.lr_g, label="Rate of G", elem_id="lr-g")
                 lr_d = pick(RATES, value=config.lr_d, label="Rate of D", elem_id="lr-d")
-            seconds = gr.Slider(10, 120, 20, step=5, precision=0, label="Seconds of training", elem_id="seconds")
+            seconds = Slider(10, 120, 20, step=5, precision=0, label="Seconds of training", elem_id="seconds")
             with gr.Accordion("More settings", open=False):
                 with gr.Row(elem_classes="train-grid"):
                     width = pick([16, 32, 64, 96, 128, 256, 512], value=config.width, label="Width")
                     depth = pick([1, 2, 3, 4], value=config.depth, label="Hidden layers")
                     batch = pick([64, 128, 256, 512], value=config.batch, label="Batch")
-                    seed = gr.Number(config.seed, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, min_width=0)
+                    seed = gr.Number(config.seed, label="Seed", precision=0, min_width=0, elem_id="train-seed")
         with gr.Column(scale=1, min_width=320):
             with gr.Row(elem_id="train-buttons"):
                 start = gr.Button("Start", variant="primary", min_width=0, elem_id="start")

@@ -57,6 +57,26 @@ def test_arrow_keys_walk_and_numbers_and_steps_can_be_chosen(visit):
     assert "at=3,0.55,1.5,x_s" in page.url
 
 
+@pytest.mark.parametrize(("query", "dark"), [("at=1,0.3,0.2,x_0", False), ("data=4-gaussians-1d&at=2,0.3,x_s", True)])
+def test_draws_are_shown_as_points_or_as_their_density_and_the_link_knows(visit, query, dark):
+    page = visit("?n=500&" + query, dark=dark)
+    _, shown = answered(page)
+    pictures = f"[...document.querySelectorAll('{BOX} canvas')].map(canvas => canvas.toDataURL())"
+    points = page.evaluate(pictures)
+    page.focus(f"{BOX} [value=points]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function("location.search.includes('draws=density')")
+    density = page.evaluate(pictures)
+    # the map and the truth stay, every denoiser's picture changes, the discriminators stay
+    assert [a != b for a, b in zip(points, density, strict=True)] == [False] * 2 + [True] * 3 + [False] * 2
+    again = visit("?" + page.url.split("?")[1], dark=dark)
+    answered(again)
+    assert again.is_checked(f"{BOX} [value=density]")
+    assert page.locator(f"{BOX} figcaption", has_text="density of 800 draws").count() == 3
+    heaviest = " ".join(page.locator(f"{BOX} dd").all_inner_texts())
+    assert ", ".join(f"{100 * m['weight']:.{0 if m['weight'] >= 0.0995 else 1}f}" for m in shown["weights"][:3]) in heaviest
+
+
 def test_a_denoiser_that_refuses_says_so_here_too(visit):
     page = visit("?T=128&n=500&at=64,0.1,0.1,x_s")
     _, shown = answered(page)

@@ -125,6 +125,18 @@ def test_bad_input_is_a_sentence_and_the_page_stays_usable(visit):
     assert after(page, lambda: page.locator("#denoisers input[type=checkbox]").nth(4).check()).denoisers == ("mean",)
 
 
+def test_numbers_out_of_range_are_a_sentence_or_the_end_of_the_range_never_a_toast(visit):
+    page = visit("?n=500")
+    page.fill("#seed input", "-5")
+    page.wait_for_function("document.querySelector('.stage-notice').textContent.includes('0..2147483647, got -5')")
+    page.get_by_role("button", name="Range of the schedule").click()
+    page.fill("#hi input[type=number]", "5000")
+    page.keyboard.press("Tab")
+    request = after(page, lambda: page.fill("#seed input", "3"))
+    assert (request.seed, request.span[1]) == (3, 50) and page.inner_text(".stage-notice") == ""
+    assert page.locator(".toast-body").count() == 0
+
+
 @pytest.mark.slow
 def test_memory_is_flat_over_two_hundred_updates(visit):
     page = visit("?n=500")
