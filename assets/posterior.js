@@ -177,13 +177,13 @@ function build() {
     ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${sub(t - 1)}|${sub(t)}) − log p, p the DDGAN` }] : []),
     ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D, after training' }] : []),
   ];
-  const shape = JSON.stringify(wanted);
+  const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));
   if (shape !== state.shape) {
     state.shape = shape;
     for (const cell of cells) cell.figure.remove();
-    cells = wanted.map(({ key, label, note, error }) => {
+    cells = wanted.map(({ key, label, error }) => {
       const figure = make('figure', 'posterior-cell'), caption = make('figcaption', ''), plot = make('div', 'posterior-plot'), canvas = make('canvas', '');
-      caption.append(make('strong', '', label), make('span', '', note));
+      caption.append(make('strong', '', label), make('span', ''));
       canvas.setAttribute('role', 'img');
       canvas.setAttribute('aria-label', label);
       plot.append(canvas);
@@ -194,6 +194,7 @@ function build() {
       return { key, figure, canvas, numbers, error };
     });
   }
+  wanted.forEach(({ note }, i) => { cells[i].figure.querySelector('figcaption span').textContent = note; });
   const fill = (cell, rows) => cell?.numbers.replaceChildren(...rows.map(([name, value, floor]) => {
     const row = make('div', ''), dd = make('dd', '', value);
     if (floor !== undefined) dd.append(make('small', '', `\u00a0(${floor})`));
@@ -338,6 +339,7 @@ function dots(view, points, answer, colour) {
 /* The weights of the modes in percent, heaviest first, wherever there is still room. */
 function weigh(view, { weights, truth, dim, size }, theme) {
   const { ctx, w, h } = view, taken = [];
+  ctx.save();
   Object.assign(ctx, { font: `600 11px ${getComputedStyle(root).fontFamily}`, textAlign: 'center', textBaseline: 'middle', lineWidth: 3, lineJoin: 'round', strokeStyle: theme.paper, fillStyle: theme.ink });
   for (const { at, weight } of weights) {
     const text = String(Math.round(100 * weight)), half = ctx.measureText(text).width / 2 + 2, [x, mid] = place(view, at);
@@ -347,6 +349,7 @@ function weigh(view, { weights, truth, dim, size }, theme) {
     ctx.strokeText(text, x, y);
     ctx.fillText(text, x, y);
   }
+  ctx.restore();
 }
 
 /* Heights in 0..1 over the line, as a filled or a plain curve. */
