@@ -107,8 +107,8 @@ def _clock(work: Callable[[], Any]) -> float:
 
 
 @contextmanager
-def served():
-    """The app in a process of its own: yields (address, seconds to the first HTTP 200)."""
+def served(*, ssr: bool = False):
+    """The app in a process of its own, with Gradio's server-side rendering or without: yields (address, seconds to HTTP 200)."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -119,6 +119,7 @@ def served():
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         cwd=app.parent,
+        env={**os.environ, "GRADIO_SSR_MODE": str(ssr)},
     )
     try:
         address = f"http://127.0.0.1:{port}/"

@@ -45,7 +45,8 @@ panel; an arrow says which direction is good. They judge the $x_0$ that a denois
 **Below the panels**, for one $x_t$ and 800 draws of each denoiser: the share **on a mode** of the true law; by how much
 the **weights** of its modes are **off** (half the sum of the differences); the **energy distance** to the truth, which
 is zero for equal laws and, being estimated without bias, may come out negative. In brackets stands what exact draws
-score: the noise floor. The **entropy** is that of the modes' weights, and **KL to best Gaussian** is what no Gaussian
+score: the noise floor. The draws are shown as points or as a kernel density estimate, and a Gaussian as its ellipse of
+two standard deviations. The **entropy** is that of the modes' weights, and **KL to best Gaussian** is what no Gaussian
 denoiser can learn; the map shows it for every $x_t$.
 
 ## Your own data, and training

@@ -124,7 +124,10 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
             asked, problem = Request.from_query(str(request.query_params)), None
         except ValueError as error:
             asked, problem = Request(), f"The link was not understood: {error}. This is the first view instead."
-        return view(asked, problem)
+        found = view(asked, problem)
+        if not found[-1].startswith('{"error"'):
+            return found
+        return view(Request(), f"{json.loads(found[-1])['error']} This is the first view instead.")
 
     def view(asked: Request, problem: str | None = None) -> list[Any]:
         """The controls and the picture of a request."""

@@ -1,8 +1,10 @@
 """The posterior at a click: what the page shows is what the library computes for that point."""
 
+import itertools
 import json
 
 import pytest
+from test_page import is_flat
 
 from ddgan import views
 from ddgan.posterior import Question, ask
@@ -75,6 +77,20 @@ def test_draws_are_shown_as_points_or_as_their_density_and_the_link_knows(visit,
     assert page.locator(f"{BOX} figcaption", has_text="density of 800 draws").count() == 3
     heaviest = " ".join(page.locator(f"{BOX} dd").all_inner_texts())
     assert ", ".join(f"{100 * m['weight']:.{0 if m['weight'] >= 0.0995 else 1}f}" for m in shown["weights"][:3]) in heaviest
+
+
+def test_memory_is_flat_over_two_hundred_posteriors(visit):
+    page = visit("?n=500&draws=density")
+    answered(page)
+    page.focus(f"{BOX} .map .posterior-plot")
+    keys = itertools.cycle(["ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown"])
+
+    def walk():
+        before = page.get_attribute(BOX, "data-answer")
+        page.keyboard.press(next(keys))
+        page.wait_for_function(f"b => document.querySelector('{BOX}').dataset.answer !== b", arg=before)
+
+    is_flat(page, walk)
 
 
 def test_a_denoiser_that_refuses_says_so_here_too(visit):
