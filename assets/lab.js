@@ -126,7 +126,7 @@ function describe() {
   hint.hidden = !!frame.cloud;
   if (!frame.cloud) write(hint, frame.state === 'waiting' ? 'Waiting' : '');
   write($('.lab-state'), WORDS[frame.state]);
-  write(number('step'), `${count(frame.step)} updates`);
+  write(number('step'), frame.step === 1 ? '1 update' : `${count(frame.step)} updates`);
   write(number('rate'), frame.seconds > 0 ? `${Math.round(frame.step / frame.seconds)} a second` : '');
   const live = frame.state === 'training' || frame.state === 'paused', left = Math.max(0, frame.budget - frame.seconds);
   write(number('left'), live ? `${Math.ceil(left)} s left` : `${frame.seconds.toFixed(1)} s of training`);
