@@ -255,14 +255,10 @@ function contour({ ctx, w, h }, data, size, level, colour) {
     for (let c = 0; c < 4; c++) {
       const a = corners[c], b = corners[(c + 1) % 4];
       if ((data[a] > level) === (data[b] > level)) continue;
-      const part = (level - data[a]) / (data[b] - data[a]), at = (of, i) => 0.5 + of(i);
-      const col = i => i % size, row = i => Math.floor(i / size);
-      crossed.push([at(col, a) + part * (col(b) - col(a)), at(row, a) + part * (row(b) - row(a))]);
+      const part = (level - data[a]) / (data[b] - data[a]), between = of => 0.5 + of(a) + part * (of(b) - of(a));
+      crossed.push([between(i => i % size) * w / size, between(i => Math.floor(i / size)) * h / size]);
     }
-    for (let c = 0; c + 1 < crossed.length; c += 2) {
-      ctx.moveTo(crossed[c][0] * w / size, crossed[c][1] * h / size);
-      ctx.lineTo(crossed[c + 1][0] * w / size, crossed[c + 1][1] * h / size);
-    }
+    for (let c = 0; c + 1 < crossed.length; c += 2) { ctx.moveTo(...crossed[c]); ctx.lineTo(...crossed[c + 1]); }
   }
   ctx.strokeStyle = colour;
   ctx.lineWidth = 1;
