@@ -2,6 +2,7 @@
 
     DIR/model.safetensors   the generator that samples (the moving average)
     DIR/discriminator.safetensors   its opponent, where it was trained adversarially
+    DIR/classifier.safetensors   alone: a classifier that judges images
     DIR/card.json           config, levels, what made it, its metrics, and the sha256 of the weights
     DIR/state.safetensors   everything that a resumed run needs, bit for bit
     DIR/points.csv          the data, where it was the user's own
@@ -28,12 +29,14 @@ from torch import Tensor, nn
 from . import networks
 from .config import Config
 from .denoiser import Denoiser, Levels
+from .networks.classifier import Classifier
 
 __all__ = [
     "MAX_BYTES",
     "MAX_HEADER",
     "WEIGHTS",
     "load",
+    "load_classifier",
     "load_discriminator",
     "load_state",
     "new_card",
@@ -41,6 +44,7 @@ __all__ = [
     "new_generator",
     "read_card",
     "save",
+    "save_classifier",
     "save_file",
     "save_state",
 ]
@@ -153,6 +157,41 @@ def load_discriminator(name: str | Path) -> nn.Module:
     return _ready(network, card)
 
 
+def save_classifier(directory: Path, classifier: Classifier, made: dict[str, Any]) -> None:
+    """Write a classifier, its parameters in bfloat16, and its card; `made` (classes, metrics, ...) goes in as it is."""
+    weights = serialise({name: value.contiguous() for name, value in _kept(classifier).items()})
+    card = {
+        "format": 1,
+        "shape": list(classifier.shape),
+        "width": classifier.width,
+        "parameters": sum(p.numel() for p in classifier.parameters()),
+        **made,
+        "sha256": hashlib.sha256(weights).hexdigest(),
+    }
+    _write(directory / "classifier.safetensors", weights)
+    _write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
+
+
+def load_classifier(name: str | Path) -> Classifier:
+    """A shipped classifier by name, or one in a directory, with its card as `.card`; ValueError where there is none."""
+    directory = _directory(name)
+    text = _read(directory / "card.json")
+    try:
+        card = json.loads(text)
+        sizes = card["shape"] + [card["width"], len(card["classes"])]
+        if len(sizes) != 5 or any(type(size) is not int or not 1 <= size <= 1024 for size in sizes):
+            raise ValueError(f"sizes {str(sizes)[:40]}")
+        with torch.device("meta"):
+            classifier = Classifier(card["shape"], len(card["classes"]), card["width"])
+        sha256 = str(card["sha256"])
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(f"{directory}/card.json is not the card of a classifier") from error
+    kept = _checked(directory / "classifier.safetensors", sha256, _kept(classifier))
+    classifier.load_state_dict(kept, assign=True)
+    classifier.card = card
+    return _ready(classifier, card)
+
+
 def read_card(path: Path) -> dict[str, Any]:
     """The card of a model's directory or single file; ValueError where it is missing or not one of ours."""
     if path.suffix == ".safetensors":
@@ -162,7 +201,7 @@ def read_card(path: Path) -> dict[str, Any]:
         if not isinstance(note, dict) or not isinstance(note.get("card"), str):
             raise ValueError(f"{path} holds no card of this project: it cannot be used as a model on its own")
         return _card(note["card"], f"the card in {path}")
-    shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/card.json"))
+    shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/model.safetensors"))
     if not (path / "card.json").is_file():
         raise ValueError(f"no model {str(path)!r}: wanted one of {', '.join(shipped)}, or a trained run's directory")
     card = _card(_read(path / "card.json"), f"{path}/card.json")
@@ -268,10 +307,20 @@ def _header(data: bytes, path: Path, times: int = 1) -> dict[str, Any]:
 
 def _fill(network: nn.Module, path: Path, sha256: str) -> None:
     """Put a file's weights into a network built without memory, if it is the file that the card speaks of."""
+    network.load_state_dict(_checked(path, sha256, network.state_dict()), assign=True)
+
+
+def _checked(path: Path, sha256: str, expected: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file, if it is the one that the card speaks of."""
     data = _read(path, OURS)
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ValueError(f"{path} is damaged: its sha256 is not the one on its card")
-    network.load_state_dict(_tensors(data, path, network.state_dict(), OURS), assign=True)
+    return _tensors(data, path, expected, OURS)
+
+
+def _kept(classifier: Classifier) -> dict[str, Tensor]:
+    """What a file keeps of a classifier: its parameters in bfloat16, its buffers as they are."""
+    return classifier.state_dict() | {name: value.detach().bfloat16() for name, value in classifier.named_parameters()}
 
 
 def _tensors(

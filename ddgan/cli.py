@@ -1,4 +1,4 @@
-"""The command line: presets, data, train, sample, evaluate, export, bench.
+"""The command line: presets, data, train, train-classifier, sample, evaluate, export, bench.
 
 Every command builds a `Config` or a `Request` and drains the session. Results go to standard output, progress to
 standard error; a mistake is one sentence on standard error and exit code 2.
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from . import archives, bench, export, ranks
+from .classifier import BATCH, fit_classifier
 from .config import PRESETS, Config, preset
 from .fit import fit
 from .images import CACHE, find_images, load_images
@@ -26,6 +27,7 @@ from .schedule import FAMILIES
 from .request import DENOISERS, Request
 from .machine import single_thread
 from .session import Session
+from .trainer import TrainStep
 
 __all__ = ["main", "parser"]
 
@@ -67,6 +69,14 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--minutes", type=float, help="the same in minutes")
     add.add_argument("--resume", action="store_true", help="go on with the run in --out")
 
+    add = commands.add_parser("train-classifier", help="train the classifier that images are judged by, and write it")
+    add.add_argument("data", help="labelled images: cifar10, mnist, ...")
+    add.add_argument("--out", required=True, type=Path, help="directory of the classifier")
+    add.add_argument("--width", type=int, default=32, help="channels at full resolution; 8 times as many features (default 32)")
+    add.add_argument("--epochs", type=int, default=16, help="default 16")
+    add.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of training")
+    add.add_argument("--seed", type=int, default=0)
+
     for name, words in {
         "sample": "sample a denoiser and write every step to an .npz file",
         "evaluate": "sample a denoiser and measure the samples against the law",
@@ -104,7 +114,7 @@ def main(argv: list[str] | None = None) -> int:
     single_thread()
     try:
         options = parser().parse_args(argv)
-        return globals()[f"_{options.command}"](options) or 0
+        return globals()[f"_{options.command.replace('-', '_')}"](options) or 0
     except (ValueError, FloatingPointError) as error:
         print(f"ddgan: {error}", file=sys.stderr)
         return 2
@@ -163,23 +173,39 @@ def _train(options: argparse.Namespace) -> None:
     # a resumed run equals an unbroken one, so the card names the command that makes it from scratch
     command = f"python -m ddgan {shlex.join(word for word in sys.argv[1:] if word != '--resume')}"
     steps = fit(config, options.out, seconds=limit, resume=options.resume, command=command)
-    shown = time.monotonic()
     try:
-        for step in steps:
-            if not ranks.rank() and (time.monotonic() - shown > 1 or step.progress >= 1):
-                shown = time.monotonic()
-                losses = "  ".join(f"{name.upper()} {value:.3f}" for name, value in step.losses.items())
-                left = step.seconds * (1 - step.progress) / max(step.progress, 1e-9)
-                print(
-                    f"\rupdate {step.step:,}  {step.progress:4.0%}  {config.batch * step.step / step.seconds:,.0f} samples/s  "
-                    f"{left:.0f} s left  {losses}    ",
-                    end="",
-                    file=sys.stderr,
-                )
-        print(file=sys.stderr)
+        _watch(steps, config.batch)
     finally:
         steps.close()
     print(f"{options.out}/model.safetensors")
+
+
+def _train_classifier(options: argparse.Namespace) -> None:
+    for name in ("width", "epochs", "minutes"):
+        if not getattr(options, name) > 0:
+            raise ValueError(f"--{name} must be above 0, got {getattr(options, name):g}")
+    train, test = (load_images(options.data, split=split) for split in ("train", "test"))
+    command = f"python -m ddgan {shlex.join(sys.argv[1:])}"
+    size = {"width": options.width, "epochs": options.epochs, "seconds": 60 * options.minutes}
+    _watch(fit_classifier(train, test, options.out, **size, seed=options.seed, command=command), BATCH)
+    print(f"{options.out}/classifier.safetensors")
+
+
+def _watch(steps: Iterator[TrainStep], batch: int) -> None:
+    """Drain a training; the first of its processes prints how far it is."""
+    shown = time.monotonic()
+    for step in steps:
+        if not ranks.rank() and (time.monotonic() - shown > 1 or step.progress >= 1):
+            shown = time.monotonic()
+            losses = "  ".join(f"{name.upper()} {value:.3f}" for name, value in step.losses.items())
+            left = step.seconds * (1 - step.progress) / max(step.progress, 1e-9)
+            print(
+                f"\rupdate {step.step:,}  {step.progress:4.0%}  {batch * step.step / step.seconds:,.0f} samples/s  "
+                f"{left:.0f} s left  {losses}    ",
+                end="",
+                file=sys.stderr,
+            )
+    print(file=sys.stderr)
 
 
 def _request(options: argparse.Namespace, **default: Any) -> Request:

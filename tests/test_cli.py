@@ -10,7 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
+from ddgan.checkpoint import load_classifier
 from ddgan.cli import main
+from ddgan.image_metrics import judge_images
+from ddgan.images import ImageSet
 from ddgan.request import Request
 from ddgan.session import Session
 
@@ -111,3 +114,14 @@ def test_sigterm_saves_a_run_that_resumes(tmp_path):
     assert process.wait(25) == 130
     finish = [*command, "--resume", "--seconds", "0.001"]
     assert subprocess.run(finish, env=environment, capture_output=True).returncode == 0
+
+
+def test_train_classifier_writes_a_classifier_that_judges(capsys, monkeypatch, tmp_path):
+    noise = np.random.default_rng(0)
+    data = ImageSet(noise.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8), np.arange(40) % 2, ("a", "b"))
+    monkeypatch.setattr("ddgan.cli.load_images", lambda name, split: data)
+    words = "train-classifier", "mnist", "--out", tmp_path, "--width", 2
+    code, out, err = run(capsys, *words, "--epochs", 2)
+    assert code == 0 and out.strip() == f"{tmp_path}/classifier.safetensors" and "update 2  100%" in err
+    assert judge_images(data.images, load_classifier(tmp_path))["cfd"] == pytest.approx(0, abs=1e-5)
+    assert run(capsys, *words, "--minutes", 0) == (2, "", "ddgan: --minutes must be above 0, got 0\n")

@@ -52,7 +52,7 @@ def test_the_results_are_what_the_cards_say():
         assert (int(modes), int(of)) == (score["modes"], score["of_modes"]), name
         assert (on_mode, kl) == (f"{100 * score['on_mode']:.1f}", f"{score['kl']:.4f}"), name
     curves = re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.M)
-    shipped = {card.parent.name for card in (ROOT / "weights").glob("*/card.json")}
+    shipped = {card.parent.name for card in (ROOT / "weights").glob("*/model.safetensors")}
     assert {name for name, *_ in spots + curves} == {name for name in shipped if not name.endswith("-regression")}
     for name, *ratios in curves:
         for T, ratio in zip((1, 2, 4, 8), ratios, strict=True):

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ddgan"
 
-CORE = ("gaussian", "schedule", "mixture", "denoiser", "sampler", "networks", "losses", "trainer", "data", "metrics", "checkpoint", "gaussianity", "archives")
+CORE = ("gaussian", "schedule", "mixture", "denoiser", "sampler", "networks", "losses", "trainer", "data", "metrics", "checkpoint", "gaussianity", "archives", "image_metrics", "classifier")
 MAY_IMPORT = {
     "gaussian": "",
     "losses": "",
@@ -23,6 +23,8 @@ MAY_IMPORT = {
     "data": "config mixture",
     "archives": "",
     "images": "archives",
+    "image_metrics": "images networks",
+    "classifier": "checkpoint image_metrics images machine networks trainer",
     "metrics": "mixture",
     "checkpoint": "config schedule networks",
     "trainer": "schedule denoiser sampler losses",
@@ -47,7 +49,7 @@ AND_ALSO = {
     "views": "mixture posterior schedule session studio data request",
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "session request",
-    "cli": "archives bench fit images machine ranks request schedule",
+    "cli": "archives bench classifier fit images machine ranks request schedule trainer",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
     "ui": "machine gaussianity data schedule studio request",
     "posterior": "metrics mixture sampler session request",

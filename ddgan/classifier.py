@@ -1,0 +1,135 @@
+"""Training the classifier that judges images: its weights, what it sees in the training images, and its card.
+
+Image metrics compare samples with data in the features of a classifier of that very data, small enough to ship: no
+download is needed, and the numbers are not to be confused with those in the features of an ImageNet network.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from . import checkpoint
+from .image_metrics import cfd, moments, observe
+from .images import ImageSet, from_uint8
+from .machine import hardware, precision
+from .networks.classifier import Classifier
+from .trainer import TrainStep
+
+__all__ = ["BATCH", "augmented", "finish", "fit_classifier", "new_classifier", "train_classifier"]
+
+BATCH = 128
+RATE = 0.1  # the highest, reached after a fifth of the run
+SHIFT = 4  # pixels, the furthest that a colour image is moved
+
+
+def fit_classifier(
+    train: ImageSet,
+    test: ImageSet,
+    out: Path,
+    *,
+    width: int,
+    epochs: int,
+    seconds: float = math.inf,
+    seed: int = 0,
+    command: str = "",
+) -> Iterator[TrainStep]:
+    """Train a classifier and write it, with its card, into a directory: one record an update.
+
+    ValueError where the images have no labels, the two sets differ, or `out` holds a model or cannot be written.
+    """
+    if train.labels is None or test.labels is None or not train.classes:
+        raise ValueError("a classifier needs images with classes, these have none")
+    if (train.shape, train.classes) != (test.shape, test.classes):
+        raise ValueError(f"test images must be as the training images, {tuple(train.shape)}, got {tuple(test.shape)}")
+    if (out / "model.safetensors").exists():
+        raise ValueError(f"{out} already holds a model: choose another directory")
+    classifier = new_classifier(train, width=width, seed=seed)
+    for step in train_classifier(classifier, train, seed=seed, epochs=epochs, seconds=seconds):
+        yield step
+    made = {
+        "classes": list(train.classes),
+        "command": command,
+        "seed": seed,
+        "steps": step.step,
+        "seconds": round(step.seconds, 1),
+        "hardware": hardware(),
+        "torch": torch.__version__,
+        "metrics": finish(classifier, train, test),
+    }
+    checkpoint.save_classifier(out, classifier, made)
+
+
+def new_classifier(data: ImageSet, *, width: int, seed: int) -> Classifier:
+    """A freshly initialised classifier of the data's classes."""
+    with torch.device("meta"):  # the layers' own initialisation would draw from everyone's generator
+        classifier = Classifier(data.shape, len(data.classes), width)
+    classifier.to_empty(device="cpu").initialise(torch.Generator().manual_seed(seed))
+    return classifier.to(memory_format=torch.channels_last)
+
+
+def train_classifier(
+    classifier: Classifier, data: ImageSet, *, seed: int, epochs: int, seconds: float = math.inf
+) -> Iterator[TrainStep]:
+    """Updates for so many epochs or seconds, whichever is less: one record after each.
+
+    SGD with Nesterov momentum; the rate rises and falls once (Smith, Topin 2018). Images of three channels are
+    mirrored and shifted at random. FloatingPointError on a loss that is not finite.
+    """
+    classifier.train()
+    optimiser = torch.optim.SGD(classifier.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    noise, dtype = np.random.default_rng(seed), precision(torch.device("cpu"))
+    batch = min(BATCH, len(data))
+    epoch, step, spent, progress = len(data) // batch, 0, 0.0, 0.0
+    while progress < 1:
+        clock = time.perf_counter()
+        if step % epoch == 0:
+            order = noise.permutation(len(data))
+        chosen = order[step % epoch * batch :][:batch]
+        images = augmented(data.images[chosen], noise) if data.shape[0] == 3 else data.images[chosen]
+        x, label = from_uint8(images).to(memory_format=torch.channels_last), torch.from_numpy(data.labels[chosen])
+        optimiser.param_groups[0]["lr"] = RATE * min(progress / 0.2, (1 - progress) / 0.8)
+        with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
+            loss = cross_entropy(classifier(x).float(), label)
+        if not math.isfinite(value := float(loss.detach())):
+            raise FloatingPointError(f"the loss is {value} at update {step + 1}")
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        step, spent = step + 1, spent + time.perf_counter() - clock
+        progress = min(1.0, max(step / (epochs * epoch), spent / seconds))
+        yield TrainStep(step, spent, progress, {"loss": value})
+    classifier.eval()
+
+
+def finish(classifier: Classifier, train: ImageSet, test: ImageSet) -> dict[str, float]:
+    """Round the weights to what a file keeps, take down what is seen in the training images, and measure on the test's.
+
+    Returns accuracy, and the Frechet distance of the test images, which is the floor for as many samples.
+    """
+    for parameter in classifier.parameters():
+        parameter.data = parameter.data.bfloat16().float()
+    features, logits = observe(classifier, train.images)
+    mean, covariance = moments(features)
+    classifier.mean.copy_(mean)
+    classifier.covariance.copy_(covariance)
+    classifier.share.copy_(torch.bincount(logits.argmax(1), minlength=len(train.classes)) / len(train))
+    features, logits = observe(classifier, test.images)
+    correct = logits.argmax(1) == torch.from_numpy(test.labels)
+    return {"accuracy": float(correct.double().mean()), "floor_cfd": cfd(classifier, features), "n": len(test)}
+
+
+def augmented(images: np.ndarray, noise: np.random.Generator) -> np.ndarray:
+    """Images (B, C, H, W), each mirrored or not, and shifted by up to SHIFT pixels each way, its border reflected."""
+    B, _, H, W = images.shape
+    down, right = noise.integers(0, 2 * SHIFT + 1, (2, B, 1))
+    rows, columns = down + np.arange(H), right + np.arange(W)  # (B, H), (B, W)
+    columns = np.where(noise.random((B, 1)) < 0.5, columns, columns[:, ::-1])
+    wide = np.pad(images, ((0, 0), (0, 0), (SHIFT, SHIFT), (SHIFT, SHIFT)), "reflect").transpose(0, 2, 3, 1)
+    return wide[np.arange(B)[:, None, None], rows[:, :, None], columns[:, None, :]].transpose(0, 3, 1, 2)

@@ -1,0 +1,184 @@
+"""How close image samples are to a data set, in the features of a classifier of that data set.
+
+    CFD          classifier Frechet distance: between Gaussians fitted to the features of samples and of training images
+    precision    the share of samples that lie where real images do
+    recall       the share of real images that lie where samples do
+    class KL     whether every class gets its share
+
+A distance means something beside its floor, what as many unseen real images score. None of these numbers compares with
+one in the features of an ImageNet network, or of another classifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .images import ImageSet, from_uint8, to_uint8
+from .networks.classifier import Classifier
+
+__all__ = ["Moments", "cfd", "class_kl", "fid", "frechet", "judge_images", "moments", "nearest", "observe", "precision_recall"]
+
+CHUNK = 256  # images or rows at a time
+
+
+class Moments(NamedTuple):
+    """The Gaussian fitted to features: mean (F,) and covariance (F, F), in float64."""
+
+    mean: Tensor
+    covariance: Tensor
+
+
+def moments(features: Tensor) -> Moments:
+    """Mean and unbiased covariance of features (N, F); ValueError for fewer than two."""
+    if len(features) < 2:
+        raise ValueError(f"a covariance needs at least 2 samples, got {len(features)}")
+    mean = features.double().mean(0)
+    centred = features.double() - mean
+    return Moments(mean, centred.T @ centred / (len(features) - 1))
+
+
+def frechet(a: Moments, b: Moments) -> float:
+    """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a^1/2 C_b C_a^1/2)^1/2): the squared W2 distance of two Gaussians.
+
+    Two symmetric eigenvalue problems, so that singular covariances, from fewer samples than features, do no harm
+    (Dowson, Landau 1982).
+    """
+    root = _root(a.covariance)
+    cross = torch.linalg.eigvalsh(root @ b.covariance @ root).clamp(min=0).sqrt().sum()
+    distance = (a.mean - b.mean).square().sum() + a.covariance.trace() + b.covariance.trace() - 2 * cross
+    return max(0.0, float(distance))
+
+
+def _root(covariance: Tensor) -> Tensor:
+    """The symmetric square root of a positive semidefinite matrix."""
+    values, vectors = torch.linalg.eigh(covariance)
+    return vectors * values.clamp(min=0).sqrt() @ vectors.T
+
+
+def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, float]:
+    """Shares of the fake (N, F) within the real manifold, and of the real (M, F) within the fake one.
+
+    A set's manifold is the union of balls around its points, each as wide as the way to the point's k-th nearest
+    neighbour (Kynkaanniemi et al. 2019). ValueError where a set has no k-th neighbour.
+    """
+    if min(len(real), len(fake)) <= k:
+        raise ValueError(f"neighbour {k} needs more than {k} samples, got {len(real)} and {len(fake)}")
+    real, fake = real - real.mean(0), fake - real.mean(0)  # cdist takes differences of squares: the smaller, the finer
+    return _within(fake, real, k), _within(real, fake, k)
+
+
+def _within(x: Tensor, centres: Tensor, k: int) -> float:
+    """The share of x (N, F) in any of the balls around centres (M, F)."""
+    radius = torch.cat([torch.cdist(c, centres).kthvalue(k + 1).values for c in centres.split(CHUNK)])  # first: itself
+    return float(torch.cat([(torch.cdist(part, centres) <= radius).any(1) for part in x.split(CHUNK)]).double().mean())
+
+
+def class_kl(logits: Tensor, share: Tensor) -> float:
+    """KL(histogram of the likeliest class of logits (N, K) || share (K,)), in nats."""
+    own = torch.bincount(logits.argmax(1), minlength=len(share)).double() / len(logits)
+    return float((torch.xlogy(own, own) - torch.xlogy(own, share.double())).sum())
+
+
+def nearest(x: Tensor | np.ndarray, data: ImageSet, k: int) -> tuple[Tensor, Tensor]:
+    """The k images of the data nearest to each of x (B, C, H, W): their places (B, k), and how far they are.
+
+    The distance is the root mean square over pixels and channels, in grey levels, 0..255. x is uint8 or in [-1, 1].
+    """
+    x = torch.from_numpy(_as_uint8(x, data.shape)).flatten(1).double()
+    if not 1 <= k <= len(data):
+        raise ValueError(f"k must be in 1..{len(data)}, the number of images, got {k}")
+    parts = torch.from_numpy(data.images).flatten(1).split(CHUNK)
+    distance, place = torch.cat([torch.cdist(x, part.double()) for part in parts], 1).topk(k, largest=False)
+    return place, distance / x.shape[1] ** 0.5
+
+
+@torch.no_grad()
+def observe(classifier: Classifier, images: np.ndarray) -> tuple[Tensor, Tensor]:
+    """(features (N, F), logits (N, K)) of uint8 images (N, C, H, W), in float32 whatever the processor."""
+    parts = [classifier.features(from_uint8(images[i : i + CHUNK])) for i in range(0, len(images), CHUNK)]
+    features = torch.cat(parts)
+    return features, classifier.head(features)
+
+
+def judge_images(
+    samples: Tensor | np.ndarray, classifier: Classifier, *, train: ImageSet | None = None, test: ImageSet | None = None
+) -> dict[str, float]:
+    """The metrics of samples (N, C, H, W), uint8 or in [-1, 1], by a classifier that knows its training images.
+
+    With `test`, floor_cfd: what its first N images score. With `train`, precision and recall against its first N.
+    ValueError for samples of another shape, or not finite.
+    """
+    images = _as_uint8(samples, classifier.shape)
+    features, logits = observe(classifier, images)
+    numbers = {"n": len(images), "cfd": cfd(classifier, features), "class_kl": class_kl(logits, classifier.share)}
+    if test is not None:
+        numbers["floor_cfd"] = cfd(classifier, _features(classifier, test, len(images)))
+    if train is not None:
+        real = _features(classifier, train, len(images))
+        numbers["precision"], numbers["recall"] = precision_recall(real, features)
+    return numbers
+
+
+def cfd(classifier: Classifier, features: Tensor) -> float:
+    """The Frechet distance of features (N, F) to the training images', as a share of the latter's total variance."""
+    real = Moments(classifier.mean.double(), classifier.covariance.double())
+    return frechet(moments(features), real) / float(real.covariance.trace())
+
+
+def fid(samples: Tensor | np.ndarray, data: ImageSet) -> float:
+    """FID as published: in Inception's features, through torch-fidelity, which fetches them; 50,000 samples or more.
+
+    ValueError for fewer samples, images without colour, or where torch-fidelity is missing or cannot fetch its network.
+    """
+    if len(samples) < 50_000 or data.shape[0] != 3:
+        raise ValueError(f"FID needs 50,000 samples in colour, got {len(samples):,} of shape {tuple(samples.shape[1:])}")
+    try:
+        from torch_fidelity import calculate_metrics
+
+        sets = [_Images(_as_uint8(images, data.shape)) for images in (samples, data.images)]
+        numbers = calculate_metrics(
+            input1=sets[0], input2=sets[1], fid=True, cuda=torch.cuda.is_available(), save_cpu_ram=True, verbose=False
+        )
+    except ImportError as error:
+        raise ValueError("FID needs torch-fidelity: pip install torch-fidelity") from error
+    except OSError as error:
+        raise ValueError(f"torch-fidelity cannot fetch its network ({error})") from error
+    return float(numbers["frechet_inception_distance"])
+
+
+class _Images(Dataset):
+    """uint8 images, one by one, as torch-fidelity reads them."""
+
+    def __init__(self, images: np.ndarray) -> None:
+        self.images = torch.from_numpy(images)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        return self.images[index]
+
+
+@lru_cache(maxsize=4)
+def _features(classifier: Classifier, data: ImageSet, n: int) -> Tensor:
+    """The features of the first n images, computed once."""
+    return observe(classifier, data.images[:n])[0]
+
+
+def _as_uint8(x: Tensor | np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Images (N, *shape), uint8 or in [-1, 1], as uint8; ValueError for others."""
+    if tuple(x.shape[1:]) != tuple(shape) or not len(x):
+        raise ValueError(f"images must have shape (N, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
+    x = torch.as_tensor(x)
+    if x.dtype == torch.uint8:
+        return x.numpy(force=True)
+    if not (x.is_floating_point() and x.isfinite().all()):
+        raise ValueError("images must be uint8, or finite numbers in [-1, 1]")
+    return to_uint8(x)

@@ -1,0 +1,131 @@
+"""The classifier that judges images: it learns, comes back from its file as it was, and is what its card says."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+
+from ddgan import checkpoint
+from ddgan.classifier import augmented, finish, fit_classifier, new_classifier, train_classifier
+from ddgan.image_metrics import observe
+from ddgan.images import ImageSet, from_uint8, load_images
+
+
+def images(n: int, shape: tuple[int, ...] = (1, 12, 12), seed: int = 0) -> ImageSet:
+    noise = np.random.default_rng(seed)
+    return ImageSet(noise.integers(0, 256, (n, *shape), dtype=np.uint8), np.arange(n) % 3, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 8, 8)])
+def test_logits_are_the_head_of_the_features(shape):
+    data = images(5, shape)
+    classifier = new_classifier(data, width=2, seed=0).eval()
+    x = from_uint8(data.images)
+    assert classifier.features(x).shape == (5, 16) and classifier(x).shape == (5, 3)
+    assert torch.equal(classifier(x), classifier.head(classifier.features(x)))
+
+
+def test_it_learns_one_batch_by_heart_whatever_the_labels():
+    data = images(48)
+    classifier = new_classifier(data, width=4, seed=0)
+    steps = list(train_classifier(classifier, data, seed=0, epochs=40))
+    assert [step.step for step in steps] == list(range(1, 41)) and steps[-1].progress == 1
+    assert steps[0].losses["loss"] == pytest.approx(np.log(3), rel=1e-3) and steps[-1].losses["loss"] < 0.1
+    assert (observe(classifier, data.images)[1].argmax(1).numpy() == data.labels).all()
+
+
+def test_a_training_is_a_function_of_its_seed_and_leaves_everyones_generator_alone():
+    data, before = images(48, (3, 8, 8)), torch.random.get_rng_state()
+    trained = []
+    for seed in (0, 0, 1):
+        classifier = new_classifier(data, width=2, seed=seed)
+        list(train_classifier(classifier, data, seed=seed, epochs=3))
+        trained.append(classifier.stem.conv.weight)
+    assert torch.equal(trained[0], trained[1]) and not torch.equal(trained[0], trained[2])
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_an_augmented_image_is_the_image_mirrored_or_not_and_shifted():
+    size = 16
+    column = np.broadcast_to(np.arange(size, dtype=np.uint8), (400, 3, size, size))
+    moved = augmented(column, np.random.default_rng(0))
+    assert moved.shape == column.shape and (moved[:, 0] == moved[:, 2]).all() and (moved[:, :, :1] == moved).all()
+    middle = moved[:, 0, 0, size // 2 - 1 : size // 2 + 1].astype(int)  # out of the border's reach
+    forward = middle[:, 1] > middle[:, 0]
+    assert 150 < forward.sum() < 250 and set(middle[forward, 0] - (size // 2 - 1)) == set(range(-4, 5))
+
+
+@pytest.fixture
+def fitted(tmp_path):
+    train, test = images(60), images(40, seed=1)
+    list(fit_classifier(train, test, tmp_path, width=2, epochs=2, seed=3, command="the command"))
+    return tmp_path, train, test
+
+
+def test_a_classifier_comes_back_with_its_card_as_it_was_judged(fitted):
+    directory, train, test = fitted
+    classifier = checkpoint.load_classifier(directory)
+    card = json.loads((directory / "card.json").read_text())
+    assert classifier.card == card and (card["command"], card["seed"], card["classes"]) == ("the command", 3, ["a", "b", "c"])
+    assert {"hardware", "seconds", "torch", "sha256", "parameters"} <= set(card)
+    stored = classifier.covariance.clone()
+    assert finish(classifier, train, test) == card["metrics"]
+    torch.testing.assert_close(classifier.covariance, stored)
+    assert float(classifier.share.sum()) == pytest.approx(1) and float(stored.trace()) > 0
+
+
+def test_a_file_of_a_classifier_keeps_parameters_in_two_bytes(fitted):
+    card = json.loads((fitted[0] / "card.json").read_text())
+    assert (fitted[0] / "classifier.safetensors").stat().st_size < 2 * card["parameters"] + 12_000
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("card.json", b"{}", "card.json is not the card of a classifier"),
+        ("card.json", b"[", "card.json is not the card of a classifier"),
+        ("card.json", {"shape": [1, 4, 4]}, "card.json is not the card of a classifier"),
+        ("card.json", {"width": 10**9}, "card.json is not the card of a classifier"),
+        ("card.json", {"width": 4}, "does not hold the weights that its card describes"),
+        ("classifier.safetensors", b"", "is damaged"),
+    ],
+)
+def test_a_damaged_classifier_is_refused_in_a_sentence(fitted, name, content, words):
+    path = fitted[0] / name
+    path.write_bytes(content if isinstance(content, bytes) else json.dumps(json.loads(path.read_text()) | content).encode())
+    with pytest.raises(ValueError, match=words) as error:
+        checkpoint.load_classifier(fitted[0])
+    assert "\n" not in str(error.value)
+
+
+def test_a_classifier_is_no_model_and_a_model_no_classifier(fitted):
+    with pytest.raises(ValueError, match="card.json is not a card of this project"):
+        checkpoint.load(fitted[0])
+    with pytest.raises(ValueError, match="25-gaussians/card.json is not the card of a classifier"):
+        checkpoint.load_classifier("25-gaussians")
+    (fitted[0] / "model.safetensors").touch()
+    with pytest.raises(ValueError, match="already holds a model"):
+        next(fit_classifier(*fitted[1:], fitted[0], width=2, epochs=1))
+
+
+def test_images_without_classes_or_of_two_kinds_are_refused(tmp_path):
+    data = images(4)
+    for train, test, words in [
+        (ImageSet(data.images), data, "needs images with classes"),
+        (data, images(4, (1, 8, 8)), r"must be as the training images, \(1, 12, 12\), got \(1, 8, 8\)"),
+        (images(4, (1, 4, 9)), images(4, (1, 4, 9)), r"at least 8 x 8, got \(1, 4, 9\)"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            next(fit_classifier(train, test, tmp_path, width=2, epochs=1))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("DDGAN_DATA" not in os.environ, reason="needs the data sets")
+@pytest.mark.parametrize(("data", "wanted"), [("mnist", 0.99), ("cifar10", 0.9)])
+def test_a_shipped_classifier_is_as_accurate_as_its_card_says(data, wanted):
+    """Five images of 10,000 may fall on the other side of a decision on another processor."""
+    classifier, test = checkpoint.load_classifier(f"{data}-classifier"), load_images(data, split="test")
+    accuracy = (observe(classifier, test.images)[1].argmax(1).numpy() == test.labels).mean()
+    assert accuracy > wanted and accuracy == pytest.approx(classifier.card["metrics"]["accuracy"], abs=5e-4)

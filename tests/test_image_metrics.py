@@ -1,0 +1,160 @@
+"""Metrics of images: closed forms, and what they promise of equal, disjoint and reordered sets."""
+
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ddgan.classifier import finish, new_classifier
+from ddgan.image_metrics import Moments, class_kl, fid, frechet, judge_images, moments, nearest, precision_recall
+from ddgan.images import ImageSet, from_uint8
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def gaussian(n: int, seed: int) -> Moments:
+    """A random mean and a random positive definite covariance."""
+    factor = randn(n, n, seed=seed)
+    return Moments(randn(n, seed=seed + 1), factor @ factor.T)
+
+
+def images(n: int, shape: tuple[int, ...] = (3, 8, 8), seed: int = 0) -> ImageSet:
+    noise = np.random.default_rng(seed)
+    return ImageSet(noise.integers(0, 256, (n, *shape), dtype=np.uint8), np.arange(n) % 2, ("even", "odd"))
+
+
+def test_frechet_of_diagonal_gaussians_is_the_distance_of_means_and_of_standard_deviations():
+    a, b = Moments(randn(5), torch.diag(randn(5, seed=1) ** 2)), Moments(randn(5, seed=2), torch.diag(randn(5, seed=3) ** 2))
+    expected = (a.mean - b.mean).square().sum() + (randn(5, seed=1).abs() - randn(5, seed=3).abs()).square().sum()
+    assert frechet(a, b) == pytest.approx(float(expected), rel=1e-9)
+
+
+def test_frechet_is_the_trace_formula_with_the_root_of_the_product():
+    """sqrt(C_a C_b) has the square roots of the product's eigenvalues, from a solver for matrices of any kind."""
+    a, b = gaussian(20, 0), gaussian(20, 10)
+    root = torch.linalg.eigvals(a.covariance @ b.covariance).real.sqrt().sum()
+    expected = (a.mean - b.mean).square().sum() + a.covariance.trace() + b.covariance.trace() - 2 * root
+    assert frechet(a, b) == pytest.approx(float(expected), rel=1e-9) and frechet(a, b) == pytest.approx(frechet(b, a))
+
+
+@pytest.mark.parametrize("n", [5, 400], ids=["singular", "regular"])
+def test_frechet_is_zero_for_equal_samples_and_a_shift_adds_its_square(n):
+    x = randn(n, 20)
+    assert frechet(moments(x), moments(x.flip(0))) == pytest.approx(0, abs=1e-6)
+    assert frechet(moments(x), moments(x + 0.5)) == pytest.approx(20 * 0.25, rel=1e-6)
+
+
+def test_moments_are_those_of_numpy():
+    x = randn(50, 4)
+    assert np.allclose(moments(x).covariance, np.cov(x.T.numpy())) and np.allclose(moments(x).mean, x.numpy().mean(0))
+    with pytest.raises(ValueError, match="at least 2 samples, got 1"):
+        moments(x[:1])
+
+
+def test_precision_and_recall_are_one_for_equal_sets_and_zero_for_disjoint_ones():
+    x = randn(300, 8).float()
+    assert precision_recall(x, x.flip(0)) == (1, 1) and precision_recall(x, x + 1000) == (0, 0)
+
+
+def test_samples_of_one_of_two_clusters_are_precise_and_recall_half():
+    x, y = randn(200, 4), randn(200, 4, seed=1)
+    precision, recall = precision_recall(torch.cat([x, x + 100]), y)
+    backwards = precision_recall(y, torch.cat([x, x + 100]))
+    assert precision > 0.8 and 0.4 < recall <= 0.5 and backwards == (recall, precision)
+
+
+def test_precision_and_recall_do_not_depend_on_order_chunks_or_a_common_shift():
+    x, y = randn(300, 6), randn(280, 6, seed=1) * 1.5
+    order = torch.randperm(300, generator=torch.Generator().manual_seed(0))
+    assert precision_recall(x, y) == precision_recall(x[order], y.flip(0)) == precision_recall(x + 1e4, y + 1e4)
+
+
+def test_a_ball_reaches_to_the_kth_neighbour():
+    """On a line, real 0, 1, 3, 6: the ball around 0 has radius 1 with k = 1, and 3 with k = 2."""
+    real, fake = torch.tensor([[0.0], [1], [3], [6]]), torch.tensor([[-0.9], [-2.9], [-9], [6]])
+    assert precision_recall(real, fake, k=1)[0] == 0.5 and precision_recall(real, fake, k=2)[0] == 0.75
+    with pytest.raises(ValueError, match="more than 4 samples, got 4 and 4"):
+        precision_recall(real, fake, k=4)
+
+
+@pytest.mark.parametrize(("classes", "kl"), [([0, 1, 0, 1], 0), ([0, 0, 0, 0], np.log(2)), ([2, 2, 2, 2], np.inf)])
+def test_class_kl_is_that_of_the_histogram(classes, kl):
+    logits = torch.nn.functional.one_hot(torch.tensor(classes), 3).float()
+    assert class_kl(logits, torch.tensor([0.5, 0.5, 0])) == pytest.approx(kl)
+
+
+def test_the_nearest_images_are_exact_and_in_grey_levels():
+    data = images(600)
+    place, distance = nearest(data.images[[3, 590]], data, 2)
+    others = np.sqrt(((data.images.astype(float) - data.images[3]) ** 2).mean((1, 2, 3)))
+    assert place[:, 0].tolist() == [3, 590] and distance[:, 0].tolist() == [0, 0]
+    assert place[0, 1] == np.argsort(others)[1] and float(distance[0, 1]) == pytest.approx(np.sort(others)[1])
+    assert torch.equal(nearest(from_uint8(data.images[[3, 590]]), data, 2)[0], place)
+    with pytest.raises(ValueError, match=r"k must be in 1\.\.600"):
+        nearest(data.images[:1], data, 601)
+
+
+@pytest.fixture(scope="module")
+def judge():
+    """An untrained classifier that has seen 200 images."""
+    data = images(200)
+    classifier = new_classifier(data, width=2, seed=0).eval()
+    numbers = finish(classifier, data, images(100, seed=1))
+    return classifier, data, numbers
+
+
+def test_the_training_images_themselves_are_at_distance_zero_and_unseen_ones_at_the_floor(judge):
+    classifier, data, numbers = judge
+    seen = judge_images(data.images, classifier, train=data, test=images(100, seed=1))
+    assert seen["cfd"] == pytest.approx(0, abs=1e-5) and seen["class_kl"] == pytest.approx(0, abs=1e-6)
+    assert seen["precision"] == seen["recall"] == 1 and seen["n"] == 200
+    assert seen["floor_cfd"] == numbers["floor_cfd"] > seen["cfd"]
+
+
+def test_images_are_judged_as_the_uint8_that_they_become(judge):
+    classifier, data, _ = judge
+    as_uint8 = judge_images(data.images, classifier)
+    assert as_uint8 == judge_images(from_uint8(data.images) * 1.001, classifier)
+    assert as_uint8 == judge_images(torch.from_numpy(data.images), classifier)
+
+
+def test_darker_images_are_further_than_the_floor(judge):
+    classifier, data, _ = judge
+    dark = judge_images(data.images // 4, classifier, test=images(100, seed=1))
+    assert dark["cfd"] > 5 * dark["floor_cfd"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "words"),
+    [
+        (torch.zeros(4, 1, 8, 8), r"shape \(N, 3, 8, 8\), got \(4, 1, 8, 8\)"),
+        (torch.zeros(0, 3, 8, 8), r"got \(0, 3, 8, 8\)"),
+        (torch.zeros(4, 3, 8, 8, dtype=torch.int64), "must be uint8"),
+        (torch.full((4, 3, 8, 8), torch.nan), "finite numbers in"),
+        (torch.zeros(1, 3, 8, 8), "at least 2 samples"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_in_a_sentence(judge, samples, words):
+    with pytest.raises(ValueError, match=words):
+        judge_images(samples, judge[0])
+
+
+def test_fid_is_torch_fidelitys_and_says_what_it_needs(monkeypatch):
+    data, samples = images(9), np.zeros((50_000, 3, 8, 8), np.uint8)
+    monkeypatch.setitem(sys.modules, "torch_fidelity", None)
+    with pytest.raises(ValueError, match="pip install torch-fidelity"):
+        fid(samples, data)
+    with pytest.raises(ValueError, match="50,000 samples in colour, got 9 of"):
+        fid(samples[:9], data)
+
+    def calculate_metrics(input1, input2, fid, **_):
+        assert fid and len(input1) == 50_000 and torch.equal(input2[3], torch.from_numpy(data.images[3]))
+        return {"frechet_inception_distance": 3.75}
+
+    monkeypatch.setitem(sys.modules, "torch_fidelity", SimpleNamespace(calculate_metrics=calculate_metrics))
+    assert fid(samples, data) == 3.75
