@@ -7,13 +7,13 @@ The card is put on the body, so that it stays while tabs change. For tests: .tou
 const asked = new URLSearchParams(location.search);
 const HIDES = {
   head: '.hero, .tab-wrapper, [role=tablist]',
-  controls: '.controls, #denoisers, #forks, #exports, #exports-note, #range, #own',
+  controls: '.controls, #denoisers, #images-denoisers, .forks, .exports, .exports-note, #range, #own',
   posterior: '#posterior',
 };
 const hidden = (asked.get('hide') ?? '').split(',').map(name => HIDES[name]).filter(Boolean);
 if (hidden.length) document.head.append(Object.assign(document.createElement('style'), { textContent: `${hidden.join(', ')} { display: none !important; }` }));
 
-const TABS = ['Denoise', 'Why', 'Train', 'About'];
+const TABS = ['Denoise', 'Images', 'Why', 'Train', 'About'], IMAGES = ['mnist', 'cifar10', 'stackedmnist'];
 const buttons = () => [...document.querySelectorAll('[role=tab]')];
 const tab = name => buttons().find(button => button.textContent.trim() === name)?.click();
 const current = () => buttons().find(button => button.getAttribute('aria-selected') === 'true')?.textContent.trim();
@@ -26,7 +26,7 @@ function keepTab() {
   if (query !== location.search + location.hash) history.replaceState(history.state, '', query);
 }
 /* Gradio builds its tabs in its own time: ask until the wanted one is there, then follow what is chosen. */
-const wanted = TABS.find(name => name.toLowerCase() === asked.get('tab')) ?? TABS[0];
+const wanted = TABS.find(name => name.toLowerCase() === asked.get('tab')) ?? TABS[+IMAGES.includes(asked.get('data'))];
 (async () => {
   for (let tries = 0; tries < 60 && current() !== wanted; tries++) { tab(wanted); await new Promise(done => setTimeout(done, 100)); }
   const list = document.querySelector('[role=tablist]')?.parentElement;

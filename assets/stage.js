@@ -16,6 +16,7 @@ const root = element.querySelector('.stage');
 const signed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]*$)/, '').replace('-', '−');
 const FOLLOWED = 8;           // samples whose whole path is drawn
 const PICK_RADIUS = 28;       // px: how near the pointer must come to a sample
+const OURS = ['data', 'denoisers', 'T', 'schedule', 'span', 'seed', 'n', 'forks', 'edit', 'show'];   // of a request and of the gallery, in the address
 const SEEK_MS = 280;          // glide to the nearest state after a drag, or one step by button
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 
@@ -45,7 +46,7 @@ const state = {
   layer: { canvas: document.createElement('canvas') },               // scratch for one cloud of points
   request: 0, last: 0,        // animation frame
   greeted: false,             // the first run plays by itself, once
-  ownedQuery: new Set(),      // URL parameters that we have written
+  query: '',                  // what the address is to hold
 };
 
 // ---------------------------------------------------------------- markup
@@ -126,7 +127,8 @@ function receive() {
     return say(`This run could not be drawn: ${error.message}.`, true);
   }
   say(payload.message);
-  keepInAddress(payload.query);
+  state.query = payload.query;
+  keepInAddress();
   tell('run', run());
 }
 
@@ -172,7 +174,7 @@ const firstLayers = shownLayers();
 function remember() {
   clearTimeout(state.later);
   state.later = setTimeout(() => {
-    if (!state.data || state.motion || state.dragging || !root.isConnected) return;
+    if (!state.data || state.motion || state.dragging || !root.clientWidth) return;
     const url = new URL(location.href), t = state.data.t[current()];
     const keep = { t: t === 0 ? null : t, layers: shownLayers() === firstLayers ? null : shownLayers() || 'none', hold: state.pinned };
     for (const [name, value] of Object.entries(keep)) value === null ? url.searchParams.delete(name) : url.searchParams.set(name, value);
@@ -183,6 +185,7 @@ function remember() {
 
 function recall() {
   const asked = new URLSearchParams(location.search), { t, n } = state.data, wanted = parseInt(asked.get('t')), hold = parseInt(asked.get('hold'));
+  if (asked.has('data') && asked.get('data') !== new URLSearchParams(state.data.id).get('data')) return;     // another tab's
   if (wanted >= 0) { state.at = t.reduce((best, v, i) => Math.abs(v - wanted) < Math.abs(t[best] - wanted) ? i : best, 0); state.greeted = true; }
   if (hold >= 0 && hold < n) state.pinned = hold;
   if (asked.has('layers')) for (const box of root.querySelectorAll('[data-layer]')) box.checked = state.layers[box.dataset.layer] = asked.get('layers').split(',').includes(box.dataset.layer);
@@ -193,11 +196,13 @@ function say(text, failed = false) {
   notice.classList.toggle('failed', failed);
 }
 
-function keepInAddress(query) {
-  if (!query) return;
-  const url = new URL(location.href), mine = new URLSearchParams(query);
-  for (const name of state.ownedQuery) url.searchParams.delete(name);
-  for (const [name, text] of mine) { url.searchParams.set(name, text); state.ownedQuery.add(name); }
+/* The address is that of the tab that is shown. */
+function keepInAddress() {
+  const { query } = state;
+  if (!query || !root.clientWidth) return;
+  const url = new URL(location.href);
+  for (const name of OURS) url.searchParams.delete(name);
+  for (const [name, text] of new URLSearchParams(query)) url.searchParams.set(name, text);
   history.replaceState(history.state, '', '?' + url.searchParams + url.hash);
   // In a Space we live in an iframe, and only the page around us can show the address.
   if (window.parent !== window && document.referrer.startsWith('https://huggingface.co/'))
@@ -703,7 +708,7 @@ const sizes = new ResizeObserver(() => {
   if (!root.isConnected) return dispose();
   root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 560);
   measure();
-  if (state.data) { buildScale(); describe(true); }
+  if (state.data) { buildScale(); describe(true); keepInAddress(); }
   invalidate();
 });
 const colours = new MutationObserver(() => { state.theme = null; invalidate(); });

@@ -7,13 +7,16 @@ refused, with one sentence, before they can take much of it.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import io
 import json
 import math
 import os
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -27,8 +30,8 @@ from torch import Tensor
 from . import archives
 
 __all__ = [
-    "CACHE", "SETS", "ImageSet", "batches", "find_images", "from_uint8", "load_images", "read_images", "sheet",
-    "stacked_mnist", "to_uint8",
+    "CACHE", "SETS", "ImageSet", "batches", "decode_pixels", "encode_pixels", "find_images", "from_uint8", "load_images",
+    "read_images", "sheet", "stacked_mnist", "to_uint8",
 ]  # fmt: skip
 
 SETS = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "stackedmnist": (3, 28, 28)}  # known by name; the shape of an image
@@ -68,6 +71,25 @@ def from_uint8(images: np.ndarray) -> Tensor:
 def to_uint8(x: Tensor) -> np.ndarray:
     """The nearest uint8 of images in [-1, 1], (N, C, H, W); what lies outside is clipped."""
     return ((x.float() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def encode_pixels(image: np.ndarray) -> str:
+    """A uint8 image (C, H, W) as base64url of its deflated pixels: short enough for a link."""
+    raw = zlib.compress(np.ascontiguousarray(image, np.uint8).tobytes(), 9)
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def decode_pixels(text: str, shape: Sequence[int]) -> np.ndarray:
+    """The uint8 image of `shape` that encode_pixels made; ValueError, short, where it is none."""
+    size = int(np.prod(shape))
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        pixels = zlib.decompressobj().decompress(raw, size + 1)  # a bomb stops here
+    except (binascii.Error, ValueError, zlib.error):
+        raise ValueError(f"the pixels {text[:12]!r}… cannot be read") from None
+    if len(pixels) != size:
+        raise ValueError(f"an image here has {' x '.join(map(str, shape))} = {size} bytes, got {len(pixels)}{'+' * (len(pixels) > size)}")
+    return np.frombuffer(pixels, np.uint8).reshape(shape)
 
 
 def sheet(images: np.ndarray, columns: int, gap: int = 1) -> Image.Image:

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from .data import POINTS, TOYS, decode_points
-from .images import SETS
+from .images import SETS, decode_pixels
 from .schedule import MAX_T, Schedule
 
-__all__ = ["DENOISERS", "Fork", "MAX_N", "MAX_WORK", "OWN", "Request", "number", "whole"]
+__all__ = ["DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "number", "whole"]
 
 # name -> (label, what it draws), in the order in which panels stand
 DENOISERS = {
@@ -27,6 +27,7 @@ DENOISERS = {
     "mean": ("Exact mean (DDPM)", "the true mean, no draw of x₀"),
 }
 OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
+IMAGES: dict[str, Any] = {"denoisers": ("ddgan", "regression"), "n": 9}  # what a request for images asks for by itself
 MAX_N = 100_000
 MAX_FORKS = 64
 MAX_IMAGES = 64  # of one request that does not come from this machine
@@ -46,13 +47,23 @@ class Fork(NamedTuple):
         return ".".join(str(part) for part in self if part is not None)
 
 
+class Edit(NamedTuple):
+    """Begin not at noise but at x_t of an image, made by noise: `image` is images.encode_pixels of it."""
+
+    t: int
+    image: str
+
+    def __str__(self) -> str:
+        return f"{self.t}.{self.image}"
+
+
 @dataclass(frozen=True)
 class Request:
     """What to sample. Sample i has seed (seed, i).
 
     `data` is a toy's name, holds its points itself (data.encode_points) or, on this machine, names a file. `span` is
     the schedule family's (lo, hi), None for its default. `forks`, in their order, change the noise of single steps:
-    what came before stays, bit for bit.
+    what came before stays, bit for bit. With an `edit` the steps begin at the x_t of an image.
     """
 
     data: str = "25-gaussians"
@@ -63,25 +74,33 @@ class Request:
     seed: int = 0
     n: int = 2000
     forks: tuple[Fork, ...] = ()
+    edit: Edit | None = None
+
+    @property
+    def start(self) -> int:
+        """The t of the first state: T, or that of the edit."""
+        return self.edit.t if self.edit else self.T
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, local: bool = False) -> Request:
-        """The request of a mapping of strings or JSON values; absent keys keep their defaults.
+        """The request of a mapping of strings or JSON values; absent keys keep their defaults, for image sets IMAGES.
 
-        `denoisers`, `span` and `forks` (`z.2.7` or `eps.2.7.15`: what, t, seed, item) may be lists or comma-separated.
+        `denoisers`, `span` and `forks` (`z.2.7` or `eps.2.7.15`: what, t, seed, item) may be lists or comma-separated,
+        `edit` is `2.PIXELS` (t, image).
         ValueError, in one sentence, for anything that is unknown, of another kind, not finite, out of range or too
         much work. Only `local` callers may name files.
         """
+        default = cls(**IMAGES) if values.get("data") in list(SETS) else cls()
         if unknown := set(values) - {field.name for field in fields(cls)}:
             raise ValueError(f"a request has no field {sorted(map(str, unknown))[0]!r}")
         request = cls(
             data=_text("data", values.get("data", cls.data)),
-            denoisers=tuple(_list("denoisers", values.get("denoisers", cls.denoisers))),
+            denoisers=tuple(_list("denoisers", values.get("denoisers", default.denoisers))),
             T=whole("T", values.get("T", cls.T), 1, MAX_T),
             schedule=_text("schedule", values.get("schedule", cls.schedule)),
             span=_span(values.get("span")),
             seed=whole("seed", values.get("seed", cls.seed), 0, 2**31 - 1),
-            n=whole("n", values.get("n", cls.n), 1, MAX_N),
+            n=whole("n", values.get("n", default.n), 1, MAX_N),
         )
         own = len(decode_points(request.data)) if request.data.startswith(POINTS) else 0
         if not own and not local and request.data not in TOYS and request.data not in SETS:
@@ -99,7 +118,7 @@ class Request:
         if work * own > MAX_OWN_WORK:
             raise ValueError(f"n x T x denoisers x own points is limited to {MAX_OWN_WORK:,}, got {work * own:,}")
         request.steps()
-        return replace(request, forks=_forks(values.get("forks", ""), request))
+        return replace(request, forks=_forks(values.get("forks", ""), request), edit=_edit(values.get("edit", ""), request))
 
     @classmethod
     def from_query(cls, query: str) -> Request:
@@ -111,6 +130,7 @@ class Request:
         """The request as JSON can hold it; `parse` reads it back."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         values["forks"] = tuple(map(str, self.forks))
+        values["edit"] = self.edit and str(self.edit)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None and v != ()}
 
     def to_query(self) -> str:
@@ -168,6 +188,16 @@ def _forks(value: Any, request: Request) -> tuple[Fork, ...]:
     if len(forks) > MAX_FORKS:
         raise ValueError(f"at most {MAX_FORKS} forks are followed, got {len(forks)}")
     return tuple(forks)
+
+
+def _edit(value: Any, request: Request) -> Edit | None:
+    if not value:
+        return None
+    if request.data not in SETS:
+        raise ValueError(f"an edit begins with an image of {', '.join(SETS)}, the data is {request.data[:40]!r}")
+    t, _, image = _text("edit", value).partition(".")
+    decode_pixels(image, SETS[request.data])
+    return Edit(whole("an edit's t", t, 1, request.T), image)
 
 
 def _span(value: Any) -> tuple[float, float] | None:

@@ -104,13 +104,19 @@ def reverse_step(
 
 
 @torch.no_grad()
-def sample(schedule: Schedule, denoiser: Denoiser, draws: Draws) -> Iterator[Step]:
-    """The T steps from x_T to x_0; ValueError where the draws or the denoiser do not fit the schedule."""
+def sample(schedule: Schedule, denoiser: Denoiser, draws: Draws, start: int | None = None) -> Iterator[Step]:
+    """The T steps from x_T to x_0, or those from x_start on, for which draws.x_T then stands.
+
+    ValueError where the draws or the denoiser do not fit the schedule, or start is outside 1..T.
+    """
+    start = schedule.T if start is None else start
+    if not 1 <= start <= schedule.T:
+        raise ValueError(f"start must be in 1..{schedule.T}, got {start}")
     if len(draws.eps) != schedule.T:
         raise ValueError(f"the schedule has T = {schedule.T} steps, the draws have {len(draws.eps)}")
     denoiser.check(schedule)
     x_t = draws.x_T
-    for t in range(schedule.T, 0, -1):
+    for t in range(start, 0, -1):
         step = reverse_step(schedule, denoiser, x_t, t - 1, t, z=draws.z[t - 1], eps=draws.eps[t - 1])
         yield step
         x_t = step.x_s

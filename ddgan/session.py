@@ -21,7 +21,7 @@ from . import checkpoint, networks
 from .config import Config
 from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
-from .images import SETS
+from .images import SETS, decode_pixels, from_uint8
 from .machine import precision
 from .metrics import evaluate, judge, slices
 from .mixture import Law
@@ -61,6 +61,9 @@ class Session:
             raise ValueError("this model is no longer here: train it again, or load its file")
         if name not in models and data.startswith(POINTS):
             raise ValueError(f"no {DENOISERS[name][0]} has been trained on these points yet: the tab Train does it")
+        if name not in models and data in SETS:
+            preset = data if name == "ddgan" else f"{data}-{name}"
+            raise ValueError(f"no {DENOISERS[name][0]} of {data} is here: python -m ddgan train {preset} --out weights/{preset}")
         if name not in models:
             others = ", ".join(DENOISERS[other][0] for other in [*models, *(closed if law else [])])
             raise ValueError(f"no {DENOISERS[name][0]} was trained on {data}, there are {others}")
@@ -114,7 +117,11 @@ class Session:
         for what, t, seed, item in request.forks:
             of = slice(None) if item is None else [chosen.index(item)] if item in chosen else []
             noise = noise.reroll(what, t, draws(2**31 + seed), of)
-        return sample(request.steps(), model, noise)
+        schedule = request.steps()
+        if request.edit:
+            x_0 = from_uint8(decode_pixels(request.edit.image, shape)[None])
+            noise = noise._replace(x_T=schedule.marginal(x_0, request.start).at(noise.x_T))
+        return sample(schedule, model, noise, request.start)
 
     def score(self, request: Request, x: Tensor) -> dict[str, float]:
         """The metrics of samples x of the request's law."""

@@ -25,7 +25,9 @@ from .request import DENOISERS, Request
 from .session import Session
 from .studio import Frame
 
-__all__ = ["MAX_FRAMES", "MAX_SHOWN", "density", "frames", "gap_map", "lab", "posterior", "stage", "target", "title"]
+__all__ = [
+    "MAX_FRAMES", "MAX_SHOWN", "density", "forked", "frames", "gap_map", "lab", "posterior", "sentence", "stage", "target", "title",
+]  # fmt: skip
 
 MAX_SHOWN = 5000
 MAX_FRAMES = 129
@@ -67,13 +69,13 @@ def stage(session: Session, request: Request) -> str:
             "scale": SCALE,
             "density": {"size": GRID[law.shape[0]], "data": _base64(density(law, schedule, shown))},
             "panels": [_panel(session, request, name, shown) for name in request.denoisers],
-            "message": _forked(request),
+            "message": forked(request),
         },
         allow_nan=False,
     )
 
 
-def _forked(request: Request) -> str | None:
+def forked(request: Request) -> str | None:
     """What the last fork of a request changed, in a sentence."""
     if not request.forks:
         return None
@@ -88,7 +90,7 @@ def _panel(session: Session, request: Request, name: str, shown: list[int]) -> d
     try:
         steps = [step for step in session.run(request, name) if step.t in shown or step.s == 0]
     except ValueError as error:
-        return {**panel, "error": _sentence(str(error))}
+        return {**panel, "error": sentence(str(error))}
     x = [step.x_t for step in steps if step.t in shown] + [steps[-1].x_s]
     x_0 = [step.x_0 for step in steps if step.t in shown] + [steps[-1].x_s]
     # measured is what the denoiser answers: its x_0 at every state, in the end the sample itself
@@ -101,7 +103,8 @@ def _title(name: str) -> tuple[str, str]:
     return DENOISERS.get(name, ("Your model", "trained here, for this visitor alone"))
 
 
-def _sentence(words: str) -> str:
+def sentence(words: str) -> str:
+    """The words of an error as a sentence."""
     return f"{words[0].upper()}{words[1:]}."
 
 
@@ -149,7 +152,7 @@ def _drawn(name: str, answer: Answer) -> dict[str, Any]:
     label, _ = _title(name)
     x = answer.draws[name]
     if isinstance(x, str):
-        return {"key": name, "label": label, "error": _sentence(x), "points": "", "density": ""}
+        return {"key": name, "label": label, "error": sentence(x), "points": "", "density": ""}
     pictures = {"points": _quantise([x]), "density": _base64(_picture(kernel_density(x).widened(LIMIT / GRID[1])))}
     return {"key": name, "label": label, "error": None, **pictures, "gaussian": _gaussian(name, answer), **answer.distances[name]}
 

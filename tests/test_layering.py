@@ -46,12 +46,13 @@ AND_ALSO = {
     "fit": "ranks checkpoint config data denoiser images machine metrics mixture networks request sampler schedule trainer",
     "checkpoint": "denoiser",
     "session": "images machine metrics mixture request",
+    "gallery": "images request session views",
     "views": "mixture posterior schedule session studio data request",
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "session request",
     "cli": "archives bench classifier fit images machine ranks request schedule trainer",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
-    "ui": "machine gaussianity data schedule studio request",
+    "ui": "machine gallery gaussianity data images schedule studio request",
     "posterior": "metrics mixture sampler session request",
     "bench": "fit machine config data metrics sampler schedule session trainer views request",
 }

@@ -9,7 +9,7 @@ import gradio as gr
 
 from ..machine import single_thread
 from ..session import Session
-from . import about, denoise, train, why
+from . import about, denoise, images, train, why
 
 __all__ = ["build", "launch"]
 
@@ -27,6 +27,8 @@ def build() -> gr.Blocks:
         with gr.Tabs() as tabs:
             with gr.Tab("Denoise", id="denoise"):
                 shown = denoise.build(demo, session)
+            with gr.Tab("Images", id="images") as tab:
+                images.build(session, tab)
             with gr.Tab("Why", id="why"):
                 why.build(demo, session)
             with gr.Tab("Train", id="train"):

@@ -11,6 +11,7 @@ import gradio as gr
 
 from .. import views
 from ..data import TOYS
+from ..images import SETS
 from ..schedule import FAMILIES
 from ..request import DENOISERS, Request
 from ..session import Session
@@ -58,7 +59,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     )  # fmt: skip
     own, used = draw.build()
     stage = Stage()
-    with gr.Row(elem_id="forks"):
+    with gr.Row(elem_id="forks", elem_classes="forks"):
         gr.HTML('<span class="forks-name">Draw anew at this step, for the held sample or else for all</span>', apply_default_css=False)
         asked, forks = gr.Textbox(visible=False), gr.Textbox("", visible=False)
         again = {
@@ -122,6 +123,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         """The controls and the picture that the address of the page stands for."""
         try:
             asked, problem = Request.from_query(str(request.query_params)), None
+            asked = Request() if asked.data in SETS else asked  # the tab Images shows it
         except ValueError as error:
             asked, problem = Request(), f"The link was not understood: {error}. This is the first view instead."
         found = view(asked, problem)

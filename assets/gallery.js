@@ -1,0 +1,397 @@
+/* The gallery: images on the way from noise, by several denoisers from the same noise, on one scrubber.
+
+Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/images.py.
+It reads props.value, a JSON string, which ddgan/gallery.py makes:
+  id, query, T, n, shape [C, H, W]  query: the URL query string of this run, "" to leave the address alone
+  t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from the noisiest state down to x_0
+  panels                            [{key, label, note, error, x, x0}]: base64 PNG, a row a state, a column a sample
+                                    (x: F rows; x0: F - 1 rows, what is predicted from the state of that row)
+  edit                              null | the image that was noised, base64 PNG
+  message, error, progress          a quiet sentence; a failure, which keeps the last picture; {done, of, label}
+Every image is drawn in whole device pixels a pixel, never smoothed.
+
+It tells the document `ddgan:images` what is chosen, for assets/explorer.js. For tests: .gallery has data-ready, data-id,
+data-state, data-t, data-chosen and .gallery = {state, goto, choose, run, pixels}. */
+
+const root = element.querySelector('.gallery');
+const MOST = 8;               // css pixels a pixel, at most
+const BEAT = 950;             // ms at a state while playing
+const LABEL = 18;             // css pixels for the names over a strip
+const VIEWS = [['x', 'xₜ', 'The states that the denoiser has reached'], ['x0', 'Predicted x₀', 'What the denoiser answers for each state'],
+  ['both', 'Both', 'Each state, and the x₀ predicted from it']];
+const OURS = ['data', 'denoisers', 'T', 'schedule', 'span', 'seed', 'n', 'forks', 'edit', 't', 'layers', 'hold', 'show'];   // in the address
+const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
+
+const state = {
+  data: null, views: [],      // the payload, its sheets decoded; per panel {panel, grids, strip}
+  at: 0, timer: null,         // index of the state that is shown; set while playing
+  chosen: 0, of: null,        // the sample whose strip is shown; the key of the panel in which it was chosen
+  show: 'both',
+  latest: 0, greeted: false,
+};
+
+// ---------------------------------------------------------------- markup
+
+const icon = path => `<svg viewBox="0 0 20 20" aria-hidden="true"><path d="${path}"/></svg>`;
+const PLAY = icon('M6 3.5v13l11-6.5z'), PAUSE = icon('M5 3.5h3.6v13H5zM11.4 3.5H15v13h-3.6z');
+const BACK = icon('M4 3.5h2.4v13H4zM16.5 3.5v13L7.5 10z'), NEXT = icon('M13.6 3.5H16v13h-2.4zM3.5 3.5v13l9-6.5z');
+
+root.innerHTML = `
+  <p class="stage-notice" role="status" aria-live="polite"></p>
+  <div class="gallery-progress" hidden><progress max="1" value="0"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>
+  <div class="stage-deck">
+    <div class="stage-bar">
+      <div class="stage-transport" role="group" aria-label="Playback">
+        <button type="button" data-act="back" aria-label="Step back" title="Step back, to more noise (←)">${BACK}</button>
+        <button type="button" data-act="play" aria-label="Play" title="Play or pause (space)">${PLAY}</button>
+        <button type="button" data-act="next" aria-label="Step forward" title="Step forward, to less noise (→)">${NEXT}</button>
+      </div>
+      <output class="stage-level"></output>
+      <div class="stage-layers" role="radiogroup" aria-label="What is shown">${VIEWS.map(([name, text, title]) =>
+        `<label class="stage-chip" title="${title}"><input type="radio" name="gallery-show" value="${name}">${text}</label>`).join('')}</div>
+    </div>
+    <div class="stage-scrub">
+      <div class="stage-strip">
+        <svg preserveAspectRatio="none" aria-hidden="true"></svg>
+        <input type="range" min="0" max="1" step="1" value="0" aria-label="Denoising step" disabled>
+      </div>
+      <div class="stage-ticks" aria-hidden="true"></div>
+    </div>
+  </div>
+  <div class="gallery-panels" role="group" tabindex="0" aria-label="Images. Up and down arrows choose another sample, left and right another step."></div>
+  <p class="stage-sr" aria-live="polite"></p>`;
+
+const $ = selector => root.querySelector(selector);
+const notice = $('.stage-notice'), range = $('input[type=range]'), strip = $('.stage-strip svg'), ticks = $('.stage-ticks');
+const level = $('.stage-level'), panels = $('.gallery-panels'), live = $('.stage-sr'), playButton = $('[data-act=play]');
+const bar = $('.gallery-progress');
+
+const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
+const subscript = t => 'x' + [...String(t)].map(d => String.fromCharCode(0x2080 + +d)).join('');
+const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
+const last = () => state.data.t.length - 1;
+const css = name => getComputedStyle(root).getPropertyValue(name).trim();
+
+// ---------------------------------------------------------------- payload
+
+async function picture(text) {
+  const image = new Image();
+  image.src = `data:image/png;base64,${text}`;
+  await image.decode();
+  return image;
+}
+
+async function decode(p) {
+  const [, H, W] = p.shape, F = p.t.length;
+  const decoded = await Promise.all(p.panels.map(async panel => {
+    if (panel.error) return panel;
+    const [x, x0] = await Promise.all([picture(panel.x), picture(panel.x0)]);
+    if (x.width !== p.n * W || x.height !== F * H || x0.height !== (F - 1) * H) throw new Error(`the sheets of ${panel.label} have the wrong size`);
+    return { ...panel, x, x0 };
+  }));
+  return { ...p, panels: decoded };
+}
+
+async function receive() {
+  if (!props.value) return;
+  const mine = ++state.latest;
+  try {
+    const payload = JSON.parse(props.value);
+    if (payload.progress) return advance(payload.progress);
+    const data = payload.error ? null : await decode(payload);
+    if (mine !== state.latest) return;
+    advance(null);
+    if (!data) return say(payload.error, true);
+    show(data);
+    say(payload.message);
+  } catch (error) {
+    say(`This run could not be drawn: ${error.message}.`, true);
+  }
+}
+
+function advance(progress) {
+  bar.hidden = !progress;
+  if (!progress) return;
+  bar.querySelector('progress').value = progress.done / progress.of;
+  bar.querySelector('span').textContent = `${progress.label}: step ${progress.done} of ${progress.of}`;
+}
+
+function say(text, failed = false) {
+  notice.textContent = text ?? '';
+  notice.classList.toggle('failed', failed);
+}
+
+/* What is shown, the step that leaves it and the sample that is chosen, for whoever asks or listens. */
+const run = () => state.data && { query: state.data.id, t: state.data.t[state.at], step: state.data.t[Math.min(state.at, last() - 1)], item: state.chosen, of: state.of };
+
+function tell() {
+  clearTimeout(state.telling);
+  state.telling = setTimeout(() => { if (state.data && root.clientWidth && !state.timer) document.dispatchEvent(new CustomEvent('ddgan:images', { detail: run() })); }, 200);
+}
+
+function show(data) {
+  const before = state.data;
+  state.data = data;
+  if (!before) {
+    state.at = reducedMotion.matches ? last() : 0;
+    recall();
+  } else {                    // a changed control must not move the reader: the same place on the scrubber
+    state.at = Math.round(state.at / (before.t.length - 1) * last());
+  }
+  state.chosen = clamp(state.chosen, 0, data.n - 1);
+  const drawn = data.panels.filter(panel => !panel.error).map(panel => panel.key);
+  if (!drawn.includes(state.of)) state.of = drawn[0] ?? null;
+  range.max = last();
+  range.disabled = false;
+  buildPanels();
+  buildScale();
+  describe();
+  address();
+  if (!state.greeted) { state.greeted = true; if (!reducedMotion.matches) play(); }
+}
+
+// ---------------------------------------------------------------- address
+
+/* The run and the view are in the address while the tab is shown; what is as at first is left out. */
+function address() {
+  const { data } = state;
+  if (!data?.query || !root.clientWidth) return;
+  const url = new URL(location.href), t = data.t[state.at];
+  for (const name of OURS) url.searchParams.delete(name);
+  for (const [name, text] of new URLSearchParams(data.query)) url.searchParams.set(name, text);
+  const view = { t: t === 0 ? null : t, hold: state.chosen || null, show: state.show === 'both' ? null : state.show };
+  for (const [name, value] of Object.entries(view)) if (value !== null) url.searchParams.set(name, value);
+  const query = '?' + decodeURIComponent(url.searchParams) + url.hash;
+  if (query === location.search + location.hash) return;
+  history.replaceState(history.state, '', query);
+  if (window.parent !== window && document.referrer.startsWith('https://huggingface.co/'))
+    window.parent.postMessage({ queryString: query.slice(1), hash: '' }, 'https://huggingface.co');
+}
+
+function recall() {
+  const asked = new URLSearchParams(location.search), wanted = parseInt(asked.get('t')), hold = parseInt(asked.get('hold'));
+  if (asked.get('data') !== new URLSearchParams(state.data.query).get('data')) return;     // another tab's
+  if (state.data.t.includes(wanted)) { state.at = state.data.t.indexOf(wanted); state.greeted = true; }
+  if (hold >= 0) state.chosen = hold;
+  if (VIEWS.some(([name]) => name === asked.get('show'))) state.show = asked.get('show');
+}
+
+// ---------------------------------------------------------------- panels and scrubber (DOM)
+
+function buildPanels() {
+  panels.replaceChildren();
+  state.views = state.data.panels.map(panel => {
+    const figure = make('figure', 'gallery-panel'), caption = make('figcaption', '');
+    caption.append(make('strong', '', panel.label), make('span', '', panel.note ?? ''));
+    figure.append(caption);
+    panels.append(figure);
+    if (panel.error) { figure.append(make('p', 'gallery-error', panel.error)); return { panel, grids: [] }; }
+    const row = make('div', 'gallery-grids');
+    const grids = ['x', 'x0'].map(kind => {
+      const part = make('div', 'gallery-grid'), name = make('span', ''), canvas = make('canvas', '');
+      canvas.setAttribute('role', 'img');
+      canvas.dataset.panel = panel.key;
+      part.append(name, canvas);
+      row.append(part);
+      return { kind, part, name, canvas };
+    });
+    const title = make('p', 'gallery-chosen'), way = make('canvas', 'gallery-way');
+    way.setAttribute('role', 'img');
+    way.dataset.panel = panel.key;
+    figure.append(row, title, way);
+    return { panel, grids, title, way };
+  });
+}
+
+function buildScale() {
+  const { t, a, sigma } = state.data, x = i => 100 * i / last();
+  const curve = values => values.map((v, i) => `${x(i)},${40 - 36 * v}`).join(' ');
+  strip.setAttribute('viewBox', '0 0 100 40');
+  strip.innerHTML = `<polygon class="signal" points="0,40 ${curve(a)} 100,40"/><polyline class="signal" points="${curve(a)}"/>
+    <polyline class="noise" points="${curve(sigma)}"/>`;
+  ticks.replaceChildren(...t.map((label, i) => {
+    const tick = make('span', 'named', subscript(label));
+    tick.style.left = x(i) + '%';
+    tick.dataset.state = i;
+    return tick;
+  }));
+}
+
+function describe() {
+  const { data, at } = state, t = data.t[at];
+  range.value = at;
+  level.innerHTML = `<b>t = ${t}</b><span>signal √ᾱ = ${data.a[at].toFixed(2)}</span><span>noise σ = ${data.sigma[at].toFixed(2)}</span>`;
+  for (const tick of ticks.children) tick.classList.toggle('now', +tick.dataset.state === at);
+  for (const input of root.querySelectorAll('[name=gallery-show]')) input.checked = input.value === state.show;
+  playButton.innerHTML = state.timer ? PAUSE : PLAY;
+  playButton.setAttribute('aria-label', state.timer ? 'Pause' : 'Play');
+  const words = `${subscript(t)}, ${t} of ${data.T} steps left, signal ${data.a[at].toFixed(2)}, noise ${data.sigma[at].toFixed(2)}, sample ${state.chosen} chosen`;
+  range.setAttribute('aria-valuetext', words);
+  if (!state.timer && root.dataset.ready) live.textContent = document.activeElement === range ? '' : words;
+  draw();
+  Object.assign(root.dataset, { state: at, t, chosen: state.chosen, id: data.id, playing: +!!state.timer });
+  if (root.clientWidth) root.dataset.ready = '1';
+  tell();
+  clearTimeout(state.later);
+  state.later = setTimeout(() => { if (!state.timer) address(); }, 300);
+}
+
+// ---------------------------------------------------------------- motion
+
+function play() {
+  if (state.at === last()) state.at = 0;
+  state.timer = setInterval(() => {
+    if (!root.isConnected) return dispose();
+    state.at = Math.min(state.at + 1, last());
+    if (state.at === last()) pause(); else describe();
+  }, BEAT);
+  describe();
+}
+
+function pause() {
+  clearInterval(state.timer);
+  state.timer = null;
+  describe();
+}
+
+function goto(i) {
+  if (!state.data) return;
+  clearInterval(state.timer);
+  state.timer = null;
+  state.at = clamp(i, 0, last());
+  describe();
+}
+
+function choose(j, key = state.of) {
+  Object.assign(state, { chosen: clamp(j, 0, state.data.n - 1), of: key });
+  describe();
+}
+
+// ---------------------------------------------------------------- drawing
+
+/* Columns and rows of tiles on a canvas `room` css pixels wide: a whole number of device pixels to a pixel. */
+function fit(canvas, room, columns, rows, head = 0) {
+  const dpr = devicePixelRatio || 1, [, H, W] = state.data.shape, gap = Math.round(Math.max(3, 4 * dpr)), top = Math.round(head * dpr);
+  const k = clamp(Math.floor((room * dpr - (columns + 1) * gap) / (columns * W)), 1, Math.round(MOST * dpr));
+  const width = columns * (k * W + gap) + gap, height = rows * (k * H + gap) + gap + top;
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  Object.assign(canvas.style, { width: width / dpr + 'px', height: height / dpr + 'px' });
+  const ctx = canvas.getContext('2d');
+  ctx.clearRect(0, 0, width, height);
+  ctx.imageSmoothingEnabled = false;
+  const corner = (c, r) => [gap + c * (k * W + gap), top + gap + r * (k * H + gap)];
+  const place = (event) => {
+    const box = canvas.getBoundingClientRect(), x = (event.clientX - box.left) * dpr, y = (event.clientY - box.top) * dpr - top;
+    return [clamp(Math.floor(x / (k * W + gap)), 0, columns - 1), clamp(Math.floor(y / (k * H + gap)), 0, rows - 1)];
+  };
+  const tile = (sheet, i, j, c, r) => ctx.drawImage(sheet, j * W, i * H, W, H, ...corner(c, r), k * W, k * H);
+  const frame = (c, r, colour, rows = 1) => {
+    const [x, y] = corner(c, r), line = Math.round(2 * dpr);
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = line;
+    ctx.strokeRect(x - line / 2, y - line / 2, k * W + line, rows * (k * H + gap) - gap + line);
+  };
+  return { ctx, dpr, k, corner, tile, frame, place, size: k * W };
+}
+
+function draw() {
+  const { data, at, chosen, show } = state;
+  if (!data || !root.clientWidth) return;
+  const columns = Math.ceil(Math.sqrt(data.n)), rows = Math.ceil(data.n / columns), focus = css('--stage-focus');
+  for (const { panel, grids, title, way } of state.views) {
+    if (panel.error) continue;
+    const room = panels.firstChild.clientWidth;
+    for (const grid of grids) {
+      grid.part.hidden = show !== 'both' && show !== grid.kind;
+      if (grid.part.hidden) continue;
+      const t = subscript(data.t[at]), end = at === last(), what = grid.kind === 'x' ? t : `x₀ predicted from ${end ? 'x₁: x₀ itself' : t}`;
+      grid.name.textContent = what;
+      grid.canvas.setAttribute('aria-label', `${panel.label}: ${data.n} images, ${what}`);
+      grid.on = fit(grid.canvas, show === 'both' ? (room - 12) / 2 : Math.min(room, 470), columns, rows);
+      const sheet = grid.kind === 'x' || end ? panel.x : panel.x0;
+      for (let j = 0; j < data.n; j++) grid.on.tile(sheet, at, j, j % columns, Math.floor(j / columns));
+      grid.on.frame(chosen % columns, Math.floor(chosen / columns), focus);
+    }
+    drawWay(panel, title, way, room, focus);
+  }
+}
+
+/* The whole way of the chosen sample: the states, and under each the x_0 that is predicted from it. */
+function drawWay(panel, title, way, room, focus) {
+  const { data, at, chosen } = state, on = fit(way, room, data.t.length, 2, LABEL);
+  title.innerHTML = `<b>Sample #${chosen}</b> in every state, and under each the x₀ predicted from it`;
+  way.setAttribute('aria-label', `${panel.label}, sample ${chosen}: the ${data.t.length} states, and the x₀ predicted from each`);
+  way.on = on;
+  on.ctx.font = `${Math.round(13 * on.dpr)}px ${getComputedStyle(root).fontFamily}`;
+  on.ctx.textAlign = 'center';
+  data.t.forEach((t, i) => {
+    on.ctx.fillStyle = i === at ? focus : css('--stage-ink');
+    on.ctx.fillText(subscript(t), on.corner(i, 0)[0] + on.size / 2, Math.round(13 * on.dpr));
+    on.tile(panel.x, i, chosen, i, 0);
+    if (i < last()) on.tile(panel.x0, i, chosen, i, 1);
+  });
+  on.frame(at, 0, focus, at < last() ? 2 : 1);
+}
+
+/* The red, green, blue of an image as it is drawn, for tests: kind x | x0, state i, sample j. */
+function pixels(key, kind, i, j) {
+  const { shape: [, H, W], panels } = state.data, canvas = Object.assign(make('canvas', ''), { width: W, height: H }), ctx = canvas.getContext('2d');
+  ctx.drawImage(panels.find(p => p.key === key)[kind], j * W, i * H, W, H, 0, 0, W, H);
+  return [...ctx.getImageData(0, 0, W, H).data].filter((_, k) => k % 4 < 3);
+}
+
+// ---------------------------------------------------------------- input
+
+panels.addEventListener('click', e => {
+  const { panel } = e.target.dataset, view = state.views.find(v => v.panel.key === panel);
+  if (!view) return;
+  if (e.target === view.way) return Object.assign(state, { of: panel }), goto(view.way.on.place(e)[0]);
+  const [c, r] = view.grids.find(grid => grid.canvas === e.target).on.place(e), j = r * Math.ceil(Math.sqrt(state.data.n)) + c;
+  if (j < state.data.n) choose(j, panel);
+});
+
+root.addEventListener('click', e => {
+  const act = e.target.closest('[data-act]')?.dataset.act, tick = e.target.closest('.stage-ticks span');
+  if (act === 'cancel') { document.querySelector('#images-cancel')?.click(); advance(null); say('Cancelled: this is the picture before.'); }
+  if (!state.data) return;
+  if (act === 'play') state.timer ? pause() : play();
+  if (act === 'back') goto(state.at - 1);
+  if (act === 'next') goto(state.at + 1);
+  if (tick) goto(+tick.dataset.state);
+});
+
+root.addEventListener('change', e => { if (e.target.name === 'gallery-show') { state.show = e.target.value; describe(); } });
+range.addEventListener('input', () => goto(range.valueAsNumber));
+
+root.addEventListener('keydown', e => {
+  if (!state.data || e.ctrlKey || e.metaKey || e.altKey || e.target.matches('[type=radio]')) return;
+  const keys = {
+    ArrowRight: () => goto(state.at + 1), ArrowLeft: () => goto(state.at - 1), Home: () => goto(0), End: () => goto(last()),
+    ArrowUp: e.target === panels ? () => choose(state.chosen - 1) : e.target === range ? () => goto(state.at + 1) : null,
+    ArrowDown: e.target === panels ? () => choose(state.chosen + 1) : e.target === range ? () => goto(state.at - 1) : null,
+    ' ': e.target.matches('button') ? null : () => state.timer ? pause() : play(),
+  };
+  if (!keys[e.key]) return;
+  e.preventDefault();
+  keys[e.key]();
+});
+
+// ---------------------------------------------------------------- life cycle
+
+const sizes = new ResizeObserver(() => {
+  if (!root.isConnected) return dispose();
+  root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 560);
+  if (state.data && root.clientWidth) describe();
+});
+const colours = new MutationObserver(draw);
+
+function dispose() {          // gr.HTML has no destroy hook: everything outside root is let go here
+  clearInterval(state.timer);
+  for (const observer of [sizes, colours]) observer.disconnect();
+}
+
+sizes.observe(root);
+colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+root.gallery = { state: () => state.data && state.at, goto, choose, run, pixels };
+watch('value', receive);
+receive();

@@ -1,0 +1,149 @@
+"""The tab *Images*: the controls of a request for images, and the gallery that shows its steps."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from ..gallery import gallery
+from ..request import DENOISERS, Request
+from ..schedule import FAMILIES
+from ..session import Session
+
+__all__ = ["Gallery", "build"]
+
+FIRST = Request.parse({"data": "mnist"})
+SETS = [("MNIST", "mnist"), ("CIFAR-10", "cifar10")]
+STEPS = [1, 2, 3, 4, 6, 8]
+SAMPLES = [4, 9, 16, 36, 64]
+FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n", "span", "forks", "edit")
+_SEARCH = "() => [document.querySelector('#gallery .gallery')?.dataset.id ? '' : location.search || '?']"
+_RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run()), ...rest]"
+_JS = (Path(__file__).parents[2] / "assets" / "gallery.js").read_text(encoding="utf-8")
+
+
+class Gallery(gr.HTML):
+    """gr.HTML whose value is a payload of ddgan/gallery.py. Gradio re-runs __init__ on every update, hence setdefault."""
+
+    def __init__(self, value: str = "", **kw: Any) -> None:
+        kw.setdefault("elem_id", "gallery")
+        kw.setdefault("html_template", '<div class="stage gallery"></div>')
+        kw.setdefault("js_on_load", _JS)
+        kw.setdefault("apply_default_css", False)
+        super().__init__(value, **kw)
+
+
+def build(session: Session, tab: gr.Tab) -> None:
+    """The tab's components and events; the first picture is made when the tab is first shown."""
+    pick = partial(gr.Dropdown, filterable=False)
+    with gr.Row(elem_classes="controls"):
+        data = pick(SETS, value=FIRST.data, label="Data", scale=2, min_width=120, elem_id="images-data")
+        T = pick(STEPS, value=FIRST.T, label="Steps T", scale=2, min_width=90, elem_id="images-T")
+        schedule = pick(list(FAMILIES), value=FIRST.schedule, label="Schedule", scale=2, min_width=120, elem_id="images-schedule")
+        n = pick(SAMPLES, value=FIRST.n, label="Samples", scale=2, min_width=90, elem_id="images-n")
+        seed = gr.Number(
+            FIRST.seed, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, scale=2, min_width=90, elem_id="images-seed"
+        )
+        dice = gr.Button("New noise", scale=1, min_width=110, elem_id="images-dice")
+    denoisers = gr.CheckboxGroup(
+        [(DENOISERS[name][0], name) for name in FIRST.denoisers], value=list(FIRST.denoisers), show_label=False, label="Denoisers, all on the same noise", container=False,
+        elem_id="images-denoisers",
+    )  # fmt: skip
+    shown = Gallery()
+    with gr.Row(elem_classes="forks"):
+        gr.HTML('<span class="forks-name">Draw anew at this step</span>', apply_default_css=False)
+        alone = gr.Checkbox(True, label="for the chosen sample only", container=False, scale=0, min_width=230, elem_id="images-alone")
+        again = {
+            "z": gr.Button("New z", size="sm", scale=0, min_width=0),
+            "eps": gr.Button("New posterior noise", size="sm", scale=0, min_width=0),
+        }
+        back = gr.Button("Undo", size="sm", scale=0, min_width=0)
+    asked, span, forks, edit = (gr.Textbox("", visible=False) for _ in range(4))
+    cancel = gr.Button("Cancel", elem_id="images-cancel", elem_classes="offstage")
+    controls = [data, denoisers, T, schedule, seed, n, span, forks, edit]
+
+    def show(values: dict[str, Any]) -> Iterator[str]:
+        try:
+            yield from gallery(session, Request.parse(values))
+        except ValueError as error:
+            yield json.dumps({"error": f"{str(error)[0].upper()}{str(error)[1:]}."})
+
+    def changed(*values: Any, **other: Any) -> Iterator[list[Any]]:
+        """The picture of the controls, some set to other values; the forks were of the one before."""
+        of = {**dict(zip(FIELDS, values, strict=True)), "forks": "", **other}
+        for picture in show(of):
+            yield [picture, *(of[name] for name in ("seed", "span", "forks", "edit"))]
+
+    def reseeded(*values: Any) -> Iterator[list[Any]]:
+        yield from changed(*values, seed=((values[FIELDS.index("seed")] or 0) + 1) % 2**31)
+
+    def fork(what: str, asked: str, alone: bool, *values: Any) -> Iterator[list[Any]]:
+        """New noise of one kind at the step that the gallery stands at."""
+        run, before = json.loads(asked or "null"), values[FIELDS.index("forks")]
+        if not isinstance(run, dict):
+            raise gr.Error("There is no picture yet to change.")
+        done = before.split(",") if before else []
+        item = f".{run.get('item')}" if alone else ""
+        yield from changed(*values, forks=",".join([*done, f"{what}.{run.get('step')}.{len(done) + 1}{item}"]))
+
+    def undo(*values: Any) -> Iterator[list[Any]]:
+        yield from changed(*values, forks=",".join(values[FIELDS.index("forks")].split(",")[:-1]))
+
+    def opened(address: str) -> Iterator[list[Any]]:
+        """The controls and the picture that the address of the page stands for; nothing where there is one already."""
+        if not address:
+            yield [gr.skip()] * (len(FIELDS) + 1)
+            return
+        request, problem = FIRST, None
+        try:
+            request = _linked(address)
+        except ValueError as error:
+            problem = f"The link was not understood: {error}. This is the first view instead."
+        for picture in show(_values(request)):
+            if problem:
+                picture = json.dumps({**json.loads(picture), "message": problem, "query": ""})
+            yield [*_updates(request).values(), picture]
+
+    quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
+    picture = [shown, seed, span, forks, edit]
+    runs = [
+        tab.select(opened, asked, [*controls, shown], js=_SEARCH, **quiet),
+        gr.on([n.input, seed.input, denoisers.input], changed, controls, picture, trigger_mode="always_last", **quiet),
+        gr.on([data.input, T.input], partial(changed, edit=""), controls, picture, trigger_mode="always_last", **quiet),
+        schedule.input(partial(changed, span=""), controls, picture, trigger_mode="always_last", **quiet),
+        dice.click(reseeded, controls, picture, **quiet),
+        back.click(undo, controls, picture, **quiet),
+        *(
+            button.click(partial(fork, what), [asked, alone, *controls], picture, js=_RUN, **quiet)
+            for what, button in again.items()
+        ),
+    ]
+    cancel.click(None, None, None, cancels=runs)
+
+
+def _linked(address: str) -> Request:
+    """The request of a link to images; the first one where the link is another tab's."""
+    request = Request.from_query(address.lstrip("?"))
+    return request if request.data in dict(SETS).values() else FIRST
+
+
+def _values(request: Request) -> dict[str, Any]:
+    """What a request is to the controls; those that nobody sees hold text."""
+    values = request.to_dict()
+    text = {name: ",".join(map(str, values.get(name, ()))) for name in ("span", "forks")}
+    return {**{name: values.get(name, "") for name in FIELDS}, **text}
+
+
+def _updates(request: Request) -> dict[str, Any]:
+    """The same, with choices that hold what only a link asks for."""
+    names = [(DENOISERS[name][0], name) for name in DENOISERS if name in {*FIRST.denoisers, *request.denoisers}]
+    return _values(request) | {
+        "denoisers": gr.update(choices=names, value=list(request.denoisers)),
+        "T": gr.update(choices=sorted({*STEPS, request.T}), value=request.T),
+        "n": gr.update(choices=sorted({*SAMPLES, request.n}), value=request.n),
+    }
