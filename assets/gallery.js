@@ -270,8 +270,8 @@ function choose(j, key = state.of) {
 // ---------------------------------------------------------------- drawing
 
 /* Columns and rows of tiles on a canvas `room` css pixels wide: a whole number of device pixels to a pixel. */
-function fit(canvas, room, columns, rows, head = 0) {
-  const dpr = devicePixelRatio || 1, [, H, W] = state.data.shape, gap = Math.round(Math.max(3, 4 * dpr)), top = Math.round(head * dpr);
+function fit(canvas, [, H, W], room, columns, rows, head = 0) {
+  const dpr = devicePixelRatio || 1, gap = Math.round(Math.max(3, 4 * dpr)), top = Math.round(head * dpr);
   const k = clamp(Math.floor((room * dpr - (columns + 1) * gap) / (columns * W)), 1, Math.round(MOST * dpr));
   const width = columns * (k * W + gap) + gap, height = rows * (k * H + gap) + gap + top;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -307,7 +307,7 @@ function draw() {
       const t = subscript(data.t[at]), end = at === last(), what = grid.kind === 'x' ? t : `x₀ predicted from ${end ? 'x₁: x₀ itself' : t}`;
       grid.name.textContent = what;
       grid.canvas.setAttribute('aria-label', `${panel.label}: ${data.n} images, ${what}`);
-      grid.on = fit(grid.canvas, show === 'both' ? (room - 12) / 2 : Math.min(room, 470), columns, rows);
+      grid.on = fit(grid.canvas, data.shape, show === 'both' ? (room - 12) / 2 : Math.min(room, 470), columns, rows);
       const sheet = grid.kind === 'x' || end ? panel.x : panel.x0;
       for (let j = 0; j < data.n; j++) grid.on.tile(sheet, at, j, j % columns, Math.floor(j / columns));
       grid.on.frame(chosen % columns, Math.floor(chosen / columns), focus);
@@ -318,7 +318,7 @@ function draw() {
 
 /* The whole way of the chosen sample: the states, and under each the x_0 that is predicted from it. */
 function drawWay(panel, title, way, room, focus) {
-  const { data, at, chosen } = state, on = fit(way, room, data.t.length, 2, LABEL);
+  const { data, at, chosen } = state, on = fit(way, data.shape, room, data.t.length, 2, LABEL);
   title.innerHTML = `<b>Sample #${chosen}</b> in every state, and under each the x₀ predicted from it`;
   way.setAttribute('aria-label', `${panel.label}, sample ${chosen}: the ${data.t.length} states, and the x₀ predicted from each`);
   way.on = on;
@@ -392,6 +392,6 @@ function dispose() {          // gr.HTML has no destroy hook: everything outside
 
 sizes.observe(root);
 colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
-root.gallery = { state: () => state.data && state.at, goto, choose, run, pixels };
+root.gallery = { state: () => state.data && state.at, goto, choose, run, pixels, fit, picture };
 watch('value', receive);
 receive();

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from . import checkpoint, networks
 from .config import Config
 from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
-from .images import SETS, decode_pixels, from_uint8
+from .images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
 from .machine import precision
 from .metrics import evaluate, judge, slices
 from .mixture import Law
@@ -50,6 +51,7 @@ class Session:
         self.denoiser = lru_cache(maxsize=64)(self._denoiser)
         self.discriminator = lru_cache(maxsize=32)(self._discriminator)
         self.reference = lru_cache(maxsize=32)(self._reference)
+        self._reader, self._reading = ThreadPoolExecutor(1, "reader"), dict[str, Future[ImageSet]]()
 
     def _denoiser(self, data: str, name: str) -> Denoiser:
         """One of DENOISERS for a data name; ValueError where no such model was trained."""
@@ -79,6 +81,15 @@ class Session:
         if (law := self.source(data).law) is None:
             raise ValueError(f"the law of {data} has no closed form: it is a set of images")
         return law
+
+    def images(self, data: str) -> ImageSet | None:
+        """The training images of a data name, None while they are being read; ValueError where they are not here."""
+        if data not in self._reading:
+            if data not in SETS or find_images(data) is None:
+                raise ValueError(f"the training set of {data} is not on this machine: DDGAN_DATA names the directory where it is")
+            self._reading[data] = self._reader.submit(load_images, data)
+        reading = self._reading[data]
+        return reading.result() if wait([reading], timeout=0.1).done else None
 
     def _discriminator(self, data: str) -> nn.Module | None:
         """The opponent of the data's DDGAN, None where it was not kept."""

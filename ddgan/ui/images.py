@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..gallery import gallery
+from ..gallery import Question, explore, gallery
 from ..request import DENOISERS, Request
 from ..schedule import FAMILIES
 from ..session import Session
@@ -24,7 +24,7 @@ SAMPLES = [4, 9, 16, 36, 64]
 FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n", "span", "forks", "edit")
 _SEARCH = "() => [document.querySelector('#gallery .gallery')?.dataset.id ? '' : location.search || '?']"
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run()), ...rest]"
-_JS = (Path(__file__).parents[2] / "assets" / "gallery.js").read_text(encoding="utf-8")
+_ASSETS = Path(__file__).parents[2] / "assets"
 
 
 class Gallery(gr.HTML):
@@ -33,7 +33,18 @@ class Gallery(gr.HTML):
     def __init__(self, value: str = "", **kw: Any) -> None:
         kw.setdefault("elem_id", "gallery")
         kw.setdefault("html_template", '<div class="stage gallery"></div>')
-        kw.setdefault("js_on_load", _JS)
+        kw.setdefault("js_on_load", (_ASSETS / "gallery.js").read_text(encoding="utf-8"))
+        kw.setdefault("apply_default_css", False)
+        super().__init__(value, **kw)
+
+
+class Explorer(gr.HTML):
+    """What could x_t of the chosen sample have been? Its value is an answer of gallery.explore."""
+
+    def __init__(self, value: str = "", **kw: Any) -> None:
+        kw.setdefault("elem_id", "explorer")
+        kw.setdefault("html_template", '<div class="stage explorer"></div>')
+        kw.setdefault("js_on_load", (_ASSETS / "explorer.js").read_text(encoding="utf-8"))
         kw.setdefault("apply_default_css", False)
         super().__init__(value, **kw)
 
@@ -64,6 +75,8 @@ def build(session: Session, tab: gr.Tab) -> None:
         }
         back = gr.Button("Undo", size="sm", scale=0, min_width=0)
     asked, span, forks, edit = (gr.Textbox("", visible=False) for _ in range(4))
+    explorer = Explorer()
+    explored = gr.Button("Explore", elem_id="images-explore", elem_classes="offstage")
     cancel = gr.Button("Cancel", elem_id="images-cancel", elem_classes="offstage")
     controls = [data, denoisers, T, schedule, seed, n, span, forks, edit]
 
@@ -71,7 +84,7 @@ def build(session: Session, tab: gr.Tab) -> None:
         try:
             yield from gallery(session, Request.parse(values))
         except ValueError as error:
-            yield json.dumps({"error": f"{str(error)[0].upper()}{str(error)[1:]}."})
+            yield _error(error)
 
     def changed(*values: Any, **other: Any) -> Iterator[list[Any]]:
         """The picture of the controls, some set to other values; the forks were of the one before."""
@@ -93,6 +106,12 @@ def build(session: Session, tab: gr.Tab) -> None:
 
     def undo(*values: Any) -> Iterator[list[Any]]:
         yield from changed(*values, forks=",".join(values[FIELDS.index("forks")].split(",")[:-1]))
+
+    def answered(asked: str) -> Iterator[str]:
+        try:
+            yield from explore(session, Question.parse(json.loads(asked or "null")))
+        except ValueError as error:
+            yield _error(error)
 
     def opened(address: str) -> Iterator[list[Any]]:
         """The controls and the picture that the address of the page stands for; nothing where there is one already."""
@@ -123,7 +142,12 @@ def build(session: Session, tab: gr.Tab) -> None:
             for what, button in again.items()
         ),
     ]
+    explored.click(answered, asked, explorer, js=_RUN, trigger_mode="always_last", **quiet)
     cancel.click(None, None, None, cancels=runs)
+
+
+def _error(error: ValueError) -> str:
+    return json.dumps({"error": f"{str(error)[0].upper()}{str(error)[1:]}."})
 
 
 def _linked(address: str) -> Request:

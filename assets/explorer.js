@@ -1,0 +1,133 @@
+/* The posterior explorer of images: what could one x_t have been? Redraws of every denoiser beside the training set.
+
+Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/images.py.
+It asks, through a button that nobody sees, whenever the gallery (assets/gallery.js) says what is chosen, and reads
+props.value, a JSON string, which ddgan/gallery.py makes:
+  query, step, item, of, shape, x   the question; x_t as a PNG. All pictures are PNG, base64
+  panels                            [{key, label, error, n, images, mean, std, spread}]: n redraws side by side, their
+                                    mean, standard deviation (in colours) and its root mean square over the pixels
+  truth                             null while it is computed | {reading} | {error} | the same, of the n likeliest images,
+                                    {of, effective, weights}: of how many, exp(entropy) of the posterior, their weights
+For tests: .explorer has data-asked ("step.item.of", once answered) and data-truth (wait | reading | error | done). */
+
+const root = element.querySelector('.explorer');
+const state = { answer: null, asked: '', later: null };
+const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
+const subscript = t => 'x' + [...String(t)].map(d => String.fromCharCode(0x2080 + +d)).join('');
+const gallery = () => document.querySelector('#gallery .gallery').gallery;
+const name = ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`;
+const percent = w => w >= 0.0995 ? `${(100 * w).toFixed(0)} %` : w >= 0.001 ? `${(100 * w).toFixed(1)} %` : w >= 0.0001 ? `${(100 * w).toFixed(2)} %` : '< 0.01 %';
+
+root.innerHTML = '<h2></h2><p class="explorer-lead"></p><div class="explorer-cells"></div>';
+const heading = root.querySelector('h2'), lead = root.querySelector('.explorer-lead'), cells = root.querySelector('.explorer-cells');
+
+function ask() {
+  clearTimeout(state.later);
+  document.querySelector('#images-explore')?.click();
+}
+
+async function receive() {
+  if (!props.value) return;
+  const answer = JSON.parse(props.value);
+  if (answer.error) { lead.textContent = `⚠ ${answer.error}`; return; }
+  if (state.asked && name(answer) !== state.asked) return;        // the reader is elsewhere already
+  await load(answer);
+  state.answer = answer;
+  draw();
+  clearTimeout(state.later);
+  if (answer.truth?.reading) state.later = setTimeout(() => root.clientWidth && ask(), 1500);
+}
+
+async function load(answer) {
+  const parts = [answer, ...answer.panels, answer.truth ?? {}];
+  await Promise.all(parts.flatMap(part => ['x', 'images', 'mean', 'std'].filter(key => typeof part[key] === 'string').map(async key => {
+    part[key] = await gallery().picture(part[key]);
+  })));
+}
+
+function draw() {
+  const { answer } = state;
+  if (!answer || !root.clientWidth) return;
+  const { truth, panels, step } = answer, x = subscript(step), of = panels.find(panel => panel.key === answer.of).label;
+  heading.textContent = `What could ${x} of sample #${answer.item} have been?`;
+  lead.textContent = `One and the same ${x} (that of ${of}), and what x₀ it may come from. Choose a sample and a step above.`;
+  cells.replaceChildren();
+  const given = cell(x, 'what is given'), legend = make('p', 'posterior-legend');
+  tiles(given, answer.x, 1, 1);
+  legend.innerHTML = '<span>standard deviation 0</span><i></i><span>1</span>';
+  given.append(legend);
+  cells.append(given, truthCell(truth));
+  for (const panel of panels) cells.append(panelCell(panel));
+  for (const canvas of cells.querySelectorAll('canvas')) paint(canvas);
+  Object.assign(root.dataset, { asked: `${step}.${answer.item}.${answer.of}`, truth: !truth ? 'wait' : truth.reading ? 'reading' : truth.error ? 'error' : 'done' });
+  root.classList.remove('stale');
+}
+
+function cell(title, text) {
+  const figure = make('figure', 'explorer-cell'), caption = make('figcaption', '');
+  caption.append(make('strong', '', title), make('span', '', text));
+  figure.append(caption);
+  return figure;
+}
+
+/* A canvas of `n` tiles of a sheet, to be painted once it has a place: `room` is a share of its cell's width. */
+function tiles(parent, sheet, n, columns, room = 1) {
+  const canvas = Object.assign(make('canvas', ''), { job: { sheet, n, columns, room } });
+  parent.append(canvas);
+  return canvas;
+}
+
+function paint(canvas) {
+  const { sheet, n, columns, room, from = 0 } = canvas.job, [, H, W] = state.answer.shape, width = canvas.closest('.explorer-cell').clientWidth;
+  const on = gallery().fit(canvas, [1, H, W], width * room, columns, Math.ceil(n / columns));
+  for (let j = 0; j < n; j++) on.tile(sheet, 0, from + j, j % columns, Math.floor(j / columns));
+}
+
+function summary(figure, { mean, std, spread }) {
+  const pair = make('div', 'explorer-pair');
+  for (const [sheet, text] of [[mean, 'mean'], [std, `standard deviation, ${spread.toFixed(2)}`]]) {
+    const part = make('div', '');
+    part.append(make('span', '', text));
+    tiles(part, sheet, 1, 1, 0.5).setAttribute('aria-label', text);
+    pair.append(part);
+  }
+  figure.append(pair);
+}
+
+function panelCell(panel) {
+  const few = panel.n === 1;
+  const figure = cell(panel.label, panel.error ? '' : few ? 'has no z: a single answer, a blur' : `${panel.n} redraws of z`);
+  if (panel.error) { figure.append(make('p', 'gallery-error', panel.error)); return figure; }
+  summary(figure, panel);
+  if (!few) { figure.append(make('span', '', `the ${panel.n} predicted x₀`)); tiles(figure, panel.images, panel.n, 4); }
+  return figure;
+}
+
+function truthCell(truth) {
+  const ready = truth && !truth.reading && !truth.error;
+  const figure = cell('Training set', ready ? `the exact posterior over its ${truth.of.toLocaleString('en')} images` : '');
+  if (!ready) { figure.append(make('p', 'gallery-error', truth?.error ?? (truth ? 'The training set is being read …' : 'Comparing with every image …'))); return figure; }
+  summary(figure, truth);
+  const effective = truth.effective < 9.95 ? truth.effective.toFixed(1) : Math.round(truth.effective).toLocaleString('en');
+  const count = make('span', '');
+  count.innerHTML = `effectively <b>${effective}</b> candidate${effective === '1.0' ? '' : 's'}; the likeliest:`;
+  const list = make('div', 'explorer-likeliest');
+  truth.weights.forEach((w, j) => {
+    const item = make('div', '');
+    item.append(Object.assign(make('canvas', ''), { job: { sheet: truth.images, n: 1, columns: 1, room: 0.25, from: j } }), make('span', '', percent(w)));
+    list.append(item);
+  });
+  figure.append(count, list);
+  return figure;
+}
+
+document.addEventListener('ddgan:images', function heard(e) {
+  if (!root.isConnected) return document.removeEventListener('ddgan:images', heard);
+  if (!e.detail.of || name(e.detail) === state.asked) return;
+  state.asked = name(e.detail);
+  root.classList.add('stale');
+  ask();
+});
+new ResizeObserver(draw).observe(root);
+watch('value', receive);
+receive();

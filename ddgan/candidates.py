@@ -1,0 +1,63 @@
+"""What could this x_t have been, for images? What the training set says, and what a denoiser draws.
+
+If q(x_0) is uniform over N images, the exact posterior is a list of N weights,
+
+    q(x_0 = image_k | x_t)  is proportional to  exp(-|x_t - a_t image_k|^2 / (2 sigma_t^2)),
+
+that of `Law.uniform(images, 0).denoised`, here for sets that do not fit in memory as floats. The exponential of its
+entropy is the effective number of candidates: N for pure noise, 1 once x_t can have come from one image alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .denoiser import Denoiser
+from .images import from_uint8
+from .sampler import Draws
+from .schedule import Schedule, alpha_sigma
+
+__all__ = ["effective_number", "log_weights", "moments", "redraws"]
+
+CHUNK = 512  # images that are floats at a time
+TINY = 1e-9  # of all weight: what is less likely does not move a mean
+
+
+def log_weights(images: np.ndarray, x_t: Tensor, level: Tensor) -> Tensor:
+    """log q(x_0 = image_k | x_t), (N,) in float64, for uint8 images (N, C, H, W) and one x_t (C, H, W) at a level (1,)."""
+    a, sigma = (float(v) for v in alpha_sigma(level))
+    x = (127.5 * (x_t / a + 1)).flatten()[None]  # compared as uint8 is: nothing but the distance is computed N times
+    pixels = torch.from_numpy(images).flatten(1)
+    far = [torch.cdist(x, part.float(), compute_mode="donot_use_mm_for_euclid_dist")[0].double() for part in pixels.split(CHUNK)]
+    return (torch.cat(far).mul(a / (127.5 * sigma)).square() / -2).log_softmax(0)
+
+
+def effective_number(log_w: Tensor) -> float:
+    """exp(entropy) of the weights: how many equally likely images would be as uncertain."""
+    return math.exp(-torch.where(log_w.exp() > 0, log_w * log_w.exp(), 0).sum())
+
+
+def moments(images: np.ndarray, log_w: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation, pixel by pixel, of images under their weights: (C, H, W) each."""
+    likely = (log_w.exp() > TINY).numpy()
+    w, chosen = log_w.exp()[likely].float(), images[likely]
+    mean, square = torch.zeros(2, *images.shape[1:])
+    for k in range(0, len(chosen), CHUNK):
+        x = from_uint8(chosen[k : k + CHUNK])
+        mean += torch.tensordot(w[k : k + CHUNK], x, 1)
+        square += torch.tensordot(w[k : k + CHUNK], x.square(), 1)
+    mean, square = mean / w.sum(), square / w.sum()
+    return mean, (square - mean.square()).clamp(min=0).sqrt()
+
+
+@torch.no_grad()
+def redraws(schedule: Schedule, denoiser: Denoiser, x_t: Tensor, t: int, K: int) -> Tensor:
+    """K predictions of x_0 (K, *D) from one x_t (*D), each with a z of its own; a single one where there is no z."""
+    denoiser.check(schedule)
+    K = K if denoiser.latent_dim else 1
+    z = Draws.from_seeds(range(K), x_t.shape, 1, denoiser.latent_dim).z[0]
+    return denoiser(x_t.expand(K, *x_t.shape), schedule.level(t).to(x_t).expand(K), z)
