@@ -6,7 +6,8 @@ It reads props.value, a JSON string, which ddgan/gallery.py makes:
   t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from the noisiest state down to x_0
   panels                            [{key, label, note, error, x, x0}]: base64 PNG, a row a state, a column a sample
                                     (x: F rows; x0: F - 1 rows, what is predicted from the state of that row)
-  edit                              null | the image that was noised, base64 PNG
+  levels                            sqrt(alpha_bar) of x_T, ..., x_1
+  edit                              null | {t, image}: the image that was noised to x_t, base64 PNG
   message, error, progress          a quiet sentence; a failure, which keeps the last picture; {done, of, label}
 Every image is drawn in whole device pixels a pixel, never smoothed.
 
@@ -39,6 +40,7 @@ const BACK = icon('M4 3.5h2.4v13H4zM16.5 3.5v13L7.5 10z'), NEXT = icon('M13.6 3.
 root.innerHTML = `
   <p class="stage-notice" role="status" aria-live="polite"></p>
   <div class="gallery-progress" hidden><progress max="1" value="0"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>
+  <div class="gallery-edit" hidden><canvas aria-hidden="true"></canvas><span></span><button type="button" data-act="away">Begin at noise again</button></div>
   <div class="stage-deck">
     <div class="stage-bar">
       <div class="stage-transport" role="group" aria-label="Playback">
@@ -64,7 +66,7 @@ root.innerHTML = `
 const $ = selector => root.querySelector(selector);
 const notice = $('.stage-notice'), range = $('input[type=range]'), strip = $('.stage-strip svg'), ticks = $('.stage-ticks');
 const level = $('.stage-level'), panels = $('.gallery-panels'), live = $('.stage-sr'), playButton = $('[data-act=play]');
-const bar = $('.gallery-progress');
+const bar = $('.gallery-progress'), begun = $('.gallery-edit');
 
 const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
 const subscript = t => 'x' + [...String(t)].map(d => String.fromCharCode(0x2080 + +d)).join('');
@@ -89,7 +91,7 @@ async function decode(p) {
     if (x.width !== p.n * W || x.height !== F * H || x0.height !== (F - 1) * H) throw new Error(`the sheets of ${panel.label} have the wrong size`);
     return { ...panel, x, x0 };
   }));
-  return { ...p, panels: decoded };
+  return { ...p, panels: decoded, edit: p.edit && { ...p.edit, image: await picture(p.edit.image) } };
 }
 
 async function receive() {
@@ -123,10 +125,11 @@ function say(text, failed = false) {
 
 /* What is shown, the step that leaves it and the sample that is chosen, for whoever asks or listens. */
 const run = () => state.data && { query: state.data.id, t: state.data.t[state.at], step: state.data.t[Math.min(state.at, last() - 1)], item: state.chosen, of: state.of };
+const kind = () => ({ shape: state.data.shape, T: state.data.T, a: state.data.levels, edit: state.data.edit });
 
 function tell() {
   clearTimeout(state.telling);
-  state.telling = setTimeout(() => { if (state.data && root.clientWidth && !state.timer) document.dispatchEvent(new CustomEvent('ddgan:images', { detail: run() })); }, 200);
+  state.telling = setTimeout(() => { if (state.data && root.clientWidth && !state.timer) document.dispatchEvent(new CustomEvent('ddgan:images', { detail: { ...run(), ...kind() } })); }, 200);
 }
 
 function show(data) {
@@ -297,6 +300,7 @@ function fit(canvas, [, H, W], room, columns, rows, head = 0) {
 function draw() {
   const { data, at, chosen, show } = state;
   if (!data || !root.clientWidth) return;
+  drawEdit();
   const columns = Math.ceil(Math.sqrt(data.n)), rows = Math.ceil(data.n / columns), focus = css('--stage-focus');
   for (const { panel, grids, title, way } of state.views) {
     if (panel.error) continue;
@@ -318,7 +322,7 @@ function draw() {
 
 /* The whole way of the chosen sample: the states, and under each the x_0 that is predicted from it. */
 function drawWay(panel, title, way, room, focus) {
-  const { data, at, chosen } = state, on = fit(way, data.shape, room, data.t.length, 2, LABEL);
+  const { data, at, chosen } = state, on = fit(way, data.shape, Math.min(room, 150 * data.t.length), data.t.length, 2, LABEL);
   title.innerHTML = `<b>Sample #${chosen}</b> in every state, and under each the x₀ predicted from it`;
   way.setAttribute('aria-label', `${panel.label}, sample ${chosen}: the ${data.t.length} states, and the x₀ predicted from each`);
   way.on = on;
@@ -331,6 +335,22 @@ function drawWay(panel, title, way, room, focus) {
     if (i < last()) on.tile(panel.x0, i, chosen, i, 1);
   });
   on.frame(at, 0, focus, at < last() ? 2 : 1);
+}
+
+/* The image that the steps began with. */
+function drawEdit() {
+  const { edit, shape } = state.data;
+  begun.hidden = !edit;
+  if (!edit) return;
+  fit(begun.querySelector('canvas'), shape, 66, 1, 1).tile(edit.image, 0, 0, 0, 0);
+  begun.querySelector('span').textContent = `Every sample begins at ${subscript(edit.t)} of this image, made by noise of its own.`;
+}
+
+/* The last state of a sample, as an image of its own. */
+function image(key, j) {
+  const { shape: [, H, W], panels } = state.data, canvas = Object.assign(make('canvas', ''), { width: W, height: H });
+  canvas.getContext('2d').drawImage(panels.find(p => p.key === key).x, j * W, last() * H, W, H, 0, 0, W, H);
+  return canvas;
 }
 
 /* The red, green, blue of an image as it is drawn, for tests: kind x | x0, state i, sample j. */
@@ -353,6 +373,7 @@ panels.addEventListener('click', e => {
 root.addEventListener('click', e => {
   const act = e.target.closest('[data-act]')?.dataset.act, tick = e.target.closest('.stage-ticks span');
   if (act === 'cancel') { document.querySelector('#images-cancel')?.click(); advance(null); say('Cancelled: this is the picture before.'); }
+  if (act === 'away') document.querySelector('#images-away')?.click();
   if (!state.data) return;
   if (act === 'play') state.timer ? pause() : play();
   if (act === 'back') goto(state.at - 1);
@@ -392,6 +413,6 @@ function dispose() {          // gr.HTML has no destroy hook: everything outside
 
 sizes.observe(root);
 colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
-root.gallery = { state: () => state.data && state.at, goto, choose, run, pixels, fit, picture };
+root.gallery = { state: () => state.data && state.at, goto, choose, run, kind, pixels, image, fit, picture };
 watch('value', receive);
 receive();

@@ -24,7 +24,7 @@ from .config import PRESETS, Config, preset
 from .fit import fit
 from .images import CACHE, find_images, load_images
 from .schedule import FAMILIES
-from .request import DENOISERS, Request
+from .request import DENOISERS, IMAGES, Request
 from .machine import single_thread
 from .session import Session
 from .trainer import TrainStep
@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
         add.add_argument("--schedule", help=f"{', '.join(FAMILIES)} (default vp)")
         add.add_argument("--span", help="the schedule's range, LO,HI")
         add.add_argument("--seed", help="default 0")
-        add.add_argument("-n", help="number of samples (default 10000; export: 2000)")
+        add.add_argument("-n", help="number of samples (default 10000; export: 2000 points, 9 images)")
         if name == "evaluate":
             add.add_argument("--samplings", type=int, default=1, help="how many seeds, from --seed on: the worst counts")
             add.add_argument("--json", action="store_true", help="print one JSON object")
@@ -97,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
             kinds = ".npz" if name == "sample" else f".{', .'.join(export.KINDS)}"
             add.add_argument("--out", required=True, type=Path, help=kinds)
         add.add_argument("--forks", help="other noise at single steps, as in a link: z.2.7,eps.1.5.3 (what, t, seed, sample)")
+        add.add_argument("--edit", help="begin with an image, as in a link: 2.PIXELS (t, image)")
         if name == "export":
             add.add_argument("--t", type=int, help="the state of a .png (default 0, the last)")
             add.add_argument("--glide", type=int, default=0, help="frames between two states (default 0)")
@@ -212,7 +213,7 @@ def _request(options: argparse.Namespace, **default: Any) -> Request:
     given = {
         "data": options.data,
         "denoisers": options.denoiser,
-        **{name: getattr(options, name) for name in ("T", "schedule", "span", "seed", "n", "forks")},
+        **{name: getattr(options, name) for name in ("T", "schedule", "span", "seed", "n", "forks", "edit")},
     }
     return Request.parse({**default, **{name: value for name, value in given.items() if value is not None}}, local=True)
 
@@ -246,8 +247,10 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _export(options: argparse.Namespace) -> None:
-    request = _request(options, denoisers="exact,ddgan,gaussian", n=2000)
-    export.write(options.out, Session(), request, t=options.t, address=options.address, glide=options.glide)
+    session = Session()
+    points = session.source(options.data).law is not None
+    request = _request(options, **({"denoisers": "exact,ddgan,gaussian", "n": 2000} if points else IMAGES))
+    export.write(options.out, session, request, t=options.t, address=options.address, glide=options.glide)
     print(options.out)
 
 

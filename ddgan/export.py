@@ -5,7 +5,7 @@
     .npz              all arrays of all steps, as the sampler made them (float32)
     .json             the same for the first samples, in six digits
 
-The picture is drawn from the stage's own payload, so that it is the page's. Every file names the link that made it:
+The picture is drawn from the payload of the stage or the gallery, so that it is the page's. Every file names the link that made it:
 in the EXIF description (.webp), the comment (.gif, .mp4), the text chunk "Comment" (.png), or the field `link`.
 The same request makes the same bytes (an .npz: the same arrays; a zip archive knows the time).
 """
@@ -13,18 +13,21 @@ The same request makes the same bytes (an .npz: the same arrays; a zip archive k
 from __future__ import annotations
 
 import base64
+import io
 import json
 import math
 import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from .gallery import gallery
+from .images import sheet
 from .sampler import Step
 from .request import DENOISERS, Request
 from .session import Session
@@ -49,6 +52,7 @@ DENSITY, DENSITY_PEAK = (104, 98, 168), 0.42
 PLOT, LINE, INK, MUTED = (251, 251, 253), (217, 220, 227), (22, 24, 29), (96, 100, 110)
 _BAR = tuple(round(p + SAMPLE_ALPHA * (s - p)) for p, s in zip(PLOT, SAMPLE, strict=True))
 SIDE, GAP, TOP, ROW = 320, 18, 92, 21  # pixels: a panel, between panels, above them, a line of numbers below
+GRID = 360  # about: a grid of images, each pixel a whole number of pixels
 METRICS = {
     "Modes": lambda m: f"{m['modes']} / {m['of']}",
     "On a mode": lambda m: f"{m['on_mode']:.1%}",
@@ -63,7 +67,7 @@ def write(
     """Write what the ending of `path` names: see KINDS.
 
     t: the state of a .png, 0 (the last) unless given. address: the page's, for the link. glide: frames between two
-    states of an animation. ValueError, in one sentence, for another ending, a t that there is not, too many numbers,
+    states of an animation of points. ValueError, in one sentence, for another ending, a t that there is not, too many numbers,
     data that has no picture, or a path that cannot be written.
     """
     kind = path.suffix[1:].lower()
@@ -71,10 +75,13 @@ def write(
         raise ValueError(f"an export ends in .{', .'.join(KINDS)}, got {path.name[-40:]!r}")
     if t is not None and kind != "png":
         raise ValueError(f"t chooses the step of a .png; a .{kind} holds all of them")
-    if t is not None and not 0 <= t <= request.T:
-        raise ValueError(f"t must be in 0..{request.T}, got {t}")
+    if t is not None and not 0 <= t <= request.start:
+        raise ValueError(f"t must be in 0..{request.start}, got {t}")
     if not 0 <= glide <= 60:
         raise ValueError(f"glide must be in 0..60 frames, got {glide}")
+    images = session.source(request.data).law is None
+    if glide and images:
+        raise ValueError("images go from state to state, without frames between them")
     from_link = link(request, address)
     if kind == "npz":
         arrays = _arrays(session, request) | {"link": np.array(from_link)}
@@ -95,7 +102,7 @@ def write(
     stay = 440 if glide else min(900, max(40, 10_000 // len(stops)))
     times = [stay if at == int(at) else 40 for at in stops]
     pictures = [_sheet(view, at) for at in stops]
-    save = {"webp": _webp, "gif": _gif, "mp4": _mp4}[kind]
+    save = {"webp": partial(_webp, lossless=images), "gif": _gif, "mp4": _mp4}[kind]
     _replace(path, lambda file: save(file, pictures, times, from_link))
 
 
@@ -114,9 +121,9 @@ def npz(path: Path, request: Request, steps: Sequence[Step]) -> None:
 
 
 def _scale(request: Request) -> dict[str, np.ndarray]:
-    """What all runs of a request share: t (T+1,) of the states, from T down; alpha_bar (T+1,), indexed by t."""
+    """What all runs of a request share: t of the states, from T down; alpha_bar (T+1,), indexed by t."""
     alpha_bar = request.steps().alpha_bar.numpy()
-    return {"t": np.arange(request.T, -1, -1), "alpha_bar": alpha_bar, "request": np.array(request.to_query())}
+    return {"t": np.arange(request.start, -1, -1), "alpha_bar": alpha_bar, "request": np.array(request.to_query())}
 
 
 def _run(steps: Sequence[Step]) -> dict[str, np.ndarray]:
@@ -130,7 +137,7 @@ def _run(steps: Sequence[Step]) -> dict[str, np.ndarray]:
 def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
     """Per denoiser NAME: NAME.states, NAME.predicted, NAME.z (T, n, L), or NAME.error; eps (T, n, *D) is everybody's."""
     size = math.prod(session.source(request.data).shape)
-    numbers = request.n * request.T * len(request.denoisers) * 3 * size
+    numbers = request.n * request.start * len(request.denoisers) * 3 * size
     if numbers > MAX_NUMBERS:
         raise ValueError(f"an .npz holds at most {MAX_NUMBERS:,} numbers, this is {numbers:,}: ask for fewer points or steps")
     arrays = {"denoisers": np.array(request.denoisers), **_scale(request)}
@@ -147,8 +154,8 @@ def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
 
 
 def _numbers(session: Session, request: Request) -> dict[str, Any]:
-    """The same as lists, of the first `samples` samples; metrics (of all samples) are null where they are infinite."""
-    per_sample = (2 * request.T + 1) * len(request.denoisers) * math.prod(session.source(request.data).shape)
+    """The same as lists, of the first `samples` samples; metrics (of all samples, of points) are null where infinite."""
+    law, per_sample = session.source(request.data).law, (2 * request.start + 1) * len(request.denoisers) * math.prod(session.source(request.data).shape)
     samples = max(1, min(request.n, JSON_SAMPLES, JSON_NUMBERS // per_sample))
     scale = {key: value.tolist() for key, value in _scale(request).items()}
     found: dict[str, Any] = {**scale, "request": request.to_dict(), "samples": samples, "denoisers": {}}
@@ -158,7 +165,7 @@ def _numbers(session: Session, request: Request) -> dict[str, Any]:
         except ValueError as error:
             found["denoisers"][name] = {"error": str(error)}
             continue
-        metrics = session.score(request, steps[-1].x_s)
+        metrics = session.score(request, steps[-1].x_s) if law else {}
         found["denoisers"][name] = {
             "label": DENOISERS.get(name, (name,))[0],
             "metrics": {key: value if math.isfinite(value) else None for key, value in metrics.items()},
@@ -175,7 +182,18 @@ def _six_digits(array: np.ndarray) -> list[Any]:
 
 
 def _view(session: Session, request: Request) -> dict[str, Any]:
-    """The stage's payload with its arrays decoded: density (F, G, G) or (F, G) in 0..1, x (F, n, dim)."""
+    """The payload of the stage with its arrays decoded: density (F, G, G) or (F, G) in 0..1, x (F, n, dim).
+
+    For images that of the gallery: x and x0 uint8 (F, n, 3, H, W).
+    """
+    if session.source(request.data).law is None:
+        *_, payload = gallery(session, request)
+        view = json.loads(payload) | {"request": request}
+        for panel in view["panels"]:
+            if not panel["error"]:
+                panel["x"] = _cut(panel["x"], view)
+                panel["x0"] = np.concatenate([_cut(panel["x0"], view), panel["x"][-1:]])
+        return view
     view = json.loads(stage(session, request)) | {"request": request}
     F, dim, size = len(view["t"]), view["dim"], view["density"]["size"]
     density = np.frombuffer(base64.b64decode(view["density"]["data"]), np.uint8)
@@ -187,21 +205,63 @@ def _view(session: Session, request: Request) -> dict[str, Any]:
     return view
 
 
-def _sheet(view: dict[str, Any], at: float) -> Image.Image:
-    """All panels at `at`, a state's index or, in a glide, between two."""
-    request, panels, now = view["request"], view["panels"], round(at)
-    i = min(int(at), len(view["t"]) - 2)
-    rows = [name for name in METRICS if any(panel["metrics"] and panel["metrics"][-1] for panel in panels)]
-    width, below = len(panels) * (SIDE + GAP) + GAP, TOP + SIDE + 8
-    height = below + (len(rows) + bool(rows)) * ROW + 34
-    sheet = Image.new("RGB", (width + width % 2, height + height % 2), "white")  # videos want even sides
-    pen = ImageDraw.Draw(sheet)
+def _cut(text: str, view: dict[str, Any]) -> np.ndarray:
+    """A contact sheet of the gallery as uint8 (F, n, 3, H, W)."""
+    _, H, W = view["shape"]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
+    return pixels.reshape(-1, H, view["n"], W, 3).transpose(0, 2, 4, 1, 3)
+
+
+def _paper(view: dict[str, Any], at: float, width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
+    """A sheet with what all have: the level and the place on the scrubber above, what it shows below."""
+    request, now = view["request"], round(at)
+    paper = Image.new("RGB", (width + width % 2, height + height % 2), "white")  # videos want even sides
+    pen = ImageDraw.Draw(paper)
     pen.text((GAP, 14), f"t = {view['t'][now]} of {request.T}", INK, _font(19))
     level = f"signal {view['a'][now]:.2f}, noise {view['sigma'][now]:.2f}"
     pen.text((width - GAP, 17), level, MUTED, _font(15), anchor="ra")
     pen.rounded_rectangle((GAP, 46, width - GAP, 50), 2, LINE)
     knob = GAP + (width - 2 * GAP) * at / (len(view["t"]) - 1)
     pen.rounded_rectangle((GAP, 46, max(knob, GAP + 4), 50), 2, SAMPLE)
+    kind = "image" if "shape" in view else "point"
+    data = "own points" if request.data.startswith("points:") else request.data
+    what = f"{data}, {request.schedule}, seed {request.seed}, {request.n} {kind}{'s' * (request.n != 1)}"
+    pen.text((GAP, height - 25), what, MUTED, _font(12))
+    return paper, pen
+
+
+def _contact(view: dict[str, Any], at: float) -> Image.Image:
+    """Of every panel the images x_t and, beside them, the x_0 predicted from them."""
+    panels, i, columns = view["panels"], round(at), math.ceil(math.sqrt(view["n"]))
+    _, H, W = view["shape"]
+    rows, k = math.ceil(view["n"] / columns), max(1, round(GRID / (columns * (W + 1))))
+    side, high = k * (columns * (W + 1) - 1), k * (rows * (H + 1) - 1)
+    paper, pen = _paper(view, at, len(panels) * 2 * (side + GAP) + GAP, TOP + high + ROW + 34)
+    for column, panel in enumerate(panels):
+        left = GAP + column * 2 * (side + GAP)
+        pen.text((left, TOP - 27), panel["label"], INK, _font(17))
+        if panel["error"]:
+            sentence = _wrapped(panel["error"], 2 * side - 60)
+            pen.multiline_text((left + side, TOP + high / 2), sentence, MUTED, _font(15), anchor="mm", align="center")
+            continue
+        for kind, name in {"x": f"x_{view['t'][i]}", "x0": "predicted x_0"}.items():
+            grid = sheet(panel[kind][i], columns)
+            paper.paste(grid.resize((k * grid.width, k * grid.height), Image.Resampling.NEAREST), (left, TOP))
+            pen.text((left, TOP + high + 5), name, MUTED, _font(13))
+            left += side + GAP
+    return paper
+
+
+def _sheet(view: dict[str, Any], at: float) -> Image.Image:
+    """All panels at `at`, a state's index or, in a glide, between two."""
+    if "shape" in view:
+        return _contact(view, at)
+    panels, now = view["panels"], round(at)
+    i = min(int(at), len(view["t"]) - 2)
+    rows = [name for name in METRICS if any(panel["metrics"] and panel["metrics"][-1] for panel in panels)]
+    width, below = len(panels) * (SIDE + GAP) + GAP, TOP + SIDE + 8
+    height = below + (len(rows) + bool(rows)) * ROW + 34
+    paper, pen = _paper(view, at, width, height)
     for column, panel in enumerate(panels):
         left = GAP + column * (SIDE + GAP)
         pen.text((left, TOP - 27), panel["label"], INK, _font(17))
@@ -212,7 +272,7 @@ def _sheet(view: dict[str, Any], at: float) -> Image.Image:
             pen.multiline_text((left + SIDE / 2, TOP + SIDE / 2), sentence, MUTED, _font(15), anchor="mm", align="center")
         else:
             ground, x = ((1 - at + i) * v[i] + (at - i) * v[i + 1] for v in (view["density"], panel["x"]))
-            sheet.paste((_plane if view["dim"] == 2 else _line)(ground, x, view["limit"]), (left, TOP))
+            paper.paste((_plane if view["dim"] == 2 else _line)(ground, x, view["limit"]), (left, TOP))
         pen.rectangle(box, None, LINE)
         metrics = panel["metrics"] and panel["metrics"][now]
         if rows:
@@ -221,11 +281,7 @@ def _sheet(view: dict[str, Any], at: float) -> Image.Image:
             pen.text((left, below + row * ROW), name, MUTED, _font(15))
             text = METRICS[name](metrics) if metrics else ""
             pen.text((left + SIDE - 1, below + row * ROW), text or "-", INK, _font(15), anchor="ra")
-    points = f"{request.n} point{'s' * (request.n != 1)}"
-    data = "own points" if request.data.startswith("points:") else request.data
-    what = f"{data}, {request.schedule}, seed {request.seed}, {points}"
-    pen.text((GAP, height - 25), what, MUTED, _font(12))
-    return sheet
+    return paper
 
 
 def _plane(ground: np.ndarray, x: np.ndarray, limit: float) -> Image.Image:
@@ -309,10 +365,10 @@ def _wrapped(text: str, width: int) -> str:
 # ---------------------------------------------------------------- files
 
 
-def _webp(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int], comment: str) -> None:
+def _webp(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int], comment: str, *, lossless: bool) -> None:
     exif = Image.Exif()
     exif[0x010E] = comment  # ImageDescription
-    _animation(file, "webp", pictures, times, quality=70, method=1, exif=exif)
+    _animation(file, "webp", pictures, times, quality=70, method=1, lossless=lossless, exif=exif)
 
 
 def _gif(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int], comment: str) -> None:

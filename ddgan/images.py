@@ -89,7 +89,7 @@ def decode_pixels(text: str, shape: Sequence[int]) -> np.ndarray:
         raise ValueError(f"the pixels {text[:12]!r}… cannot be read") from None
     if len(pixels) != size:
         raise ValueError(f"an image here has {' x '.join(map(str, shape))} = {size} bytes, got {len(pixels)}{'+' * (len(pixels) > size)}")
-    return np.frombuffer(pixels, np.uint8).reshape(shape)
+    return np.frombuffer(pixels, np.uint8).reshape(shape).copy()
 
 
 def sheet(images: np.ndarray, columns: int, gap: int = 1) -> Image.Image:

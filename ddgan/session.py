@@ -65,7 +65,7 @@ class Session:
             raise ValueError(f"no {DENOISERS[name][0]} has been trained on these points yet: the tab Train does it")
         if name not in models and data in SETS:
             preset = data if name == "ddgan" else f"{data}-{name}"
-            raise ValueError(f"no {DENOISERS[name][0]} of {data} is here: python -m ddgan train {preset} --out weights/{preset}")
+            raise ValueError(f"no {DENOISERS[name][0]} of {data} is here: python -m ddgan train {preset} --out weights/{preset} makes one")
         if name not in models:
             others = ", ".join(DENOISERS[other][0] for other in [*models, *(closed if law else [])])
             raise ValueError(f"no {DENOISERS[name][0]} was trained on {data}, there are {others}")

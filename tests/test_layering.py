@@ -50,7 +50,7 @@ AND_ALSO = {
     "candidates": "denoiser images sampler schedule",
     "views": "mixture posterior schedule session studio data request",
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
-    "export": "session request",
+    "export": "gallery images session request",
     "cli": "archives bench classifier fit images machine ranks request schedule trainer",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
     "ui": "machine gallery gaussianity data images schedule studio request",

@@ -217,3 +217,15 @@ def test_seeds_are_a_sequence_of_whole_numbers():
     for wrong in ([], [[1, 2]], 3):
         with pytest.raises(ValueError, match="seeds must be a non-empty sequence of whole numbers"):
             Draws.from_seeds(wrong, (2,), 1, 1)
+
+
+def test_a_start_at_t_is_the_rest_of_the_way_and_T_is_all_of_it():
+    law, schedule = law_of((3, 8, 8)), Schedule.vp(4)
+    draws = Draws.from_seeds(range(5), law.shape, 4, 1 + law.shape.numel())
+    whole = list(sample(schedule, ExactDenoiser(law), draws))
+    assert torch.equal(list(sample(schedule, ExactDenoiser(law), draws, 4))[-1].x_s, whole[-1].x_s)
+    rest = list(sample(schedule, ExactDenoiser(law), draws._replace(x_T=whole[2].x_t), whole[2].t))
+    assert [step.t for step in rest] == [2, 1] and torch.equal(rest[-1].x_s, whole[-1].x_s)
+    for start in (0, 5):
+        with pytest.raises(ValueError, match=r"start must be in 1\.\.4"):
+            next(sample(schedule, ExactDenoiser(law), draws, start))

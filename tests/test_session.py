@@ -32,7 +32,7 @@ GOOD = {
     "seed": st.integers(0, 2**31 - 1),
     "n": st.integers(1, 5000),
 }
-FIELDS = [*GOOD, "span"]
+FIELDS = [*GOOD, "span", "forks", "edit"]
 
 
 @settings(deadline=None)

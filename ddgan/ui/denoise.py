@@ -68,7 +68,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         }
         back = gr.Button("Undo", size="sm", scale=0, min_width=0)
     posterior.build(session)
-    exports.build(session)
+    exports.build(session, "#stage .stage")
     with gr.Accordion("Range of the schedule", open=False, elem_id="range"):
         formula = gr.Markdown(_formula(first.schedule))
         with gr.Row():

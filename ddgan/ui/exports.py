@@ -1,6 +1,6 @@
-"""The row *Download* under the stage: what it shows now, as a file of any kind of `export.KINDS`, in one click.
+"""The row *Download* under the stage and the gallery: what they show now, as a file of any kind of `export.KINDS`, in one click.
 
-The browser says what the stage shows (its query and t, see assets/stage.js) and where the page lives; the file is made
+The browser says what is shown (its query and t, see assets/stage.js) and where the page lives; the file is made
 from that request as the command line makes it, put where Gradio serves and later deletes files, and then saved by the
 browser.
 """
@@ -20,6 +20,7 @@ import gradio as gr
 
 from .. import export
 from ..data import TOYS
+from ..images import SETS
 from ..request import Request
 from ..session import Session
 
@@ -27,26 +28,26 @@ __all__ = ["build"]
 
 SHORT = {"webp": "WebP", "gif": "GIF", "mp4": "MP4", "png": "PNG of this step", "npz": "NumPy", "json": "JSON"}
 ADDRESS = re.compile(r"https?://[\w.:/~%\[\]-]{1,200}")
-_ASK = """() => { const shown = document.querySelector('#stage .stage').dataset;
+_ASK = """() => { const shown = document.querySelector('CANVAS').dataset;
   return [JSON.stringify({query: shown.id ?? '', t: +(shown.t ?? 0), address: location.origin + location.pathname})]; }"""
 _SAVE = """file => { if (!file?.url) return;
   const link = Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name || ''});
   document.body.append(link); link.click(); link.remove(); }"""
 
 
-def build(session: Session) -> None:
-    """The row's components and events."""
-    with gr.Row(elem_id="exports"):
+def build(session: Session, canvas: str) -> None:
+    """The row's components and events; `canvas` selects what is downloaded: the stage or the gallery."""
+    with gr.Row(elem_classes="exports"):
         gr.HTML('<span class="exports-name">Download</span>', apply_default_css=False)
         asked, made = gr.Textbox(visible=False), gr.DownloadButton(visible=False)
         buttons = {kind: gr.Button(SHORT[kind], size="sm", scale=0, min_width=0) for kind in export.KINDS}
-    note = gr.HTML(_note(""), elem_id="exports-note", apply_default_css=False)
+    note = gr.HTML(_note(""), apply_default_css=False)
     # a limit of its own: a long film must not keep anybody from a picture on the stage
     limits = {"concurrency_id": "export", "concurrency_limit": 1, "trigger_mode": "once"}
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     for kind, button in buttons.items():
         make = partial(_make, session, Path(made.GRADIO_CACHE), kind)
-        run = button.click(make, asked, [made, note], js=_ASK, **limits, **quiet)
+        run = button.click(make, asked, [made, note], js=_ASK.replace("CANVAS", canvas), **limits, **quiet)
         run.success(None, made, None, js=_SAVE, **quiet)
 
 
@@ -67,7 +68,7 @@ def _file(session: Session, cache: Path, kind: str, *, query: str, t: int, addre
     step = t if kind == "png" else None
     address = address if ADDRESS.fullmatch(address) else ""
     key = hashlib.sha256(repr((kind, step, export.link(request, address))).encode()).hexdigest()
-    data = request.data if request.data in TOYS else "own-points"
+    data = request.data if request.data in {*TOYS, *SETS} else "own-points"
     path = cache / key / f"ddgan-{data}-T{request.T}{'' if step is None else f'-t{step}'}.{kind}"
     path.parent.mkdir(parents=True, exist_ok=True)
     export.write(path, session, request, t=step, address=address)

@@ -14,6 +14,7 @@ from ..gallery import Question, explore, gallery
 from ..request import DENOISERS, Request
 from ..schedule import FAMILIES
 from ..session import Session
+from . import exports
 
 __all__ = ["Gallery", "build"]
 
@@ -24,6 +25,7 @@ SAMPLES = [4, 9, 16, 36, 64]
 FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n", "span", "forks", "edit")
 _SEARCH = "() => [document.querySelector('#gallery .gallery')?.dataset.id ? '' : location.search || '?']"
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run()), ...rest]"
+_PAINTED = "async (asked, ...rest) => [await document.querySelector('#paint .paint').board.edit(), ...rest]"
 _ASSETS = Path(__file__).parents[2] / "assets"
 
 
@@ -74,7 +76,16 @@ def build(session: Session, tab: gr.Tab) -> None:
             "eps": gr.Button("New posterior noise", size="sm", scale=0, min_width=0),
         }
         back = gr.Button("Undo", size="sm", scale=0, min_width=0)
+    exports.build(session, "#gallery .gallery")
     asked, span, forks, edit = (gr.Textbox("", visible=False) for _ in range(4))
+    with gr.Accordion("Begin with an image: draw, upload or take a sample", open=False, elem_id="paint"):
+        gr.HTML(
+            html_template='<div class="draw paint"></div>', js_on_load=(_ASSETS / "paint.js").read_text(encoding="utf-8"),
+            apply_default_css=False,
+        )  # fmt: skip
+        with gr.Row(elem_classes="paint-buttons"):
+            begin = gr.Button("Noise it, and take the remaining steps", variant="primary", size="sm", scale=0, min_width=0)
+    away = gr.Button("Begin at noise again", elem_id="images-away", elem_classes="offstage")
     explorer = Explorer()
     explored = gr.Button("Explore", elem_id="images-explore", elem_classes="offstage")
     cancel = gr.Button("Cancel", elem_id="images-cancel", elem_classes="offstage")
@@ -103,6 +114,9 @@ def build(session: Session, tab: gr.Tab) -> None:
         done = before.split(",") if before else []
         item = f".{run.get('item')}" if alone else ""
         yield from changed(*values, forks=",".join([*done, f"{what}.{run.get('step')}.{len(done) + 1}{item}"]))
+
+    def edited(painted: str, *values: Any) -> Iterator[list[Any]]:
+        yield from changed(*values, edit=painted)
 
     def undo(*values: Any) -> Iterator[list[Any]]:
         yield from changed(*values, forks=",".join(values[FIELDS.index("forks")].split(",")[:-1]))
@@ -137,6 +151,8 @@ def build(session: Session, tab: gr.Tab) -> None:
         schedule.input(partial(changed, span=""), controls, picture, trigger_mode="always_last", **quiet),
         dice.click(reseeded, controls, picture, **quiet),
         back.click(undo, controls, picture, **quiet),
+        begin.click(edited, [asked, *controls], picture, js=_PAINTED, **quiet),
+        away.click(partial(changed, edit=""), controls, picture, **quiet),
         *(
             button.click(partial(fork, what), [asked, alone, *controls], picture, js=_RUN, **quiet)
             for what, button in again.items()

@@ -1,0 +1,186 @@
+"""The tab Images: the library's pixels on one scrubber, in a link, forked, edited and downloaded; and what x_t could have been."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddgan import export
+from ddgan.images import decode_pixels, to_uint8
+from ddgan.machine import single_thread
+from ddgan.request import Request
+from ddgan.session import Session
+from test_page import choose
+
+GALLERY, EXPLORER, PAINT = "#gallery .gallery", "#explorer .explorer", "#paint .paint"
+READY = f'{GALLERY}[data-ready="1"]'
+
+
+@pytest.fixture(autouse=True)
+def as_the_page():
+    """Sums of bfloat16 are the page's to the last bit on as many threads as it has."""
+    threads = torch.get_num_threads()
+    single_thread()
+    yield
+    torch.set_num_threads(threads)
+
+
+def pixels(page, name, kind, i, j):
+    """An image as the page draws it, (28, 28)."""
+    asked = [name, kind, i, j]
+    rgb = page.evaluate(f"([n, k, i, j]) => document.querySelector('{GALLERY}').gallery.pixels(n, k, i, j)", asked)
+    return np.array(rgb).reshape(28, 28, 3)[..., 0]
+
+
+def after(page, act):
+    """Do something, and wait until the gallery has drawn another request."""
+    before = page.get_attribute(GALLERY, "data-id")
+    act()
+    page.wait_for_function(f"b => document.querySelector('{GALLERY}').dataset.id !== b", arg=before, timeout=30_000)
+    return Request.from_query(page.get_attribute(GALLERY, "data-id"))
+
+
+def goto(page, i):
+    page.evaluate(f"i => document.querySelector('{GALLERY}').gallery.goto(i)", i)
+
+
+def button(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def same(page, request):
+    """Whether every state and prediction of the page is the library's, for all samples."""
+    for name in request.denoisers:
+        steps = list(Session().run(request, name))
+        x, x_0 = [*(step.x_t for step in steps), steps[-1].x_s], [step.x_0 for step in steps]
+        for kind, states in {"x": x, "x0": x_0}.items():
+            for i, state in enumerate(states):
+                for j, image in enumerate(to_uint8(state)):
+                    if not np.array_equal(pixels(page, name, kind, i, j), image[0]):
+                        return False
+    return True
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_first_view_is_the_librarys_images_on_one_noise(visit, width):
+    page = visit("?tab=images", width=width, ready=READY)
+    request = Request.from_query(page.get_attribute(GALLERY, "data-id"))
+    assert request == Request.parse({"data": "mnist"}) and same(page, request)
+    noise = [pixels(page, name, "x", 0, 3) for name in request.denoisers]
+    assert np.array_equal(*noise), "all panels start from the same noise"
+    scroll, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    assert scroll <= inner, "the page must not scroll sideways"
+
+
+def test_keys_walk_the_states_and_the_samples_and_the_link_holds_all_of_it(visit):
+    page = visit("?data=mnist&T=3&n=4&seed=5&schedule=cosine", ready=READY)
+    page.focus("#gallery .gallery-panels")
+    for key in ("Home", "ArrowRight", "ArrowDown", "ArrowDown"):
+        page.keyboard.press(key)
+    page.get_by_text("Predicted x₀", exact=True).last.click()
+    page.wait_for_function("['tab=images', 't=2', 'hold=2', 'show=x0'].every(part => location.search.includes(part))")
+    again = visit("?" + page.url.split("?")[1], ready=READY)
+    for opened in (page, again):
+        shown = opened.evaluate(f"({{...document.querySelector('{GALLERY}').dataset}})")
+        assert (shown["t"], shown["chosen"]) == ("2", "2")
+    request = Request.from_query(page.url.split("?")[1])
+    assert (request.T, request.n, request.seed, request.schedule) == (3, 4, 5, "cosine") and same(again, request)
+    assert again.is_checked("#gallery [value=x0]")
+
+
+def test_every_tab_keeps_its_own_address(visit):
+    page = visit("?data=mnist&n=4&seed=7", ready=READY)
+    page.get_by_role("tab", name="Denoise").click()
+    page.wait_for_function("location.search.includes('data=25-gaussians') && !location.search.includes('tab=')")
+    page.get_by_role("tab", name="Images").click()
+    page.wait_for_function("location.search.includes('data=mnist') && location.search.includes('seed=7')")
+
+
+def test_changed_controls_recompute_and_a_missing_model_is_a_sentence(visit):
+    page = visit("?data=mnist&n=4", ready=READY)
+    assert after(page, lambda: choose(page, "images-T", "2")).T == 2
+    assert after(page, lambda: choose(page, "images-n", "9")).n == 9
+    request = after(page, lambda: page.click("#images-dice"))
+    assert (request.seed, request.T, request.n) == (1, 2, 9) and same(page, request)
+    gone = visit("?data=mnist&n=4&denoisers=ddgan,exact", ready=READY)
+    assert "has no closed form" in gone.inner_text(".gallery-error") and len(pixels(gone, "ddgan", "x", 4, 3)) == 28
+
+
+def test_a_fork_keeps_the_past_and_the_other_samples(visit):
+    page = visit("?data=mnist&n=4&t=2&hold=1", ready=READY)
+    before = [[pixels(page, "ddgan", "x", i, j) for j in range(4)] for i in range(5)]
+    request = after(page, lambda: button(page, "New z"))
+    assert [str(fork) for fork in request.forks] == ["z.2.1.1"] and same(page, request)
+    now = [[pixels(page, "ddgan", "x", i, j) for j in range(4)] for i in range(5)]
+    changed = {(i, j) for i in range(5) for j in range(4) if not np.array_equal(before[i][j], now[i][j])}
+    assert changed == {(3, 1), (4, 1)}
+    page.uncheck("#images-alone input")
+    assert str(after(page, lambda: button(page, "New posterior noise")).forks[1]) == "eps.2.2"
+    assert after(page, lambda: button(page, "Undo")) == request
+    assert after(page, lambda: page.click("#images-dice")).forks == ()
+
+
+def test_an_edit_begins_with_what_was_painted_and_its_link_opens_the_same(visit):
+    page = visit("?data=mnist&n=4", ready=READY)
+    page.click("#paint button")
+    page.wait_for_selector(f'{PAINT}[data-ready="1"]')
+    page.locator("#paint canvas").scroll_into_view_if_needed()
+    box = page.locator("#paint canvas").bounding_box()
+    page.mouse.move(box["x"] + 0.3 * box["width"], box["y"] + 0.2 * box["height"])
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.6 * box["width"], box["y"] + 0.8 * box["height"], steps=8)
+    page.mouse.up()
+    page.select_option("#paint select", "3")
+    painted = page.evaluate(f"document.querySelector('{PAINT}').board.pixels()")
+    assert max(painted) > 200 and min(painted) == 0
+    request = after(page, lambda: button(page, "Noise it, and take the remaining steps"))
+    assert request.edit.t == 3 and decode_pixels(request.edit.image, (784,)).tolist() == painted
+    assert same(page, request) and "begins at x₃" in page.inner_text(".gallery-edit")
+    again = visit("?" + page.url.split("?")[1], ready=READY)
+    assert same(again, request)
+    assert after(page, lambda: page.locator(".gallery-edit button").click()).edit is None
+
+
+def test_the_explorer_answers_for_the_chosen_sample_and_step(visit):
+    page = visit("?data=mnist&n=4&t=3&hold=2", ready=READY)
+    page.wait_for_selector(f'{EXPLORER}[data-asked="3.2.ddgan"]', timeout=30_000)
+    assert "What could x₃ of sample #2 have been?" in page.inner_text(EXPLORER)
+    assert "16 redraws of z" in page.inner_text(EXPLORER) and "a single answer" in page.inner_text(EXPLORER)
+    page.focus(f"{GALLERY} input[type=range]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_selector(f'{EXPLORER}[data-asked="2.2.ddgan"]', timeout=30_000)
+    page.wait_for_selector(f'{EXPLORER}[data-truth="done"], {EXPLORER}[data-truth="error"]', timeout=60_000)
+
+
+def test_progress_is_shown_and_cancel_keeps_the_picture(visit):
+    page = visit("?data=mnist&n=4", ready=READY)
+    before = page.get_attribute(GALLERY, "data-id")
+    page.evaluate("""document.querySelector('#gallery .gallery').observed = [];
+      new MutationObserver(() => { const bar = document.querySelector('.gallery-progress');
+        if (!bar.hidden) { document.querySelector('#gallery .gallery').observed.push(bar.textContent);
+          document.querySelector('.gallery-progress [data-act=cancel]').click(); } })
+      .observe(document.querySelector('.gallery-progress'), { attributes: true })""")
+    choose(page, "images-n", "64")
+    page.wait_for_function("document.querySelector('#gallery .stage-notice').textContent.includes('Cancelled')")
+    page.wait_for_timeout(1500)
+    assert page.get_attribute(GALLERY, "data-id") == before
+    assert "step 1 of 8" in page.evaluate("document.querySelector('#gallery .gallery').observed[0]")
+
+
+def test_a_download_is_the_librarys_file_of_what_is_shown(visit, address, tmp_path):
+    page = visit("?data=mnist&n=4&T=2&t=1", ready=READY)
+    request, page_address = Request.from_query(page.get_attribute(GALLERY, "data-id")), address.rstrip("/") + "/"
+    for kind, name in {"png": "PNG of this step", "webp": "WebP", "npz": "NumPy"}.items():
+        with page.expect_download(timeout=30_000) as made:
+            button(page, name)
+        saved = open(made.value.path(), "rb").read()
+        path = tmp_path / f"x.{kind}"
+        export.write(path, Session(), request, t=1 if kind == "png" else None, address=page_address)
+        if kind != "npz":
+            assert saved == path.read_bytes() and Image.open(io.BytesIO(saved)).size == Image.open(path).size
+            continue
+        *_, last = Session().run(request, "ddgan")
+        with np.load(io.BytesIO(saved)) as file:
+            assert np.array_equal(file["ddgan.states"][-1], last.x_s.numpy())
