@@ -114,7 +114,7 @@ function truthCell(truth) {
   const list = make('div', 'explorer-likeliest');
   truth.weights.forEach((w, j) => {
     const item = make('div', '');
-    item.append(Object.assign(make('canvas', ''), { job: { sheet: truth.images, n: 1, columns: 1, room: 0.25, from: j } }), make('span', '', percent(w)));
+    item.append(Object.assign(make('canvas', ''), { job: { sheet: truth.images, n: 1, columns: 1, room: 1 / 3, from: j } }), make('span', '', percent(w)));
     list.append(item);
   });
   figure.append(count, list);

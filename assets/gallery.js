@@ -39,7 +39,6 @@ const BACK = icon('M4 3.5h2.4v13H4zM16.5 3.5v13L7.5 10z'), NEXT = icon('M13.6 3.
 
 root.innerHTML = `
   <p class="stage-notice" role="status" aria-live="polite"></p>
-  <div class="gallery-progress" hidden><progress max="1" value="0"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>
   <div class="gallery-edit" hidden><canvas aria-hidden="true"></canvas><span></span><button type="button" data-act="away">Begin at noise again</button></div>
   <div class="stage-deck">
     <div class="stage-bar">
@@ -59,6 +58,7 @@ root.innerHTML = `
       </div>
       <div class="stage-ticks" aria-hidden="true"></div>
     </div>
+    <div class="gallery-progress" hidden><progress max="1" value="0"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>
   </div>
   <div class="gallery-panels" role="group" tabindex="0" aria-label="Images. Up and down arrows choose another sample, left and right another step."></div>
   <p class="stage-sr" aria-live="polite"></p>`;
@@ -274,7 +274,7 @@ function choose(j, key = state.of) {
 
 /* Columns and rows of tiles on a canvas `room` css pixels wide: a whole number of device pixels to a pixel. */
 function fit(canvas, [, H, W], room, columns, rows, head = 0) {
-  const dpr = devicePixelRatio || 1, gap = Math.round(Math.max(3, 4 * dpr)), top = Math.round(head * dpr);
+  const dpr = devicePixelRatio || 1, gap = Math.round(2 * dpr), top = Math.round(head * dpr);
   const k = clamp(Math.floor((room * dpr - (columns + 1) * gap) / (columns * W)), 1, Math.round(MOST * dpr));
   const width = columns * (k * W + gap) + gap, height = rows * (k * H + gap) + gap + top;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });

@@ -7,8 +7,8 @@ The card is put on the body, so that it stays while tabs change. For tests: .tou
 const asked = new URLSearchParams(location.search);
 const HIDES = {
   head: '.hero, .tab-wrapper, [role=tablist]',
-  controls: '.controls, #denoisers, #images-denoisers, .forks, .exports, .exports-note, #range, #own',
-  posterior: '#posterior',
+  controls: '.controls, #denoisers, #images-denoisers, .forks, .exports, .exports-note, #range, #own, #paint',
+  posterior: '#posterior, #explorer',
 };
 const hidden = (asked.get('hide') ?? '').split(',').map(name => HIDES[name]).filter(Boolean);
 if (hidden.length) document.head.append(Object.assign(document.createElement('style'), { textContent: `${hidden.join(', ')} { display: none !important; }` }));

@@ -27,7 +27,7 @@ from .views import forked, sentence, title
 __all__ = ["Question", "explore", "gallery", "png"]
 
 REDRAWS = 16
-LIKELIEST = 8
+LIKELIEST = 6
 # what a standard deviation of 0, 1/4, ..., 1 looks like: cividis, as the map of assets/posterior.js
 HEAT = np.array([(0, 34, 78), (67, 78, 108), (125, 124, 120), (188, 175, 111), (254, 232, 56)])
 

@@ -25,7 +25,7 @@ When the steps are small it does not matter much, and a Gaussian will do: DDPM, 
 four, it has **many modes**. A [Denoising Diffusion GAN](https://arxiv.org/abs/2112.07804) draws $x_0 = G(x_t, z)$, knowing the noise level, with a
 generator that was trained against a discriminator of pairs $(x_s, x_t)$, so it can have as many modes as it needs.
 
-Every data set here is a mixture of Gaussians. So the truth at every step is a formula, and nothing has to be taken on
+In *Denoise* every data set is a mixture of Gaussians. So the truth at every step is a formula, and nothing has to be taken on
 trust: each panel uses the **same noise**, and differs only in how $x_0$ is drawn given $x_t$.
 
 | panel | draws $x_0$ from |
@@ -49,6 +49,14 @@ score: the noise floor. The draws are shown as points or as a kernel density est
 two standard deviations. The **entropy** is that of the modes' weights, and **KL to best Gaussian** is what no Gaussian
 denoiser can learn; the map shows it for every $x_t$.
 
+## Images
+
+In *Images* the law is not known, but a training set is: if q(x_0) is uniform over its N images, the exact posterior of
+an x_t is a list of N weights. The exponential of its entropy is the **effective number of candidates**: all N for pure
+noise, one at the end. While it is large, what a denoiser draws for one x_t has to differ from z to z; the mean of all
+answers, which least squares learns, is a blur. Pixels are drawn exactly; those of noise beyond ±1 are clipped.
+*Begin with an image* noises a picture to x_t and takes the remaining steps: strokes become images, images variants.
+
 ## Your own data, and training
 
 *Your own data* under the controls takes drawn points or a CSV of two columns: their exact law is known at once, since
@@ -61,7 +69,7 @@ stands among the denoisers, for you alone, and can be downloaded as one file.
 |---|---|
 | ← → | one step, on the scrubber or the panels |
 | space | play, pause |
-| ↑ ↓ | hold another sample (on the panels); Esc lets go |
+| ↑ ↓ | hold another sample (on the panels); Esc lets go (of points) |
 | arrows in the map | move $x_t$; with Shift faster |
 
 ## Links

@@ -55,7 +55,7 @@ def build(session: Session, tab: gr.Tab) -> None:
     """The tab's components and events; the first picture is made when the tab is first shown."""
     pick = partial(gr.Dropdown, filterable=False)
     with gr.Row(elem_classes="controls"):
-        data = pick(SETS, value=FIRST.data, label="Data", scale=2, min_width=120, elem_id="images-data")
+        data = pick(SETS, value=FIRST.data, label="Data", scale=2, min_width=140, elem_id="images-data")
         T = pick(STEPS, value=FIRST.T, label="Steps T", scale=2, min_width=90, elem_id="images-T")
         schedule = pick(list(FAMILIES), value=FIRST.schedule, label="Schedule", scale=2, min_width=120, elem_id="images-schedule")
         n = pick(SAMPLES, value=FIRST.n, label="Samples", scale=2, min_width=90, elem_id="images-n")
