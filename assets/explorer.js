@@ -29,7 +29,7 @@ function ask() {
 async function receive() {
   if (!props.value) return;
   const answer = JSON.parse(props.value);
-  if (answer.error) { lead.textContent = `⚠ ${answer.error}`; return; }
+  if (answer.error) { lead.textContent = `⚠ ${answer.error}`; root.classList.remove('stale'); return; }
   if (state.asked && name(answer) !== state.asked) return;        // the reader is elsewhere already
   await load(answer);
   state.answer = answer;
@@ -53,7 +53,7 @@ function draw() {
   lead.textContent = `One and the same ${x} (that of ${of}), and what x₀ it may come from. Choose a sample and a step above.`;
   cells.replaceChildren();
   const given = cell(x, 'what is given'), legend = make('p', 'posterior-legend');
-  tiles(given, answer.x, 1, 1);
+  tiles(given, `${x} of sample ${answer.item}`, { sheet: answer.x });
   legend.innerHTML = '<span>standard deviation 0</span><i></i><span>1</span>';
   given.append(legend);
   cells.append(given, truthCell(truth));
@@ -71,14 +71,15 @@ function cell(title, text) {
 }
 
 /* A canvas of `n` tiles of a sheet, to be painted once it has a place: `room` is a share of its cell's width. */
-function tiles(parent, sheet, n, columns, room = 1) {
-  const canvas = Object.assign(make('canvas', ''), { job: { sheet, n, columns, room } });
+function tiles(parent, label, job) {
+  const canvas = Object.assign(make('canvas', ''), { job });
+  canvas.setAttribute('role', 'img');
+  canvas.setAttribute('aria-label', label);
   parent.append(canvas);
-  return canvas;
 }
 
 function paint(canvas) {
-  const { sheet, n, columns, room, from = 0 } = canvas.job, [, H, W] = state.answer.shape, width = canvas.closest('.explorer-cell').clientWidth;
+  const { sheet, n = 1, columns = 1, room = 1, from = 0 } = canvas.job, [, H, W] = state.answer.shape, width = canvas.closest('.explorer-cell').clientWidth;
   const on = gallery().fit(canvas, [1, H, W], width * room, columns, Math.ceil(n / columns));
   for (let j = 0; j < n; j++) on.tile(sheet, 0, from + j, j % columns, Math.floor(j / columns));
 }
@@ -88,7 +89,7 @@ function summary(figure, { mean, std, spread }) {
   for (const [sheet, text] of [[mean, 'mean'], [std, `standard deviation, ${spread.toFixed(2)}`]]) {
     const part = make('div', '');
     part.append(make('span', '', text));
-    tiles(part, sheet, 1, 1, 0.5).setAttribute('aria-label', text);
+    tiles(part, text, { sheet, room: 0.5 });
     pair.append(part);
   }
   figure.append(pair);
@@ -99,7 +100,7 @@ function panelCell(panel) {
   const figure = cell(panel.label, panel.error ? '' : few ? 'has no z: a single answer, a blur' : `${panel.n} redraws of z`);
   if (panel.error) { figure.append(make('p', 'gallery-error', panel.error)); return figure; }
   summary(figure, panel);
-  if (!few) { figure.append(make('span', '', `the ${panel.n} predicted x₀`)); tiles(figure, panel.images, panel.n, 4); }
+  if (!few) { figure.append(make('span', '', `the ${panel.n} predicted x₀`)); tiles(figure, `${panel.n} predictions of ${panel.label}`, { sheet: panel.images, n: panel.n, columns: 4 }); }
   return figure;
 }
 
@@ -114,7 +115,8 @@ function truthCell(truth) {
   const list = make('div', 'explorer-likeliest');
   truth.weights.forEach((w, j) => {
     const item = make('div', '');
-    item.append(Object.assign(make('canvas', ''), { job: { sheet: truth.images, n: 1, columns: 1, room: 1 / 3, from: j } }), make('span', '', percent(w)));
+    tiles(item, `candidate ${j + 1}`, { sheet: truth.images, room: 1 / 3, from: j });
+    item.append(make('span', '', percent(w)));
     list.append(item);
   });
   figure.append(count, list);

@@ -61,11 +61,12 @@ root.innerHTML = `
     <div class="gallery-progress" hidden><progress max="1" value="0"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>
   </div>
   <div class="gallery-panels" role="group" tabindex="0" aria-label="Images. Up and down arrows choose another sample, left and right another step."></div>
+  <div class="gallery-ways"></div>
   <p class="stage-sr" aria-live="polite"></p>`;
 
 const $ = selector => root.querySelector(selector);
 const notice = $('.stage-notice'), range = $('input[type=range]'), strip = $('.stage-strip svg'), ticks = $('.stage-ticks');
-const level = $('.stage-level'), panels = $('.gallery-panels'), live = $('.stage-sr'), playButton = $('[data-act=play]');
+const level = $('.stage-level'), panels = $('.gallery-panels'), ways = $('.gallery-ways'), live = $('.stage-sr'), playButton = $('[data-act=play]');
 const bar = $('.gallery-progress'), begun = $('.gallery-edit');
 
 const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
@@ -183,6 +184,8 @@ function recall() {
 
 function buildPanels() {
   panels.replaceChildren();
+  ways.replaceChildren();
+  ways.classList.toggle('long', state.data.t.length > 6);
   state.views = state.data.panels.map(panel => {
     const figure = make('figure', 'gallery-panel'), caption = make('figcaption', '');
     caption.append(make('strong', '', panel.label), make('span', '', panel.note ?? ''));
@@ -198,10 +201,12 @@ function buildPanels() {
       row.append(part);
       return { kind, part, name, canvas };
     });
-    const title = make('p', 'gallery-chosen'), way = make('canvas', 'gallery-way');
+    const along = make('figure', 'gallery-way'), title = make('figcaption', ''), way = make('canvas', '');
     way.setAttribute('role', 'img');
     way.dataset.panel = panel.key;
-    figure.append(row, title, way);
+    along.append(title, way);
+    ways.append(along);
+    figure.append(row);
     return { panel, grids, title, way };
   });
 }
@@ -289,7 +294,7 @@ function fit(canvas, [, H, W], room, columns, rows, head = 0) {
   };
   const tile = (sheet, i, j, c, r) => ctx.drawImage(sheet, j * W, i * H, W, H, ...corner(c, r), k * W, k * H);
   const frame = (c, r, colour, rows = 1) => {
-    const [x, y] = corner(c, r), line = Math.round(2 * dpr);
+    const [x, y] = corner(c, r), line = Math.round(3 * dpr);
     ctx.strokeStyle = colour;
     ctx.lineWidth = line;
     ctx.strokeRect(x - line / 2, y - line / 2, k * W + line, rows * (k * H + gap) - gap + line);
@@ -316,15 +321,15 @@ function draw() {
       for (let j = 0; j < data.n; j++) grid.on.tile(sheet, at, j, j % columns, Math.floor(j / columns));
       grid.on.frame(chosen % columns, Math.floor(chosen / columns), focus);
     }
-    drawWay(panel, title, way, room, focus);
+    drawWay(panel, title, way, focus);
   }
 }
 
 /* The whole way of the chosen sample: the states, and under each the x_0 that is predicted from it. */
-function drawWay(panel, title, way, room, focus) {
-  const { data, at, chosen } = state, on = fit(way, data.shape, Math.min(room, 150 * data.t.length), data.t.length, 2, LABEL);
-  title.innerHTML = `<b>Sample #${chosen}</b> in every state, and under each the x₀ predicted from it`;
-  way.setAttribute('aria-label', `${panel.label}, sample ${chosen}: the ${data.t.length} states, and the x₀ predicted from each`);
+function drawWay(panel, title, way, focus) {
+  const { data, at, chosen } = state, F = data.t.length, on = fit(way, data.shape, Math.min(ways.firstChild.clientWidth, 150 * F), F, 2, LABEL);
+  title.innerHTML = `<b>Sample #${chosen}</b> by ${panel.label}: every state, and the x₀ predicted from it`;
+  way.setAttribute('aria-label', `${panel.label}, sample ${chosen}: the ${F} states, and the x₀ predicted from each`);
   way.on = on;
   on.ctx.font = `${Math.round(13 * on.dpr)}px ${getComputedStyle(root).fontFamily}`;
   on.ctx.textAlign = 'center';
@@ -362,7 +367,7 @@ function pixels(key, kind, i, j) {
 
 // ---------------------------------------------------------------- input
 
-panels.addEventListener('click', e => {
+root.addEventListener('click', e => {
   const { panel } = e.target.dataset, view = state.views.find(v => v.panel.key === panel);
   if (!view) return;
   if (e.target === view.way) return Object.assign(state, { of: panel }), goto(view.way.on.place(e)[0]);

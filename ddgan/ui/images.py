@@ -59,13 +59,11 @@ def build(session: Session, tab: gr.Tab) -> None:
         T = pick(STEPS, value=FIRST.T, label="Steps T", scale=2, min_width=90, elem_id="images-T")
         schedule = pick(list(FAMILIES), value=FIRST.schedule, label="Schedule", scale=2, min_width=120, elem_id="images-schedule")
         n = pick(SAMPLES, value=FIRST.n, label="Samples", scale=2, min_width=90, elem_id="images-n")
-        seed = gr.Number(
-            FIRST.seed, label="Seed", precision=0, minimum=0, maximum=2**31 - 1, scale=2, min_width=90, elem_id="images-seed"
-        )
+        seed = gr.Number(FIRST.seed, label="Seed", precision=0, scale=2, min_width=90, elem_id="images-seed")
         dice = gr.Button("New noise", scale=1, min_width=110, elem_id="images-dice")
     denoisers = gr.CheckboxGroup(
-        [(DENOISERS[name][0], name) for name in FIRST.denoisers], value=list(FIRST.denoisers), show_label=False, label="Denoisers, all on the same noise", container=False,
-        elem_id="images-denoisers",
+        [(DENOISERS[name][0], name) for name in FIRST.denoisers], value=list(FIRST.denoisers), show_label=False,
+        label="Denoisers, all on the same noise", container=False, elem_id="images-denoisers",
     )  # fmt: skip
     shown = Gallery()
     with gr.Row(elem_classes="forks"):
@@ -98,19 +96,25 @@ def build(session: Session, tab: gr.Tab) -> None:
             yield _error(error)
 
     def changed(*values: Any, **other: Any) -> Iterator[list[Any]]:
-        """The picture of the controls, some set to other values; the forks were of the one before."""
-        of = {**dict(zip(FIELDS, values, strict=True)), "forks": "", **other}
+        """The picture of the controls, some set to other values once it is there; the forks were of the one before."""
+        of = _fitting({**dict(zip(FIELDS, values, strict=True)), "forks": "", **other})
         for picture in show(of):
-            yield [picture, *(of[name] for name in ("seed", "span", "forks", "edit"))]
+            kept = picture.startswith(('{"progress"', '{"error"'))
+            yield [picture, *(gr.skip() if kept else of[name] for name in ("seed", "span", "forks", "edit"))]
+
+    def chosen(*values: Any) -> Iterator[list[Any]]:
+        """The picture of other denoisers, forked as it was."""
+        yield from changed(*values, forks=values[FIELDS.index("forks")])
 
     def reseeded(*values: Any) -> Iterator[list[Any]]:
-        yield from changed(*values, seed=((values[FIELDS.index("seed")] or 0) + 1) % 2**31)
+        yield from changed(*values, seed=(max(values[FIELDS.index("seed")] or 0, 0) + 1) % 2**31)
 
     def fork(what: str, asked: str, alone: bool, *values: Any) -> Iterator[list[Any]]:
         """New noise of one kind at the step that the gallery stands at."""
         run, before = json.loads(asked or "null"), values[FIELDS.index("forks")]
         if not isinstance(run, dict):
-            raise gr.Error("There is no picture yet to change.")
+            yield [_error(ValueError("there is no picture yet to change")), *[gr.skip()] * 4]
+            return
         done = before.split(",") if before else []
         item = f".{run.get('item')}" if alone else ""
         yield from changed(*values, forks=",".join([*done, f"{what}.{run.get('step')}.{len(done) + 1}{item}"]))
@@ -137,17 +141,19 @@ def build(session: Session, tab: gr.Tab) -> None:
             request = _linked(address)
         except ValueError as error:
             problem = f"The link was not understood: {error}. This is the first view instead."
+        found = list(_updates(request).values())
         for picture in show(_values(request)):
             if problem:
                 picture = json.dumps({**json.loads(picture), "message": problem, "query": ""})
-            yield [*_updates(request).values(), picture]
+            yield [*found, picture]
+            found = [gr.skip()] * len(found)
 
     quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
     picture = [shown, seed, span, forks, edit]
     runs = [
         tab.select(opened, asked, [*controls, shown], js=_SEARCH, **quiet),
-        gr.on([n.input, seed.input, denoisers.input], changed, controls, picture, trigger_mode="always_last", **quiet),
-        gr.on([data.input, T.input], partial(changed, edit=""), controls, picture, trigger_mode="always_last", **quiet),
+        gr.on([data.input, T.input, n.input, seed.input], changed, controls, picture, trigger_mode="always_last", **quiet),
+        denoisers.input(chosen, controls, picture, trigger_mode="always_last", **quiet),
         schedule.input(partial(changed, span=""), controls, picture, trigger_mode="always_last", **quiet),
         dice.click(reseeded, controls, picture, **quiet),
         back.click(undo, controls, picture, **quiet),
@@ -170,6 +176,15 @@ def _linked(address: str) -> Request:
     """The request of a link to images; the first one where the link is another tab's."""
     request = Request.from_query(address.lstrip("?"))
     return request if request.data in dict(SETS).values() else FIRST
+
+
+def _fitting(values: dict[str, Any]) -> dict[str, Any]:
+    """The same without an edit that is of other data or of more steps."""
+    try:
+        Request.parse({name: values[name] for name in ("data", "T", "edit")})
+    except ValueError:
+        return {**values, "edit": ""}
+    return values
 
 
 def _values(request: Request) -> dict[str, Any]:
