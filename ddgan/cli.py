@@ -18,7 +18,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import archives, bench, export, ranks
+from . import archives, bench, export, official, ranks
 from .classifier import BATCH, fit_classifier
 from .config import PRESETS, Config, preset
 from .fit import fit
@@ -101,6 +101,10 @@ def parser() -> argparse.ArgumentParser:
             add.add_argument("--t", type=int, help="the state of a .png (default 0, the last)")
             add.add_argument("--glide", type=int, default=0, help="frames between two states (default 0)")
             add.add_argument("--address", default="", help="the page's, for the link inside the file")
+
+    add = commands.add_parser("import-official", help="make a model of the CIFAR-10 generator that the paper's authors publish")
+    add.add_argument("file", type=Path, help="their netG_1200.pth")
+    add.add_argument("--out", required=True, type=Path, help="directory of the model")
 
     add = commands.add_parser("bench", help="measure")
     add.add_argument("what", choices=["toys"])
@@ -249,6 +253,11 @@ def _export(options: argparse.Namespace) -> None:
     request = _request(options, denoisers="exact,ddgan,gaussian", n=2000)
     export.write(options.out, Session(), request, t=options.t, address=options.address, glide=options.glide)
     print(options.out)
+
+
+def _import_official(options: argparse.Namespace) -> None:
+    official.convert(options.file, options.out)
+    print(f"{options.out}/model.safetensors")
 
 
 def _bench(options: argparse.Namespace) -> None:

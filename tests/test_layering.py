@@ -49,7 +49,8 @@ AND_ALSO = {
     "views": "mixture posterior schedule session studio data request",
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "session request",
-    "cli": "archives bench classifier fit images machine ranks request schedule trainer",
+    "official": "checkpoint config denoiser networks schedule",
+    "cli": "archives bench classifier fit images machine official ranks request schedule trainer",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
     "ui": "machine gaussianity data schedule studio request",
     "posterior": "metrics mixture sampler session request",
