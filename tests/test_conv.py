@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddgan import networks
-from ddgan.networks.conv import DrawUNet, IndexedUNet, _Pyramid, shrink, stretch
+from ddgan.networks.conv import Attention, DrawUNet, IndexedUNet, Norm, _Pyramid, shrink, stretch
 from ddgan.schedule import Schedule, alpha_sigma
 from ddgan.trainer import Adversarial, Consecutive, Regression
 
@@ -103,6 +103,29 @@ def test_an_indexed_unet_sees_the_index_of_the_cleaner_side_and_no_more():
     x_t, level, z = inputs(6)
     assert torch.equal(network(x_t, level + 0.01, z), network(x_t, level, z))
     assert not torch.equal(network(x_t, level.roll(1), z), network(x_t, level, z))
+
+
+@pytest.mark.parametrize("style", [0, 8])
+@pytest.mark.parametrize("side", [4, 32])
+@pytest.mark.parametrize("group", [4, 16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_norm_is_the_scaled_and_shifted_group_norm_however_it_is_computed(style, side, group, dtype):
+    norm, x, given = Norm(64, style, group), 3 + 2 * randn(5, 64, side, side), randn(5, style, seed=1)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    scale, shift = norm.style(given).chunk(2, 1) if style else (norm.weight[None], norm.bias[None])
+    expected = scale[:, :, None, None] * F.group_norm(x, 64 // group, eps=1e-6) + shift[:, :, None, None]
+    with torch.no_grad():
+        y = norm.to(dtype)(x.to(dtype, memory_format=torch.channels_last), given.to(dtype))
+    assert y.dtype == dtype and relative(y, expected.detach()) < {torch.float64: 1e-5, torch.bfloat16: 2e-2}[dtype]
+
+
+def test_attention_is_the_softmax_of_its_definition():
+    layer, x = awake(Attention(32, 4)).double(), randn(2, 32, 3, 5).double()
+    q, k, v = layer.qkv(layer.norm(x)).flatten(2).chunk(3, 1)  # (B, C, H W)
+    w = (q.mT @ k / 32**0.5).softmax(2)  # from each pixel to all
+    expected = (x + layer.out((v @ w.mT).unflatten(2, (3, 5)))) / 2**0.5
+    torch.testing.assert_close(layer(x), expected)
 
 
 # ---------------------------------------------------------------- generators
