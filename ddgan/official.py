@@ -12,23 +12,21 @@ import hashlib
 import io
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from . import checkpoint
-from .config import Config
+from .config import PRESETS
 from .denoiser import Levels
 from .networks.conv import Attention, UNet
 from .schedule import Schedule
 
 __all__ = ["CIFAR10", "convert", "slots"]
 
-CIFAR10 = Config(
-    "cifar10", T=4, network="unet-indexed", width=128, depth=2, multipliers=(1, 2, 2, 2), latent_dim=100, loss="paper", every=15,
-    lr_g=1.6e-4, lr_d=1.25e-4, ema=1e-4, batch=256, flip=True, steps=400_000,
-)  # fmt: skip
+CIFAR10 = replace(PRESETS["cifar10-paper"], network="unet-indexed")
 SHAPE = (3, 32, 32)
 MADE = {
     "source": "https://github.com/NVlabs/denoising-diffusion-gan, published by the authors of the paper",
