@@ -107,9 +107,9 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--out", required=True, type=Path, help="directory of the model")
 
     add = commands.add_parser("bench", help="measure")
-    add.add_argument("what", choices=["toys"])
+    add.add_argument("what", choices=["toys", "images"])
     add.add_argument("--json", action="store_true", help="print one JSON object")
-    add.add_argument("--quick", action="store_true", help="one seed instead of five")
+    add.add_argument("--quick", action="store_true", help="one seed instead of five, one round instead of three")
     return top
 
 
@@ -261,7 +261,8 @@ def _import_official(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    report = bench.toys(seeds=1 if options.quick else 5, say=lambda words: print(words, file=sys.stderr))
+    measure, times = (bench.toys, 5) if options.what == "toys" else (bench.images, 3)
+    report = measure(1 if options.quick else times, say=lambda words: print(words, file=sys.stderr))
     if options.json:
         return _print_json(report)
     for name, value in report.items():

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddgan import networks
-from ddgan.networks.conv import Attention, DrawUNet, IndexedUNet, Norm, _Pyramid, shrink, stretch
+from ddgan.networks.conv import Attention, DrawUNet, IndexedUNet, Norm, Pyramid, shrink, stretch
 from ddgan.schedule import Schedule, alpha_sigma
 from ddgan.trainer import Adversarial, Consecutive, Regression
 
@@ -85,7 +85,7 @@ def test_the_fast_resampling_is_the_filter_of_its_definition():
     x = randn(2, 5, 8, 12).double()
     torch.testing.assert_close(shrink(x), resampled(x, down=2, pad=1))
     torch.testing.assert_close(stretch(x), resampled(x, up=2, pad=1))
-    pyramid = _Pyramid(5, 7).double()
+    pyramid = Pyramid(5, 7).double()
     filtered = resampled(x, pad=2)
     torch.testing.assert_close(pyramid(x), F.conv2d(filtered, pyramid.conv.weight, pyramid.conv.bias, stride=2))
 
@@ -94,6 +94,13 @@ def test_the_fast_resampling_is_the_filter_of_its_definition():
 def test_resampling_keeps_a_constant_away_from_the_border(resample):
     y = resample(torch.ones(1, 1, 16, 16, dtype=torch.float64))
     torch.testing.assert_close(y[:, :, 2:-2, 2:-2], torch.ones_like(y[:, :, 2:-2, 2:-2]))
+
+
+@pytest.mark.parametrize("width", [16, 48, 112, 144])
+def test_networks_of_every_width_have_groups_that_divide_their_channels_the_papers_32(width):
+    network = networks.generator("unet", SHAPE, latent_dim=4, width=width, depth=1, multipliers=(1, 3))
+    assert network(*inputs(4)).isfinite().all()
+    assert [Norm(channels, 0, 4).groups for channels in (128, 256, 384, 512)] == [32] * 4
 
 
 def test_an_indexed_unet_sees_the_index_of_the_cleaner_side_and_no_more():

@@ -54,7 +54,7 @@ AND_ALSO = {
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
     "ui": "machine gaussianity data schedule studio request",
     "posterior": "metrics mixture sampler session request",
-    "bench": "fit machine config data metrics sampler schedule session trainer views request",
+    "bench": "checkpoint denoiser images networks fit machine config data metrics sampler schedule session trainer views request",
 }
 HEAVY = {"gradio", "plotly", "PIL", "tqdm"}
 

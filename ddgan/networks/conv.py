@@ -28,7 +28,7 @@ from ..denoiser import Denoiser
 from ..gaussian import like
 from ..schedule import Schedule, alpha_sigma
 
-__all__ = ["Discriminator", "DrawUNet", "IndexedUNet", "UNet", "blur", "shrink", "stretch"]
+__all__ = ["Attention", "Block", "Discriminator", "DrawUNet", "IndexedUNet", "Pyramid", "UNet", "blur", "shrink", "stretch"]
 
 SQRT2 = math.sqrt(2)
 TINY = 1e-5  # the gain of layers that end a branch: every block begins as the identity, the network at zero
@@ -89,7 +89,7 @@ class Norm(nn.Module):
 
     def __init__(self, channels: int, style: int, group: int) -> None:
         super().__init__()
-        self.groups = min(32, max(1, channels // group))
+        self.groups = next(n for n in range(max(1, min(32, channels // group)), 0, -1) if channels % n == 0)
         self.style = None
         if style:
             self.style = dense(style, 2 * channels)
@@ -189,7 +189,7 @@ class UNet(Denoiser):
                 stage["attention"].append(Attention(m * width, self.CHANNELS_PER_GROUP) if i == 1 else nn.Identity())
                 skips.append(now := m * width)
             if i + 1 < len(multipliers):
-                stage["shrink"], stage["pyramid"] = Block(now, now, resample=shrink, **sort), _Pyramid(pyramid, now)
+                stage["shrink"], stage["pyramid"] = Block(now, now, resample=shrink, **sort), Pyramid(pyramid, now)
                 skips.append(pyramid := now)
             self.down.append(stage)
         self.middle = nn.ModuleList([Block(now, now, **sort), Attention(now, self.CHANNELS_PER_GROUP), Block(now, now, **sort)])
@@ -254,7 +254,7 @@ class UNet(Denoiser):
         return torch.tanh(self.last(x) if self.patch == 1 else self.last(x, full)).to(x_t.dtype)
 
 
-class _Pyramid(nn.Module):
+class Pyramid(nn.Module):
     """The input at half the size in other channels: the FIR filter and a strided 3 x 3 convolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
