@@ -110,7 +110,7 @@ class Norm(nn.Module):
         return torch.addcmul(shift, x, scale)
 
     def _is_slow(self, x: Tensor) -> bool:
-        """Where a CPU's group norm of channels_last maps falls back to one number at a time."""
+        """Whether torch's kernel takes one number at a time: bfloat16, maps below 32 x 32, groups narrower than a vector."""
         small = x[0, 0].numel() < 1024 and x.shape[1] < 16 * self.groups
         return small and x.dtype == torch.bfloat16 and x.device.type == "cpu"
 
