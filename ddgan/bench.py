@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 import os
 import socket
 import statistics
@@ -13,27 +15,36 @@ import urllib.request
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
 
-from . import views
+from . import checkpoint, views
 from .config import PRESETS, Config
 from .data import toy
+from .denoiser import Denoiser
+from .images import SETS, ImageSet, from_uint8
 from .metrics import evaluate
+from .networks import conv
 from .sampler import Draws, sample
 from .schedule import Schedule
 from .request import Request
 from .fit import new_objective
-from .machine import hardware
+from .machine import device, hardware, precision
 from .session import Session
 from .trainer import train
 
-__all__ = ["CHROMIUM", "live", "served", "toys"]
+__all__ = ["CHROMIUM", "images", "live", "served", "toys", "ways"]
 
 TARGET = "25/25 modes, at least 95 % on a mode, KL at most .05"
 N = 10_000
+IMAGES, T = 16, 4  # what is timed: so many images, so many steps
+SHAPE = SETS["cifar10"]
 CHROMIUM = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
     "--disable-component-update --disable-sync"
@@ -100,10 +111,153 @@ def _sampling() -> dict[str, float]:
     return times
 
 
-def _clock(work: Callable[[], Any]) -> float:
-    start = time.perf_counter()
+def _clock(work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
     work()
-    return time.perf_counter() - start
+    return clock() - start
+
+
+def images(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
+    """Everything about images: 16 of them in 4 steps, the same by other ways and by DDPM's many steps, training.
+
+    Seconds are the least of `rounds`, the ways taken in turns, in processor time of the one thread: a busy machine hardly
+    changes them. Peak memory is that of the process up to there.
+    """
+    report: dict[str, Any] = {"hardware": hardware(), "torch": torch.__version__, "images": IMAGES, "steps": T}
+
+    def note(name: str, value: Any) -> None:
+        report[name] = value
+        say(f"{name}: {value}")
+
+    for name in ("mnist", "cifar10"):
+        trained = (checkpoint.WEIGHTS / name / "model.safetensors").is_file()
+        denoiser = checkpoint.load(name) if trained else awake(checkpoint.new_generator(PRESETS[name], SETS[name]))
+        note(name, {"trained": trained, **ways(denoiser, SETS[name], rounds), "peak_MB": _peak()})
+    paper = awake(checkpoint.new_generator(PRESETS["cifar10-paper"], SHAPE))
+    note("paper_size", {"trained": False, **ways(paper, SHAPE, rounds), "peak_MB": _peak()})
+    note("ddpm", _ddpm(rounds))
+    if torch.cuda.is_available():
+        note("cuda_paper_size_100_images_s", _cuda(paper))
+    for name in ("mnist", "cifar10"):
+        note(f"train_{name}_images_per_second", _training(PRESETS[name], SETS[name], full=rounds > 1))
+    return report
+
+
+@torch.no_grad()
+def awake(network: nn.Module) -> Any:
+    """A network with weights of ordinary size where training starts from tiny ones, so that rounding shows in its images."""
+    for layer in network.eval().requires_grad_(False).modules():
+        if isinstance(layer, nn.Conv2d):
+            noise = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0))
+            layer.weight.add_(noise, alpha=0.5 * layer.weight[0].numel() ** -0.5)
+    return network
+
+
+def ways(denoiser: Denoiser, shape: tuple[int, ...], rounds: int) -> dict[str, dict[str, float]]:
+    """Seconds for 16 images x 4 steps by each way to compute them, and their relative L2 distance to the first way's.
+
+    eager       float32, channels first, resampling as it is defined: zeros between pixels, padding, filter, every other
+    float32     channels last, resampling as networks/conv.py does it
+    bfloat16    the same with weights in bfloat16: what is used where the processor is fast in it, else left out
+    """
+    found = {"eager": _eager(denoiser), "float32": denoiser}
+    if (dtype := precision(torch.device("cpu"))) != torch.float32:
+        found[str(dtype).removeprefix("torch.")] = copy.deepcopy(denoiser).to(dtype)
+    draws = Draws.from_seeds(range(IMAGES), shape, T, denoiser.latent_dim)
+    seconds, drawn = dict.fromkeys(found, math.inf), {}
+    for _ in range(rounds):
+        for way, network in found.items():
+            start = time.process_time()
+            *_, last = sample(Schedule.vp(T), network, draws)
+            seconds[way], drawn[way] = min(seconds[way], time.process_time() - start), last.x_s
+    truth = drawn["eager"]
+    return {
+        way: {
+            "seconds": round(seconds[way], 3),
+            "times_as_fast": round(seconds["eager"] / seconds[way], 1),
+            "error": float(f"{(x - truth).norm() / truth.norm():.1e}"),
+        }
+        for way, x in drawn.items()
+    }
+
+
+def _eager(denoiser: Denoiser) -> Denoiser:
+    """A copy that computes as published."""
+    network = copy.deepcopy(denoiser).float().to(memory_format=torch.contiguous_format)
+    network.first.register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
+    resampling = {conv.shrink: partial(_resampled, down=2, pad=1), conv.stretch: partial(_resampled, up=2, pad=1)}
+    for layer in network.modules():
+        if isinstance(layer, conv.Block):
+            layer.resample = resampling.get(layer.resample)
+        if isinstance(layer, conv.Pyramid):
+            layer.forward = partial(_eager_pyramid, layer.conv)
+    return network
+
+
+def _resampled(x: Tensor, *, up: int = 1, down: int = 1, pad: int) -> Tensor:
+    """Up- and downsampling with the FIR filter [1, 3, 3, 1] / 8, as defined."""
+    B, C, H, W = x.shape
+    wide = x.new_zeros(B, C, H * up, W * up)
+    wide[:, :, ::up, ::up] = x
+    wide = F.pad(wide, (pad + up - 1, pad, pad + up - 1, pad))
+    line = torch.tensor([1.0, 3, 3, 1]) * up / 8
+    filtered = F.conv2d(wide.flatten(0, 1)[:, None], torch.outer(line, line)[None, None])
+    return filtered[:, 0, ::down, ::down].unflatten(0, (B, C))
+
+
+def _eager_pyramid(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    return F.conv2d(_resampled(x, pad=2), layer.weight, layer.bias, stride=2)
+
+
+def _ddpm(rounds: int) -> dict[str, Any]:
+    """One step of 16 images by a U-Net of DDPM's size, float32 and the fastest way, times DDIM's 50 and DDPM's 1000."""
+    config = replace(PRESETS["cifar10-paper"], latent_dim=0, width=96, depth=1, multipliers=(1, 3, 2, 4))
+    network = awake(checkpoint.new_generator(config, SHAPE))
+    report = {"parameters": sum(p.numel() for p in network.parameters()), "scaled_from_forwards": rounds + 1}
+    for dtype in dict.fromkeys((torch.float32, precision(torch.device("cpu")))):
+        network.to(dtype)
+        draws = Draws.from_seeds(range(IMAGES), SHAPE, 1, 0)
+        second = min(_clock(lambda: list(sample(Schedule.vp(1), network, draws)), time.process_time) for _ in range(rounds + 1))
+        name = str(dtype).removeprefix("torch.")
+        report |= {f"ddim_50_{name}_s": round(50 * second, 1), f"ddpm_1000_{name}_s": round(1000 * second)}
+    return report
+
+
+def _cuda(denoiser: Denoiser, n: int = 100) -> float:
+    """Seconds for 100 images in 4 steps on the GPU, the least of five."""
+    network = copy.deepcopy(denoiser).to(device(), precision(device()))
+    draws = Draws(*(v.to(device()) for v in Draws.from_seeds(range(n), SHAPE, T, denoiser.latent_dim)))
+
+    def work() -> None:
+        list(sample(Schedule.vp(T), network, draws))
+        torch.cuda.synchronize()
+
+    return round(min(_clock(work) for _ in range(6)), 3)
+
+
+def _training(config: Config, shape: tuple[int, ...], full: bool) -> int:
+    """Images a second over updates of both networks on noise; with the share of penalties, if `full`."""
+    noise = np.random.default_rng(0).integers(0, 256, (2000, *shape), dtype=np.uint8)
+    objective = new_objective(config, ImageSet(noise))
+    generator = torch.Generator(objective.device if objective.device.type == "cuda" else "cpu")
+    x_0 = from_uint8(noise[: config.batch]).to(objective.device)
+    objective.update(x_0, generator, 0.0)  # the first is slower, and has the penalty
+    updates = config.every if full else 2
+
+    def work() -> None:
+        for _ in range(updates):
+            objective.update(x_0, generator, 0.0)
+
+    return round(updates * config.batch / _clock(work, time.process_time if x_0.device.type == "cpu" else time.perf_counter))
+
+
+def _peak() -> int | None:
+    """Megabytes that this process held at most so far; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import archives, bench, export, ranks
+from . import archives, bench, export, official, ranks
 from .classifier import BATCH, fit_classifier
 from .config import PRESETS, Config, preset
 from .fit import fit
@@ -103,10 +103,14 @@ def parser() -> argparse.ArgumentParser:
             add.add_argument("--glide", type=int, default=0, help="frames between two states (default 0)")
             add.add_argument("--address", default="", help="the page's, for the link inside the file")
 
+    add = commands.add_parser("import-official", help="make a model of the CIFAR-10 generator that the paper's authors publish")
+    add.add_argument("file", type=Path, help="their netG_1200.pth")
+    add.add_argument("--out", required=True, type=Path, help="directory of the model")
+
     add = commands.add_parser("bench", help="measure")
-    add.add_argument("what", choices=["toys"])
+    add.add_argument("what", choices=["toys", "images"])
     add.add_argument("--json", action="store_true", help="print one JSON object")
-    add.add_argument("--quick", action="store_true", help="one seed instead of five")
+    add.add_argument("--quick", action="store_true", help="one seed instead of five, one round instead of three")
     return top
 
 
@@ -254,8 +258,14 @@ def _export(options: argparse.Namespace) -> None:
     print(options.out)
 
 
+def _import_official(options: argparse.Namespace) -> None:
+    official.convert(options.file, options.out)
+    print(f"{options.out}/model.safetensors")
+
+
 def _bench(options: argparse.Namespace) -> None:
-    report = bench.toys(seeds=1 if options.quick else 5, say=lambda words: print(words, file=sys.stderr))
+    measure, times = (bench.toys, 5) if options.what == "toys" else (bench.images, 3)
+    report = measure(1 if options.quick else times, say=lambda words: print(words, file=sys.stderr))
     if options.json:
         return _print_json(report)
     for name, value in report.items():

@@ -28,9 +28,22 @@ def network(kind: str, latent_dim: int) -> Denoiser:
     return networks.generator(kind, (2,), latent_dim=latent_dim, width=16, depth=2)
 
 
+def image_network(kind: str, latent_dim: int) -> Denoiser:
+    """With weights as large as after training: it starts so near to zero that its latent would not show."""
+    network = networks.generator(kind, (3, 8, 8), latent_dim=latent_dim, width=16, depth=1, multipliers=(1, 2), patch=2)
+    noise = torch.Generator().manual_seed(0)
+    for parameter in network.requires_grad_(False).parameters():
+        parameter.copy_(0.1 * torch.randn(parameter.shape, generator=noise))
+    return network
+
+
 EVERY = [pytest.param(lambda c=c, s=s: c(law_of(s)), s, id=f"{c.__name__}-{s}") for c in CLOSED for s in [(2,), (3, 8, 8)]]
 EVERY += [
     pytest.param(lambda k=k, n=n: network(k, n), (2,), id=f"{k}-{n}") for k in ("plain", "skip") for n in (0, 2)
+]
+EVERY += [
+    pytest.param(lambda k=k, n=n: image_network(k, n), (3, 8, 8), id=f"{k}-{n}")
+    for k, n in [("unet", 0), ("unet", 5), ("unet-draw", 0), ("unet-draw", 3 * 8 * 8), ("unet-indexed", 5)]
 ]
 
 

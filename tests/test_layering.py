@@ -51,11 +51,12 @@ AND_ALSO = {
     "views": "mixture posterior schedule session studio data request",
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "gallery images session request",
-    "cli": "archives bench classifier fit images machine ranks request schedule trainer",
+    "official": "checkpoint config denoiser networks schedule",
+    "cli": "archives bench classifier fit images machine official ranks request schedule trainer",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
     "ui": "machine gallery gaussianity data images schedule studio request",
     "posterior": "metrics mixture sampler session request",
-    "bench": "fit machine config data metrics sampler schedule session trainer views request",
+    "bench": "checkpoint denoiser images networks fit machine config data metrics sampler schedule session trainer views request",
 }
 HEAVY = {"gradio", "plotly", "PIL", "tqdm"}
 

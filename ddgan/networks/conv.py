@@ -28,7 +28,7 @@ from ..denoiser import Denoiser
 from ..gaussian import like
 from ..schedule import Schedule, alpha_sigma
 
-__all__ = ["Discriminator", "DrawUNet", "IndexedUNet", "UNet", "blur", "shrink", "stretch"]
+__all__ = ["Attention", "Block", "Discriminator", "DrawUNet", "IndexedUNet", "Pyramid", "UNet", "blur", "shrink", "stretch"]
 
 SQRT2 = math.sqrt(2)
 TINY = 1e-5  # the gain of layers that end a branch: every block begins as the identity, the network at zero
@@ -89,7 +89,7 @@ class Norm(nn.Module):
 
     def __init__(self, channels: int, style: int, group: int) -> None:
         super().__init__()
-        self.groups = min(32, max(1, channels // group))
+        self.groups = next(n for n in range(max(1, min(32, channels // group)), 0, -1) if channels % n == 0)
         self.style = None
         if style:
             self.style = dense(style, 2 * channels)
@@ -99,10 +99,28 @@ class Norm(nn.Module):
             self.weight, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
-        if self.style is None:
-            return F.group_norm(x, self.groups, self.weight, self.bias, 1e-6)
-        scale, shift = self.style(style)[:, :, None, None].to(x.dtype).chunk(2, 1)
-        return torch.addcmul(shift, F.group_norm(x, self.groups, eps=1e-6).to(x.dtype), scale)
+        scale, shift = (self.weight, self.bias) if self.style is None else self.style(style).chunk(2, 1)
+        if self._is_slow(x):
+            scale, shift = self._folded(x, scale, shift)
+        elif self.style is None:
+            return F.group_norm(x, self.groups, scale, shift, 1e-6)
+        else:
+            x = F.group_norm(x, self.groups, eps=1e-6).to(x.dtype)
+        scale, shift = (v[:, :, None, None].to(x.dtype) for v in (scale, shift))
+        return torch.addcmul(shift, x, scale)
+
+    def _is_slow(self, x: Tensor) -> bool:
+        """Whether torch's kernel takes one number at a time: bfloat16, maps below 32 x 32, groups narrower than a vector."""
+        small = x[0, 0].numel() < 1024 and x.shape[1] < 16 * self.groups
+        return small and x.dtype == torch.bfloat16 and x.device.type == "cpu"
+
+    def _folded(self, x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
+        """Scale and shift (B, C) that normalise x too: it is read once for its moments and once for the result."""
+        x = x.permute(0, 2, 3, 1).flatten(1, 2).float()  # (B, H W, C)
+        mean, square, scale, shift = (v.unflatten(-1, (self.groups, -1)) for v in (x.mean(1), x.square().mean(1), scale, shift))
+        mean, square = mean.mean(2, keepdim=True), square.mean(2, keepdim=True)
+        scale = scale * (square - mean.square() + 1e-6).rsqrt()
+        return scale.flatten(1), (shift - scale * mean).flatten(1)
 
 
 class Block(nn.Module):
@@ -137,8 +155,8 @@ class Attention(nn.Module):
         self.qkv, self.out = conv(channels, 3 * channels, size=1), conv(channels, channels, size=1, gain=TINY)
 
     def forward(self, x: Tensor) -> Tensor:
-        q, k, v = self.qkv(self.norm(x)).flatten(2).mT.chunk(3, 2)  # (B, H W, C)
-        h = F.scaled_dot_product_attention(q, k, v).mT.unflatten(2, x.shape[2:])
+        q, k, v = self.qkv(self.norm(x)).flatten(2).mT[:, None].chunk(3, 3)  # (B, 1, H W, C): four axes have a fast kernel
+        h = F.scaled_dot_product_attention(q, k, v)[:, 0].mT.unflatten(2, x.shape[2:])
         return (x + self.out(h)) / SQRT2
 
 
@@ -171,7 +189,7 @@ class UNet(Denoiser):
                 stage["attention"].append(Attention(m * width, self.CHANNELS_PER_GROUP) if i == 1 else nn.Identity())
                 skips.append(now := m * width)
             if i + 1 < len(multipliers):
-                stage["shrink"], stage["pyramid"] = Block(now, now, resample=shrink, **sort), _Pyramid(pyramid, now)
+                stage["shrink"], stage["pyramid"] = Block(now, now, resample=shrink, **sort), Pyramid(pyramid, now)
                 skips.append(pyramid := now)
             self.down.append(stage)
         self.middle = nn.ModuleList([Block(now, now, **sort), Attention(now, self.CHANNELS_PER_GROUP), Block(now, now, **sort)])
@@ -236,7 +254,7 @@ class UNet(Denoiser):
         return torch.tanh(self.last(x) if self.patch == 1 else self.last(x, full)).to(x_t.dtype)
 
 
-class _Pyramid(nn.Module):
+class Pyramid(nn.Module):
     """The input at half the size in other channels: the FIR filter and a strided 3 x 3 convolution."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -357,6 +375,8 @@ class Discriminator(nn.Module):
     def __init__(self, shape: Sequence[int], width: int, patch: int) -> None:
         super().__init__()
         _fits(shape, width, patch, 0)
+        if min(shape[1:]) < (least := patch * 2 ** (len(self.STAGES) - 1)):
+            raise ValueError(f"the discriminator halves images until {least} pixels are one, got {shape[1]} x {shape[2]}")
         self.patch = patch
         self.level = nn.Sequential(dense(2 * width, 2 * width), nn.LeakyReLU(0.2), dense(2 * width, 2 * width))
         self.first = conv(2 * shape[0] * patch**2, width, size=1)

@@ -1,0 +1,123 @@
+"""The authors' CIFAR-10 generator, netG_1200.pth, as a model of ours.
+
+Their file is a pickled dict of tensors: `all_modules.N` are the layers in the order in which the network runs,
+`z_transform.N` the mapping network of z, and distributed training may have put `module.` before every name. The
+network is the UNet of networks/conv.py at the paper's size. It knows a step by the index of its cleaner side, 0..3,
+which `IndexedUNet` finds from the level. Else only names differ, and attention has q, k and v apart, inputs x outputs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from . import checkpoint
+from .config import PRESETS
+from .denoiser import Levels
+from .networks.conv import Attention, UNet
+from .schedule import Schedule
+
+__all__ = ["CIFAR10", "convert", "slots"]
+
+CIFAR10 = replace(PRESETS["cifar10-paper"], network="unet-indexed")
+SHAPE = (3, 32, 32)
+MADE = {
+    "source": "https://github.com/NVlabs/denoising-diffusion-gan, published by the authors of the paper",
+    "license": "NVIDIA Source Code License for Denoising Diffusion GAN: non-commercial",
+    "metrics": {},
+}
+NAMES = {
+    "norm": "GroupNorm_0", "norm_0": "GroupNorm_0", "norm_1": "GroupNorm_1", "conv_0": "Conv_0", "conv_1": "Conv_1",
+    "skip": "Conv_2", "level": "Dense_0", "conv": "Conv2d_0",
+}  # fmt: skip  # of the parts of a layer, ours -> theirs
+
+
+@torch.no_grad()
+def convert(path: Path, out: Path) -> None:
+    """Write the generator in the authors' file as a model into the directory `out`; ValueError for any other file."""
+    if (out / "card.json").exists():
+        raise ValueError(f"{out} already holds a model: choose another directory")
+    with torch.device("meta"):
+        denoiser = checkpoint.new_generator(CIFAR10, SHAPE)
+    denoiser.to_empty(device="cpu")
+    data = _bytes(path, 4 * sum(p.numel() for p in denoiser.parameters()))
+    state, places = _tensors(data, path), slots(denoiser)
+    if strange := sorted(state.keys() ^ places.keys()):
+        raise ValueError(f"{path} is not the CIFAR-10 generator: it {'has' if strange[0] in state else 'lacks'} {strange[0]}")
+    for name, place in places.items():
+        value = state[name]
+        if (value.shape, value.dtype) != (place.shape, place.dtype):
+            raise ValueError(
+                f"{path} is not the CIFAR-10 generator: {name} is {value.dtype} {tuple(value.shape)}, "
+                f"wanted {place.dtype} {tuple(place.shape)}"
+            )
+        place.copy_(value)
+    denoiser.levels = Levels(tuple(Schedule.vp(4).level(torch.arange(1, 5)).tolist()), between=False)
+    checkpoint.save(out, denoiser, CIFAR10, SHAPE, {**MADE, "source_sha256": hashlib.sha256(data).hexdigest()})
+
+
+def slots(network: UNet) -> dict[str, Tensor]:
+    """Where their tensors go: their name -> a view, of their shape, into the weights of our network."""
+    places = {}
+    for n, layer in enumerate(_layers(network)):
+        if isinstance(layer, Attention):
+            weights, biases = (*layer.qkv.weight.chunk(3), layer.out.weight), (*layer.qkv.bias.chunk(3), layer.out.bias)
+            for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
+                places |= {f"all_modules.{n}.NIN_{i}.W": weight[:, :, 0, 0].T, f"all_modules.{n}.NIN_{i}.b": bias}
+        for name, value in layer.state_dict().items():
+            part, *rest = name.split(".")
+            if part not in ("qkv", "out"):
+                places[".".join(["all_modules", str(n), NAMES.get(part, part), *rest])] = value
+    for name, value in network.mapping.state_dict().items():
+        n, kind = name.split(".")
+        places[f"z_transform.{int(n) + 1}.{kind}"] = value  # theirs begins with the normalisation of z
+    return places
+
+
+def _layers(network: UNet) -> Iterator[nn.Module]:
+    """Our layers in the order of their list."""
+    yield from (network.level[0], network.level[2], network.first)
+    for stage in network.down:
+        for block, attention in zip(stage["blocks"], stage["attention"], strict=True):
+            yield block
+            if isinstance(attention, Attention):
+                yield attention
+        if "shrink" in stage:
+            yield from (stage["shrink"], stage["pyramid"])
+    yield from network.middle
+    for stage in network.up:
+        yield from stage["blocks"]
+        if isinstance(stage["attention"], Attention):
+            yield stage["attention"]
+        if "stretch" in stage:
+            yield stage["stretch"]
+    yield from (network.norm, network.last)
+
+
+def _bytes(path: Path, expected: int) -> bytes:
+    """The file, if its size is that of so many bytes of weights and a little around them."""
+    try:
+        size = path.stat().st_size
+        if not 0 <= size - expected <= 2**20:
+            raise ValueError(f"{path} has {size:,} bytes, wanted the CIFAR-10 generator, netG_1200.pth, of about {expected:,}")
+        return path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
+
+
+def _tensors(data: bytes, path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name, without `module.`; code in it is refused, not run."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the sentence below says it
+            state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        return {name.removeprefix("module."): value.detach() for name, value in state.items()}
+    except Exception as error:  # there is no end to what an unpickler makes of a foreign file
+        raise ValueError(f"{path} is not a checkpoint of tensors by name, or is damaged") from error

@@ -1,0 +1,328 @@
+"""What the networks of images promise; the denoisers' common contract is in test_denoiser."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ddgan import networks
+from ddgan.networks.conv import Attention, DrawUNet, IndexedUNet, Norm, Pyramid, shrink, stretch
+from ddgan.schedule import Schedule, alpha_sigma
+from ddgan.trainer import Adversarial, Consecutive, Regression
+
+VP = Schedule.vp(4)
+SHAPE = (3, 8, 8)
+N = 3 * 8 * 8
+SIZE = {"width": 16, "depth": 1, "multipliers": (1, 2)}
+EACH_GENERATOR = pytest.mark.parametrize(("kind", "latent_dim"), [("unet", 6), ("unet", 0), ("unet-draw", N), ("unet-draw", 0)])
+EACH_PATCH = pytest.mark.parametrize("patch", [1, 2])
+
+
+def randn(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(autouse=True)
+def fixed_initialisation():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
+
+
+@torch.no_grad()
+def awake(network: nn.Module) -> nn.Module:
+    """The same with weights of ordinary size where they start tiny: it stands for a trained one."""
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.Linear)) and layer.weight.abs().max() < 1e-3:
+            nn.init.xavier_uniform_(layer.weight)
+    return network
+
+
+def generator(kind: str, latent_dim: int, patch: int = 1) -> nn.Module:
+    return networks.generator(kind, SHAPE, latent_dim=latent_dim, patch=patch, **SIZE)
+
+
+def discriminator(patch: int = 1) -> nn.Module:
+    return networks.discriminator("unet", (3, 16, 16), width=16, depth=1, patch=patch)
+
+
+def inputs(latent_dim: int, B: int = 8) -> tuple[Tensor, Tensor, Tensor]:
+    return randn(B, *SHAPE, seed=1), VP.level(1 + torch.arange(B) % 4).float(), randn(B, latent_dim, seed=2)
+
+
+def condition(B: int) -> tuple[Tensor, Tensor, Tensor]:
+    t = 1 + torch.arange(B) % 4
+    return randn(B, 3, 16, 16, seed=3), VP.level(t - 1).float(), VP.level(t).float()
+
+
+def relative(x: Tensor, reference: Tensor) -> float:
+    return float((x - reference).norm() / reference.norm())
+
+
+# ---------------------------------------------------------------- the paper's networks
+
+
+def test_the_papers_networks_have_the_papers_numbers_of_parameters():
+    with torch.device("meta"):
+        g = networks.generator("unet", (3, 32, 32), latent_dim=100, width=128, depth=2, multipliers=(1, 2, 2, 2))
+        d = networks.discriminator("unet", (3, 32, 32), width=128, depth=2)
+    assert sum(p.numel() for p in g.parameters()) == 48_432_515
+    assert sum(p.numel() for p in d.parameters()) == 12_741_633
+
+
+def resampled(x: Tensor, *, up: int = 1, down: int = 1, pad: int) -> Tensor:
+    """The definition: zeros between the pixels, zeros around, the normalised filter [1, 3, 3, 1], every down-th pixel."""
+    B, C, H, W = x.shape
+    wide = x.new_zeros(B, C, H * up, W * up)
+    wide[:, :, ::up, ::up] = x
+    wide = F.pad(wide, (pad + up - 1, pad, pad + up - 1, pad))
+    line = torch.tensor([1.0, 3, 3, 1]).to(x) / 8 * up
+    filtered = F.conv2d(wide.flatten(0, 1)[:, None], torch.outer(line, line)[None, None])
+    return filtered[:, 0, ::down, ::down].unflatten(0, (B, C))
+
+
+def test_the_fast_resampling_is_the_filter_of_its_definition():
+    x = randn(2, 5, 8, 12).double()
+    torch.testing.assert_close(shrink(x), resampled(x, down=2, pad=1))
+    torch.testing.assert_close(stretch(x), resampled(x, up=2, pad=1))
+    pyramid = Pyramid(5, 7).double()
+    filtered = resampled(x, pad=2)
+    torch.testing.assert_close(pyramid(x), F.conv2d(filtered, pyramid.conv.weight, pyramid.conv.bias, stride=2))
+
+
+@pytest.mark.parametrize("resample", [shrink, stretch])
+def test_resampling_keeps_a_constant_away_from_the_border(resample):
+    y = resample(torch.ones(1, 1, 16, 16, dtype=torch.float64))
+    torch.testing.assert_close(y[:, :, 2:-2, 2:-2], torch.ones_like(y[:, :, 2:-2, 2:-2]))
+
+
+@pytest.mark.parametrize("width", [16, 48, 112, 144])
+def test_networks_of_every_width_have_groups_that_divide_their_channels_the_papers_32(width):
+    network = networks.generator("unet", SHAPE, latent_dim=4, width=width, depth=1, multipliers=(1, 3))
+    assert network(*inputs(4)).isfinite().all()
+    assert [Norm(channels, 0, 4).groups for channels in (128, 256, 384, 512)] == [32] * 4
+
+
+def test_an_indexed_unet_sees_the_index_of_the_cleaner_side_and_no_more():
+    network = awake(networks.generator("unet-indexed", SHAPE, latent_dim=6, **SIZE))
+    assert isinstance(network, IndexedUNet)
+    assert network._position(VP.level(torch.tensor([1, 2, 3, 4])).float()).tolist() == [0, 1, 2, 3]
+    x_t, level, z = inputs(6)
+    assert torch.equal(network(x_t, level + 0.01, z), network(x_t, level, z))
+    assert not torch.equal(network(x_t, level.roll(1), z), network(x_t, level, z))
+
+
+@pytest.mark.parametrize("style", [0, 8])
+@pytest.mark.parametrize("side", [4, 32])
+@pytest.mark.parametrize("group", [4, 16])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_norm_is_the_scaled_and_shifted_group_norm_however_it_is_computed(style, side, group, dtype):
+    norm, x, given = Norm(64, style, group), 3 + 2 * randn(5, 64, side, side), randn(5, style, seed=1)
+    for parameter in norm.parameters():
+        nn.init.normal_(parameter)
+    scale, shift = norm.style(given).chunk(2, 1) if style else (norm.weight[None], norm.bias[None])
+    expected = scale[:, :, None, None] * F.group_norm(x, 64 // group, eps=1e-6) + shift[:, :, None, None]
+    with torch.no_grad():
+        y = norm.to(dtype)(x.to(dtype, memory_format=torch.channels_last), given.to(dtype))
+    assert y.dtype == dtype and relative(y, expected.detach()) < {torch.float64: 1e-5, torch.bfloat16: 2e-2}[dtype]
+
+
+def test_attention_is_the_softmax_of_its_definition():
+    layer, x = awake(Attention(32, 4)).double(), randn(2, 32, 3, 5).double()
+    q, k, v = layer.qkv(layer.norm(x)).flatten(2).chunk(3, 1)  # (B, C, H W)
+    w = (q.mT @ k / 32**0.5).softmax(2)  # from each pixel to all
+    expected = (x + layer.out((v @ w.mT).unflatten(2, (3, 5)))) / 2**0.5
+    torch.testing.assert_close(layer(x), expected)
+
+
+# ---------------------------------------------------------------- generators
+
+
+@EACH_GENERATOR
+@EACH_PATCH
+def test_a_generator_starts_at_zero(kind, latent_dim, patch):
+    assert generator(kind, latent_dim, patch)(*inputs(latent_dim)).abs().max() < 1e-3
+
+
+@EACH_GENERATOR
+@EACH_PATCH
+def test_a_mixed_batch_equals_its_items_one_by_one(kind, latent_dim, patch):
+    network, given = awake(generator(kind, latent_dim, patch)), inputs(latent_dim)
+    with torch.no_grad():
+        together = network(*given)
+        alone = torch.cat([network(*(v[i : i + 1] for v in given)) for i in range(8)])
+    assert together.shape == (8, *SHAPE) and together.std() > 0.05
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+@EACH_GENERATOR
+@EACH_PATCH
+def test_every_weight_of_a_generator_gets_a_gradient(kind, latent_dim, patch):
+    network = awake(generator(kind, latent_dim, patch))
+    network(*inputs(latent_dim)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+@EACH_GENERATOR
+def test_a_generator_with_bfloat16_weights_gives_nearly_the_same_images(kind, latent_dim):
+    network, given = awake(generator(kind, latent_dim, 2)), inputs(latent_dim)
+    with torch.no_grad():
+        exact = network(*given)
+        rounded = network.to(torch.bfloat16)(*given)
+    assert rounded.dtype == torch.float32 and 0 < relative(rounded, exact) < 3e-2
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "words"),
+    [
+        ((3, 8, 8), {"width": 20}, "width of a network of images must be a multiple of 16, got 20"),
+        ((3, 9, 8), {"width": 16}, "images of 9 x 8 cannot be folded by 1 and halved 1 times"),
+        ((3, 6, 6), {"width": 16, "patch": 2}, "images of 6 x 6 cannot be folded by 2 and halved 1 times"),
+        ((2,), {"width": 16}, r"needs data of shape \(C, H, W\), got \(2,\)"),
+    ],
+)
+def test_sizes_that_do_not_fit_are_refused_in_a_sentence(shape, size, words):
+    with pytest.raises(ValueError, match=words):
+        networks.generator("unet", shape, latent_dim=4, depth=1, multipliers=(1, 2), **size)
+
+
+def test_images_that_the_discriminator_cannot_halve_are_refused_in_a_sentence():
+    with pytest.raises(ValueError, match="the discriminator halves images until 16 pixels are one, got 8 x 8"):
+        networks.discriminator("unet", SHAPE, width=16, depth=1, patch=2)
+
+
+def test_a_draw_unet_refuses_a_latent_of_another_size_in_a_sentence():
+    with pytest.raises(ValueError, match="the latent of this network has 0 or 192 numbers, as the data, got 100"):
+        generator("unet-draw", 100)
+
+
+# ---------------------------------------------------------------- the Gaussian posterior draw
+
+
+def draw_unet(latent_dim: int, rank: int, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...] = (1, 4, 4)) -> DrawUNet:
+    monkeypatch.setattr("ddgan.networks.conv.RANK", rank)
+    network = networks.generator("unet-draw", shape, latent_dim=latent_dim, width=16, depth=1, multipliers=(1,))
+    return network.double()
+
+
+def truth(x: Tensor, rank: int) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of x (N, n); beyond `rank` principal directions the variance spread evenly."""
+    mean, cov = x.mean(0), torch.cov(x.T, correction=0)
+    variance, basis = torch.linalg.eigh(cov)
+    variance = torch.cat([variance[:-rank].mean().expand(len(cov) - rank), variance[-rank:]]) if rank < len(cov) else variance
+    return mean, basis @ variance.diag() @ basis.T
+
+
+def posterior(x_t: Tensor, level: Tensor, mean: Tensor, cov: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and covariance of q(x_0 | x_t), x_0 ~ N(mean, cov), by the textbook's conditioning of a joint Gaussian."""
+    a, sigma = (float(v) for v in alpha_sigma(level))
+    gain = a * cov @ torch.linalg.inv(a**2 * cov + sigma**2 * torch.eye(len(cov)).to(cov))
+    return mean + gain @ (x_t - a * mean), cov - gain @ (a * cov)
+
+
+def drawn(network: DrawUNet, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+    """y (B, n), which the network sees behind x_t."""
+    return network._input(x_t.expand(len(z), *x_t.shape[1:]), level.expand(len(z)), z)[:, 1:].flatten(1)
+
+
+@pytest.mark.parametrize("rank", [16, 5])
+@pytest.mark.parametrize("t", [1, 2, 4])
+def test_the_draw_has_exactly_the_mean_and_covariance_of_the_posterior_of_gaussian_data(rank, t, monkeypatch):
+    """It is affine in z, so mean and factor are read off z = 0 and the unit vectors."""
+    x = (randn(500, 16) @ randn(16, 16, seed=1) * 0.2 + 0.3).double()
+    network = draw_unet(16, rank, monkeypatch)
+    network.fit(x.reshape(-1, 1, 4, 4))
+    x_t, level = randn(1, 1, 4, 4, seed=2).double(), VP.level(t)
+    y = drawn(network, x_t, level, torch.cat([torch.zeros(1, 16), torch.eye(16)]).double())
+    mean, cov = posterior(x_t.flatten(), level, *truth(x, rank))
+    factor = (y[1:] - y[0]).T
+    torch.testing.assert_close(y[0], mean)
+    torch.testing.assert_close(factor @ factor.T, cov, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("latent_dim", [0, 16])
+def test_before_fit_the_draw_is_that_of_standard_normal_data(latent_dim, monkeypatch):
+    network = draw_unet(latent_dim, 5, monkeypatch)
+    x_t, level, z = randn(1, 1, 4, 4).double(), VP.level(2), randn(3, latent_dim).double()
+    a, sigma = alpha_sigma(level)
+    expected = a * x_t.flatten(1) + (sigma * z if latent_dim else torch.zeros(3, 16))
+    torch.testing.assert_close(drawn(network, x_t, level, z), expected)
+
+
+def test_without_a_latent_the_draw_is_the_posterior_mean(monkeypatch):
+    x = (randn(500, 16) @ randn(16, 16, seed=1) * 0.2 + 0.3).double()
+    network = draw_unet(0, 16, monkeypatch)
+    network.fit(x.reshape(-1, 1, 4, 4))
+    x_t, level = randn(1, 1, 4, 4, seed=2).double(), VP.level(3)
+    mean, _ = posterior(x_t.flatten(), level, *truth(x, 16))
+    torch.testing.assert_close(drawn(network, x_t, level, torch.zeros(1, 0))[0], mean)
+
+
+def test_a_fit_of_fewer_images_than_pixels_is_finite(monkeypatch):
+    network = draw_unet(16, 5, monkeypatch)
+    network.fit(randn(3, 1, 4, 4))
+    for t in (1, 4):
+        assert network(randn(2, 1, 4, 4).double(), VP.level(t).expand(2), randn(2, 16).double()).isfinite().all()
+
+
+# ---------------------------------------------------------------- discriminator
+
+
+@EACH_PATCH
+def test_every_weight_of_the_discriminator_gets_a_gradient(patch):
+    network = awake(discriminator(patch))
+    network(randn(8, 3, 16, 16), *condition(8)).square().sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all() and parameter.grad.any(), name
+
+
+def test_a_logit_depends_on_the_items_own_four_alone():
+    network, x_s, given = awake(discriminator()), randn(8, 3, 16, 16), condition(8)
+    before = network(x_s, *given)
+    x_s[5] = -x_s[5]
+    after = network(x_s, *given)
+    assert after.shape == (8,)
+    torch.testing.assert_close(after[:4], before[:4])
+    assert (after[4:] != before[4:]).all()
+
+
+def test_m_batches_that_share_one_condition_equal_m_calls():
+    network, given, batches = awake(discriminator()), condition(8), [randn(8, 3, 16, 16, seed=s) for s in range(3)]
+    with torch.no_grad():
+        together = network(torch.cat(batches), *given)
+        torch.testing.assert_close(together, torch.cat([network(x, *given) for x in batches]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("argument", [0, 1, 2, 3], ids=["x_s", "x_t", "level_s", "level_t"])
+def test_d_judges_by_each_of_its_arguments(argument):
+    network, arguments = awake(discriminator()), [randn(8, 3, 16, 16), *condition(8)]
+    before = network(*arguments)
+    arguments[argument] = arguments[argument].flip(0)
+    assert (network(*arguments) != before).any()
+
+
+# ---------------------------------------------------------------- learning
+
+
+def learning(kind: str) -> tuple[Tensor, Regression | Adversarial]:
+    """One batch of the same smooth image eight times, and an objective that is to learn it."""
+    shape, size = (1, 16, 16), {"width": 16, "depth": 1, "patch": 2}
+    x_0 = torch.linspace(-0.8, 0.8, 16).expand(8, *shape).contiguous()
+    latent_dim = 0 if kind == "regression" else 256
+    g = networks.generator("unet-draw", shape, latent_dim=latent_dim, multipliers=(1, 2), **size)
+    if kind == "regression":
+        return x_0, Regression(g, Consecutive(VP), lr=2e-3, ema=0.05)
+    d = networks.discriminator("unet-draw", shape, **size)
+    return x_0, Adversarial(g, d, Consecutive(VP), loss="paper", gamma=5.0, lr=(5e-4, 1e-3), ema=0.05)
+
+
+@pytest.mark.parametrize(("kind", "left"), [("regression", 0.05), ("adversarial", 0.5)])
+def test_sixty_updates_on_one_batch_bring_the_generator_to_it(kind, left):
+    x_0, objective = learning(kind)
+    network, noise = objective.denoiser, torch.Generator().manual_seed(0)
+    given = randn(8, 1, 16, 16), VP.level(4).float().expand(8), randn(8, network.latent_dim)
+    before = (network(*given) - x_0).square().mean()
+    for _ in range(60):
+        objective.update(x_0, noise, 0.0)
+    assert (network(*given) - x_0).square().mean() < left * before
