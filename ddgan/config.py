@@ -44,7 +44,7 @@ class Config:
     CHOICES = {
         "objective": ("ddgan", "regression"),
         "network": ("skip", "plain", "unet", "unet-draw", "unet-indexed"),
-        "loss": ("r1r2", "paper", "rpgan"),
+        "loss": ("r1r2", "paper", "rpgan", "rpgan-exact"),
         "decay": ("late", "cosine"),
     }
     BOUNDS = {
@@ -116,8 +116,9 @@ def _curve(name: str) -> Config:
 
 def _images(name: str, **values: Any) -> Config:
     """Small enough for hours on a CPU: a 2 x 2 patch stem and one block a resolution."""
-    size = {"network": "unet-draw", "depth": 1, "patch": 2, "loss": "paper", "every": 15, "lr_g": 1e-3, "lr_d": 1e-3}
-    return replace(Config(name, batch=64, steps=20_000, **size), **values)
+    size = {"network": "unet-draw", "depth": 1, "patch": 2}
+    loss = {"loss": "rpgan-exact", "gamma": 0.05, "every": 8, "lr_g": 5e-4, "lr_d": 1e-3}
+    return replace(Config(name, batch=64, steps=20_000, **size, **loss), **values)
 
 
 # A data set's name is its DDGAN; NAME-regression the learned Gaussian denoiser; -live is the one to watch as it learns,
@@ -136,7 +137,7 @@ PRESETS: dict[str, Config] = {
     **_both(_images("stackedmnist", clean=0.5, width=48, multipliers=(1, 2), latent_dim=3 * 28 * 28)),
     "cifar10-paper": _images(
         "cifar10", T=4, clean=0.25, network="unet", width=128, depth=2, multipliers=(1, 2, 2, 2), patch=1, latent_dim=100,
-        lr_g=1.6e-4, lr_d=1.25e-4, decay="cosine", ema=1e-4, batch=256, flip=True, steps=400_000,
+        loss="paper", gamma=0.02, every=15, lr_g=1.6e-4, lr_d=1.25e-4, decay="cosine", ema=1e-4, batch=256, flip=True, steps=400_000,
     ),
     "25-gaussians-live": Config("25-gaussians", T=4, width=64, batch=256, gamma=0.01, ema=0.005, steps=4_000),
     "25-gaussians-paper": Config(
@@ -181,7 +182,7 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
         "The two players overshoot, and nothing is on a mode until the rates fall, in the second half of the run.",
     ),
     "Slow: the paper's own recipe": (
-        replace(PRESETS["25-gaussians-paper"], steps=10**9),
+        replace(PRESETS["25-gaussians-paper"], clean=Config.clean, steps=10**9),
         "Made for 50,000 updates of networks 512 wide: a CPU makes a few a second, and the cloud is still a blur at the end.",
     ),
 }

@@ -40,14 +40,20 @@ def gradient_penalty(d: Critic, x: Tensor) -> Tensor:
     return gradient.flatten(1).square().sum(1)
 
 
-def paper(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: float) -> Tensor:
-    """D's loss in the paper: non-saturating, R1 on real x_s only."""
-    if not gamma:
-        return nonsaturating(*d(torch.cat([real, fake])).chunk(2))
-    real = real.detach().requires_grad_()
-    winner = d(real)
-    (gradient,) = torch.autograd.grad(winner.sum(), real, create_graph=True)
-    return nonsaturating(winner, d(fake)) + gamma / 2 * gradient.flatten(1).square().sum(1).mean()
+def exact(loss: Callable[[Tensor, Tensor], Tensor], *, both: bool) -> Callable[[Critic, Tensor, Tensor, Tensor, float], Tensor]:
+    """D's loss with R1, or R1 + R2 if `both`, by double backward, around any `loss(winner, loser)`."""
+
+    def d_loss(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: float) -> Tensor:
+        x = torch.cat([real, fake]).detach()
+        if not gamma:
+            return loss(*d(x).chunk(2))
+        at = d(x.requires_grad_())
+        judged = at if both else at[: len(real)]
+        (gradient,) = torch.autograd.grad(judged.sum(), x, create_graph=True)
+        squared = gradient.flatten(1).square().sum(1).sum()
+        return loss(*at.chunk(2)) + gamma / 2 * squared / len(real)
+
+    return d_loss
 
 
 def paired(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Critic, Tensor, Tensor, Tensor, float], Tensor]:
@@ -81,7 +87,8 @@ def squared_error(x_0: Tensor, target: Tensor) -> Tensor:
 
 # name -> (D's loss (d, real, fake, v, gamma), G's loss (d, real, fake))
 LOSSES = {
-    "paper": (paper, fool),
+    "paper": (exact(nonsaturating, both=False), fool),
     "r1r2": (paired(nonsaturating), fool),
     "rpgan": (paired(relativistic), outdo),
+    "rpgan-exact": (exact(relativistic, both=True), outdo),
 }

@@ -31,7 +31,7 @@ from ..schedule import Schedule, alpha_sigma
 __all__ = ["Attention", "Block", "Discriminator", "DrawUNet", "IndexedUNet", "Pyramid", "UNet", "blur", "shrink", "stretch"]
 
 SQRT2 = math.sqrt(2)
-TINY = 1e-5  # the gain of layers that end a branch: every block begins as the identity, the network at zero
+TINY = 1e-5  # the gain of layers that end a branch of a generator: every block begins as the identity, the network at zero
 CLEAN = 12.0  # log-SNRs are embedded within +-CLEAN; clean data stands at the end
 RANK = 512  # principal directions that a DrawUNet keeps; the rest of the variance is spread evenly
 GROUP = 4  # minibatch std compares the items of a batch in fours
@@ -381,11 +381,14 @@ class Discriminator(nn.Module):
         self.level = nn.Sequential(dense(2 * width, 2 * width), nn.LeakyReLU(0.2), dense(2 * width, 2 * width))
         self.first = conv(2 * shape[0] * patch**2, width, size=1)
         self.blocks = nn.ModuleList()
-        now = width
+        now, side = width, min(shape[1:]) // patch
         for i, m in enumerate(self.STAGES):
-            self.blocks.append(_DownBlock(now, m * width, level=2 * width, halve=i > 0))
-            now = m * width
+            halve = i > 0 and side > 4  # the paper's ends at 4 x 4: a single pixel would not see strokes
+            self.blocks.append(_DownBlock(now, m * width, level=2 * width, halve=halve))
+            now, side = m * width, side // 2 if halve else side
         self.final, self.logit = conv(now + 1, now), dense(now, 1)
+        with torch.no_grad():
+            self.logit.weight.mul_(0.01)
 
     def forward(self, x_s: Tensor, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Tensor:
         M, half = len(x_s) // len(x_t), self.level[0].in_features // 2
@@ -399,12 +402,12 @@ class Discriminator(nn.Module):
 
 
 class _DownBlock(nn.Module):
-    """(skip(x) + f(x)) / sqrt 2 without norms; both branches are halved from the second block on."""
+    """(skip(x) + f(x)) / sqrt 2 without norms; `halve` acts on both branches."""
 
     def __init__(self, inputs: int, outputs: int, *, level: int, halve: bool) -> None:
         super().__init__()
         self.halve = halve
-        self.conv_0, self.conv_1 = conv(inputs, outputs), conv(outputs, outputs, gain=TINY)
+        self.conv_0, self.conv_1 = conv(inputs, outputs), conv(outputs, outputs)
         self.level = dense(level, outputs)
         self.skip = nn.Conv2d(inputs, outputs, 1, bias=False)
 
