@@ -56,7 +56,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--out", required=True, type=Path, help="directory of the run")
     add.add_argument("--T", type=int, help="train for exactly T steps; default: any number of steps")
     add.add_argument("--objective", help="ddgan or regression (the learned Gaussian denoiser)")
-    add.add_argument("--data", help="images: an archive, a folder or a zip; default: where the preset's data is found by name")
+    add.add_argument("--data", help="where the preset's images are: an archive, a folder or a zip; default: found by name")
     add.add_argument("--network", help="skip or plain (the paper's); images: unet-draw or unet (the paper's)")
     add.add_argument("--loss", help="r1r2, paper or rpgan")
     add.add_argument("--decay", help="late or cosine: how the learning rates fall")
@@ -164,7 +164,7 @@ def _arriving(start: float) -> Callable[[int, int], None]:
 
 
 def _train(options: argparse.Namespace) -> None:
-    named = {field.name for field in fields(Config)} & vars(options).keys()
+    named = {field.name for field in fields(Config)} & vars(options).keys() - {"data"}
     given = {name: value for name in named if (value := getattr(options, name)) is not None}
     if given.get("objective") == "regression":
         given.setdefault("latent_dim", 0)
@@ -177,7 +177,7 @@ def _train(options: argparse.Namespace) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # save and stop, as on Ctrl-C
     # a resumed run equals an unbroken one, so the card names the command that makes it from scratch
     command = f"python -m ddgan {shlex.join(word for word in sys.argv[1:] if word != '--resume')}"
-    steps = fit(config, options.out, seconds=limit, resume=options.resume, command=command)
+    steps = fit(config, options.out, images=options.data, seconds=limit, resume=options.resume, command=command)
     try:
         _watch(steps, config.batch)
     finally:
@@ -225,25 +225,31 @@ def _request(options: argparse.Namespace, **default: Any) -> Request:
 def _sample(options: argparse.Namespace) -> None:
     if options.out.suffix != ".npz":
         raise ValueError(f"--out must end in .npz, got {options.out}")
-    request = _request(options, denoisers="ddgan", n=10_000)
+    session = Session()
+    points = session.source(options.data).law is not None
+    request = _request(options, denoisers="ddgan", n=10_000 if points else 64)
     if len(request.denoisers) != 1:
         raise ValueError(f"one denoiser at a time is sampled to a file, got {', '.join(request.denoisers)}")
-    steps = list(_progress(Session().run(request, request.denoisers[0])))
+    steps = list(_progress(session.run(request, request.denoisers[0])))
     export.npz(options.out, request, steps)
     print(options.out)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    request = _request(options, denoisers="ddgan", n=10_000)
+    session, rows = Session(), {}
+    points = session.source(options.data).law is not None
+    request = _request(options, denoisers="ddgan", n=10_000 if points else 2000)
     if not 1 <= options.samplings <= 100:
         raise ValueError(f"--samplings must be in 1..100, got {options.samplings}")
-    session, rows = Session(), {}
     for name in request.denoisers:
         rows[name] = session.judge(request, name, options.samplings, watch=_progress)
     if options.json:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}
         return _print_json({**request.to_dict(), **only})
     for name, row in rows.items():
+        if "cfd" in row:
+            print(f"{name:10}  " + "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+            continue
         print(
             f"{name:10}  modes {row['modes']}/{row['of_modes']}  on a mode {row['on_mode']:.2%}  KL {row['kl']:.4f}  "
             f"sliced W2 {row['sliced_w2']:.4f} (two samples of the law: {row['floor_sliced_w2']:.4f})"

@@ -66,6 +66,11 @@ class Denoiser(nn.Module):
         """The x_0 that x_t at this level and the latent z stand for."""
         raise NotImplementedError
 
+    @property
+    def device(self) -> torch.device:
+        """Where its weights are; the CPU where it has none."""
+        return next(self.parameters(), torch.empty(0)).device
+
     def fit(self, x: Tensor) -> None:
         """Take from samples x (N, *D) what the network is to know of the data before training: nothing, unless it says so."""
 

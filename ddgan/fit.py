@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 import shutil
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -23,11 +25,12 @@ from .config import Config
 from .data import from_points, law_of, read_csv
 from .denoiser import Denoiser
 from .images import ImageSet, batches, from_uint8, load_images, sheet, to_uint8
+from .image_metrics import judge_set
 from .machine import device, hardware, precision
 from .metrics import judge
 from .mixture import Law
 from .request import MAX_N
-from .sampler import Draws, sample
+from .sampler import Draws, draw, sample
 from .schedule import MAX_T, Schedule
 from .trainer import DECAYS, Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
 
@@ -35,6 +38,7 @@ __all__ = ["fit", "new_objective", "score"]
 
 _INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
 SHEET = 64  # images that samples.png shows
+IMAGES = 2000  # that a card's metrics judge
 
 
 def new_objective(config: Config, data: Law | ImageSet) -> Objective:
@@ -76,6 +80,7 @@ def fit(
     config: Config,
     out: Path,
     *,
+    images: str | None = None,
     seconds: float = math.inf,
     resume: bool = False,
     command: str = "",
@@ -83,11 +88,12 @@ def fit(
 ) -> Iterator[TrainStep]:
     """Train a config into a directory: one record an update; the state is saved every `save_every` training seconds.
 
+    `images` says where the config's image set is, if it is not to be found by name.
     Closing the iterator saves and stops; with `resume` the run goes on from there, bit for bit. The model stands in
     `out` with its card, which has metrics once the run has ended. ValueError where `out` holds a run and `resume` was
     not asked for, where it holds another run, or where it cannot be written.
     """
-    data = _data(config)
+    data = _data(config, images)
     objective = new_objective(config, data)
     start = None
     if resume:
@@ -114,17 +120,19 @@ def fit(
     finally:
         _save(out, objective, config, last)
         if not ranks.rank():
+            of_images = isinstance(data, ImageSet)
+            dtype = torch.bfloat16 if of_images else torch.float32  # images' files are large
+            model = copy.deepcopy(objective.denoiser).to(dtype).to(precision(objective.device) if of_images else dtype)
             made = {
                 "command": command,
                 "steps": last.step,
                 "seconds": round(last.seconds, 1),
                 "hardware": hardware(),
                 "torch": torch.__version__,
-                "metrics": score(objective.denoiser, data, config) if finished else {},  # a stop must not take seconds
+                "metrics": score(model, data, config) if finished and images is None else {},  # a stop must not take seconds
             }
-            dtype = torch.bfloat16 if isinstance(data, ImageSet) else torch.float32  # images' files are large
-            model = objective.denoiser.cpu(), config, tuple(data.shape), made
-            checkpoint.save(out, *model, objective.networks.get("d"), dtype)
+            opponent = objective.networks.get("d")
+            checkpoint.save(out, model.cpu(), config, tuple(data.shape), made, opponent, dtype)
 
 
 def _save(out: Path, objective: Objective, config: Config, last: TrainStep) -> float:
@@ -134,9 +142,9 @@ def _save(out: Path, objective: Objective, config: Config, last: TrainStep) -> f
     return last.seconds
 
 
-def _data(config: Config) -> Law | ImageSet:
+def _data(config: Config, images: str | None) -> Law | ImageSet:
     if config.network in networks.IMAGES:
-        return load_images(config.data)
+        return load_images(images or config.data)
     return from_points(read_csv(config.data)) if config.data.endswith(".csv") else law_of(config.data)
 
 
@@ -152,15 +160,12 @@ def _show(out: Path, denoiser: Denoiser, shape: torch.Size, last: TrainStep) -> 
     with open(out / "log.jsonl", "a", encoding="utf-8") as log:
         log.write(json.dumps({"step": last.step, "seconds": round(last.seconds, 1), **last.losses}) + "\n")
     T = len(denoiser.levels.values) if not denoiser.levels.between else 4
-    draws, on = Draws.from_seeds(range(SHEET), shape, T, denoiser.latent_dim), next(denoiser.parameters()).device
-    *_, end = sample(Schedule.vp(T), denoiser, Draws(*(v.to(on) for v in draws)))
-    sheet(to_uint8(end.x_s), columns=8).save(out / "samples.png")
+    (x_0,) = draw(Schedule.vp(T), denoiser, range(SHEET), shape)
+    sheet(to_uint8(x_0), columns=8).save(out / "samples.png")
 
 
 def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:
-    """What a card reports: three samplings of n, from seed 0 on, judged at the T that a model is for."""
-    if isinstance(law, ImageSet):
-        return {}
+    """What a card reports: three samplings of n, from seed 0 on, judged at the T that a model is for; of images one of 2,000."""
     few, many = (1, 2, 4, 8), (4, 16, 64)
 
     def sampled(T: int, i: int) -> Tensor:
@@ -168,8 +173,16 @@ def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_0
         *_, last = sample(Schedule.vp(T), denoiser, draws)
         return last.x_s
 
+    def judged(T: int) -> dict[str, float]:
+        if isinstance(law, Law):
+            return judge(law, n, partial(sampled, T), samplings=3)
+        images = [to_uint8(x_0) for x_0 in draw(Schedule.vp(T), denoiser, range(IMAGES), law.shape)]
+        return judge_set(np.concatenate(images), config.data)
+
+    if isinstance(law, ImageSet) and not (checkpoint.WEIGHTS / f"{config.data}-classifier").is_dir():
+        return {}
     scores = {}
     for T in [config.T] if config.T is not None else many if config.objective == "regression" else few:
-        numbers = judge(law, n, partial(sampled, T), samplings=3)
+        numbers = judged(T)
         scores[f"T={T}"] = {name: round(v, 5) if math.isfinite(v) else None for name, v in numbers.items()}
     return scores

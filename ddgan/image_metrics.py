@@ -20,10 +20,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .images import ImageSet, from_uint8, to_uint8
+from .checkpoint import load_classifier
+from .images import SETS, ImageSet, find_images, from_uint8, load_images, to_uint8
 from .networks.classifier import Classifier
 
-__all__ = ["Moments", "cfd", "class_kl", "fid", "frechet", "judge_images", "moments", "nearest", "observe", "precision_recall"]
+__all__ = ["Moments", "cfd", "class_kl", "fid", "frechet", "judge_images", "judge_set", "moments", "nearest", "observe", "precision_recall"]
 
 CHUNK = 256  # images or rows at a time
 
@@ -124,6 +125,16 @@ def judge_images(
         real = _features(classifier, train, len(images))
         numbers["precision"], numbers["recall"] = precision_recall(real, features)
     return numbers
+
+
+def judge_set(samples: np.ndarray, name: str) -> dict[str, float]:
+    """judge_images by the shipped classifier of the image set `name`, against that set where it is on this machine."""
+    return judge_images(samples, load_classifier(f"{name}-classifier"), train=_known(name, "train"), test=_known(name, "test"))
+
+
+@lru_cache(maxsize=4)
+def _known(name: str, split: str) -> ImageSet | None:
+    return load_images(name, split=split) if name in SETS and find_images(name, split) else None
 
 
 def cfd(classifier: Classifier, features: Tensor) -> float:

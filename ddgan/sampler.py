@@ -25,7 +25,7 @@ from .denoiser import Denoiser
 from .gaussian import Gaussian
 from .schedule import Schedule
 
-__all__ = ["Draws", "Step", "reverse_step", "sample"]
+__all__ = ["Draws", "Step", "draw", "reverse_step", "sample"]
 
 
 class Draws(NamedTuple):
@@ -86,6 +86,11 @@ class Step(NamedTuple):
     eps: Tensor
     x_s: Tensor
 
+    def cpu(self) -> Step:
+        """The same record in the CPU's memory."""
+        moved = (v.cpu() if isinstance(v, Tensor) else v for v in self._replace(posterior=None))
+        return Step(*moved)._replace(posterior=Gaussian(*(v.cpu() for v in self.posterior)))
+
 
 def reverse_step(
     schedule: Schedule, denoiser: Denoiser, x_t: Tensor, s: int | Tensor, t: int | Tensor, *, z: Tensor, eps: Tensor
@@ -115,8 +120,19 @@ def sample(schedule: Schedule, denoiser: Denoiser, draws: Draws, start: int | No
     if len(draws.eps) != schedule.T:
         raise ValueError(f"the schedule has T = {schedule.T} steps, the draws have {len(draws.eps)}")
     denoiser.check(schedule)
+    draws = Draws(*(v.to(denoiser.device) for v in draws))
     x_t = draws.x_T
     for t in range(start, 0, -1):
         step = reverse_step(schedule, denoiser, x_t, t - 1, t, z=draws.z[t - 1], eps=draws.eps[t - 1])
         yield step
         x_t = step.x_s
+
+
+def draw(
+    schedule: Schedule, denoiser: Denoiser, seeds: Sequence[int], shape: Sequence[int], at_once: int = 100
+) -> Iterator[Tensor]:
+    """The x_0 of one trajectory a seed, (at_once, *shape) at a time: as many as would not fit in memory together."""
+    for first in range(0, len(seeds), at_once):
+        draws = Draws.from_seeds(seeds[first : first + at_once], shape, schedule.T, denoiser.latent_dim)
+        *_, last = sample(schedule, denoiser, draws)
+        yield last.x_s

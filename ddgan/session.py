@@ -22,12 +22,13 @@ from . import checkpoint, networks
 from .config import Config
 from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
-from .images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
-from .machine import precision
+from .images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images, to_uint8
+from .image_metrics import judge_set
+from .machine import device, precision
 from .metrics import evaluate, judge, slices
 from .mixture import Law
 from .request import DENOISERS, MAX_N, Request
-from .sampler import Draws, Step, sample
+from .sampler import Draws, Step, draw, sample
 
 __all__ = ["Session"]
 
@@ -40,6 +41,7 @@ class Source(NamedTuple):
     shape: torch.Size
     law: Law | None
     models: dict[str, Path]
+    set: str = ""  # the name of the image set that it is, or that its model was trained on
 
 
 class Session:
@@ -55,7 +57,7 @@ class Session:
 
     def _denoiser(self, data: str, name: str) -> Denoiser:
         """One of DENOISERS for a data name; ValueError where no such model was trained."""
-        shape, law, models = self.source(data)
+        shape, law, models, _ = self.source(data)
         closed = {"exact": ExactDenoiser, "gaussian": GaussianDenoiser, "mean": MeanDenoiser}
         if name in closed:
             return closed[name](self.law(data))
@@ -71,7 +73,7 @@ class Session:
             raise ValueError(f"no {DENOISERS[name][0]} was trained on {data}, there are {others}")
         denoiser = checkpoint.load(models[name])
         if len(shape) == 3:
-            denoiser.to(precision(torch.device("cpu")))
+            denoiser.to(device(), precision(device()))
         if denoiser.card["shape"] != list(shape):
             raise ValueError(f"the model in {models[name]} is for data of another shape than {data}")
         return denoiser
@@ -132,7 +134,7 @@ class Session:
         if request.edit:
             x_0 = from_uint8(decode_pixels(request.edit.image, shape)[None])
             noise = noise._replace(x_T=schedule.marginal(x_0, request.start).at(noise.x_T))
-        return sample(schedule, model, noise, request.start)
+        return (step.cpu() for step in sample(schedule, model, noise, request.start))
 
     def score(self, request: Request, x: Tensor) -> dict[str, float]:
         """The metrics of samples x of the request's law."""
@@ -145,7 +147,12 @@ class Session:
         samplings: int = 1,
         watch: Callable[[Iterator[Step]], Iterator[Step]] = iter,
     ) -> dict[str, float]:
-        """metrics.judge of a denoiser: the request's seed and, for more samplings, those that follow it."""
+        """metrics.judge of a denoiser: the request's seed and, for more samplings, those that follow it.
+
+        Images are judged once, by image_metrics.judge_set; ValueError where no classifier of theirs is here.
+        """
+        if self.source(request.data).law is None:
+            return self._judge_images(request, denoiser)
 
         def sampled(i: int) -> Tensor:
             *_, last = watch(self.run(replace(request, seed=request.seed + i), denoiser))
@@ -153,12 +160,18 @@ class Session:
 
         return judge(self.law(request.data), request.n, sampled, samplings)
 
+    def _judge_images(self, request: Request, denoiser: str) -> dict[str, float]:
+        source, model = self.source(request.data), self.model(request, denoiser)
+        seeds = range(request.seed * MAX_N, request.seed * MAX_N + request.n)
+        images = [to_uint8(x_0) for x_0 in draw(request.steps(), model, seeds, source.shape)]
+        return judge_set(np.concatenate(images), source.set)
+
 
 def _source(data: str) -> Source:
     if data in TOYS or data in SETS:
         directories = {"ddgan": checkpoint.WEIGHTS / data, "regression": checkpoint.WEIGHTS / f"{data}-regression"}
         models = {name: path for name, path in directories.items() if (path / "card.json").is_file()}
-        return _of_law(law_of(data), models) if data in TOYS else Source(torch.Size(SETS[data]), None, models)
+        return _of_law(law_of(data), models) if data in TOYS else Source(torch.Size(SETS[data]), None, models, data)
     if data.startswith(POINTS):
         return _of_law(law_of(data), {})
     path = Path(data)
@@ -168,7 +181,7 @@ def _source(data: str) -> Source:
         card = checkpoint.read_card(path)
         config = Config.from_dict(card["config"])
         if config.network in networks.IMAGES:
-            return Source(torch.Size(card["shape"]), None, {config.objective: path})
+            return Source(torch.Size(card["shape"]), None, {config.objective: path}, config.data)
         if config.data not in TOYS and not config.data.startswith(POINTS):
             raise ValueError(f"{path} was trained on {config.data[:40]!r}, which the file does not hold")
         return _of_law(law_of(config.data), {config.objective: path})
@@ -178,7 +191,7 @@ def _source(data: str) -> Source:
     card = checkpoint.read_card(path)
     config = Config.from_dict(card["config"])
     if config.network in networks.IMAGES:
-        return Source(torch.Size(card["shape"]), None, {config.objective: path})
+        return Source(torch.Size(card["shape"]), None, {config.objective: path}, config.data)
     law = from_points(read_csv(path / "points.csv")) if (path / "points.csv").is_file() else law_of(config.data)
     return _of_law(law, {config.objective: path})
 

@@ -181,9 +181,14 @@ class _Learner:
             network.load_state_dict(_under(state, name))
         for name, optimiser in self.optimisers.items():
             slots: dict[int, dict[str, Tensor]] = {}
+            weights = list(self.networks[name].parameters())
             for key, value in _under(state, f"adam_{name}").items():
                 index, slot = key.split(".")
-                slots.setdefault(int(index), {})[slot] = value.clone()
+                # in the weight's own memory format, which the fused Adam takes for granted
+                like_weight = value.shape == weights[int(index)].shape
+                slots.setdefault(int(index), {})[slot] = (
+                    torch.empty_like(weights[int(index)]).copy_(value).detach() if like_weight else value.clone()
+                )
             optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
 
 
