@@ -16,10 +16,11 @@ from .config import PRESETS, Config, preset
 from .data import TOYS, from_points, toy
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
 from .gaussian import Gaussian
+from .images import ImageSet, load_images
 from .metrics import Coverage, coverage, sliced_w2
 from .mixture import Law, Mixture
 from .request import Request
-from .sampler import Draws, Step, reverse_step, sample
+from .sampler import Draws, Step, draw, reverse_step, sample
 from .schedule import Schedule
 from .session import Session
 from .trainer import Adversarial, Anywhere, Consecutive, Regression, TrainStep, train
@@ -37,6 +38,7 @@ __all__ = [
     "ExactDenoiser",
     "Gaussian",
     "GaussianDenoiser",
+    "ImageSet",
     "Law",
     "Levels",
     "MeanDenoiser",
@@ -48,8 +50,10 @@ __all__ = [
     "Step",
     "TrainStep",
     "coverage",
+    "draw",
     "from_points",
     "load",
+    "load_images",
     "preset",
     "reverse_step",
     "sample",

@@ -58,7 +58,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--objective", help="ddgan or regression (the learned Gaussian denoiser)")
     add.add_argument("--data", help="where the preset's images are: an archive, a folder or a zip; default: found by name")
     add.add_argument("--network", help="skip or plain (the paper's); images: unet-draw or unet (the paper's)")
-    add.add_argument("--loss", help="r1r2, paper or rpgan")
+    add.add_argument("--loss", help="r1r2, paper, rpgan or rpgan-exact (images)")
     add.add_argument("--decay", help="late or cosine: how the learning rates fall")
     add.add_argument("--init", help="a model to begin with: a shipped one's name, or a directory")
     for name in ("width", "depth", "d-width", "patch", "latent-dim", "every", "batch", "accumulate", "steps", "seed"):

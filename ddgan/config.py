@@ -27,7 +27,7 @@ class Config:
     patch: int = 1  # images only: 2 folds 2 x 2 pixels into channels
     d_width: int = 0  # the discriminator's width; 0: as the generator's
     latent_dim: int = 2
-    loss: str = "r1r2"  # r1r2 | paper | rpgan
+    loss: str = "r1r2"  # r1r2 | paper | rpgan | rpgan-exact: see losses.py
     gamma: float = 0.02  # weight of the gradient penalty
     every: int = 1  # updates from one penalty to the next
     lr_g: float = 4e-3

@@ -1,11 +1,15 @@
 """The losses, as pure functions of logits and of a discriminator d: x_s (B, *D) -> logits (B,).
 
-    paper   non-saturating GAN + gamma/2 E|grad d(real)|^2                              (R1: Mescheder et al. 2018)
-    r1r2    the same GAN + gamma/2 (E|grad d(real)|^2 + E|grad d(fake)|^2)              (R1 + R2)
-    rpgan   relativistic pairing, d judges real against fake, + the same two penalties  (R3GAN: Huang et al. 2024)
+    paper        non-saturating GAN + gamma/2 E|grad d(real)|^2                         (R1: Mescheder et al. 2018)
+    r1r2         the same GAN + gamma/2 (E|grad d(real)|^2 + E|grad d(fake)|^2)         (R1 + R2)
+    rpgan        relativistic pairing, d judges real against fake, + both penalties     (R3GAN: Huang et al. 2024)
+    rpgan-exact  the same, |grad d|^2 by double backward: for images, at every so-manieth update
 
-In the last two |grad d|^2 is estimated by one finite difference along a random direction v ~ N(0, I), since
+In r1r2 and rpgan |grad d|^2 is estimated by one finite difference along a random direction v ~ N(0, I), since
 E_v (v . grad d)^2 = |grad d|^2: one more forward pass instead of a double backward. All means are over the batch.
+
+The real and the fake of a pair share x_t and the levels. Pairing lets what d says of those alone cancel; without it
+that part grows fastest in a network of images, and d stays at log 2 while fakes are plainly bad.
 """
 
 from __future__ import annotations

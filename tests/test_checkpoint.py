@@ -118,6 +118,9 @@ def test_every_shipped_model_loads_is_small_and_has_a_whole_card():
     assert names
     for name in names:
         card = checkpoint.load(name).card
-        assert (checkpoint.WEIGHTS / name / "model.safetensors").stat().st_size < 200_000
+        images = len(card["shape"]) == 3
+        assert (checkpoint.WEIGHTS / name / "model.safetensors").stat().st_size < (32 * 2**20 if images else 200_000)
         assert {"command", "hardware", "seconds", "metrics", "sha256", "config", "steps"} <= set(card)
-        assert card["steps"] == card["config"]["steps"], f"{name} was not trained to the end"
+        assert card["metrics"], f"{name} was not judged"
+        # a limit in minutes ends a run before its updates do, and brings its learning rates down
+        assert card["steps"] == card["config"]["steps"] or "--minutes" in card["command"], f"{name} was not trained to the end"

@@ -53,7 +53,12 @@ def test_the_results_are_what_the_cards_say():
         assert (on_mode, kl) == (f"{100 * score['on_mode']:.1f}", f"{score['kl']:.4f}"), name
     curves = re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.M)
     shipped = {card.parent.name for card in (ROOT / "weights").glob("*/model.safetensors")}
-    assert {name for name, *_ in spots + curves} == {name for name in shipped if not name.endswith(("-regression", "-official"))}
+    images = re.findall(r"^\| `([\w-]+)` \| T = (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.M)
+    for name, T, *numbers in images:
+        keys = ("cfd", "floor_cfd", "precision", "recall", "class_kl")
+        assert numbers == [f"{_metrics(name, T)[key]:.{4 if 'cfd' in key else 3}f}" for key in keys], (name, T)
+    ddgans = {name for name in shipped if not name.endswith(("-regression", "-official"))}
+    assert ddgans <= {name for name, *_ in spots + curves + images} <= shipped
     for name, *ratios in curves:
         for T, ratio in zip((1, 2, 4, 8), ratios, strict=True):
             assert ratio == f"{_metrics(name, T)['sliced_w2'] / _metrics(name, T)['floor_sliced_w2']:.2f}", (name, T)
