@@ -25,6 +25,7 @@ DENOISERS = {
     "gaussian": ("Best Gaussian", "the true mean and covariance, no more"),
     "regression": ("Learned Gaussian (DDPM)", "the same network, least squares"),
     "mean": ("Exact mean (DDPM)", "the true mean, no draw of x₀"),
+    "official": ("DDGAN, the paper's", "the authors' own weights, T = 4"),
 }
 OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
 IMAGES: dict[str, Any] = {"denoisers": ("ddgan", "regression"), "n": 9}  # what a request for images asks for by itself

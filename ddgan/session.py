@@ -65,6 +65,8 @@ class Session:
             raise ValueError("this model is no longer here: train it again, or load its file")
         if name not in models and data.startswith(POINTS):
             raise ValueError(f"no {DENOISERS[name][0]} has been trained on these points yet: the tab Train does it")
+        if name not in models and name == "official":
+            raise ValueError("the authors' CIFAR-10 model is not here: python -m ddgan import-official makes it of their file")
         if name not in models and data in SETS:
             preset = data if name == "ddgan" else f"{data}-{name}"
             raise ValueError(f"no {DENOISERS[name][0]} of {data} is here: python -m ddgan train {preset} --out weights/{preset} makes one")
@@ -169,7 +171,8 @@ class Session:
 
 def _source(data: str) -> Source:
     if data in TOYS or data in SETS:
-        directories = {"ddgan": checkpoint.WEIGHTS / data, "regression": checkpoint.WEIGHTS / f"{data}-regression"}
+        endings = {"ddgan": "", "regression": "-regression", "official": "-official"}
+        directories = {name: checkpoint.WEIGHTS / f"{data}{ending}" for name, ending in endings.items()}
         models = {name: path for name, path in directories.items() if (path / "card.json").is_file()}
         return _of_law(law_of(data), models) if data in TOYS else Source(torch.Size(SETS[data]), None, models, data)
     if data.startswith(POINTS):

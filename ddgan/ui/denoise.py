@@ -179,8 +179,9 @@ def _update(name: str) -> Any:
 
 
 def _denoisers(session: Session, asked: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """The choices: all of DENOISERS, and those asked for that are a visitor's own."""
-    return [(views.title(session, name)[0], name) for name in dict.fromkeys([*DENOISERS, *asked])]
+    """The choices: all of DENOISERS that points have, and those asked for, a visitor's own among them."""
+    ours = [name for name in DENOISERS if name != "official"]
+    return [(views.title(session, name)[0], name) for name in dict.fromkeys([*ours, *asked])]
 
 
 def _request(values: dict[str, Any]) -> Request:

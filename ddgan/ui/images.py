@@ -62,7 +62,7 @@ def build(session: Session, tab: gr.Tab) -> None:
         seed = gr.Number(FIRST.seed, label="Seed", precision=0, scale=2, min_width=90, elem_id="images-seed")
         dice = gr.Button("New noise", scale=1, min_width=110, elem_id="images-dice")
     denoisers = gr.CheckboxGroup(
-        [(DENOISERS[name][0], name) for name in FIRST.denoisers], value=list(FIRST.denoisers), show_label=False,
+        _denoisers(session, FIRST), value=list(FIRST.denoisers), show_label=False,
         label="Denoisers, all on the same noise", container=False, elem_id="images-denoisers",
     )  # fmt: skip
     shown = Gallery()
@@ -141,7 +141,7 @@ def build(session: Session, tab: gr.Tab) -> None:
             request = _linked(address)
         except ValueError as error:
             problem = f"The link was not understood: {error}. This is the first view instead."
-        found = list(_updates(request).values())
+        found = list(_updates(session, request).values())
         for picture in show(_values(request)):
             if problem:
                 picture = json.dumps({**json.loads(picture), "message": problem, "query": ""})
@@ -194,11 +194,16 @@ def _values(request: Request) -> dict[str, Any]:
     return {**{name: values.get(name, "") for name in FIELDS}, **text}
 
 
-def _updates(request: Request) -> dict[str, Any]:
+def _denoisers(session: Session, request: Request) -> list[tuple[str, str]]:
+    """The choices: those of the first view, what is asked for, and the paper's own weights where somebody has them."""
+    here = {*FIRST.denoisers, *request.denoisers, *session.source("cifar10").models}
+    return [(label, name) for name, (label, _) in DENOISERS.items() if name in here]
+
+
+def _updates(session: Session, request: Request) -> dict[str, Any]:
     """The same, with choices that hold what only a link asks for."""
-    names = [(DENOISERS[name][0], name) for name in DENOISERS if name in {*FIRST.denoisers, *request.denoisers}]
     return _values(request) | {
-        "denoisers": gr.update(choices=names, value=list(request.denoisers)),
+        "denoisers": gr.update(choices=_denoisers(session, request), value=list(request.denoisers)),
         "T": gr.update(choices=sorted({*STEPS, request.T}), value=request.T),
         "n": gr.update(choices=sorted({*SAMPLES, request.n}), value=request.n),
     }
