@@ -166,7 +166,7 @@ def _show(out: Path, denoiser: Denoiser, shape: torch.Size, last: TrainStep) -> 
 
 def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:
     """What a card reports: three samplings of n, from seed 0 on, judged at the T that a model is for; of images one of 2,000."""
-    few, many = (1, 2, 4, 8), (4, 16, 64)
+    few, many = (1, 2, 4, 8), (4, 16, 64) if isinstance(law, Law) else (4, 16)
 
     def sampled(T: int, i: int) -> Tensor:
         draws = Draws.from_seeds(range(i * MAX_N, i * MAX_N + n), law.shape, T, denoiser.latent_dim)
