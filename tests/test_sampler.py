@@ -9,7 +9,7 @@ from ddgan.data import toy
 from ddgan.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from ddgan.metrics import coverage, sliced_w2
 from ddgan.mixture import Law
-from ddgan.sampler import Draws, Step, reverse_step, sample
+from ddgan.sampler import Draws, Step, draw, reverse_step, sample
 from ddgan.schedule import FAMILIES, Schedule
 
 N = 4000
@@ -229,3 +229,12 @@ def test_a_start_at_t_is_the_rest_of_the_way_and_T_is_all_of_it():
     for start in (0, 5):
         with pytest.raises(ValueError, match=r"start must be in 1\.\.4"):
             next(sample(schedule, ExactDenoiser(law), draws, start))
+
+
+@SHAPES
+def test_drawing_a_few_at_a_time_gives_what_all_at_once_give(shape):
+    denoiser, seeds, schedule = ExactDenoiser(law_of(shape)), range(3, 14), Schedule.vp(2)
+    *_, last = sample(schedule, denoiser, Draws.from_seeds(seeds, shape, 2, denoiser.latent_dim))
+    batches = list(draw(schedule, denoiser, seeds, shape, at_once=4))
+    assert [len(x_0) for x_0 in batches] == [4, 4, 3]
+    torch.testing.assert_close(torch.cat(batches), last.x_s)

@@ -6,6 +6,7 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from ddgan import checkpoint
 from ddgan.checkpoint import load
 from ddgan.config import Config
 from ddgan.data import TOYS, decode_points, encode_points, from_points
@@ -135,6 +136,13 @@ def test_a_trained_directory_serves_where_a_data_name_stands(tmp_path):
         list(Session().run(wrong, "ddgan"))
     with pytest.raises(ValueError, match="no Learned Gaussian"):
         Session().run(request, "regression")
+
+
+def test_image_models_that_are_not_here_say_how_to_get_them(monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    for name, expected in {"ddgan": "train cifar10 --out", "official": "python -m ddgan import-official", "exact": "no closed form"}.items():
+        with pytest.raises(ValueError, match=expected):
+            Session().run(Request.parse({"data": "cifar10", "denoisers": name}), name)
 
 
 def test_your_own_points_are_a_law_that_a_run_carries_with_it(tmp_path):
