@@ -15,6 +15,7 @@ from ..request import DENOISERS, Request
 from ..schedule import FAMILIES
 from ..session import Session
 from . import exports
+from .drawn import drawn
 
 __all__ = ["Gallery", "build"]
 
@@ -30,25 +31,17 @@ _ASSETS = Path(__file__).parents[2] / "assets"
 
 
 class Gallery(gr.HTML):
-    """gr.HTML whose value is a payload of ddgan/gallery.py. Gradio re-runs __init__ on every update, hence setdefault."""
+    """gr.HTML whose value is a payload of ddgan/gallery.py."""
 
     def __init__(self, value: str = "", **kw: Any) -> None:
-        kw.setdefault("elem_id", "gallery")
-        kw.setdefault("html_template", '<div class="stage gallery"></div>')
-        kw.setdefault("js_on_load", (_ASSETS / "gallery.js").read_text(encoding="utf-8"))
-        kw.setdefault("apply_default_css", False)
-        super().__init__(value, **kw)
+        super().__init__(value, **drawn("gallery", "stage gallery", kw))
 
 
 class Explorer(gr.HTML):
     """What could x_t of the chosen sample have been? Its value is an answer of gallery.explore."""
 
     def __init__(self, value: str = "", **kw: Any) -> None:
-        kw.setdefault("elem_id", "explorer")
-        kw.setdefault("html_template", '<div class="stage explorer"></div>')
-        kw.setdefault("js_on_load", (_ASSETS / "explorer.js").read_text(encoding="utf-8"))
-        kw.setdefault("apply_default_css", False)
-        super().__init__(value, **kw)
+        super().__init__(value, **drawn("explorer", "stage explorer", kw))
 
 
 def build(session: Session, tab: gr.Tab) -> None:

@@ -7,23 +7,17 @@ shows the sentence and keeps the last picture. Use it as an output only, with sh
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-__all__ = ["Lab"]
+from .drawn import drawn
 
-_JS = (Path(__file__).parents[2] / "assets" / "lab.js").read_text(encoding="utf-8")
+__all__ = ["Lab"]
 
 
 class Lab(gr.HTML):
-    """gr.HTML whose value is a frame (JSON). Gradio re-runs __init__ on every update, hence setdefault."""
+    """gr.HTML whose value is a frame (JSON)."""
 
     def __init__(self, value: str = "", **kw: Any) -> None:
-        kw.setdefault("target", "")
-        kw.setdefault("elem_id", "lab")
-        kw.setdefault("html_template", '<div class="stage lab"></div>')
-        kw.setdefault("js_on_load", _JS)
-        kw.setdefault("apply_default_css", False)
-        super().__init__(value, **kw)
+        super().__init__(value, **drawn("lab", "stage lab", {"target": "", **kw}))

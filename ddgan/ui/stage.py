@@ -9,22 +9,17 @@ Use it as an output only, with show_progress="hidden" on the event.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-__all__ = ["Stage"]
+from .drawn import drawn
 
-_JS = (Path(__file__).parents[2] / "assets" / "stage.js").read_text(encoding="utf-8")
+__all__ = ["Stage"]
 
 
 class Stage(gr.HTML):
-    """gr.HTML whose value is a stage payload (JSON). Gradio re-runs __init__ on every update, hence setdefault."""
+    """gr.HTML whose value is a stage payload (JSON)."""
 
     def __init__(self, value: str = "", **kw: Any) -> None:
-        kw.setdefault("elem_id", "stage")
-        kw.setdefault("html_template", '<div class="stage"></div>')
-        kw.setdefault("js_on_load", _JS)
-        kw.setdefault("apply_default_css", False)
-        super().__init__(value, **kw)
+        super().__init__(value, **drawn("stage", "stage", kw))

@@ -11,7 +11,6 @@ import json
 import secrets
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -19,6 +18,7 @@ import gradio as gr
 from .. import gaussianity
 from ..request import DENOISERS, Request
 from ..session import Session
+from .drawn import drawn
 
 __all__ = ["Oracle", "Why", "build"]
 
@@ -30,29 +30,19 @@ _QUESTION = """<div class="oracle-question"><h2>How many steps until a Gaussian 
 and through DDPM's with the exact mean. Counted is the share of samples that end on one of the 25 Gaussians.</p></div>"""
 PAUSE = 0.15  # seconds between two signs of life, so that a stop is heard
 
-_ASSETS = Path(__file__).parents[2] / "assets"
-
 
 class Why(gr.HTML):
-    """The law on a line, its steps and its gaps. Gradio re-runs __init__ on every update, hence setdefault."""
+    """The law on a line, its steps and its gaps."""
 
     def __init__(self, value: str = "", **kw: Any) -> None:
-        kw.setdefault("elem_id", "why")
-        kw.setdefault("html_template", '<div class="why why-look"></div>')
-        kw.setdefault("js_on_load", (_ASSETS / "why.js").read_text(encoding="utf-8"))
-        kw.setdefault("apply_default_css", False)
-        super().__init__(value, **kw)
+        super().__init__(value, **drawn("why", "why why-look", kw))
 
 
 class Oracle(gr.HTML):
     """Share of samples on a mode over T, as a curve and a table; the value is a JSON string of `_oracle`."""
 
     def __init__(self, value: str = "", **kw: Any) -> None:
-        kw.setdefault("elem_id", "oracle")
-        kw.setdefault("html_template", '<div class="oracle why-look"></div>')
-        kw.setdefault("js_on_load", (_ASSETS / "oracle.js").read_text(encoding="utf-8"))
-        kw.setdefault("apply_default_css", False)
-        super().__init__(value, **kw)
+        super().__init__(value, **drawn("oracle", "oracle why-look", kw))
 
 
 def build(demo: gr.Blocks, session: Session) -> None:
