@@ -9,7 +9,7 @@ from ddgan.schedule import FAMILIES, MAX_T, Schedule, alpha_sigma
 SHAPES = pytest.mark.parametrize("shape", [(2,), (3, 8, 8)])
 EACH_FAMILY = pytest.mark.parametrize("family", FAMILIES)
 
-# /work/shared/reference.md, section 1: the official implementation's tables
+# what the official implementation computes for T = 1, 2, 4, 8
 BETA = {
     1: [0.999957],
     2: [0.921324, 0.999451],
