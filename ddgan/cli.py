@@ -210,6 +210,8 @@ def _watch(steps: Iterator[TrainStep], batch: int) -> None:
                 end="",
                 file=sys.stderr,
             )
+            if step.progress >= 1:
+                print("\njudging what was learned", end="", file=sys.stderr, flush=True)  # minutes, for images
     print(file=sys.stderr)
 
 

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,10 +130,15 @@ def fit(
                 "seconds": round(last.seconds, 1),
                 "hardware": hardware(),
                 "torch": torch.__version__,
-                "metrics": score(model, data, config) if finished and images is None else {},  # a stop must not take seconds
             }
-            opponent = objective.networks.get("d")
-            checkpoint.save(out, model.cpu(), config, tuple(data.shape), made, opponent, dtype)
+
+            def keep(metrics: dict[str, Any]) -> None:
+                whole = {**made, "metrics": metrics}
+                checkpoint.save(out, model, config, tuple(data.shape), whole, objective.networks.get("d"), dtype)
+
+            keep({})  # first: judging takes minutes, and a stop must not cost the model
+            if finished and images is None:
+                keep(score(model, data, config))
 
 
 def _save(out: Path, objective: Objective, config: Config, last: TrainStep) -> float:

@@ -139,7 +139,8 @@ def load_images(name: str | Path, *, split: str = "train", size: int | None = No
             if name == "cifar10"
             else "put the four files of MNIST there, train-images-idx3-ubyte.gz and so on, or give the path of their folder"
         )
-        raise ValueError(f"{name} ({split}) is not in {' or '.join(map(str, _places()))}: {way}")
+        places = " or ".join(map(str, _places()))
+        raise ValueError(f"{name} ({split}) is not in {places}: {way}, or let DDGAN_DATA name the directory where it is")
     images = read_images(path, size=size, split=split)
     return stacked_mnist(images, len(images), seed=0) if name == "stackedmnist" else images
 

@@ -189,7 +189,7 @@ def _source(data: str) -> Source:
             raise ValueError(f"{path} was trained on {config.data[:40]!r}, which the file does not hold")
         return _of_law(law_of(config.data), {config.objective: path})
     if not (path / "card.json").is_file() and not (checkpoint.WEIGHTS / data / "card.json").is_file():
-        raise ValueError(f"data must be one of {', '.join(TOYS)}, a .csv file, a model's .safetensors file or a run's directory, got {data!r}")
+        raise ValueError(f"data must be one of {', '.join([*TOYS, *SETS])}, a .csv file, a model's .safetensors file or a run's directory, got {data!r}")
     path = path if (path / "card.json").is_file() else checkpoint.WEIGHTS / data
     card = checkpoint.read_card(path)
     config = Config.from_dict(card["config"])

@@ -1,5 +1,6 @@
 """Training into a directory: images resume bit for bit, and neither ranks nor parts of a batch change what is learned."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -79,6 +80,16 @@ def test_a_batch_that_cannot_be_cut_says_so():
     run = new_objective(replace(TINY, batch=16, accumulate=3), data)
     with pytest.raises(ValueError, match="a batch of 16 cannot be cut into 3 equal parts"):
         run.update(torch.zeros(16, 1, 28, 28), torch.Generator().manual_seed(0), 0.0)
+
+
+def test_a_stop_while_the_model_is_judged_does_not_cost_the_model(tmp_path, monkeypatch):
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(importlib.import_module("ddgan.fit"), "score", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        list(fit(Config("8-gaussians", width=8, depth=1, batch=16, steps=3), tmp_path))
+    assert load(tmp_path).card["steps"] == 3 and load(tmp_path).card["metrics"] == {}
 
 
 def test_a_run_begins_with_the_weights_of_the_model_that_it_is_given(folder, tmp_path):
