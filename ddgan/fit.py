@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,7 +30,7 @@ from .machine import device, hardware, precision
 from .metrics import judge
 from .mixture import Law
 from .request import MAX_N
-from .sampler import Draws, draw, sample
+from .sampler import draw
 from .schedule import MAX_T, Schedule
 from .trainer import DECAYS, Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
 
@@ -39,7 +38,7 @@ __all__ = ["fit", "new_objective", "score"]
 
 _INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
 SHEET = 64  # images that samples.png shows
-IMAGES = 2000  # that a card's metrics judge
+JUDGED = 2000  # images that a card's metrics are of
 
 
 def new_objective(config: Config, data: Law | ImageSet) -> Objective:
@@ -175,15 +174,13 @@ def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_0
     few, many = (1, 2, 4, 8), (4, 16, 64) if isinstance(law, Law) else (4, 16)
 
     def sampled(T: int, i: int) -> Tensor:
-        draws = Draws.from_seeds(range(i * MAX_N, i * MAX_N + n), law.shape, T, denoiser.latent_dim)
-        *_, last = sample(Schedule.vp(T), denoiser, draws)
-        return last.x_s
+        (x_0,) = draw(Schedule.vp(T), denoiser, range(i * MAX_N, i * MAX_N + n), law.shape, at_once=n)
+        return x_0
 
     def judged(T: int) -> dict[str, float]:
         if isinstance(law, Law):
             return judge(law, n, partial(sampled, T), samplings=3)
-        images = [to_uint8(x_0) for x_0 in draw(Schedule.vp(T), denoiser, range(IMAGES), law.shape)]
-        return judge_set(np.concatenate(images), config.data)
+        return judge_set(draw(Schedule.vp(T), denoiser, range(JUDGED), law.shape), config.data)
 
     if isinstance(law, ImageSet) and not (checkpoint.WEIGHTS / f"{config.data}-classifier").is_dir():
         return {}

@@ -11,7 +11,7 @@ one in the features of an ImageNet network, or of another classifier.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -127,9 +127,19 @@ def judge_images(
     return numbers
 
 
-def judge_set(samples: np.ndarray, name: str) -> dict[str, float]:
-    """judge_images by the shipped classifier of the image set `name`, against that set where it is on this machine."""
-    return judge_images(samples, load_classifier(f"{name}-classifier"), train=_known(name, "train"), test=_known(name, "test"))
+def judge_set(batches: Iterable[Tensor], name: str) -> dict[str, float]:
+    """judge_images of samples in [-1, 1], (B, C, H, W) at a time, by the shipped classifier of the image set `name`.
+
+    Against that set where it is on this machine. ValueError where there is no such classifier.
+    """
+    classifier, samples = _judge(name), np.concatenate([to_uint8(x) for x in batches])
+    return judge_images(samples, classifier, train=_known(name, "train"), test=_known(name, "test"))
+
+
+@lru_cache(maxsize=2)
+def _judge(name: str) -> Classifier:
+    """One object a set, since the features that `_features` keeps are those of one classifier."""
+    return load_classifier(f"{name}-classifier")
 
 
 @lru_cache(maxsize=4)

@@ -22,7 +22,7 @@ from . import checkpoint, networks
 from .config import Config
 from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
-from .images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images, to_uint8
+from .images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
 from .image_metrics import judge_set
 from .machine import device, precision
 from .metrics import evaluate, judge, slices
@@ -165,8 +165,7 @@ class Session:
     def _judge_images(self, request: Request, denoiser: str) -> dict[str, float]:
         source, model = self.source(request.data), self.model(request, denoiser)
         seeds = range(request.seed * MAX_N, request.seed * MAX_N + request.n)
-        images = [to_uint8(x_0) for x_0 in draw(request.steps(), model, seeds, source.shape)]
-        return judge_set(np.concatenate(images), source.set)
+        return judge_set(draw(request.steps(), model, seeds, source.shape), source.set)
 
 
 def _source(data: str) -> Source:

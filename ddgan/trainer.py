@@ -184,12 +184,20 @@ class _Learner:
             weights = list(self.networks[name].parameters())
             for key, value in _under(state, f"adam_{name}").items():
                 index, slot = key.split(".")
-                # in the weight's own memory format, which the fused Adam takes for granted
-                like_weight = value.shape == weights[int(index)].shape
-                slots.setdefault(int(index), {})[slot] = (
-                    torch.empty_like(weights[int(index)]).copy_(value).detach() if like_weight else value.clone()
-                )
+                slots.setdefault(int(index), {})[slot] = _formatted(value, weights[int(index)])
             optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
+
+
+class _Part(NamedTuple):
+    """What one part of a batch is trained on: a true forward pair, and the noise of the fake and of the penalty."""
+
+    s: Tensor
+    t: Tensor
+    x_s: Tensor
+    x_t: Tensor
+    z: Tensor
+    eps: Tensor
+    v: Tensor
 
 
 class Adversarial(_Learner):
@@ -218,30 +226,30 @@ class Adversarial(_Learner):
         s, t, x_s, x_t = self._forward_pair(x_0, noise)
         z = torch.randn(len(x_0), generator.latent_dim, generator=noise, device=noise.device).to(x_0)
         eps, v = _randn_like(x_0, noise), _randn_like(x_0, noise)
-        parts = self._parts(s, t, x_s, x_t, z, eps, v)
+        parts = [_Part(*part) for part in self._parts(s, t, x_s, x_t, z, eps, v)]
         gamma = 0.0 if self.updates % self.every else self.gamma  # lazily: Karras et al. 2020
 
-        def faked(s: Tensor, t: Tensor, _: Tensor, x_t: Tensor, z: Tensor, eps: Tensor, __: Tensor) -> Tensor:
+        def faked(p: _Part) -> Tensor:
             with self._autocast():
-                return reverse_step(schedule, generator, x_t, s, t, z=z, eps=eps).x_s
+                return reverse_step(schedule, generator, p.x_t, p.s, p.t, z=p.z, eps=p.eps).x_s
 
-        def judge(s: Tensor, t: Tensor, x_t: Tensor) -> Critic:
-            return partial(discriminator, x_t=x_t, level_s=schedule.level(s).to(x_t), level_t=schedule.level(t).to(x_t))
+        def critic(p: _Part) -> Critic:
+            level_s, level_t = (schedule.level(v).to(p.x_t) for v in (p.s, p.t))
+            return partial(discriminator, x_t=p.x_t, level_s=level_s, level_t=level_t)
 
         def d_losses() -> Iterator[Tensor]:
-            for (s, t, x_s, x_t, *_, v), fake in zip(parts, fakes, strict=True):
+            for p, fake in zip(parts, fakes, strict=True):
                 with self._autocast():
-                    yield self.d_loss(judge(s, t, x_t), x_s, fake.detach(), v, gamma)
+                    yield self.d_loss(critic(p), p.x_s, fake.detach(), p.v, gamma)
 
         def g_losses() -> Iterator[Tensor]:
-            for part, fake in zip(parts, fakes, strict=True):
-                s, t, x_s, x_t, *_ = part
-                fake = fake if fake.requires_grad else faked(*part)
+            for p, fake in zip(parts, fakes, strict=True):
+                fake = fake if fake.requires_grad else faked(p)
                 with self._autocast():
-                    yield self.g_loss(judge(s, t, x_t), x_s, fake)
+                    yield self.g_loss(critic(p), p.x_s, fake)
 
         with torch.set_grad_enabled(self.accumulate == 1):  # the graphs of several parts would not fit: G draws them again
-            fakes = [faked(*part) for part in parts]
+            fakes = [faked(p) for p in parts]
         losses = {"d": self._descend("d", d_losses(), progress)}
         discriminator.requires_grad_(False)  # G's step needs no gradient of D's weights
         try:
@@ -303,7 +311,8 @@ def train(
 ) -> Iterator[TrainStep]:
     """Updates until `steps` or `seconds` of training, whichever is first; one record after each.
 
-    `batches(step, noise)` returns x_0 (B, *D), step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent training counts.
+    `batches(step, noise)` returns x_0 (B, *D), step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent
+    training counts.
     After `objective.load_state_dict`, `start` is the last record of the earlier run. FloatingPointError on a loss
     that is not finite.
     """
@@ -319,6 +328,11 @@ def train(
 
 def _randn_like(x: Tensor, noise: torch.Generator) -> Tensor:
     return torch.randn(x.shape, generator=noise, device=noise.device).to(x)
+
+
+def _formatted(value: Tensor, weight: Tensor) -> Tensor:
+    """A copy of Adam's value in the weight's own memory format, which the fused Adam takes for granted."""
+    return torch.empty_like(weight).copy_(value) if value.shape == weight.shape else value.clone()
 
 
 def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -81,7 +81,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         try:
             return views.stage(session, _request(dict(zip(FIELDS, values, strict=True))))
         except ValueError as error:
-            return json.dumps({"error": f"{str(error)[0].upper()}{str(error)[1:]}."})
+            return json.dumps({"error": views.sentence(str(error))})
 
     def fresh(*values: Any) -> tuple[str, str]:
         """Another request: the forks were of the one before."""

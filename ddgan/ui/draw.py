@@ -12,6 +12,7 @@ from typing import Any
 
 import gradio as gr
 
+from .. import views
 from ..data import encode_points, read_csv, thinned
 
 __all__ = ["build"]
@@ -66,7 +67,7 @@ def _read(path: str) -> tuple[str, str]:
 
 
 def _sentence(error: ValueError) -> str:
-    return _note(f"{str(error)[0].upper()}{str(error)[1:]}.", failed=True)
+    return _note(views.sentence(str(error)), failed=True)
 
 
 def _note(text: str, *, failed: bool = False) -> str:

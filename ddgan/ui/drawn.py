@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,12 @@ def drawn(name: str, classes: str, kw: dict[str, Any]) -> dict[str, Any]:
     return {
         "elem_id": name,
         "html_template": f'<div class="{classes}"></div>',
-        "js_on_load": (_ASSETS / f"{name}.js").read_text(encoding="utf-8"),
+        "js_on_load": _script(name),
         "apply_default_css": False,
         **kw,
     }
+
+
+@cache
+def _script(name: str) -> str:
+    return (_ASSETS / f"{name}.js").read_text(encoding="utf-8")

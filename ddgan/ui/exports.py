@@ -18,7 +18,7 @@ from typing import Any
 
 import gradio as gr
 
-from .. import export
+from .. import export, views
 from ..data import TOYS
 from ..images import SETS
 from ..request import Request
@@ -57,7 +57,7 @@ def _make(session: Session, cache: Path, kind: str, asked: str) -> Iterator[list
     try:
         path = _file(session, cache, kind, **json.loads(asked))
     except ValueError as error:
-        yield [None, _note(f"{str(error)[0].upper()}{str(error)[1:]}.", failed=True)]
+        yield [None, _note(views.sentence(str(error)), failed=True)]
     else:
         yield [path, _note(f"Saved {path.name}, {path.stat().st_size / 1000:,.0f} kB. Its link is inside.")]
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import gradio as gr
 
+from .. import views
 from ..gallery import Question, explore, gallery
 from ..request import DENOISERS, Request
 from ..schedule import FAMILIES
@@ -162,7 +163,7 @@ def build(session: Session, tab: gr.Tab) -> None:
 
 
 def _error(error: ValueError) -> str:
-    return json.dumps({"error": f"{str(error)[0].upper()}{str(error)[1:]}."})
+    return json.dumps({"error": views.sentence(str(error))})
 
 
 def _linked(address: str) -> Request:

@@ -28,7 +28,7 @@ def build(session: Session) -> gr.HTML:
         try:
             return view(session, values)
         except ValueError as error:
-            return json.dumps({"error": f"{str(error)[0].upper()}{str(error)[1:]}."})
+            return json.dumps({"error": views.sentence(str(error))})
 
     def posterior(values):  # noqa: ANN001, ANN202 - Gradio hands over JSON
         return answered(views.posterior, values)

@@ -80,7 +80,7 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
             given = dict(zip((*FIELDS, "seconds"), values, strict=True))
             run = studio.open(request.session_hash, {**given, "ema": config.ema}, paused=by_hand)
         except ValueError as error:
-            return [json.dumps({"error": _sentence(error)}), gr.skip(), *[gr.skip()] * len(buttons)]
+            return [json.dumps({"error": views.sentence(str(error))}), gr.skip(), *[gr.skip()] * len(buttons)]
         if by_hand:
             run.step()
         return [gr.update(value=views.lab(run.waiting()), target=views.target(run.law)), run.id, *_buttons("waiting")]
@@ -142,7 +142,7 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
         try:
             name = studio.load(Path(path))
         except ValueError as error:
-            return [gr.skip(), gr.skip(), _said(_sentence(error), failed=True)]
+            return [gr.skip(), gr.skip(), _said(views.sentence(str(error)), failed=True)]
         return [name, gr.update(interactive=True), _said(f"Loaded: {views.title(session, name)[1]}.")]
 
     components, view = denoise
@@ -229,10 +229,6 @@ def _buttons(state: str) -> list[Any]:
         gr.update(interactive=live or idle),
         gr.update(interactive=not idle),
     ]
-
-
-def _sentence(error: ValueError) -> str:
-    return f"{str(error)[0].upper()}{str(error)[1:]}."
 
 
 def _said(words: str, *, failed: bool = False) -> str:
