@@ -146,12 +146,12 @@ function show(data) {
   const drawn = data.panels.filter(panel => !panel.error).map(panel => panel.key);
   if (!drawn.includes(state.of)) state.of = drawn[0] ?? null;
   range.max = last();
-  range.disabled = false;
+  for (const control of root.querySelectorAll('.stage-bar button, .stage-bar input, .stage-scrub input')) control.disabled = !drawn.length;
   buildPanels();
   buildScale();
   describe();
   address();
-  if (!state.greeted) { state.greeted = true; if (!reducedMotion.matches) play(); }
+  if (!state.greeted && drawn.length) { state.greeted = true; if (!reducedMotion.matches) play(); }
 }
 
 // ---------------------------------------------------------------- address

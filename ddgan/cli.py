@@ -92,6 +92,7 @@ def parser() -> argparse.ArgumentParser:
         add.add_argument("-n", help="number of samples (default 10000; export: 2000 points, 9 images)")
         if name == "evaluate":
             add.add_argument("--samplings", type=int, default=1, help="how many seeds, from --seed on: the worst counts")
+            add.add_argument("--fid", action="store_true", help="FID too, of 50,000 images, by torch-fidelity if it is installed")
             add.add_argument("--json", action="store_true", help="print one JSON object")
         else:
             kinds = ".npz" if name == "sample" else f".{', .'.join(export.KINDS)}"
@@ -232,7 +233,7 @@ def _sample(options: argparse.Namespace) -> None:
     request = _request(options, denoisers="ddgan", n=10_000 if points else 64)
     if len(request.denoisers) != 1:
         raise ValueError(f"one denoiser at a time is sampled to a file, got {', '.join(request.denoisers)}")
-    steps = list(_progress(session.run(request, request.denoisers[0])))
+    steps = list(_progress(session.run(request, request.denoisers[0]), request.start))
     export.npz(options.out, request, steps)
     print(options.out)
 
@@ -240,11 +241,12 @@ def _sample(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     session, rows = Session(), {}
     points = session.source(options.data).law is not None
-    request = _request(options, denoisers="ddgan", n=10_000 if points else 2000)
+    request = _request(options, denoisers="ddgan", n=10_000 if points else 50_000 if options.fid else 2000)
     if not 1 <= options.samplings <= 100:
         raise ValueError(f"--samplings must be in 1..100, got {options.samplings}")
     for name in request.denoisers:
-        rows[name] = session.judge(request, name, options.samplings, watch=_progress)
+        measured = {"fid": session.fid(request, name, _progress)} if options.fid else {}
+        rows[name] = session.judge(request, name, options.samplings, watch=_progress) | measured
     if options.json:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}
         return _print_json({**request.to_dict(), **only})
@@ -280,17 +282,16 @@ def _bench(options: argparse.Namespace) -> None:
         print(f"{name}: {json.dumps(value)}")
 
 
-def _progress(steps: Iterator[Any]) -> Iterator[Any]:
-    """The same sampler's steps; from the third second on, how far they are and how long they will still take."""
+def _progress(parts: Iterator[Any], of: int) -> Iterator[Any]:
+    """The same parts; from the third second on, how many there are yet and how long they will still take."""
     start = shown = time.monotonic()
-    for done, step in enumerate(steps, 1):
-        yield step
+    for done, part in enumerate(parts, 1):
+        yield part
         now = time.monotonic()
-        if now - start > 3 and (now - shown > 1 or step.s == 0):
-            shown, T = now, done + step.s
-            print(f"\rstep {done} of {T}  {(now - start) / done * step.s:.0f} s left   ", end="", file=sys.stderr)
-            if step.s == 0:
-                print(file=sys.stderr)
+        if now - start > 3 and (now - shown > 1 or done == of):
+            shown = now
+            end = "\n" if done == of else ""
+            print(f"\r{done} of {of}  {(now - start) / done * (of - done):.0f} s left   ", end=end, file=sys.stderr)
 
 
 def _print_json(value: Any) -> None:

@@ -17,7 +17,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
 from pathlib import Path
@@ -120,6 +120,24 @@ def npz(path: Path, request: Request, steps: Sequence[Step]) -> None:
     _replace(path, lambda file: np.savez_compressed(file, **arrays, link=np.array(link(request))))
 
 
+def _runs(session: Session, request: Request) -> Iterator[tuple[str, list[Step], str]]:
+    """(denoiser, its steps, "") or (denoiser, [], why it refused), one after the other; ValueError where all refused."""
+    refused = []
+    for name in request.denoisers:
+        try:
+            yield name, list(session.run(request, name)), ""
+        except ValueError as error:
+            refused.append(str(error))
+            yield name, [], str(error)
+    _some(refused, request)
+
+
+def _some(refused: Sequence[str], request: Request) -> None:
+    """A file holds something: ValueError, with the first reason, where every denoiser refused."""
+    if len(refused) == len(request.denoisers):
+        raise ValueError(refused[0])
+
+
 def _scale(request: Request) -> dict[str, np.ndarray]:
     """What all runs of a request share: t of the states, from T down; alpha_bar (T+1,), indexed by t."""
     alpha_bar = request.steps().alpha_bar.numpy()
@@ -141,11 +159,9 @@ def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
     if numbers > MAX_NUMBERS:
         raise ValueError(f"an .npz holds at most {MAX_NUMBERS:,} numbers, this is {numbers:,}: ask for fewer points or steps")
     arrays = {"denoisers": np.array(request.denoisers), **_scale(request)}
-    for name in request.denoisers:
-        try:
-            steps = list(session.run(request, name))
-        except ValueError as error:
-            arrays[f"{name}.error"] = np.array(str(error))
+    for name, steps, error in _runs(session, request):
+        if error:
+            arrays[f"{name}.error"] = np.array(error)
             continue
         arrays |= {f"{name}.{key}": value for key, value in _run(steps).items()}
         arrays[f"{name}.z"] = np.stack([step.z.numpy() for step in steps])
@@ -159,11 +175,9 @@ def _numbers(session: Session, request: Request) -> dict[str, Any]:
     samples = max(1, min(request.n, JSON_SAMPLES, JSON_NUMBERS // per_sample))
     scale = {key: value.tolist() for key, value in _scale(request).items()}
     found: dict[str, Any] = {**scale, "request": request.to_dict(), "samples": samples, "denoisers": {}}
-    for name in request.denoisers:
-        try:
-            steps = list(session.run(request, name))
-        except ValueError as error:
-            found["denoisers"][name] = {"error": str(error)}
+    for name, steps, error in _runs(session, request):
+        if error:
+            found["denoisers"][name] = {"error": error}
             continue
         metrics = session.score(request, steps[-1].x_s) if law else {}
         found["denoisers"][name] = {
@@ -189,12 +203,14 @@ def _view(session: Session, request: Request) -> dict[str, Any]:
     if session.source(request.data).law is None:
         *_, payload = gallery(session, request)
         view = json.loads(payload) | {"request": request}
+        _some([panel["error"] for panel in view["panels"] if panel["error"]], request)
         for panel in view["panels"]:
             if not panel["error"]:
                 panel["x"] = _cut(panel["x"], view)
                 panel["x0"] = np.concatenate([_cut(panel["x0"], view), panel["x"][-1:]])
         return view
     view = json.loads(stage(session, request)) | {"request": request}
+    _some([panel["error"] for panel in view["panels"] if panel["error"]], request)
     F, dim, size = len(view["t"]), view["dim"], view["density"]["size"]
     density = np.frombuffer(base64.b64decode(view["density"]["data"]), np.uint8)
     view["density"] = density.reshape(F, *[size] * dim) / np.float32(255)

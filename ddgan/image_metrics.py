@@ -153,17 +153,19 @@ def cfd(classifier: Classifier, features: Tensor) -> float:
     return frechet(moments(features), real) / float(real.covariance.trace())
 
 
-def fid(samples: Tensor | np.ndarray, data: ImageSet) -> float:
+def fid(batches: Iterable[Tensor | np.ndarray], data: ImageSet) -> float:
     """FID as published: in Inception's features, through torch-fidelity, which fetches them; 50,000 samples or more.
 
-    ValueError for fewer samples, images without colour, or where torch-fidelity is missing or cannot fetch its network.
+    The batches are drawn only where torch-fidelity is there. ValueError for fewer samples, images without colour, or
+    where torch-fidelity is missing or cannot fetch its network.
     """
-    if len(samples) < 50_000 or data.shape[0] != 3:
-        raise ValueError(f"FID needs 50,000 samples in colour, got {len(samples):,} of shape {tuple(samples.shape[1:])}")
     try:
         from torch_fidelity import calculate_metrics
 
-        sets = [_Images(_as_uint8(images, data.shape)) for images in (samples, data.images)]
+        samples = np.concatenate([_as_uint8(x, data.shape) for x in batches])
+        if len(samples) < 50_000 or data.shape[0] != 3:
+            raise ValueError(f"FID needs 50,000 samples in colour, got {len(samples):,} of shape {tuple(data.shape)}")
+        sets = [_Images(images) for images in (samples, data.images)]
         numbers = calculate_metrics(
             input1=sets[0], input2=sets[1], fid=True, cuda=torch.cuda.is_available(), save_cpu_ram=True, verbose=False
         )

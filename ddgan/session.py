@@ -12,7 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from .config import Config
 from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from .images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
-from .image_metrics import judge_set
+from .image_metrics import fid, judge_set
 from .machine import device, precision
 from .metrics import evaluate, judge, slices
 from .mixture import Law
@@ -147,25 +147,35 @@ class Session:
         request: Request,
         denoiser: str,
         samplings: int = 1,
-        watch: Callable[[Iterator[Step]], Iterator[Step]] = iter,
+        watch: Callable[[Iterator[Any], int], Iterator[Any]] = lambda parts, of: parts,
     ) -> dict[str, float]:
         """metrics.judge of a denoiser: the request's seed and, for more samplings, those that follow it.
 
-        Images are judged once, by image_metrics.judge_set; ValueError where no classifier of theirs is here.
+        Images are judged once, by image_metrics.judge_set; ValueError where no classifier of theirs is here. `watch` is
+        handed every iterator of parts of the work, with their number, and passes them on.
         """
-        if self.source(request.data).law is None:
-            return self._judge_images(request, denoiser)
+        source = self.source(request.data)
+        if source.law is None:
+            return judge_set(watch(*self._drawn(request, denoiser)), source.set)
 
         def sampled(i: int) -> Tensor:
-            *_, last = watch(self.run(replace(request, seed=request.seed + i), denoiser))
+            *_, last = watch(self.run(replace(request, seed=request.seed + i), denoiser), request.T)
             return last.x_s
 
-        return judge(self.law(request.data), request.n, sampled, samplings)
+        return judge(source.law, request.n, sampled, samplings)
 
-    def _judge_images(self, request: Request, denoiser: str) -> dict[str, float]:
-        source, model = self.source(request.data), self.model(request, denoiser)
-        seeds = range(request.seed * MAX_N, request.seed * MAX_N + request.n)
-        return judge_set(draw(request.steps(), model, seeds, source.shape), source.set)
+    def fid(self, request: Request, denoiser: str, watch: Callable[[Iterator[Any], int], Iterator[Any]]) -> float:
+        """image_metrics.fid of a denoiser's images, against the training set."""
+        source = self.source(request.data)
+        if source.law is not None:
+            raise ValueError(f"FID is of images, {request.data[:40]} is a set of points")
+        return fid(watch(*self._drawn(request, denoiser)), load_images(source.set))
+
+    def _drawn(self, request: Request, denoiser: str) -> tuple[Iterator[Tensor], int]:
+        """The images of a request, some at a time, and how many times."""
+        model, first = self.model(request, denoiser), request.seed * MAX_N
+        seeds, at_once = range(first, first + request.n), 100
+        return draw(request.steps(), model, seeds, self.source(request.data).shape, at_once), -(-request.n // at_once)
 
 
 def _source(data: str) -> Source:

@@ -187,9 +187,12 @@ def test_sizes_that_do_not_fit_are_refused_in_a_sentence(shape, size, words):
         networks.generator("unet", shape, latent_dim=4, depth=1, multipliers=(1, 2), **size)
 
 
-def test_images_that_the_discriminator_cannot_halve_are_refused_in_a_sentence():
-    with pytest.raises(ValueError, match="the discriminator halves images until 16 pixels are one, got 8 x 8"):
-        networks.discriminator("unet", SHAPE, width=16, depth=1, patch=2)
+@pytest.mark.parametrize(("side", "patch"), [(2, 1), (8, 2), (10, 2)])
+def test_the_discriminator_halves_images_only_while_they_are_larger_than_4_x_4(side, patch):
+    x_s = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    judge = networks.discriminator("unet", (3, side, side), width=16, depth=1, patch=patch)
+    (slope,) = torch.autograd.grad(judge(x_s, x_s.detach(), torch.ones(4), torch.zeros(4)).sum(), x_s)
+    assert (slope.abs().sum(1) > 0).all()  # every pixel is seen
 
 
 def test_a_draw_unet_refuses_a_latent_of_another_size_in_a_sentence():

@@ -157,6 +157,15 @@ def test_what_one_denoiser_refuses_is_said_and_the_others_are_there(session, tmp
         assert read(path)[1][0] > 600
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_would_hold_nothing_is_not_written(session, tmp_path, kind):
+    needs(kind)
+    for request in Request("rings", (GONE,), T=2, n=30), Request("stackedmnist", (GONE,), T=2, n=1):
+        with pytest.raises(ValueError, match="no longer here"):
+            write(tmp_path / f"x.{kind}", session, request)
+    assert not list(tmp_path.iterdir())
+
+
 def panel(frame, column):
     left = export.GAP + column * (export.SIDE + export.GAP)
     return frame[export.TOP + 1 : export.TOP + export.SIDE - 1, left + 1 : left + export.SIDE - 1].astype(int)

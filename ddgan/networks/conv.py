@@ -375,8 +375,6 @@ class Discriminator(nn.Module):
     def __init__(self, shape: Sequence[int], width: int, patch: int) -> None:
         super().__init__()
         _fits(shape, width, patch, 0)
-        if min(shape[1:]) < (least := patch * 2 ** (len(self.STAGES) - 1)):
-            raise ValueError(f"the discriminator halves images until {least} pixels are one, got {shape[1]} x {shape[2]}")
         self.patch = patch
         self.level = nn.Sequential(dense(2 * width, 2 * width), nn.LeakyReLU(0.2), dense(2 * width, 2 * width))
         self.first = conv(2 * shape[0] * patch**2, width, size=1)

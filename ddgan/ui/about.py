@@ -51,11 +51,11 @@ denoiser can learn; the map shows it for every $x_t$.
 
 ## Images
 
-In *Images* the law is not known, but a training set is: if q(x_0) is uniform over its N images, the exact posterior of
-an x_t is a list of N weights. The exponential of its entropy is the **effective number of candidates**: all N for pure
-noise, one at the end. While it is large, what a denoiser draws for one x_t has to differ from z to z; the mean of all
+In *Images* the law is not known, but a training set is: if $q(x_0)$ is uniform over its $N$ images, the exact posterior of
+an $x_t$ is a list of $N$ weights. The exponential of its entropy is the **effective number of candidates**: all $N$ for pure
+noise, one at the end. While it is large, what a denoiser draws for one $x_t$ has to differ from $z$ to $z$; the mean of all
 answers, which least squares learns, is a blur. Pixels are drawn exactly; those of noise beyond ±1 are clipped.
-*Begin with an image* noises a picture to x_t and takes the remaining steps: strokes become images, images variants.
+*Begin with an image* noises a picture to $x_t$ and takes the remaining steps: strokes become images, images variants.
 
 ## Your own data, and training
 
