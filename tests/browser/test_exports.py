@@ -39,15 +39,19 @@ def test_every_button_saves_what_the_stage_shows(visit, address, tmp_path, width
         saved = download(page, kind)
         path = tmp_path / f"x.{kind}"
         export.write(path, Session(), ASKED, t=2 if kind == "png" else None, address=link.split("?")[0])
-        if kind != "npz":
+        if kind not in ("npz", "mp4"):  # x264 may choose other bytes for the same frames
             assert saved == path.read_bytes(), f"{kind}: the page and the library make the same bytes"
         if kind in ("webp", "gif"):
             with Image.open(io.BytesIO(saved)) as image:
                 assert image.n_frames == ASKED.T + 1
         if kind == "mp4":
             with av.open(io.BytesIO(saved)) as video:
-                assert len(list(video.decode(video=0))) == ASKED.T + 1
+                frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in video.decode(video=0)]
+                assert len(frames) == ASKED.T + 1
                 assert video.metadata["comment"] == link
+            with av.open(str(path)) as video:
+                ours = [frame.to_ndarray(format="rgb24").astype(float) for frame in video.decode(video=0)]
+            assert np.abs(np.stack(frames) - np.stack(ours)).mean() < 0.5, "the same film, to half a grey level"
         if kind == "json":
             assert json.loads(saved)["link"] == link
     with np.load(io.BytesIO(download(page, "npz"))) as file:
