@@ -13,7 +13,7 @@ const HIDES = {
 const hidden = (asked.get('hide') ?? '').split(',').map(name => HIDES[name]).filter(Boolean);
 if (hidden.length) document.head.append(Object.assign(document.createElement('style'), { textContent: `${hidden.join(', ')} { display: none !important; }` }));
 
-const TABS = ['Denoise', 'Images', 'Why', 'Train', 'About'], IMAGES = ['mnist', 'cifar10', 'stackedmnist'];
+const TABS = ['Denoise', 'Images', 'Why', 'Train', 'Evidence', 'About'], IMAGES = ['mnist', 'cifar10', 'stackedmnist'];
 const buttons = () => [...document.querySelectorAll('[role=tab]')];
 const tab = name => buttons().find(button => button.textContent.trim() === name)?.click();
 const current = () => buttons().find(button => button.getAttribute('aria-selected') === 'true')?.textContent.trim();

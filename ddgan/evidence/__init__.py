@@ -6,9 +6,12 @@ frame.py says what an experiment is and runs it; toys.py and images.py are the e
 from __future__ import annotations
 
 from . import images, toys
-from .frame import ASSETS, Cell, Column, Experiment, Result, draw, means, read, run, seconds, table
+from .frame import ASSETS, Cell, Column, Experiment, Result, draw, effort, means, provenance, read, run, table
 
-__all__ = ["ASSETS", "EXPERIMENTS", "Cell", "Column", "Experiment", "Result", "draw", "experiment", "means", "read", "readme", "run", "seconds", "table"]
+__all__ = [
+    "ASSETS", "EXPERIMENTS", "Cell", "Column", "Experiment", "Result", "draw", "experiment", "means", "provenance", "read",
+    "readme", "run", "table",
+]  # fmt: skip
 
 EXPERIMENTS = {e.name: e for e in (*toys.EXPERIMENTS, *images.EXPERIMENTS)}
 MARKS = "<!-- evidence: made by python -m ddgan evidence readme -->\n", "<!-- end of evidence -->"
@@ -27,9 +30,9 @@ def readme(text: str) -> str:
     _, end, after = rest.partition(MARKS[1])
     if not mark or not end:
         raise ValueError("the README has no place for the evidence")
-    lines = ["| evidence | ours | the paper |", "|---|---|---|"]
+    lines = ["| `python -m ddgan evidence` | ours | the paper | run |", "|---|---|---|---|"]
     for e in EXPERIMENTS.values():
         results = read(e.name)
-        found = e.headline(means(results)) if results else ""
-        lines.append(f"| **{e.title}** `evidence {e.name}` | {found or 'not run yet'} | {e.paper} |")
+        ours, run = (e.headline(means(results)), effort(results)) if results else ("not run yet", "")
+        lines.append(f"| `{e.name}`: {e.title[0].lower()}{e.title[1:]} | {ours} | {e.paper} | {run} |")
     return before + mark + "\n".join(lines) + "\n" + end + after

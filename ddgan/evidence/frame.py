@@ -25,7 +25,7 @@ from PIL import Image
 from ..checkpoint import WEIGHTS, read_card
 from ..machine import record
 
-__all__ = ["ASSETS", "Cell", "Column", "Experiment", "Result", "draw", "means", "read", "run", "seconds", "table", "weights"]
+__all__ = ["ASSETS", "Cell", "Column", "Experiment", "Result", "draw", "effort", "means", "provenance", "read", "run", "table", "weights"]
 
 ASSETS = Path(__file__).parents[2] / "assets" / "evidence"
 
@@ -177,9 +177,17 @@ def weights(*models: str) -> list[str]:
     return [read_card(path)["sha256"][:10] if (path / "card.json").is_file() else "none" for path in paths]
 
 
-def seconds(results: Iterable[Result]) -> float:
-    """The wall time of all cells."""
-    return sum(result.record["wall_s"] for result in results)
+def provenance(results: list[Result]) -> str:
+    """Where the numbers come from, in a line: hardware, torch, commit, seeds, wall time."""
+    machines = {f"{r.record['hardware']}, torch {r.record['torch']}, commit {r.record['commit']}" for r in results}
+    return f"{'; '.join(sorted(machines))}; {effort(results)}"
+
+
+def effort(results: list[Result]) -> str:
+    """How many seeds, and the wall time of all cells."""
+    seeds, seconds = len({r.seed for r in results}), sum(r.record["wall_s"] for r in results)
+    time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    return f"{seeds} seed{'s' * (seeds > 1)}, {time}"
 
 
 def _rows(results: Iterable[Result]) -> dict[str, dict[str, list[float]]]:

@@ -268,7 +268,7 @@ def _posteriors_cells(quick: bool) -> list[Cell]:
 def _posteriors_figure(results: list[Result]) -> str:
     labels = {**LEARNED, "floor": "two exact samples"}
     rows = {row: {label: [v[f"{name}_energy"]] for name, label in labels.items()} for row, v in means(results).items()}
-    return chart(rows, "energy distance to the true q(x₀ | xₜ), logarithmic", log=True)
+    return chart(rows, "energy distance to the true q(x₀ | xₜ), logarithmic; ≤ 0 at the edge", log=True)
 
 
 POSTERIORS = Experiment(
