@@ -34,5 +34,5 @@ def readme(text: str) -> str:
     for e in EXPERIMENTS.values():
         results = read(e.name)
         ours, run = (e.headline(means(results)), effort(results)) if results else ("not run yet", "")
-        lines.append(f"| `{e.name}`: {e.title[0].lower()}{e.title[1:]} | {ours} | {e.paper} | {run} |")
+        lines.append(f"| `{e.name}`: {e.title} | {ours} | {e.paper} | {run} |")
     return before + mark + "\n".join(lines) + "\n" + end + after

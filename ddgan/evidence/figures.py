@@ -30,26 +30,26 @@ _MARKS: tuple[tuple[str, Mark], ...] = (
 def chart(rows: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, log: bool = False, joined: bool = False) -> str:
     """A line for every row, a mark for every value of its series: rows {row: {series: values}}; `label` names the values.
 
-    `joined` draws every series' way through the rows, where these are steps of something.
+    A logarithmic axis has at most five decades: what is smaller, or not above 0, stands at its edge. `joined` draws every series' way through the rows, where these are steps of something.
     """
     series = list(dict.fromkeys(name for row in rows.values() for name in row))
     values = [v for row in rows.values() for found in row.values() for v in found if v > 0 or not log]
     if not values:
         raise ValueError("a chart needs at least one value, on a logarithmic axis one above 0")
-    scale: Callable[[float], float] = (lambda v: math.log10(max(v, min(values)))) if log else float
     ticks = _decades(min(values), max(values)) if log else _ticks(min(0.0, *values), max(values))
-    low, high = (scale(end) if not log else math.log10(end) for end in (ticks[0], ticks[-1]))
+    scale: Callable[[float], float] = (lambda v: math.log10(max(v, ticks[0]))) if log else float
+    low, high = scale(ticks[0]), scale(ticks[-1])
     left, top = 16 + 6.3 * max(map(len, rows)), 26 + 18 * (len(series) > 1) * math.ceil(len(series) / 2)
     bottom = top + LINE * len(rows)
 
     def X(v: float) -> float:
-        return left + (WIDTH - 24 - left) * (scale(v) - low) / ((high - low) or 1)
+        return left + (WIDTH - 24 - left) * (scale(v) - low) / (high - low)
 
     parts = []
     for tick in ticks:
         parts.append(f'<path class="grid" d="M{X(tick):.1f} {top - 8}V{bottom}"/>')
         parts.append(f'<text x="{X(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>')
-    parts.append(f'<text x="{(left + WIDTH - 24) / 2:.1f}" y="{bottom + 34}" text-anchor="middle">{escape(label)}</text>')
+    parts.append(f'<text x="{WIDTH / 2}" y="{bottom + 34}" text-anchor="middle">{escape(label)}</text>')
     if len(series) > 1:
         for i, name in enumerate(series):
             x, y = 14 + (i % 2) * WIDTH / 2, 14 + 18 * (i // 2)
@@ -58,10 +58,11 @@ def chart(rows: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, log:
     for row, y in heights.items():
         parts.append(f'<text x="{left - 10:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(row)}</text>')
     for i, name in enumerate(series):
+        beside = 3 * (i - (len(series) - 1) / 2)  # so that equal values do not hide each other
         if joined:
-            way = " ".join(f"{X(sum(row[name]) / len(row[name])):.1f},{heights[k]:.1f}" for k, row in rows.items() if row.get(name))
+            way = " ".join(f"{X(sum(row[name]) / len(row[name])):.1f},{heights[k] + beside:.1f}" for k, row in rows.items() if row.get(name))
             parts.append(f'<polyline points="{way}" fill="none" stroke="{_MARKS[i][0]}" stroke-width="1.5"/>')
-        parts += [_mark(i, X(v), heights[k]) for k, row in rows.items() for v in row.get(name, ())]
+        parts += [_mark(i, X(v), heights[k] + beside) for k, row in rows.items() for v in row.get(name, ())]
     return _svg(bottom + 42, "".join(parts), label)
 
 
@@ -107,8 +108,10 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def _decades(low: float, high: float) -> list[float]:
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    return [10.0**i for i in range(first, max(last, first + 1) + 1)]
+    """The powers of ten around low and high, the last six at most."""
+    last = math.ceil(math.log10(high))
+    first = min(max(math.floor(math.log10(low)), last - 5), last - 1)
+    return [10.0**i for i in range(first, last + 1)]
 
 
 def _svg(height: float, body: str, label: str) -> str:

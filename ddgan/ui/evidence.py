@@ -58,10 +58,10 @@ def _table(e: Experiment, lines: list[list[str]]) -> str:
         kinds = ['th scope="row"', *[tag] * (len(cells) - 1)]
         return "<tr>" + "".join(f"<{kind}>{escape(cell)}</{kind[:2]}>" for kind, cell in zip(kinds, cells, strict=True)) + "</tr>"
 
-    body = "".join(row(line, "td") for line in lines[1:])
+    head, body = row(lines[0], 'th scope="col"'), "".join(row(line, "td") for line in lines[1:])
     return (
         f'<div class="evidence-table" tabindex="0" role="region" aria-label="Numbers: {escape(e.title)}"><table>'
-        f'<thead>{row(lines[0], 'th scope="col"')}</thead><tbody>{body}</tbody></table></div>'
+        f"<thead>{head}</thead><tbody>{body}</tbody></table></div>"
     )
 
 
