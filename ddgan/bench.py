@@ -39,7 +39,10 @@ from .machine import device, precision, record
 from .session import Session
 from .trainer import train
 
-__all__ = ["CHROMIUM", "SHAPE", "awake", "ddpm_size", "images", "live", "paper_size", "sampling_seconds", "served", "toys", "ways"]
+__all__ = [
+    "CHROMIUM", "IMAGES", "SHAPE", "awake", "ddpm_size", "images", "live", "paper_size", "sampling_seconds", "served", "toys",
+    "ways",
+]  # fmt: skip
 
 TARGET = "25/25 modes, at least 95 % on a mode, KL at most .05"
 N = 10_000
@@ -213,7 +216,8 @@ def _eager_pyramid(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 def ddpm_size() -> Denoiser:
     """A U-Net of DDPM's size with fresh weights."""
-    return awake(checkpoint.new_generator(replace(PRESETS["cifar10-paper"], latent_dim=0, width=96, depth=1, multipliers=(1, 3, 2, 4)), SHAPE))
+    config = replace(PRESETS["cifar10-paper"], latent_dim=0, width=96, depth=1, multipliers=(1, 3, 2, 4))
+    return awake(checkpoint.new_generator(config, SHAPE))
 
 
 def paper_size() -> Denoiser:

@@ -115,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
 
     add = commands.add_parser("evidence", help="run one of the experiments that the tab Evidence shows")
     add.add_argument("name", help=f"{', '.join(evidence.EXPERIMENTS)}; list; readme (makes the README's table anew)")
-    add.add_argument("--quick", action="store_true", help="minutes on two cores: fewer cells, short trainings; not kept as evidence")
+    add.add_argument("--quick", action="store_true", help="minutes on two cores: less of everything, and not kept")
     add.add_argument("--again", action="store_true", help="measure everything anew, not only what is missing")
     add.add_argument("--out", type=Path, help="directory of results (default assets/evidence; --quick: runs/evidence)")
     return top

@@ -162,7 +162,9 @@ def test_fid_is_torch_fidelitys_and_says_what_it_needs(monkeypatch):
 
 def test_stacked_modes_counts_classes_of_three_digits():
     """A classifier that reads a digit off the brightness: every class once is KL 0, one class alone log 1000."""
-    reader = SimpleNamespace(features=lambda x: (x.flatten(1).mean(1, keepdim=True) + 1) * 127.5 / 20, head=lambda f: -(f - torch.arange(10.0)).abs())
+    reader = SimpleNamespace(
+        features=lambda x: (x.flatten(1).mean(1, keepdim=True) + 1) * 127.5 / 20, head=lambda f: -(f - torch.arange(10.0)).abs()
+    )
     digits = np.stack(np.meshgrid(*[np.arange(10)] * 3, indexing="ij"), -1).reshape(-1, 3)
     samples = np.broadcast_to(20 * digits[..., None, None], (1000, 3, 28, 28)).astype(np.uint8)
     assert stacked_modes(samples, reader) == (1000, pytest.approx(0, abs=1e-9))

@@ -30,7 +30,8 @@ _MARKS: tuple[tuple[str, Mark], ...] = (
 def chart(rows: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, log: bool = False, joined: bool = False) -> str:
     """A line for every row, a mark for every value of its series: rows {row: {series: values}}; `label` names the values.
 
-    A logarithmic axis has at most five decades: what is smaller, or not above 0, stands at its edge. `joined` draws every series' way through the rows, where these are steps of something.
+    A logarithmic axis has at most five decades: what is smaller, or not above 0, stands at its edge.
+    `joined` draws every series' way through the rows, where these are steps of something.
     """
     series = list(dict.fromkeys(name for row in rows.values() for name in row))
     values = [v for row in rows.values() for found in row.values() for v in found if v > 0 or not log]
@@ -60,7 +61,8 @@ def chart(rows: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, log:
     for i, name in enumerate(series):
         beside = 3 * (i - (len(series) - 1) / 2)  # so that equal values do not hide each other
         if joined:
-            way = " ".join(f"{X(sum(row[name]) / len(row[name])):.1f},{heights[k] + beside:.1f}" for k, row in rows.items() if row.get(name))
+            means = {k: sum(row[name]) / len(row[name]) for k, row in rows.items() if row.get(name)}
+            way = " ".join(f"{X(mean):.1f},{heights[k] + beside:.1f}" for k, mean in means.items())
             parts.append(f'<polyline points="{way}" fill="none" stroke="{_MARKS[i][0]}" stroke-width="1.5"/>')
         parts += [_mark(i, X(v), heights[k] + beside) for k, row in rows.items() for v in row.get(name, ())]
     return _svg(bottom + 42, "".join(parts), label)
@@ -76,7 +78,8 @@ def scatter(panels: Mapping[str, np.ndarray], label: str, columns: int = 4) -> s
         places = ((points * [1, -1] + EXTENT) / (2 * EXTENT)).clip(0, 1) * inner
         dots = "".join(f"M{a} {b}h0" for a, b in places.round().astype(int))
         parts.append(
-            f'<g transform="translate({x + 4:.1f} {y + 20:.1f})"><text x="{inner / 2:.1f}" y="-6" text-anchor="middle">{escape(name)}</text>'
+            f'<g transform="translate({x + 4:.1f} {y + 20:.1f})">'
+            f'<text x="{inner / 2:.1f}" y="-6" text-anchor="middle">{escape(name)}</text>'
             f'<rect class="grid" width="{inner:.1f}" height="{inner:.1f}"/>'
             f'<path d="{dots}" stroke="{_MARKS[0][0]}" stroke-width="1.8" stroke-linecap="round"/></g>'
         )
@@ -118,7 +121,8 @@ def _svg(height: float, body: str, label: str) -> str:
     # svg:root matches in a file of its own alone; in a page the figure inherits the page's colour
     style = (
         "svg:root{color:#24292f}@media(prefers-color-scheme:dark){svg:root{color:#e6e8eb}}"
-        ".chart text{fill:currentColor;font:12px system-ui,sans-serif}.chart .grid{stroke:currentColor;stroke-opacity:.25;fill:none}"
+        ".chart text{fill:currentColor;font:12px system-ui,sans-serif}"
+        ".chart .grid{stroke:currentColor;stroke-opacity:.25;fill:none}"
     )
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '

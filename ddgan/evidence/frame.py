@@ -25,7 +25,10 @@ from PIL import Image
 from ..checkpoint import WEIGHTS, read_card
 from ..machine import record
 
-__all__ = ["ASSETS", "Cell", "Column", "Experiment", "Result", "draw", "effort", "means", "provenance", "read", "run", "table", "weights"]
+__all__ = [
+    "ASSETS", "Cell", "Column", "Experiment", "Result", "draw", "effort", "means", "provenance", "read", "run", "table",
+    "weights",
+]  # fmt: skip
 
 ASSETS = Path(__file__).parents[2] / "assets" / "evidence"
 
@@ -158,7 +161,8 @@ def table(experiment: Experiment, results: list[Result]) -> list[list[str]]:
             line.append(_printed(values, column.form))
             if column.paper:
                 theirs = column.paper.get(row)
-                off = f" ({statistics.fmean(values) - theirs:+.3g})" if column.comparable and values and theirs is not None else ""
+                known = column.comparable and values and theirs is not None
+                off = f" ({statistics.fmean(values) - theirs:+.3g})" if known else ""
                 line.append("" if theirs is None else f"{theirs:g}{off}")
         lines.append(line)
     return [heads, *lines]
@@ -167,12 +171,12 @@ def table(experiment: Experiment, results: list[Result]) -> list[list[str]]:
 def means(results: Iterable[Result]) -> dict[str, dict[str, float]]:
     """The mean over seeds of every number, by row and name."""
     return {
-        row: {key: statistics.fmean(values) for key, values in numbers.items() if values} for row, numbers in _rows(results).items()
+        row: {key: statistics.fmean(values) for key, values in numbers.items()} for row, numbers in _rows(results).items()
     }
 
 
 def weights(*models: str) -> list[str]:
-    """What tells the weights of shipped models from others of the same name: of a cell's setting, so that new ones are measured."""
+    """What tells the weights of shipped models from others of the same name: a part of a cell's setting."""
     paths = [WEIGHTS / model for model in models]
     return [read_card(path)["sha256"][:10] if (path / "card.json").is_file() else "none" for path in paths]
 

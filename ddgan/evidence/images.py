@@ -78,8 +78,11 @@ STACKEDMNIST = Experiment(
     lambda rows: "; ".join(f"{row}: {v['modes']:.0f} of 1000 modes, KL {v['kl']:.3f}" for row, v in rows.items()),
     "1000 modes, KL .071 (StyleGAN2: 940, .424)",
     "?data=mnist&T=4",
-    note="Classes by our classifier of MNIST, over 25,600 samples; trained for the minutes that the table says, the paper's for days.",
-    closes=("python -m ddgan train stackedmnist --out weights/stackedmnist --minutes 60", "makes the DDGAN, the same with --T 1 --out weights/stackedmnist-gan the GAN"),
+    note="Classes by our classifier of MNIST, over 25,600 samples.",
+    closes=(
+        "python -m ddgan train stackedmnist --out weights/stackedmnist --minutes 60",
+        "makes the DDGAN, the same with --T 1 --out weights/stackedmnist-gan the GAN",
+    ),
 )
 
 
@@ -99,8 +102,9 @@ def _cifar(seed: int, denoiser: str, T: int, n: int, weights: list[str]) -> dict
 
 
 def _cifar_cells(quick: bool) -> list[Cell]:
+    n, models = 200 if quick else 2000, {"ddgan": "cifar10", "regression": "cifar10-regression"}
     return [
-        Cell(row, 0, {"denoiser": name, "T": T, "n": 200 if quick else 2000, "weights": weights(f"cifar10{'-regression' * (name != 'ddgan')}")})
+        Cell(row, 0, {"denoiser": name, "T": T, "n": n, "weights": weights(models[name])})
         for row, (name, T) in CIFAR.items()
         if not quick or T == 4
     ]
@@ -114,7 +118,7 @@ def _cifar_figure(results: list[Result]) -> str:
 CIFAR10 = Experiment(
     "cifar10",
     "CIFAR-10 in few steps",
-    "With few steps the adversarial denoiser is nearer to the data, and covers more of it, than the Gaussian one of the same network.",
+    "In few steps the adversarial denoiser is nearer to the data, and covers more of it, than the Gaussian of the same network.",
     _cifar_cells,
     _cifar,
     (
@@ -132,10 +136,13 @@ CIFAR10 = Experiment(
     + f"; floor {rows['DDGAN, T = 4']['floor_cfd']:.4f}",
     "FID (recall): T = 1 14.6 (.19), T = 4 3.75 (.57), no z 20.6 (.42)",
     "?data=cifar10&T=4&n=16",
-    note="2,000 samples in the features of our own classifier, where FID and the paper's recall do not compare: the floor says how far "
-    "there is to go. An hour on one core against 48 h on four V100. A network without z was trained for the toys alone. "
+    note="2,000 samples in the features of our own classifier, where FID and the paper's recall do not compare: the floor says "
+    "how far there is to go. An hour on one core against 48 h on four V100. A network without z was trained for the toys alone. "
     "Seconds are of our small network on one core, the paper's of a V100.",
-    closes=("python -m ddgan train cifar10-paper --out runs/paper --accumulate 4", "took the authors 48 h on four V100; --fid then gives a number that compares"),
+    closes=(
+        "python -m ddgan train cifar10-paper --out runs/paper --accumulate 4",
+        "took the authors 48 h on four V100; --fid then gives a number that compares",
+    ),
 )
 
 
@@ -148,6 +155,7 @@ SPEED = {
     "DDPM, 1000 steps": ("ddpm", 1000),
     "our small DDGAN, T = 4": ("ours", 4),
 }
+V100 = {"DDGAN, T = 4": 0.21, "GAN, one step": 0.04, "DDIM, 50 steps": 4.01, "DDPM, 1000 steps": 80.5}  # the paper's
 MOST = 4  # steps that are run; longer chains are that many times longer, since every step costs the same
 
 
@@ -182,14 +190,16 @@ TIMES = Experiment(
     (
         Column("nfe", "NFE", "{:.0f}"),
         Column("parameters", "M parameters", "{:.1f}"),
-        Column("seconds", "s / 100 images", "{:.2f}", {"DDGAN, T = 4": 0.21, "GAN, one step": 0.04, "DDIM, 50 steps": 4.01, "DDPM, 1000 steps": 80.5}),
+        Column("seconds", "s / 100 images", "{:.2f}", V100),
     ),
-    lambda results: chart({row: {"": [v["seconds"]]} for row, v in means(results).items()}, "seconds for 100 images, logarithmic", log=True),
+    lambda results: chart(
+        {row: {"": [v["seconds"]]} for row, v in means(results).items()}, "seconds for 100 images, logarithmic", log=True
+    ),
     _speed_line,
     ".21 s; DDIM 19.1, DDPM 383, StyleGAN2-ADA .19 times that (V100)",
     "?data=cifar10&T=4",
-    note="The paper's network and a U-Net of DDPM's size, weights fresh, 16 images at a time, the least of four rounds; of chains over "
-    "4 steps 4 are run and the time is scaled. The paper's numbers are of one V100; its one-step GAN is StyleGAN2-ADA.",
+    note="The paper's network and a U-Net of DDPM's size, weights fresh, 16 images at a time, the least of four rounds; of "
+    "chains over 4 steps, 4 are run and scaled. The paper's numbers are of one V100; its one-step GAN is StyleGAN2-ADA.",
 )
 
 
@@ -201,9 +211,18 @@ SKY, SEA, SAND, GRASS, WOOD, RED, WHITE, BLACK = (
 )  # fmt: skip
 # strokes on 32 x 32: the ground, then (kind, coordinates, colour)
 STROKES = {
-    "ship": (SKY, [("rectangle", (0, 19, 31, 31), SEA), ("polygon", (5, 17, 27, 17, 24, 23, 8, 23), RED), ("rectangle", (12, 11, 20, 17), WHITE)]),
-    "horse": (GRASS, [("ellipse", (8, 11, 24, 20), WOOD), ("polygon", (21, 13, 27, 5, 29, 9, 24, 16), WOOD), ("line", (11, 18, 11, 28), WOOD), ("line", (21, 18, 21, 28), WOOD)]),
-    "car": (SAND, [("rectangle", (4, 14, 28, 22), RED), ("polygon", (9, 14, 12, 9, 21, 9, 24, 14), BLACK), ("ellipse", (6, 19, 12, 25), BLACK), ("ellipse", (20, 19, 26, 25), BLACK)]),
+    "ship": (SKY, [
+        ("rectangle", (0, 19, 31, 31), SEA), ("polygon", (5, 17, 27, 17, 24, 23, 8, 23), RED),
+        ("rectangle", (12, 11, 20, 17), WHITE),
+    ]),
+    "horse": (GRASS, [
+        ("ellipse", (8, 11, 24, 20), WOOD), ("polygon", (21, 13, 27, 5, 29, 9, 24, 16), WOOD),
+        ("line", (11, 18, 11, 28), WOOD), ("line", (21, 18, 21, 28), WOOD),
+    ]),
+    "car": (SAND, [
+        ("rectangle", (4, 14, 28, 22), RED), ("polygon", (9, 14, 12, 9, 21, 9, 24, 14), BLACK),
+        ("ellipse", (6, 19, 12, 25), BLACK), ("ellipse", (20, 19, 26, 25), BLACK),
+    ]),
 }  # fmt: skip
 DIGIT = ((8, 8, 20, 7), (20, 7, 12, 22))  # two lines, which could become a seven
 
@@ -233,9 +252,14 @@ def _edit(seed: int, data: str, start: str, t: int, weights: list[str]) -> dict[
     edited = Request(data=data, denoisers=("ddgan",), T=4, seed=seed + 1, n=VARIANTS, edit=Edit(t, encode_pixels(image)))
     *_, last = (clock := _Clock())(session.run(edited, "ddgan"))
     x, before = last.x_s.float(), from_uint8(image[None])
-    kept = (avg_pool2d(x, 4) - avg_pool2d(before, 4)).square().mean().sqrt()
+    off = (avg_pool2d(x, 4) - avg_pool2d(before, 4)).square().mean().sqrt()
     pixels = np.concatenate([image[None], to_uint8(x)])
-    return {"seconds": clock.seconds / VARIANTS, "off": float(kept) / 2, "spread": float(x.std(0).mean()) / 2, "pixels": encode_pixels(pixels)}
+    return {
+        "seconds": clock.seconds / VARIANTS,
+        "off": float(off) / 2,
+        "spread": float(x.std(0).mean()) / 2,
+        "pixels": encode_pixels(pixels),
+    }
 
 
 def _edit_cells(quick: bool) -> list[Cell]:
@@ -275,8 +299,9 @@ EDITS = Experiment(
     lambda rows: f"{sum(v['seconds'] for v in rows.values()) / len(rows):.3f} s an edit of 32 x 32 pixels",
     ".16 s an edit, SDEdit 181 s (256 x 256, V100)",
     f"?data=cifar10&T=4&n=9&edit=1.{encode_pixels(_strokes('ship'))}",
-    note="Rows as in the table: what was begun with, then 5 variants. A sample is one of the model itself, reconstructed from its "
-    "own noise: from t = 1 its details change, from t = 2 its subject. Off and spread are shares of the whole range of a pixel. Our images are 32 x 32 where the paper's are 256 x 256.",
+    note="Rows as in the table: what was begun with, then 5 variants. A sample is one of the model itself, reconstructed from "
+    "its own noise: from t = 1 its details change, from t = 2 its subject. Off and spread are shares of the whole range of a "
+    "pixel. Our images are 32 x 32 where the paper's are 256 x 256.",
 )
 
 EXPERIMENTS = (STACKEDMNIST, CIFAR10, TIMES, EDITS)

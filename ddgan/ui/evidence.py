@@ -48,8 +48,9 @@ def _section(e: Experiment) -> str:
     closes = f"<p>Nearer to the paper: {_command(e.closes[0])} {escape(e.closes[1])}.</p>" if e.closes else ""
     return (
         f'<section id="evidence-{e.name}"><h3>{escape(e.title)}</h3><p class="evidence-claim">{escape(e.claim)}</p>{measured}'
-        f'<p class="evidence-note">{escape(e.note)}</p><p><a class="evidence-open" href="{escape(e.link)}">Open in the explorer</a>'
-        f' {_command(e.command)}</p>{closes}<p class="evidence-note">{escape(provenance(results)) if results else ""}</p></section>'
+        f'<p class="evidence-note">{escape(e.note)}</p>'
+        f'<p><a class="evidence-open" href="{escape(e.link)}">Open in the explorer</a> {_command(e.command)}</p>{closes}'
+        f'<p class="evidence-note">{escape(provenance(results)) if results else ""}</p></section>'
     )
 
 
@@ -71,8 +72,10 @@ def _figure(e: Experiment) -> str:
     if not (path := path.with_suffix(".webp")).is_file():
         return ""
     source = base64.b64encode(path.read_bytes()).decode()
-    return f'<figure><img src="data:image/webp;base64,{source}" alt="{escape(e.title)}: a row of pictures for every line of the table"></figure>'
+    words = f"{escape(e.title)}: a row of pictures for every line of the table"
+    return f'<figure><img src="data:image/webp;base64,{source}" alt="{words}"></figure>'
 
 
 def _command(words: str) -> str:
-    return f'<span class="evidence-command"><code>{escape(words)}</code><button type="button" data-copy="{escape(words)}">Copy</button></span>'
+    words = escape(words)
+    return f'<span class="evidence-command"><code>{words}</code><button type="button" data-copy="{words}">Copy</button></span>'
