@@ -13,8 +13,8 @@ const HIDES = {
 const hidden = (asked.get('hide') ?? '').split(',').map(name => HIDES[name]).filter(Boolean);
 if (hidden.length) document.head.append(Object.assign(document.createElement('style'), { textContent: `${hidden.join(', ')} { display: none !important; }` }));
 
-const TABS = ['Denoise', 'Images', 'Why', 'Train', 'About'], IMAGES = ['mnist', 'cifar10', 'stackedmnist'];
-const buttons = () => [...document.querySelectorAll('[role=tab]')];
+const TABS = ['Denoise', 'Images', 'Why', 'Train', 'Evidence', 'About'], IMAGES = ['mnist', 'cifar10', 'stackedmnist'];
+const buttons = () => [...document.querySelectorAll('[role=tab], .overflow-dropdown button')];  // a narrow page has the last ones in a menu
 const tab = name => buttons().find(button => button.textContent.trim() === name)?.click();
 const current = () => buttons().find(button => button.getAttribute('aria-selected') === 'true')?.textContent.trim();
 function keepTab() {

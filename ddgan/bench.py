@@ -35,11 +35,14 @@ from .sampler import Draws, sample
 from .schedule import Schedule
 from .request import Request
 from .fit import new_objective
-from .machine import device, hardware, precision
+from .machine import device, precision, record
 from .session import Session
 from .trainer import train
 
-__all__ = ["CHROMIUM", "images", "live", "served", "toys", "ways"]
+__all__ = [
+    "CHROMIUM", "IMAGES", "SHAPE", "awake", "ddpm_size", "images", "live", "paper_size", "sampling_seconds", "served", "toys",
+    "ways",
+]  # fmt: skip
 
 TARGET = "25/25 modes, at least 95 % on a mode, KL at most .05"
 N = 10_000
@@ -53,8 +56,8 @@ CHROMIUM = (
 
 def toys(seeds: int, say: Callable[[str], None]) -> dict[str, Any]:
     """Everything about 2-D data: live training, sampling, the page."""
-    config = PRESETS["25-gaussians-live"]
-    report: dict[str, Any] = {"hardware": hardware(), "torch": torch.__version__, "target": TARGET}
+    start, config = time.perf_counter(), PRESETS["25-gaussians-live"]
+    report: dict[str, Any] = {**record(), "target": TARGET}
     runs = {
         "live_T4": (config, 10.0, range(seeds)),
         "live_any_T": (replace(config, T=None), 15.0, range(seeds)),
@@ -68,7 +71,7 @@ def toys(seeds: int, say: Callable[[str], None]) -> dict[str, Any]:
     report["sample_2000_x_4_ms"] = _sampling()
     report["payload_kB"] = round(len(views.stage(Session(), Request())) / 1000)
     report |= _page(say)
-    return report
+    return {**report, "wall_s": round(time.perf_counter() - start, 1)}
 
 
 def live(config: Config, seconds: float) -> dict[str, Any]:
@@ -123,7 +126,8 @@ def images(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
     Seconds are the least of `rounds`, the ways taken in turns, in processor time of the one thread: a busy machine hardly
     changes them. Peak memory is that of the process up to there.
     """
-    report: dict[str, Any] = {"hardware": hardware(), "torch": torch.__version__, "images": IMAGES, "steps": T}
+    start = time.perf_counter()
+    report: dict[str, Any] = {**record(), "images": IMAGES, "steps": T}
 
     def note(name: str, value: Any) -> None:
         report[name] = value
@@ -133,14 +137,15 @@ def images(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
         trained = (checkpoint.WEIGHTS / name / "model.safetensors").is_file()
         denoiser = checkpoint.load(name) if trained else awake(checkpoint.new_generator(PRESETS[name], SETS[name]))
         note(name, {"trained": trained, **ways(denoiser, SETS[name], rounds), "peak_MB": _peak()})
-    paper = awake(checkpoint.new_generator(PRESETS["cifar10-paper"], SHAPE))
+    paper = paper_size()
     note("paper_size", {"trained": False, **ways(paper, SHAPE, rounds), "peak_MB": _peak()})
     note("ddpm", _ddpm(rounds))
     if torch.cuda.is_available():
-        note("cuda_paper_size_100_images_s", _cuda(paper))
+        on_gpu = copy.deepcopy(paper).to(device(), precision(device()))
+        note("cuda_paper_size_100_images_s", round(sampling_seconds(on_gpu, SHAPE, T, rounds=6, n=100), 3))
     for name in ("mnist", "cifar10"):
         note(f"train_{name}_images_per_second", _training(PRESETS[name], SETS[name], full=rounds > 1))
-    return report
+    return {**report, "wall_s": round(time.perf_counter() - start, 1)}
 
 
 @torch.no_grad()
@@ -209,30 +214,39 @@ def _eager_pyramid(layer: nn.Conv2d, x: Tensor) -> Tensor:
     return F.conv2d(_resampled(x, pad=2), layer.weight, layer.bias, stride=2)
 
 
+def ddpm_size() -> Denoiser:
+    """A U-Net of DDPM's size with fresh weights."""
+    config = replace(PRESETS["cifar10-paper"], latent_dim=0, width=96, depth=1, multipliers=(1, 3, 2, 4))
+    return awake(checkpoint.new_generator(config, SHAPE))
+
+
+def paper_size() -> Denoiser:
+    """The paper's generator with fresh weights."""
+    return awake(checkpoint.new_generator(PRESETS["cifar10-paper"], SHAPE))
+
+
+def sampling_seconds(network: Denoiser, shape: tuple[int, ...], steps: int, rounds: int, n: int = IMAGES) -> float:
+    """Seconds for n samples, the least of `rounds`: of the processor's time, or on a GPU of the clock's."""
+    cuda = network.device.type == "cuda"
+    draws = Draws(*(v.to(network.device) for v in Draws.from_seeds(range(n), shape, steps, network.latent_dim)))
+
+    def work() -> None:
+        list(sample(Schedule.vp(steps), network, draws))
+        if cuda:
+            torch.cuda.synchronize()
+
+    return min(_clock(work, time.perf_counter if cuda else time.process_time) for _ in range(rounds))
+
+
 def _ddpm(rounds: int) -> dict[str, Any]:
     """One step of 16 images by a U-Net of DDPM's size, float32 and the fastest way, times DDIM's 50 and DDPM's 1000."""
-    config = replace(PRESETS["cifar10-paper"], latent_dim=0, width=96, depth=1, multipliers=(1, 3, 2, 4))
-    network = awake(checkpoint.new_generator(config, SHAPE))
+    network = ddpm_size()
     report = {"parameters": sum(p.numel() for p in network.parameters()), "scaled_from_forwards": rounds + 1}
     for dtype in dict.fromkeys((torch.float32, precision(torch.device("cpu")))):
-        network.to(dtype)
-        draws = Draws.from_seeds(range(IMAGES), SHAPE, 1, 0)
-        second = min(_clock(lambda: list(sample(Schedule.vp(1), network, draws)), time.process_time) for _ in range(rounds + 1))
+        second = sampling_seconds(network.to(dtype), SHAPE, 1, rounds + 1)
         name = str(dtype).removeprefix("torch.")
         report |= {f"ddim_50_{name}_s": round(50 * second, 1), f"ddpm_1000_{name}_s": round(1000 * second)}
     return report
-
-
-def _cuda(denoiser: Denoiser, n: int = 100) -> float:
-    """Seconds for 100 images in 4 steps on the GPU, the least of five."""
-    network = copy.deepcopy(denoiser).to(device(), precision(device()))
-    draws = Draws(*(v.to(device()) for v in Draws.from_seeds(range(n), SHAPE, T, denoiser.latent_dim)))
-
-    def work() -> None:
-        list(sample(Schedule.vp(T), network, draws))
-        torch.cuda.synchronize()
-
-    return round(min(_clock(work) for _ in range(6)), 3)
 
 
 def _training(config: Config, shape: tuple[int, ...], full: bool) -> int:

@@ -1,4 +1,4 @@
-"""The command line: presets, data, train, train-classifier, sample, evaluate, export, bench.
+"""The command line: presets, data, train, train-classifier, sample, evaluate, export, bench, evidence.
 
 Every command builds a `Config` or a `Request` and drains the session. Results go to standard output, progress to
 standard error; a mistake is one sentence on standard error and exit code 2.
@@ -18,7 +18,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import archives, bench, export, official, ranks
+from . import archives, bench, evidence, export, official, ranks
 from .classifier import BATCH, fit_classifier
 from .config import PRESETS, Config, preset
 from .fit import fit
@@ -57,8 +57,8 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--T", type=int, help="train for exactly T steps; default: any number of steps")
     add.add_argument("--objective", help="ddgan or regression (the learned Gaussian denoiser)")
     add.add_argument("--data", help="where the preset's images are: an archive, a folder or a zip; default: found by name")
-    add.add_argument("--network", help="skip or plain (the paper's); images: unet-draw or unet (the paper's)")
-    add.add_argument("--loss", help="r1r2, paper, rpgan or rpgan-exact (images)")
+    add.add_argument("--network", help="skip, plain (the paper's) or eps; images: unet-draw or unet (the paper's)")
+    add.add_argument("--loss", help="r1r2, paper, rpgan, wgan-gp or rpgan-exact (images)")
     add.add_argument("--decay", help="late or cosine: how the learning rates fall")
     add.add_argument("--init", help="a model to begin with: a shipped one's name, or a directory")
     for name in ("width", "depth", "d-width", "patch", "latent-dim", "every", "batch", "accumulate", "steps", "seed"):
@@ -112,6 +112,12 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("what", choices=["toys", "images"])
     add.add_argument("--json", action="store_true", help="print one JSON object")
     add.add_argument("--quick", action="store_true", help="one seed instead of five, one round instead of three")
+
+    add = commands.add_parser("evidence", help="run one of the experiments that the tab Evidence shows")
+    add.add_argument("name", help=f"{', '.join(evidence.EXPERIMENTS)}; list; readme (makes the README's table anew)")
+    add.add_argument("--quick", action="store_true", help="minutes on two cores: less of everything, and not kept")
+    add.add_argument("--again", action="store_true", help="measure everything anew, not only what is missing")
+    add.add_argument("--out", type=Path, help="directory of results (default assets/evidence; --quick: runs/evidence)")
     return top
 
 
@@ -280,6 +286,26 @@ def _bench(options: argparse.Namespace) -> None:
         return _print_json(report)
     for name, value in report.items():
         print(f"{name}: {json.dumps(value)}")
+
+
+def _evidence(options: argparse.Namespace) -> None:
+    out = options.out or (Path("runs/evidence") if options.quick else evidence.ASSETS)
+    if options.name == "list":
+        for e in evidence.EXPERIMENTS.values():
+            done, of = len(evidence.read(e.name, out)), len(e.cells(options.quick))
+            print(f"{e.name:15} {done:3} of {of:3} cells  {e.claim}")
+        return
+    if options.name == "readme":
+        path = evidence.ASSETS.parents[1] / "README.md"
+        path.write_text(evidence.readme(path.read_text(encoding="utf-8")), encoding="utf-8")
+        print(path)
+        return
+    chosen = evidence.experiment(options.name)
+    say = lambda words: print(words, file=sys.stderr, flush=True)  # noqa: E731
+    lines = evidence.table(chosen, evidence.run(chosen, out, quick=options.quick, again=options.again, say=say))
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _progress(parts: Iterator[Any], of: int) -> Iterator[Any]:

@@ -20,14 +20,14 @@ class Config:
     objective: str = "ddgan"  # ddgan | regression
     T: int | None = None  # steps of the vp schedule to train for; None: any number of steps and any schedule
     clean: float = 0.6  # the share of training pairs whose target is clean data
-    network: str = "skip"  # points: skip (starts from a posterior draw) | plain (the paper's); images: unet-draw | unet
+    network: str = "skip"  # points: skip (starts from a posterior draw) | plain (the paper's) | eps (predicts the noise); images: unet-draw | unet
     width: int = 96
     depth: int = 3  # hidden layers; for images, residual blocks a resolution
     multipliers: tuple[int, ...] = ()  # images only: the width of every resolution, in units of `width`
     patch: int = 1  # images only: 2 folds 2 x 2 pixels into channels
     d_width: int = 0  # the discriminator's width; 0: as the generator's
     latent_dim: int = 2
-    loss: str = "r1r2"  # r1r2 | paper | rpgan | rpgan-exact: see losses.py
+    loss: str = "r1r2"  # r1r2 | paper | rpgan | rpgan-exact | wgan-gp: see losses.py
     gamma: float = 0.02  # weight of the gradient penalty
     every: int = 1  # updates from one penalty to the next
     lr_g: float = 4e-3
@@ -43,8 +43,8 @@ class Config:
 
     CHOICES = {
         "objective": ("ddgan", "regression"),
-        "network": ("skip", "plain", "unet", "unet-draw", "unet-indexed"),
-        "loss": ("r1r2", "paper", "rpgan", "rpgan-exact"),
+        "network": ("skip", "plain", "eps", "unet", "unet-draw", "unet-indexed"),
+        "loss": ("r1r2", "paper", "rpgan", "rpgan-exact", "wgan-gp"),
         "decay": ("late", "cosine"),
     }
     BOUNDS = {

@@ -4,6 +4,7 @@
     r1r2         the same GAN + gamma/2 (E|grad d(real)|^2 + E|grad d(fake)|^2)         (R1 + R2)
     rpgan        relativistic pairing, d judges real against fake, + both penalties     (R3GAN: Huang et al. 2024)
     rpgan-exact  the same, |grad d|^2 by double backward: for images, at every so-manieth update
+    wgan-gp      the critic's difference of means + gamma E(|grad d| - 1)^2 between real and fake  (Gulrajani et al. 2017)
 
 In r1r2 and rpgan |grad d|^2 is estimated by one finite difference along a random direction v ~ N(0, I), since
 E_v (v . grad d)^2 = |grad d|^2: one more forward pass instead of a double backward. All means are over the batch.
@@ -74,6 +75,13 @@ def paired(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Critic, Tensor
     return d_loss
 
 
+def wasserstein(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: float) -> Tensor:
+    """The critic's loss of WGAN-GP; the place between real and fake is uniform, made of v's first coordinate."""
+    between = torch.special.ndtr(v.flatten(1)[:, 0]).reshape(-1, *[1] * (v.ndim - 1))
+    slope = (gradient_penalty(d, fake + between * (real - fake)) + 1e-12).sqrt() if gamma else torch.ones(())
+    return d(fake).mean() - d(real).mean() + gamma * (slope - 1).square().mean()
+
+
 def fool(d: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """G's non-saturating loss, E softplus(-d(fake)): it does not look at the real data."""
     return softplus(-d(fake)).mean()
@@ -82,6 +90,11 @@ def fool(d: Critic, real: Tensor, fake: Tensor) -> Tensor:
 def outdo(d: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """G's relativistic loss: the fake is to win against the real."""
     return relativistic(*d(torch.cat([fake, real])).chunk(2))
+
+
+def raise_critic(d: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """G's loss in WGAN-GP, -E d(fake)."""
+    return -d(fake).mean()
 
 
 def squared_error(x_0: Tensor, target: Tensor) -> Tensor:
@@ -95,4 +108,5 @@ LOSSES = {
     "r1r2": (paired(nonsaturating), fool),
     "rpgan": (paired(relativistic), outdo),
     "rpgan-exact": (exact(relativistic, both=True), outdo),
+    "wgan-gp": (wasserstein, raise_critic),
 }

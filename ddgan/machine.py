@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import platform
+import subprocess
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
-__all__ = ["device", "hardware", "precision", "single_thread"]
+__all__ = ["device", "hardware", "precision", "record", "single_thread"]
 
 
 def single_thread() -> None:
@@ -24,6 +26,17 @@ def hardware() -> str:
         model = platform.processor() or platform.machine()
     words = f"{model}, {torch.get_num_threads()} thread(s)"
     return f"{torch.cuda.get_device_name()}, {words}" if torch.cuda.is_available() else words
+
+
+def record() -> dict[str, Any]:
+    """What every number that is published goes with: commit, torch, hardware, device, threads."""
+    return {
+        "commit": _commit(),
+        "torch": torch.__version__,
+        "hardware": hardware(),
+        "device": device().type,
+        "threads": torch.get_num_threads(),
+    }
 
 
 def device() -> torch.device:
@@ -42,6 +55,19 @@ def precision(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     amx = device.type == "cpu" and any("amx_bf16" in line.split() for line in _cpuinfo() if line.startswith("flags"))
     return torch.bfloat16 if amx else torch.float32
+
+
+@cache
+def _commit() -> str | None:
+    """The commit that this runs from, with a + where the code has changed since; None where git does not know."""
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+
+    try:
+        return git("rev-parse", "--short=10", "HEAD") + "+" * bool(git("status", "--porcelain", "--", "."))
+    except (OSError, subprocess.SubprocessError):
+        return None
 
 
 @cache

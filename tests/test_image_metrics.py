@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ddgan.classifier import finish, new_classifier
-from ddgan.image_metrics import Moments, class_kl, fid, frechet, judge_images, moments, nearest, precision_recall
+from ddgan.image_metrics import Moments, class_kl, fid, frechet, judge_images, moments, nearest, precision_recall, stacked_modes
 from ddgan.images import ImageSet, from_uint8
 
 
@@ -158,3 +158,15 @@ def test_fid_is_torch_fidelitys_and_says_what_it_needs(monkeypatch):
     assert fid([samples[:20_000], samples[20_000:]], data) == 3.75
     with pytest.raises(ValueError, match="50,000 samples in colour, got 9 of"):
         fid([samples[:9]], data)
+
+
+def test_stacked_modes_counts_classes_of_three_digits():
+    """A classifier that reads a digit off the brightness: every class once is KL 0, one class alone log 1000."""
+    reader = SimpleNamespace(
+        features=lambda x: (x.flatten(1).mean(1, keepdim=True) + 1) * 127.5 / 20, head=lambda f: -(f - torch.arange(10.0)).abs()
+    )
+    digits = np.stack(np.meshgrid(*[np.arange(10)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    samples = np.broadcast_to(20 * digits[..., None, None], (1000, 3, 28, 28)).astype(np.uint8)
+    assert stacked_modes(samples, reader) == (1000, pytest.approx(0, abs=1e-9))
+    assert stacked_modes(samples[:1], reader) == (1, pytest.approx(np.log(1000)))
+    assert stacked_modes(samples[:500], reader)[0] == 500

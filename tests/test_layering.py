@@ -52,9 +52,10 @@ AND_ALSO = {
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "gallery images session request",
     "official": "checkpoint config denoiser networks schedule",
-    "cli": "archives bench classifier fit images machine official ranks request schedule trainer",
+    "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
+    "cli": "archives bench classifier evidence fit images machine official ranks request schedule trainer",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
-    "ui": "machine gallery gaussianity data images schedule studio request",
+    "ui": "evidence machine gallery gaussianity data images schedule studio request",
     "posterior": "metrics mixture sampler session request",
     "bench": "checkpoint denoiser images networks fit machine config data metrics sampler schedule session trainer views request",
 }

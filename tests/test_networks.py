@@ -124,3 +124,11 @@ def test_fourier_features_are_sines_and_cosines_of_each_axis():
     octaves = features[:, 2:].reshape(4, 2, 3, 2)
     torch.testing.assert_close(octaves[:, 0].square() + octaves[:, 1].square(), torch.ones(4, 3, 2))
     torch.testing.assert_close(octaves[:, 0, 1], (3 * x).sin())
+
+
+def test_the_eps_generator_is_the_skip_generator_read_as_noise():
+    eps, x_0_of = (networks.generator(kind, (2,), latent_dim=2, width=16, depth=2) for kind in ("eps", "skip"))
+    x_0_of.load_state_dict(eps.state_dict())
+    x_t, level, z = randn(8, 2), VP.level(2).float().expand(8), randn(8, 2, seed=1)
+    a, sigma = (v.float()[:, None] for v in alpha_sigma(level))
+    torch.testing.assert_close(a * eps(x_t, level, z) + sigma * x_0_of(x_t, level, z), x_t)

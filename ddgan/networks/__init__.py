@@ -16,6 +16,7 @@ __all__ = ["IMAGES", "VECTORS", "discriminator", "generator"]
 VECTORS = {
     "plain": (mlp.PlainGenerator, mlp.PlainDiscriminator),
     "skip": (mlp.SkipGenerator, mlp.SkipDiscriminator),
+    "eps": (mlp.EpsGenerator, mlp.SkipDiscriminator),
 }
 IMAGES = {"unet": conv.UNet, "unet-draw": conv.DrawUNet, "unet-indexed": conv.IndexedUNet}
 

@@ -1,12 +1,13 @@
 """Networks for vectors: data of shape (n,), up to a few dozen coordinates, of about unit variance.
 
-Two pairs of a generator and a discriminator.
+Pairs of a generator and a discriminator.
 
 plain    the paper's for 25 Gaussians: an MLP from (x_t, z, level) to x_0, and one from (x_s, x_t, levels) to a logit.
 skip     the generator starts from the exact posterior draw of standard normal data,
              y = a_t x_t + sigma_t z   (a draw of x_0 given x_t if x_0 ~ N(0, I)),      G = y + MLP(y, x_t, z, level),
          so it begins spread over all modes and only has to bend that law; both networks see Fourier features.
          Without a latent y is the posterior mean a_t x_t, and the same network is the regression denoiser.
+eps      the same pair, the generator's output taken for the noise in x_t instead of for x_0: what the paper tried and left.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..denoiser import Denoiser
 from ..gaussian import like
 from ..schedule import alpha_sigma
 
-__all__ = ["PlainDiscriminator", "PlainGenerator", "SkipDiscriminator", "SkipGenerator"]
+__all__ = ["EpsGenerator", "PlainDiscriminator", "PlainGenerator", "SkipDiscriminator", "SkipGenerator"]
 
 LEVEL_FEATURES = 3
 
@@ -82,6 +83,14 @@ class SkipGenerator(Denoiser):
         z = pad(z, (0, x_t.shape[1] - z.shape[1]))
         y = a * x_t + sigma * z
         return y + self.net(torch.cat([with_fourier(y, self.OCTAVES), x_t, z, level_features(level)], 1))
+
+
+class EpsGenerator(SkipGenerator):
+    """x_0 = (x_t - sigma_t eps) / a_t with eps the output of a SkipGenerator: an error at high noise is blown up by 1 / a_t."""
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        a, sigma = (like(v, x_t) for v in alpha_sigma(level))
+        return (x_t - sigma * super().forward(x_t, level, z)) / a
 
 
 class PlainDiscriminator(nn.Module):

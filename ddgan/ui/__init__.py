@@ -9,7 +9,7 @@ import gradio as gr
 
 from ..machine import single_thread
 from ..session import Session
-from . import about, denoise, images, train, why
+from . import about, denoise, evidence, images, train, why
 
 __all__ = ["build", "launch"]
 
@@ -33,6 +33,8 @@ def build() -> gr.Blocks:
                 why.build(demo, session)
             with gr.Tab("Train", id="train"):
                 train.build(demo, session, tabs, shown)
+            with gr.Tab("Evidence", id="evidence") as tab:
+                evidence.build(tab)
             with gr.Tab("About", id="about"):
                 about.build()
     return demo.queue(max_size=32, default_concurrency_limit=1, api_open=False)

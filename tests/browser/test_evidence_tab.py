@@ -1,0 +1,29 @@
+"""The tab Evidence: its numbers are there, its buttons open the real setting."""
+
+import pytest
+from test_page import STAGE, drawn
+
+from ddgan.evidence import EXPERIMENTS
+from ddgan.request import Request
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_the_tab_shows_every_experiment_and_opens_its_setting(visit, width, dark):
+    page = visit("?tab=evidence", width=width, dark=dark, ready="#evidence-oracle table")
+    assert page.locator(".evidence section").count() == len(EXPERIMENTS)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator("#evidence-oracle svg").bounding_box()["width"] > 250
+    colour = page.evaluate("getComputedStyle(document.querySelector('#evidence-oracle svg text')).fill")
+    assert (sum(map(int, colour[4:-1].split(","))) > 380) is dark
+    page.locator("#evidence-oracle .evidence-open").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'{STAGE}[data-ready="1"]', timeout=30_000)
+    request = Request.from_query(drawn(page))
+    assert (request.T, request.denoisers) == (16, ("exact", "gaussian", "mean"))
+    assert page.get_by_role("tab", name="Denoise").get_attribute("aria-selected") == "true"
+
+
+def test_a_command_can_be_copied(visit):
+    page = visit("?tab=evidence", ready="#evidence-oracle table")
+    page.click("#evidence-speed [data-copy]")
+    page.get_by_role("button", name="Copied").wait_for()

@@ -1,0 +1,172 @@
+"""The evidence: it is what was measured, goes on where it stopped, and the README, the figures and the links agree with it."""
+
+import json
+import math
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ddgan import evidence
+from ddgan.cli import main, parser
+from ddgan.evidence import figures, toys
+from ddgan.request import Request
+from ddgan.sampler import reverse_step
+from ddgan.schedule import Schedule
+
+ROOT = Path(__file__).parents[1]
+EACH = pytest.mark.parametrize("e", evidence.EXPERIMENTS.values(), ids=evidence.EXPERIMENTS)
+# share of 20,000 samples on a mode, std .035, by best Gaussian and by DDPM: computed once, by other code
+REFERENCE = {1: (0.108, 1.0), 2: (0.106, 0.129), 4: (0.111, 0.118), 8: (0.152, 0.130), 16: (0.407, 0.539), 32: (0.896, 0.921)}
+
+
+def agrees(share: float, reference: float, n: int) -> bool:
+    """Within four standard errors, the reference being of 20,000 samples and rounded to three digits."""
+    return abs(share - reference) < 4 * math.sqrt(reference * (1 - reference) * (1 / n + 1 / 20_000)) + 5e-4
+
+
+def matches_the_reference(rows: dict, n: int) -> None:
+    for T, (gaussian, mean) in REFERENCE.items():
+        row = rows[f"T = {T}, std .035"]
+        assert row["exact"] > 0.999 and row["exact_modes"] == 25
+        assert agrees(row["gaussian"], gaussian, n) and agrees(row["mean"], mean, n), T
+    assert rows["T = 1, std .035"]["mean_modes"] == 1
+
+
+def test_a_quick_oracle_matches_the_reference_within_standard_errors(tmp_path, capsys):
+    assert main(["evidence", "oracle", "--quick", "--out", str(tmp_path)]) == 0
+    assert "T = 4, std .035" in capsys.readouterr().out
+    matches_the_reference(evidence.means(evidence.read("oracle", tmp_path)), 4000)
+
+
+def test_the_kept_oracle_matches_the_reference_within_standard_errors():
+    matches_the_reference(evidence.means(evidence.read("oracle")), 20_000)
+
+
+def counted(tmp_path: Path, *, fails_at: int | None = None, error: type[BaseException] = KeyboardInterrupt):
+    """An experiment of four cells that takes down what it measures, and stops at one of them."""
+    measured = []
+
+    def measure(seed: int, k: int) -> dict[str, float]:
+        if k == fails_at:
+            raise error("stop")
+        measured.append(k)
+        return {"on_mode": k + seed, "kl": math.inf}
+
+    cells = [evidence.Cell(f"row {k // 2}", k % 2, {"k": k}) for k in range(4)]
+    return measured, replace(
+        evidence.EXPERIMENTS["toys-ablations"], name="some", measure=measure, cells=lambda quick: cells,
+        headline=lambda rows: "", columns=(evidence.Column("on_mode", "share", "{:.1f}", {"row 1": 2.0}, comparable=True),),
+    )  # fmt: skip
+
+
+def numbers(directory: Path) -> list:
+    return [result._replace(record=None) for result in evidence.read("some", directory)]
+
+
+def test_a_killed_run_goes_on_and_gives_the_results_of_an_unbroken_one(tmp_path):
+    _, stopping = counted(tmp_path, fails_at=1)
+    with pytest.raises(KeyboardInterrupt):
+        evidence.run(stopping, tmp_path)
+    assert len(numbers(tmp_path)) == 1
+    measured, whole = counted(tmp_path)
+    evidence.run(whole, tmp_path)
+    assert measured == [1, 2, 3]
+    evidence.run(whole, tmp_path / "unbroken")
+    assert numbers(tmp_path) == numbers(tmp_path / "unbroken")
+    assert (tmp_path / "some.svg").read_bytes() == (tmp_path / "unbroken" / "some.svg").read_bytes()
+
+
+def test_a_cell_of_another_setting_is_measured_anew_and_all_are_when_asked(tmp_path):
+    measured, e = counted(tmp_path)
+    evidence.run(e, tmp_path)
+    evidence.run(e, tmp_path)
+    assert measured == [0, 1, 2, 3]
+    other = replace(e, cells=lambda quick: [c._replace(setting={"k": max(c.setting["k"], 1)}) for c in e.cells(quick)])
+    evidence.run(other, tmp_path)
+    assert measured == [0, 1, 2, 3, 1]
+    evidence.run(other, tmp_path, again=True)
+    assert measured[5:] == [1, 1, 2, 3]
+
+
+def test_a_training_that_diverged_is_a_result_and_no_number_is_invented(tmp_path):
+    _, e = counted(tmp_path, fails_at=0, error=FloatingPointError)
+    results = evidence.run(e, tmp_path)
+    assert results[0].numbers == {"failed": "stop"} and results[1].numbers == {"on_mode": 2, "kl": None}
+    assert evidence.table(e, results) == [["", "share", "the paper's"], ["row 0", "2.0", ""], ["row 1", "3.0 ± 1.4", "2 (+1)"]]
+
+
+def test_a_damaged_file_of_results_is_an_error_of_one_sentence(tmp_path, capsys):
+    (tmp_path / "oracle.json").write_text('{"cells": 3}')
+    assert main(["evidence", "oracle", "--quick", "--out", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.strip().endswith("is not a file of results (TypeError)")
+    assert main(["evidence", "oracles"]) == 2
+    assert "the experiment must be one of oracle, toys-25" in capsys.readouterr().err
+
+
+def test_the_readme_is_made_of_the_results():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert evidence.readme(text) == text, "python -m ddgan evidence readme makes the table anew"
+
+
+@EACH
+def test_figures_and_tables_are_made_of_the_results(e):
+    results = evidence.read(e.name)
+    if not results:
+        pytest.skip("not run yet")
+    figure = e.figure(results)
+    if isinstance(figure, str):
+        assert (evidence.ASSETS / f"{e.name}.svg").read_text(encoding="utf-8") == figure
+    else:
+        kept = Image.open(evidence.ASSETS / f"{e.name}.webp").convert("RGB")
+        assert np.array_equal(np.asarray(kept), np.asarray(figure))
+    heads, *lines = evidence.table(e, results)
+    assert lines and all(len(line) == len(heads) for line in lines)
+
+
+@EACH
+def test_results_are_of_the_present_settings_and_weights_and_say_where_they_come_from(e):
+    """Where this fails because of new weights, the experiment's own command measures what has changed."""
+    cells = e.cells(False)
+    assert len({json.dumps(cell) for cell in cells}) == len(cells)
+    for result in evidence.read(e.name):
+        assert evidence.Cell(result.row, result.seed, result.setting) in cells, result.row
+        assert set(result.record) == {"commit", "torch", "hardware", "device", "threads", "wall_s"}
+
+
+@EACH
+def test_every_command_parses_and_every_link_is_a_request(e):
+    for command in [e.command, f"{e.command} --quick", *([e.closes[0]] if e.closes else [])]:
+        parser().parse_args(shlex.split(command[command.index("ddgan") + len("ddgan") :]))
+    assert e.link.startswith("?") and Request.from_query(e.link[1:])
+    assert 0 < len(e.cells(True)) <= len(e.cells(False))
+
+
+def test_direct_output_is_x_s_itself_and_one_shot_starts_at_noise():
+    denoiser = toys.CLOSED["mean"](toys.toy("25-gaussians"))
+    schedule = toys._Direct(Schedule.vp(4).alpha_bar)
+    x_t = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
+    step = reverse_step(schedule, denoiser, x_t, 2, 3, z=x_t, eps=x_t)
+    assert torch.equal(step.x_s, step.x_0)
+    s, t = toys._OneShot(schedule).draw(200, torch.Generator().manual_seed(0))
+    assert set(s.tolist()) == {0, 1, 2, 3} and set(t.tolist()) == {4}
+    toys._OneShot(schedule).levels().check(Schedule.vp(1))
+
+
+def test_points_keep_their_place_in_a_file_of_results():
+    points = np.random.default_rng(0).uniform(-1.8, 1.8, (50, 2))
+    assert abs(figures.decode(figures.encode(points)) - points).max() <= figures.EXTENT / 255 + 1e-9
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_every_mark_of_a_chart_is_inside_it(log):
+    rows = {"a": {"one": [0.003, 7.0], "two": [-0.2]}, "a longer name": {"one": [130.0]}}
+    svg = figures.chart(rows, "v", log=log)
+    places = [float(part.split('"')[0]) for part in svg.split('<circle cx="')[1:]]
+    assert len(places) == 4 and all(0 < x < figures.WIDTH for x in places)  # three values and the key
+    with pytest.raises(ValueError, match="at least one value"):
+        figures.chart({"a": {"one": []}}, "v", log=log)
