@@ -18,6 +18,7 @@ from ..data import TOYS
 from ..request import DENOISERS, Request
 from ..session import Session
 from ..studio import Studio, parse
+from .jobs import job
 from .lab import Lab
 from .slider import Slider
 
@@ -120,10 +121,12 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
             return
         frames, shown = run.frames(), None
         try:
-            for frame in frames:
-                state = _buttons(frame.state) if shown is None or frame.state != shown.state else same[1:5]
-                yield same if frame is shown else [views.lab(frame), *state, *same[5:]]
-                shown = frame
+            with job("train", f"{run.seconds:.0f} s, batch {run.config.batch}, width {run.config.width}", background=True) as line:
+                for frame in frames:
+                    state = _buttons(frame.state) if shown is None or frame.state != shown.state else same[1:5]
+                    yield same if frame is shown else [views.lab(frame), *state, *same[5:]]
+                    shown = frame
+                line.outcome = run.state
         finally:
             frames.close()
             studio.close(visitor, run)
@@ -140,7 +143,8 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
 
     def load(path: str) -> list[Any]:
         try:
-            name = studio.load(Path(path))
+            with job("model file", f"{Path(path).stat().st_size} bytes"):
+                name = studio.load(Path(path))
         except ValueError as error:
             return [gr.skip(), gr.skip(), _said(views.sentence(str(error)), failed=True)]
         return [name, gr.update(interactive=True), _said(f"Loaded: {views.title(session, name)[1]}.")]
