@@ -18,7 +18,7 @@ import subprocess
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
@@ -43,6 +43,7 @@ MAX_DEPTH = 16
 MAX_UPLOAD = 8 * 2**20  # bytes of a model or a CSV
 MAX_WAITING = 100  # jobs that wait, of all visitors
 PATIENCE = 2.0  # seconds that results wait for a reader
+ABSENCE = 10.0  # seconds after which a session that reads nothing is taken to have left what it waited for
 BACKLOG = 50  # results that a slow reader may be behind
 PREFIX = "ddgan-explorer-"
 _ROOT = Path(__file__).parents[2]
@@ -62,7 +63,14 @@ _FAILED = "This failed here, not through anything you did: please try something 
 
 
 class Page(gr.Blocks):
-    """gr.Blocks in which a failure is one sentence for the visitor, and a traceback for the host only where it is a bug."""
+    """gr.Blocks in which a failure is one sentence for the visitor, and a traceback for the host only where it is a bug.
+
+    Every function in `left` is called with a session whose results nobody has read for some time.
+    """
+
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self.left: list[Callable[[str], Any]] = []
 
     async def preprocess_data(self, *args: Any, **kw: Any) -> list[Any]:
         """The inputs of an event; whatever they fail at was not sent by the page."""
@@ -84,7 +92,7 @@ class Page(gr.Blocks):
             raise gr.Error(_FAILED, print_exception=False) from error
 
 
-def app_kwargs(demo: gr.Blocks) -> dict[str, Any]:
+def app_kwargs(demo: Page) -> dict[str, Any]:
     """What Gradio's app gets from us, as launch(app_kwargs=...)."""
     begun, commit = time.monotonic(), _commit()
 
@@ -123,7 +131,7 @@ def _commit() -> str | None:
 class Guard:
     """ASGI middleware: see the top of the file."""
 
-    def __init__(self, app: ASGIApp, demo: gr.Blocks, readers: Readers) -> None:
+    def __init__(self, app: ASGIApp, demo: Page, readers: Readers) -> None:
         self.app, self.demo, self.readers = app, demo, readers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -143,7 +151,8 @@ class Guard:
                 raise HTTPException(404, f"This page has no {scope['method']} {path[:60]}.")
             if method == "POST":
                 receive = await self._checked(path, dict(scope["headers"]), receive)
-            with self.readers.reading(self._read(path, scope["query_string"].decode("latin-1"))):
+            reads = self._read(path, scope["query_string"].decode("latin-1")) if method == "GET" else None
+            with self.readers.reading(reads):
                 await self.app(scope, receive, sent)
         except HTTPException as error:
             await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
@@ -211,14 +220,14 @@ class Guard:
         queue = self.demo._queue
         if path.startswith(f"{_API}/queue/data"):
             session = parse_qs(query).get("session_hash", [""])[0]
-            if session not in queue.pending_messages_per_session:
-                raise HTTPException(404, "There is no such session here: reload the page.")
-            return session
-        if path.startswith(f"{_API}/call/") and path.count("/") > 3:
-            event = path.rsplit("/", 1)[1]
-            known = queue.event_ids_to_events.get(event)
-            return known.session_hash if known else event
-        return None
+        elif path.startswith(f"{_API}/call/"):
+            job = path.rsplit("/", 1)[1]
+            session = next((session for session, jobs in queue.pending_event_ids_session.items() if job in jobs), "")
+        else:
+            return None
+        if session not in queue.pending_messages_per_session:
+            raise HTTPException(404, "There is no such session here: reload the page.")
+        return session
 
 
 def _limited(receive: Receive, most: int, announced: int) -> Receive:
@@ -251,7 +260,7 @@ async def _body(receive: Receive) -> bytes:
 class Readers:
     """Who reads the results of which session, and what becomes of those that nobody reads."""
 
-    def __init__(self, demo: gr.Blocks) -> None:
+    def __init__(self, demo: Page) -> None:
         self.demo = demo
         self._open: Counter[str] = Counter()
         self._last: dict[str, float] = {}
@@ -295,7 +304,6 @@ class Readers:
         """Stop the jobs that nobody reads and drop their results; tell a reader who is far behind."""
         queue, now = self.demo._queue, time.monotonic()
         sessions = {*queue.pending_messages_per_session, *queue.pending_event_ids_session}
-        self._last = {session: since for session, since in self._last.items() if session in sessions}
         for session in sessions:
             waiting = queue.pending_messages_per_session.get(session)
             if self._open[session] and waiting is not None and waiting.qsize() > BACKLOG:
@@ -308,14 +316,18 @@ class Readers:
                 await queue.clean_events(session_hash=session)
                 queue.pending_messages_per_session.pop(session, None)
                 queue.pending_event_ids_session.pop(session, None)
+        for session in [s for s, since in self._last.items() if not self._open[s] and now - since > ABSENCE]:
+            del self._last[session]
+            for left in self.demo.left:
+                left(session)
 
 
 def own_files() -> None:
     """Give Gradio a directory of this process for its files, gone when it ends, and remove those of processes that are gone.
 
-    One that the environment names is left as it is.
+    One that somebody else named in the environment is left as it is.
     """
-    if "GRADIO_TEMP_DIR" in os.environ:
+    if not Path(os.environ.get("GRADIO_TEMP_DIR", PREFIX)).name.startswith(PREFIX):
         return
     here = Path(tempfile.gettempdir())
     for old in here.glob(f"{PREFIX}*"):

@@ -20,6 +20,7 @@ from ..session import Session
 from ..studio import Studio, parse
 from .jobs import job
 from .lab import Lab
+from .serve import Page
 from .slider import Slider
 
 __all__ = ["build"]
@@ -34,7 +35,7 @@ _LINK = """(...values) => { const url = new URL(location.href); url.searchParams
   history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams) + url.hash); return []; }"""
 
 
-def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
+def build(demo: Page, session: Session, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
     """The tab's components and events, inside `demo`; `denoise` is what denoise.build returned."""
     studio = Studio(session)
     first = next(iter(EXPERIMENTS))
@@ -142,11 +143,15 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
         studio.close(request.session_hash)
 
     def load(path: str) -> list[Any]:
+        """The visitor's model, of a file, which is deleted."""
+        file = Path(path)
         try:
-            with job("model file", f"{Path(path).stat().st_size} bytes"):
-                name = studio.load(Path(path))
+            with job("model file", f"{file.stat().st_size} bytes"):
+                name = studio.load(file)
         except ValueError as error:
             return [gr.skip(), gr.skip(), _said(views.sentence(str(error)), failed=True)]
+        finally:
+            file.unlink(missing_ok=True)
         return [name, gr.update(interactive=True), _said(f"Loaded: {views.title(session, name)[1]}.")]
 
     components, view = denoise
@@ -180,6 +185,7 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
     outputs = [lab, *buttons, own, compare, download, said]
     ticket.change(watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **quiet)
     demo.unload(leave)
+    demo.left.append(studio.close)  # where the browser could not say so, or there was none
 
     linked = {"fn": None, "inputs": [*settings, seconds], "outputs": None, "js": _LINK, "api_visibility": "private"}
     experiment.input(_experiment, experiment, [comment, *settings], **hand).then(**linked)
