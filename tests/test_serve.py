@@ -519,17 +519,19 @@ def test_images_are_sampled_where_a_gpu_is_lent_by_the_call_and_are_the_same(tmp
 
 @pytest.mark.soak
 def test_orphans_and_slow_readers(server):
-    """Twenty jobs that nobody reads keep at most 10 MB; a reader that does not read loses its job, and frees the slot."""
-    Visitor(server.address).press("dice")
-    before = server.memory()
-    for seed in range(20):
-        visitor = Visitor(server.address)
-        visitor.join(visitor.functions["dice", "click"], visitor.values(visitor.functions["dice", "click"], seed=seed, n=5000, T=8))
+    """Twenty jobs that nobody reads keep at most 10 MB of 58; a reader that does not read loses its job, and frees the slot."""
     visitor = Visitor(server.address)
-    assert until(lambda: visitor.health()["waiting"] + visitor.health()["running"] == 0, 60)
-    time.sleep(2 * serve.PATIENCE)
-    print(f"20 orphans: {server.memory() - before:+.1f} MB")
-    assert server.memory() - before < 10
+    dice, memory = visitor.functions["dice", "click"], []
+    for _ in range(6):
+        for seed in range(20):
+            orphan = Visitor(server.address)
+            orphan.join(dice, orphan.values(dice, seed=seed, n=5000, T=8))
+        assert until(lambda: visitor.health()["waiting"] + visitor.health()["running"] == 0, 60)
+        time.sleep(2 * serve.PATIENCE)
+        memory.append(server.memory())
+        print(f"20 orphans more: {memory[-1] - memory[0]:+.1f} MB", flush=True)
+    assert memory[-1] - memory[-4] < 30, "the allocator has its share by the third twenty"
+    before = server.memory()
     visitor.press("start", seconds=120)
     visitor.join(visitor.watching)
     host, port = server.address.removeprefix("http://").strip("/").split(":")
@@ -545,7 +547,7 @@ def test_orphans_and_slow_readers(server):
 
 @pytest.mark.soak
 def test_five_thousand_requests_and_a_thousand_sessions(server):
-    """Memory grows by at most 30 MB, then not; files and descriptors are what they were."""
+    """Once Gradio holds the states of as many sessions as it may, memory is flat, and so are files and descriptors."""
 
     def day(visitors, each):
         for _ in range(visitors):
@@ -554,12 +556,15 @@ def test_five_thousand_requests_and_a_thousand_sessions(server):
                 visitor.press("dice", seed=seed, n=500, T=2)
             visitor.http.close()
 
-    day(40, 5)
-    before, files, memory = server.memory(), server.open_files(), []
-    for _ in range(10):
+    def days() -> None:
         with ThreadPoolExecutor(4) as pool:
             list(pool.map(lambda _: day(25, 5), range(4)))
+
+    days(), days()
+    before, files, memory = server.memory(), server.open_files(), []
+    for _ in range(10):
+        days()
         memory.append(server.memory())
         print(f"{memory[-1] - before:+.1f} MB, {server.open_files()} descriptors", flush=True)
-    assert max(memory) - before < 30 and memory[-1] - memory[4] < 10
+    assert max(memory) - before < 30 and memory[-1] - memory[4] < 10  # megabytes
     assert until(lambda: server.open_files() <= files + 4)

@@ -27,6 +27,7 @@ from urllib.parse import parse_qs
 
 import gradio as gr
 from gradio.server_messages import UnexpectedErrorMessage
+from gradio.state_holder import SessionState
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
@@ -90,6 +91,13 @@ class Page(gr.Blocks):
         except Exception as error:
             log.exception("a job failed")
             raise gr.Error(_FAILED, print_exception=False) from error
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: SessionState | None) -> list[Any]:
+        """The outputs of an event. Gradio's copy of them for deep links, megabytes a session, is not kept: we have no such links."""
+        found = await super().postprocess_data(block_fn, predictions, state)
+        if state is not None:
+            state.config_values.clear()
+        return found
 
 
 def app_kwargs(demo: Page) -> dict[str, Any]:
@@ -309,17 +317,23 @@ class Readers:
             if self._open[session] and waiting is not None and waiting.qsize() > BACKLOG:
                 log.info("a reader is %d results behind: its jobs are stopped", waiting.qsize())
                 await queue.clean_events(session_hash=session)
-                while not waiting.empty():
-                    waiting.get_nowait()
+                _empty(waiting)
                 waiting.put_nowait(UnexpectedErrorMessage(message="Your connection was too slow for this: please start it again."))
             elif not self._open[session] and now - self._last.setdefault(session, now) > PATIENCE:
                 await queue.clean_events(session_hash=session)
+                if waiting is not None:
+                    _empty(waiting)  # at once, whoever still holds the queue
                 queue.pending_messages_per_session.pop(session, None)
                 queue.pending_event_ids_session.pop(session, None)
         for session in [s for s, since in self._last.items() if not self._open[s] and now - since > ABSENCE]:
             del self._last[session]
             for left in self.demo.left:
                 left(session)
+
+
+def _empty(messages: asyncio.Queue) -> None:
+    while not messages.empty():
+        messages.get_nowait()
 
 
 def own_files() -> None:
