@@ -1,11 +1,11 @@
 """What a host may be sent, and what it must survive. The thirteen faults, and where each is shown:
 
-1   bad input            test_request.py, test_api.py
+1   bad input            test_session.py, test_api.py
 2   bad requests         test_what_the_page_does_not_send_is_refused_in_one_sentence
 3   twenty press Train   test_twenty_press_train
 4   nobody reads         test_what_nobody_reads_stops, test_a_reader_far_behind_is_told; soak: test_orphans_and_slow_readers
 5   hostile files        test_hostile_models_through_the_page, test_images.py, test_studio.py
-6-8 disk, kill, NaN      test_fit.py, test_checkpoint.py, test_studio.py
+6-8 disk, kill, NaN      test_faults.py, test_studio.py
 9   isolation            test_twenty_sessions_at_once_get_what_each_gets_alone
 10  CPU and GPU          test_cpu_and_gpu_draw_the_same_images
 11  a long day           soak: test_five_thousand_requests_and_a_thousand_sessions
@@ -194,7 +194,7 @@ def test_twenty_press_train(server):
     assert sorted(places)[0] == 0 and all(isinstance(place, int) for place in places)
     # they have all stopped reading by now
     assert until(lambda: not visitors[0].health()["training"] and not visitors[0].health()["waiting"])
-    assert until(lambda: isinstance(visitors[0].press("start")[0], dict))
+    assert until(lambda: isinstance(Visitor(server.address).press("start")[0], dict)), "nor do they keep their places"
 
 
 def test_training_gives_way_to_what_somebody_waits_for():
@@ -211,16 +211,20 @@ def test_training_gives_way_to_what_somebody_waits_for():
 # ---------------------------------------------------------------- 4: what nobody reads
 
 
-def test_what_nobody_reads_stops(visitor):
-    visitor.press("start", seconds=120)
+def train(visitor):
+    """Begin to, once there is room, and read nothing of it."""
+    assert until(lambda: isinstance(visitor.press("start", seconds=120)[0], dict), 30)
     visitor.join(visitor.watching)
+
+
+def test_what_nobody_reads_stops(visitor):
+    train(visitor)
     assert until(lambda: visitor.health()["training"])
     assert until(lambda: not visitor.health()["training"])
 
 
 def test_a_closed_tab_frees_its_slot(visitor):
-    visitor.press("start", seconds=120)
-    visitor.join(visitor.watching)
+    train(visitor)
     results = visitor.results()
     while next(results)["msg"] != "process_generating":
         pass
@@ -532,8 +536,7 @@ def test_orphans_and_slow_readers(server):
         print(f"20 orphans more: {memory[-1] - memory[0]:+.1f} MB", flush=True)
     assert memory[-1] - memory[-4] < 30, "the allocator has its share by the third twenty"
     before = server.memory()
-    visitor.press("start", seconds=120)
-    visitor.join(visitor.watching)
+    train(visitor)
     host, port = server.address.removeprefix("http://").strip("/").split(":")
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)

@@ -23,7 +23,7 @@ _FONT = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui",
 _THEME = gr.themes.Default(primary_hue="blue", font=_FONT)  # orange means predicted x_0 here
 
 
-def build() -> gr.Blocks:
+def build() -> serve.Page:
     """The whole interface, not yet launched; nothing is sampled or loaded before the first visitor comes.
 
     (On ZeroGPU the image models are: see session.py.)
@@ -46,7 +46,7 @@ def build() -> gr.Blocks:
     return demo.queue(max_size=serve.MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
 
-def launch(demo: gr.Blocks, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
+def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
     """Serve the page until interrupted or terminated; OSError, in one sentence, where nobody can listen there."""
     single_thread()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")

@@ -177,7 +177,8 @@ class Guard:
         if kind != wanted:
             raise HTTPException(415, f"The body must be {wanted.decode()}, got {kind.decode('latin-1')[:40] or 'nothing'}.")
         most = MAX_UPLOAD + 2**12 if upload else MAX_JSON
-        limited = _limited(receive, most, int(length) if (length := headers.get(b"content-length", b"0")).isdigit() else 0)
+        announced = headers.get(b"content-length", b"")
+        limited = _limited(receive, most, int(announced) if announced.isdigit() else 0)
         if upload:
             return limited
         body = await _body(limited)
