@@ -12,4 +12,7 @@ if __name__ == "__main__":
     options.add_argument("--port", type=int, default=None, help="port (default: 7860, or the next free one)")
     options.add_argument("--browser", action="store_true", help="open the page in the default browser")
     chosen = options.parse_args()
-    launch(demo, host=chosen.host, port=chosen.port, browser=chosen.browser)
+    try:
+        launch(demo, host=chosen.host, port=chosen.port, browser=chosen.browser)
+    except OSError as error:
+        options.exit(2, f"app.py: {error}\n")

@@ -12,12 +12,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -40,8 +40,8 @@ from .session import Session
 from .trainer import train
 
 __all__ = [
-    "CHROMIUM", "IMAGES", "SHAPE", "awake", "ddpm_size", "images", "live", "paper_size", "sampling_seconds", "served", "toys",
-    "ways",
+    "CHROMIUM", "IMAGES", "SHAPE", "awake", "ddpm_size", "images", "live", "paper_size", "sampling_seconds", "served", "started",
+    "toys", "ways",
 ]  # fmt: skip
 
 TARGET = "25/25 modes, at least 95 % on a mode, KL at most .05"
@@ -275,19 +275,29 @@ def _peak() -> int | None:
 
 
 @contextmanager
-def served(*, ssr: bool = False):
+def served(*, ssr: bool = False) -> Iterator[tuple[str, float]]:
     """The app in a process of its own, with Gradio's server-side rendering or without: yields (address, seconds to HTTP 200)."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    app = Path(__file__).parents[1] / "app.py"
     start = time.perf_counter()
+    with started(GRADIO_SSR_MODE=str(ssr)) as (_, address):
+        yield address, time.perf_counter() - start
+
+
+@contextmanager
+def started(
+    port: int | None = None, output: IO[bytes] | int = subprocess.DEVNULL, **environment: str
+) -> Iterator[tuple[subprocess.Popen, str]]:
+    """The app in a process of its own, all that it prints going to `output`: yields (process, address) once it answers."""
+    if port is None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+    app = Path(__file__).parents[1] / "app.py"
     process = subprocess.Popen(
         [sys.executable, str(app), "--host", "127.0.0.1", "--port", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
         cwd=app.parent,
-        env={**os.environ, "GRADIO_SSR_MODE": str(ssr)},
+        env={**os.environ, "GRADIO_SSR_MODE": "False", **environment},
     )
     try:
         address = f"http://127.0.0.1:{port}/"
@@ -297,7 +307,7 @@ def served(*, ssr: bool = False):
                     break
             except (urllib.error.URLError, OSError):
                 time.sleep(0.1)
-        yield address, time.perf_counter() - start
+        yield process, address
     finally:
         process.terminate()
         process.wait(20)

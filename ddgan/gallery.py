@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .candidates import effective_number, log_weights, moments, redraws
+from .candidates import effective_number, log_weights, moments
 from .images import decode_pixels, from_uint8, sheet, to_uint8
 from .request import Request, whole
 from .session import Session
@@ -127,7 +127,7 @@ def explore(session: Session, question: Question) -> Iterator[str]:
 def _redrawn(session: Session, question: Question, x_t: Tensor, name: str) -> dict[str, Any]:
     panel = {"key": name, "label": title(session, name)[0], "error": None}
     try:
-        x_0 = redraws(question.request.steps(), session.model(question.request, name), x_t, question.t, REDRAWS)
+        x_0 = session.redraws(question.request, name, x_t, question.t, REDRAWS)
     except ValueError as error:
         return {**panel, "error": sentence(str(error))}
     return {**panel, "n": len(x_0), "images": png(x_0, len(x_0)), **_moments(x_0.mean(0), x_0.std(0, correction=0))}

@@ -1,16 +1,30 @@
-"""What this computer is: its processor in words, how many cores to use, and which arithmetic it is fast in."""
+"""What this computer is: its processor in words, how many cores to use, which arithmetic it is fast in, who goes first.
+
+On Hugging Face's ZeroGPU there is a GPU only inside of functions that `on_gpu` has wrapped, each call in a process that is
+forked for it; the package `spaces` arranges that, and has to be imported before anything touches CUDA.
+"""
 
 from __future__ import annotations
 
 import platform
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+try:
+    import spaces
+except ImportError:
+    spaces = None
 import torch
 
-__all__ = ["device", "hardware", "precision", "record", "single_thread"]
+__all__ = ["device", "give_way", "hardware", "on_gpu", "on_loan", "precision", "record", "single_thread", "urgent"]
+
+GPU_SECONDS = 20  # that one call may take: a visitor has some minutes a day
+COURTESY = 0.05  # seconds that give_way waits at most
 
 
 def single_thread() -> None:
@@ -55,6 +69,44 @@ def precision(device: torch.device) -> torch.dtype:
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
     amx = device.type == "cpu" and any("amx_bf16" in line.split() for line in _cpuinfo() if line.startswith("flags"))
     return torch.bfloat16 if amx else torch.float32
+
+
+def on_loan() -> bool:
+    """Whether GPUs may be lent here by the call: what runs on them is then to be placed before the first visitor comes."""
+    return spaces is not None
+
+
+def on_gpu(task: Callable) -> Callable:
+    """The function, or generator function, as it runs where GPUs are lent by the call; itself anywhere else.
+
+    Arguments and results are pickled between processes: plain values in, NumPy arrays out. What it changes is lost, and
+    of what it raises only the name arrives.
+    """
+    return spaces.GPU(duration=GPU_SECONDS)(task) if on_loan() else task
+
+
+_idle = threading.Condition()
+_urgent = 0
+
+
+@contextmanager
+def urgent(really: bool = True) -> Iterator[None]:
+    """What somebody waits for is computed inside: work in the background gives way to it."""
+    global _urgent
+    with _idle:
+        _urgent += really
+    try:
+        yield
+    finally:
+        with _idle:
+            _urgent -= really
+            _idle.notify_all()
+
+
+def give_way() -> None:
+    """Wait while anything urgent is computed, COURTESY at most: the background then goes slowly, and never stands still."""
+    with _idle:
+        _idle.wait_for(lambda: not _urgent, COURTESY)
 
 
 @cache

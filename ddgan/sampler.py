@@ -14,8 +14,8 @@ is the same noise for every denoiser, every number of steps and every page that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -86,10 +86,10 @@ class Step(NamedTuple):
     eps: Tensor
     x_s: Tensor
 
-    def cpu(self) -> Step:
-        """The same record in the CPU's memory."""
-        moved = (v.cpu() if isinstance(v, Tensor) else v for v in self._replace(posterior=None))
-        return Step(*moved)._replace(posterior=Gaussian(*(v.cpu() for v in self.posterior)))
+    def map(self, of: Callable[[Any], Any]) -> Step:
+        """The same record with `of` each tensor."""
+        mapped = (v if v is None or isinstance(v, int) else of(v) for v in self._replace(posterior=None))
+        return Step(*mapped)._replace(posterior=Gaussian(*map(of, self.posterior)))
 
 
 def reverse_step(

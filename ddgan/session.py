@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from . import checkpoint, networks
+from .candidates import redraws
 from .config import Config
 from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from .images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
 from .image_metrics import fid, judge_set
-from .machine import device, precision
+from .machine import device, on_gpu, on_loan, precision
 from .metrics import evaluate, judge, slices
 from .mixture import Law
 from .request import DENOISERS, MAX_N, Request
@@ -54,6 +55,11 @@ class Session:
         self.discriminator = lru_cache(maxsize=32)(self._discriminator)
         self.reference = lru_cache(maxsize=32)(self._reference)
         self._reader, self._reading = ThreadPoolExecutor(1, "reader"), dict[str, Future[ImageSet]]()
+        self._arrays, self._redrawn = on_gpu(self._arrays), on_gpu(self._redrawn)
+        if on_loan():  # models have their place on the GPU before the first call forks
+            for data in SETS:
+                for name in self.source(data).models:
+                    self.denoiser(data, name)
 
     def _denoiser(self, data: str, name: str) -> Denoiser:
         """One of DENOISERS for a data name; ValueError where no such model was trained."""
@@ -124,6 +130,26 @@ class Session:
         shape = self.source(request.data).shape
         if denoiser in self.adopted and model.card["shape"] != list(shape):
             raise ValueError(f"this model was trained on data of shape {tuple(model.card['shape'])}, not {tuple(shape)}")
+        if len(shape) < 3:
+            return self._steps(request, denoiser, items)
+        model.check(request.steps())
+        return (step.map(torch.from_numpy) for step in self._arrays(request, denoiser, items))
+
+    def redraws(self, request: Request, denoiser: str, x_t: Tensor, t: int, K: int) -> Tensor:
+        """candidates.redraws of a denoiser of the request, for images."""
+        self.model(request, denoiser).check(request.steps())
+        return torch.from_numpy(self._redrawn(request, denoiser, x_t.numpy(), t, K))
+
+    def _redrawn(self, request: Request, denoiser: str, x_t: np.ndarray, t: int, K: int) -> np.ndarray:
+        return redraws(request.steps(), self.model(request, denoiser), torch.from_numpy(x_t), t, K).numpy()
+
+    def _arrays(self, request: Request, denoiser: str, items: slice) -> Iterator[Step]:
+        """Steps with arrays for tensors."""
+        for step in self._steps(request, denoiser, items):
+            yield step.map(lambda v: v.cpu().numpy())
+
+    def _steps(self, request: Request, denoiser: str, items: slice) -> Iterator[Step]:
+        model, shape = self.model(request, denoiser), self.source(request.data).shape
 
         def draws(seed: int) -> Draws:
             return Draws.from_seeds(range(seed * MAX_N, seed * MAX_N + request.n)[items], shape, request.T, model.latent_dim)
@@ -136,7 +162,7 @@ class Session:
         if request.edit:
             x_0 = from_uint8(decode_pixels(request.edit.image, shape)[None])
             noise = noise._replace(x_T=schedule.marginal(x_0, request.start).at(noise.x_T))
-        return (step.cpu() for step in sample(schedule, model, noise, request.start))
+        return sample(schedule, model, noise, request.start)
 
     def score(self, request: Request, x: Tensor) -> dict[str, float]:
         """The metrics of samples x of the request's law."""

@@ -32,7 +32,7 @@ from .sampler import Draws, sample
 from .schedule import Schedule
 from .request import Request, number, whole
 from .fit import new_objective
-from .machine import hardware
+from .machine import give_way, hardware
 from .session import Session
 from .trainer import TrainStep, train
 
@@ -194,6 +194,7 @@ class Run:
         try:
             # rather a little early than late, where one update takes as long as a frame
             while (now := time.monotonic()) + took / 2 < due and not self._spent and self._may_go(due):
+                give_way()
                 self.last = next(steps)
                 self._losses.append(self.last.losses)
                 took = time.monotonic() - now

@@ -39,6 +39,18 @@ def test_the_front_matter_makes_a_space():
     minor = ".".join(front["sdk_version"].split(".")[:2])
     assert f"gradio>={minor}," in (ROOT / "requirements.txt").read_text()
     assert len(front["short_description"].strip('"')) <= 60
+    colors = {"red", "yellow", "green", "blue", "indigo", "purple", "pink", "gray"}
+    assert {front["colorFrom"], front["colorTo"]} <= colors and front["title"] and len(front["emoji"]) == 1
+    assert front["python_version"] in ('"3.10"', '"3.12"'), "what ZeroGPU has; quoted, as 3.10 is 3.1"
+    assert front["license"] == "apache-2.0" and front["header"] in ("mini", "default") and front["fullWidth"] == "true"
+    assert "spaces" not in (ROOT / "requirements.txt").read_text(), "the Space brings its own"
+
+
+def test_no_file_needs_lfs():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode:
+        pytest.skip("not a git checkout")
+    assert all((ROOT / name).stat().st_size <= 10e6 for name in listed.stdout.splitlines() if (ROOT / name).is_file())
 
 
 def _metrics(name, T):

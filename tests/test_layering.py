@@ -45,7 +45,7 @@ AND_ALSO = {
     "trainer": "ranks",
     "fit": "image_metrics ranks checkpoint config data denoiser images machine metrics mixture networks request sampler schedule trainer",
     "checkpoint": "denoiser",
-    "session": "image_metrics images machine metrics mixture request",
+    "session": "candidates image_metrics images machine metrics mixture request",
     "gallery": "candidates images request session views",
     "candidates": "denoiser images sampler schedule",
     "views": "mixture posterior schedule session studio data request",

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import threading
 from pathlib import Path
 
 import gradio as gr
+from gradio.exceptions import ServerFailedToStartError
 
 from ..machine import single_thread
 from ..session import Session
-from . import about, denoise, evidence, images, train, why
+from . import about, denoise, evidence, images, serve, train, why
 
 __all__ = ["build", "launch"]
 
@@ -19,9 +23,13 @@ _FONT = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui",
 _THEME = gr.themes.Default(primary_hue="blue", font=_FONT)  # orange means predicted x_0 here
 
 
-def build() -> gr.Blocks:
-    """The whole interface, not yet launched; nothing is sampled or loaded before the first visitor comes."""
-    with gr.Blocks(title="DDGAN Explorer", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
+def build() -> serve.Page:
+    """The whole interface, not yet launched; nothing is sampled or loaded before the first visitor comes.
+
+    (On ZeroGPU the image models are: see session.py.)
+    """
+    serve.own_files()
+    with serve.Page(title="DDGAN Explorer", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         session = Session()
         about.head()
         with gr.Tabs() as tabs:
@@ -37,22 +45,37 @@ def build() -> gr.Blocks:
                 evidence.build(tab)
             with gr.Tab("About", id="about"):
                 about.build()
-    return demo.queue(max_size=32, default_concurrency_limit=1, api_open=False)
+    return demo.queue(max_size=serve.MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
 
-def launch(demo: gr.Blocks, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
-    """Serve the page until interrupted."""
+def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
+    """Serve the page until interrupted or terminated; OSError, in one sentence, where nobody can listen there."""
     single_thread()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
+    serve.log.setLevel(logging.INFO)
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "86400")
-    demo.launch(
-        server_name=host,
-        server_port=port,
-        inbrowser=browser,
-        theme=_THEME,
-        css=(_ASSETS / "app.css").read_text(encoding="utf-8"),
-        max_file_size="8mb",
-        show_error=False,
-        footer_links=["gradio", "settings"],  # no endpoint is public yet
-        strict_cors=True,
-        state_session_capacity=200,
-    )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the files go, and the port is free
+    try:
+        demo.launch(
+            server_name=host,
+            server_port=port,
+            inbrowser=browser,
+            quiet=True,
+            prevent_thread_lock=True,
+            theme=_THEME,
+            css=(_ASSETS / "app.css").read_text(encoding="utf-8"),
+            max_file_size=serve.MAX_UPLOAD,
+            show_error=False,
+            footer_links=["gradio", "settings"],  # no endpoint is public yet
+            strict_cors=True,
+            enable_monitoring=False,
+            state_session_capacity=200,
+            app_kwargs=serve.app_kwargs(demo),
+        )
+    except (OSError, ServerFailedToStartError) as error:
+        where = f"{host or 'this machine'}, port {port or '7860 to 7959'}"
+        raise OSError(f"nobody can listen at {where}: is it taken? Choose another one with --port") from error
+    everywhere = " and, at this port, on every address of this machine" if host == "0.0.0.0" else ""
+    print(f"DDGAN Explorer is at {demo.local_url}{everywhere}", flush=True)
+    demo.block_thread()

@@ -16,6 +16,7 @@ from ..schedule import FAMILIES
 from ..request import DENOISERS, Request
 from ..session import Session
 from . import draw, exports, posterior
+from .jobs import job, size
 from .slider import Slider
 from .stage import Stage
 
@@ -79,7 +80,10 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
 
     def show(*values: Any) -> str:
         try:
-            return views.stage(session, _request(dict(zip(FIELDS, values, strict=True))))
+            with job("points") as line:
+                request = _request(dict(zip(FIELDS, values, strict=True)))
+                line.size = size(request)
+                return views.stage(session, request)
         except ValueError as error:
             return json.dumps({"error": views.sentence(str(error))})
 

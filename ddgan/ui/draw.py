@@ -14,6 +14,7 @@ import gradio as gr
 
 from .. import views
 from ..data import encode_points, read_csv, thinned
+from .jobs import job
 
 __all__ = ["build"]
 
@@ -44,8 +45,10 @@ def build() -> tuple[gr.Textbox, list[Any]]:
 def _drawn(points: str) -> tuple[str, str]:
     """The data name of points drawn on the board, and what to say about it."""
     try:
-        found = json.loads(points)
-        return encode_points(found), _note(f"{len(found):,} points are the data now.")
+        with job("drawn points") as line:
+            found = json.loads(points)
+            name, line.size = encode_points(found), f"{len(found)} points"
+        return name, _note(f"{len(found):,} points are the data now.")
     except ValueError as error:
         return "", _sentence(error)
 
@@ -54,16 +57,22 @@ def _read(path: str) -> tuple[str, str]:
     """The data name of a CSV file's points, which is deleted; a choice of them where there are too many."""
     file = Path(path)
     try:
-        if file.stat().st_size > _LARGEST:
-            raise ValueError(f"a CSV may have at most 1 MB, {file.name[-40:]} is larger")
-        points = read_csv(file)
-        chosen = thinned(points)
-        few = f", {len(chosen):,} of them, evenly at random," if len(chosen) < len(points) else ""
-        return encode_points(chosen), _note(f"{len(points):,} points of {file.name[-40:]}{few} are the data now.")
+        with job("CSV", f"{file.stat().st_size} bytes"):
+            return _points(file)
     except ValueError as error:
         return "", _sentence(error)
     finally:
         file.unlink(missing_ok=True)
+
+
+def _points(file: Path) -> tuple[str, str]:
+    """The data name of the points of a CSV, and what to say about it."""
+    if file.stat().st_size > _LARGEST:
+        raise ValueError(f"a CSV may have at most 1 MB, {file.name[-40:]} is larger")
+    points = read_csv(file)
+    chosen = thinned(points)
+    few = f", {len(chosen):,} of them, evenly at random," if len(chosen) < len(points) else ""
+    return encode_points(chosen), _note(f"{len(points):,} points of {file.name[-40:]}{few} are the data now.")
 
 
 def _sentence(error: ValueError) -> str:

@@ -21,8 +21,10 @@ import gradio as gr
 from .. import export, views
 from ..data import TOYS
 from ..images import SETS
-from ..request import Request
+from ..request import Request, whole
+from ..schedule import MAX_T
 from ..session import Session
+from .jobs import job, size
 
 __all__ = ["build"]
 
@@ -55,16 +57,28 @@ def _make(session: Session, cache: Path, kind: str, asked: str) -> Iterator[list
     """The file that the browser asks for and what to say about it; without a file where it cannot be made."""
     yield [None, _note(f"Making the {SHORT[kind].split()[0]} file …")]
     try:
-        path = _file(session, cache, kind, **json.loads(asked))
+        with job(f"export {kind}") as line:
+            query, t, address = _shown(asked)
+            request = Request.from_query(query)
+            line.size = size(request)
+            path = _file(session, cache, kind, request, t, address)
     except ValueError as error:
         yield [None, _note(views.sentence(str(error)), failed=True)]
     else:
         yield [path, _note(f"Saved {path.name}, {path.stat().st_size / 1000:,.0f} kB. Its link is inside.")]
 
 
-def _file(session: Session, cache: Path, kind: str, *, query: str, t: int, address: str) -> Path:
+def _shown(asked: str) -> tuple[str, int, str]:
+    """(query, t, address) that the browser says; ValueError where it says anything else."""
+    try:
+        said = json.loads(asked)
+        return str(said["query"]), whole("t", said["t"], 0, MAX_T), str(said["address"])
+    except (KeyError, TypeError, RecursionError):
+        raise ValueError("the page did not say what it shows") from None
+
+
+def _file(session: Session, cache: Path, kind: str, request: Request, t: int, address: str) -> Path:
     """The file of a request, made once: its directory is a digest of all that it depends on, its name our own words."""
-    request = Request.from_query(query)
     step = t if kind == "png" else None
     address = address if ADDRESS.fullmatch(address) else ""
     key = hashlib.sha256(repr((kind, step, export.link(request, address))).encode()).hexdigest()

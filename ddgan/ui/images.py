@@ -17,6 +17,7 @@ from ..schedule import FAMILIES
 from ..session import Session
 from . import exports
 from .drawn import drawn
+from .jobs import job, size
 
 __all__ = ["Gallery", "build"]
 
@@ -85,7 +86,10 @@ def build(session: Session, tab: gr.Tab) -> None:
 
     def show(values: dict[str, Any]) -> Iterator[str]:
         try:
-            yield from gallery(session, Request.parse(values))
+            with job("images") as line:
+                request = Request.parse(values)
+                line.size = size(request)
+                yield from gallery(session, request)
         except ValueError as error:
             yield _error(error)
 
@@ -121,7 +125,10 @@ def build(session: Session, tab: gr.Tab) -> None:
 
     def answered(asked: str) -> Iterator[str]:
         try:
-            yield from explore(session, Question.parse(json.loads(asked or "null")))
+            with job("explore") as line:
+                question = Question.parse(json.loads(asked or "null"))
+                line.size = size(question.request)
+                yield from explore(session, question)
         except ValueError as error:
             yield _error(error)
 

@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from .. import views
+from ..machine import urgent
 from ..session import Session
 
 __all__ = ["build"]
@@ -26,7 +27,8 @@ def build(session: Session) -> gr.HTML:
 
     def answered(view: Callable[[Session, Any], str], values: Any) -> str:
         try:
-            return view(session, values)
+            with urgent():
+                return view(session, values)
         except ValueError as error:
             return json.dumps({"error": views.sentence(str(error))})
 

@@ -18,7 +18,9 @@ from ..data import TOYS
 from ..request import DENOISERS, Request
 from ..session import Session
 from ..studio import Studio, parse
+from .jobs import job
 from .lab import Lab
+from .serve import Page
 from .slider import Slider
 
 __all__ = ["build"]
@@ -33,7 +35,7 @@ _LINK = """(...values) => { const url = new URL(location.href); url.searchParams
   history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams) + url.hash); return []; }"""
 
 
-def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
+def build(demo: Page, session: Session, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
     """The tab's components and events, inside `demo`; `denoise` is what denoise.build returned."""
     studio = Studio(session)
     first = next(iter(EXPERIMENTS))
@@ -120,10 +122,12 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
             return
         frames, shown = run.frames(), None
         try:
-            for frame in frames:
-                state = _buttons(frame.state) if shown is None or frame.state != shown.state else same[1:5]
-                yield same if frame is shown else [views.lab(frame), *state, *same[5:]]
-                shown = frame
+            with job("train", f"{run.seconds:.0f} s, batch {run.config.batch}, width {run.config.width}", background=True) as line:
+                for frame in frames:
+                    state = _buttons(frame.state) if shown is None or frame.state != shown.state else same[1:5]
+                    yield same if frame is shown else [views.lab(frame), *state, *same[5:]]
+                    shown = frame
+                line.outcome = run.state
         finally:
             frames.close()
             studio.close(visitor, run)
@@ -139,10 +143,15 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
         studio.close(request.session_hash)
 
     def load(path: str) -> list[Any]:
+        """The visitor's model, of a file, which is deleted."""
+        file = Path(path)
         try:
-            name = studio.load(Path(path))
+            with job("model file", f"{file.stat().st_size} bytes"):
+                name = studio.load(file)
         except ValueError as error:
             return [gr.skip(), gr.skip(), _said(views.sentence(str(error)), failed=True)]
+        finally:
+            file.unlink(missing_ok=True)
         return [name, gr.update(interactive=True), _said(f"Loaded: {views.title(session, name)[1]}.")]
 
     components, view = denoise
@@ -176,6 +185,7 @@ def build(demo: gr.Blocks, session: Session, tabs: gr.Tabs, denoise: tuple[list[
     outputs = [lab, *buttons, own, compare, download, said]
     ticket.change(watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **quiet)
     demo.unload(leave)
+    demo.left.append(studio.close)  # where the browser could not say so, or there was none
 
     linked = {"fn": None, "inputs": [*settings, seconds], "outputs": None, "js": _LINK, "api_visibility": "private"}
     experiment.input(_experiment, experiment, [comment, *settings], **hand).then(**linked)

@@ -19,6 +19,7 @@ from .. import gaussianity
 from ..request import DENOISERS, Request
 from ..session import Session
 from .drawn import drawn
+from .jobs import job
 
 __all__ = ["Oracle", "Why", "build"]
 
@@ -75,6 +76,11 @@ def build(demo: gr.Blocks, session: Session) -> None:
 
 def _oracle(session: Session) -> Iterator[str]:
     """A table after every denoiser of every T, few steps first; and in between at least every PAUSE and one step."""
+    with job("oracle", f"T = 1 to {STEPS[-1]}, n = {Request.n}"):
+        yield from _rows(session)
+
+
+def _rows(session: Session) -> Iterator[str]:
     rows: list[dict[str, Any]] = []
     run = secrets.token_hex(4)  # what still comes of a run that was stopped is told from the next run by it
     for T in STEPS:

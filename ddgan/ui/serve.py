@@ -1,0 +1,367 @@
+"""What stands between the network and the page: which requests there are, how large, and what happens to what nobody reads.
+
+`Page` is gr.Blocks that answers every failure in one sentence. `Guard` lets through the requests that the page and its
+clients send, at most MAX_JSON bytes of JSON, MAX_DEPTH brackets deep, MAX_UPLOAD bytes of a file and MAX_WAITING jobs in
+the queue; any other is answered 4xx with one sentence, before Gradio sees it. It knows who reads, too: a job whose
+results nobody has read for PATIENCE seconds, or BACKLOG of them, is stopped, and what it left is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import json
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import gradio as gr
+from gradio.server_messages import UnexpectedErrorMessage
+from gradio.state_holder import SessionState
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .. import views
+from .jobs import log
+
+__all__ = ["MAX_WAITING", "Guard", "Page", "app_kwargs", "own_files"]
+
+MAX_JSON = 64 * 2**10  # bytes: a thousand drawn points have 20,000
+MAX_DEPTH = 16
+MAX_UPLOAD = 8 * 2**20  # bytes of a model or a CSV
+MAX_WAITING = 100  # jobs that wait, of all visitors
+PATIENCE = 2.0  # seconds that results wait for a reader
+ABSENCE = 10.0  # seconds after which a session that reads nothing is taken to have left what it waited for
+BACKLOG = 50  # results that a slow reader may be behind
+PREFIX = "ddgan-explorer-"
+_ROOT = Path(__file__).parents[2]
+_API = "/gradio_api"
+# what the page and gradio_client send; every other route of Gradio's is closed
+USED = {
+    "GET": re.compile(
+        r"/|/(config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|pwa_icon|health)/?|/(static|assets|svelte|pwa_icon)/.+"
+        rf"|{_API}/(info|openapi\.json|startup-events|theme\.css|app_id|queue/data|queue/status|upload_progress)/?"
+        rf"|{_API}/(heartbeat/[^/]+|call(/v2)?/[^/]+/[^/]+|custom_component/.+|file=(?!.*://).+)"
+    ),
+    "POST": re.compile(rf"{_API}/(queue/join|call(/v2)?/[^/]+|component_server|cancel|reset|upload)/?"),
+}
+SESSION = re.compile(r"[\w-]{1,64}")
+STRINGS, BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.S), re.compile(rb"[\[\]{}]")
+_FAILED = "This failed here, not through anything you did: please try something else, or again."
+
+
+class Page(gr.Blocks):
+    """gr.Blocks in which a failure is one sentence for the visitor, and a traceback for the host only where it is a bug.
+
+    Every function in `left` is called with a session whose results nobody has read for some time.
+    """
+
+    def __init__(self, *args: Any, **kw: Any) -> None:
+        super().__init__(*args, **kw)
+        self.left: list[Callable[[str], Any]] = []
+
+    async def preprocess_data(self, *args: Any, **kw: Any) -> list[Any]:
+        """The inputs of an event; whatever they fail at was not sent by the page."""
+        try:
+            return await super().preprocess_data(*args, **kw)
+        except Exception as error:
+            raise gr.Error("These are not values that the page sends.", print_exception=False) from error
+
+    async def call_function(self, *args: Any, **kw: Any) -> dict[str, Any]:
+        """Run the function of an event, or its next step."""
+        try:
+            return await super().call_function(*args, **kw)
+        except gr.Error:
+            raise
+        except (ValueError, RecursionError) as error:
+            raise gr.Error(views.sentence(str(error)[:200]), print_exception=False) from error
+        except Exception as error:
+            log.exception("a job failed")
+            raise gr.Error(_FAILED, print_exception=False) from error
+
+    async def postprocess_data(self, block_fn: Any, predictions: Any, state: SessionState | None) -> list[Any]:
+        """The outputs of an event. Gradio's copy of them for deep links, megabytes a session, is not kept: we have no such links."""
+        found = await super().postprocess_data(block_fn, predictions, state)
+        if state is not None:
+            state.config_values.clear()
+        return found
+
+
+def app_kwargs(demo: Page) -> dict[str, Any]:
+    """What Gradio's app gets from us, as launch(app_kwargs=...)."""
+    begun, commit = time.monotonic(), _commit()
+
+    async def health(_: Any) -> JSONResponse:
+        queues = demo._queue.event_queue_per_concurrency_id
+        running = {name: queue.current_concurrency for name, queue in queues.items()}
+        return JSONResponse(
+            {
+                "status": "ok",
+                "commit": commit,
+                "seconds": round(time.monotonic() - begun),
+                "waiting": len(demo._queue),
+                "running": sum(running.values()),
+                "training": running.get("train", 0) > 0,
+            }
+        )
+
+    readers = Readers(demo)
+    return {
+        "middleware": [Middleware(Guard, demo=demo, readers=readers)],
+        "routes": [Route("/health", health)],
+        "lifespan": readers.watched,
+    }
+
+
+def _commit() -> str | None:
+    """The commit of this checkout, None where it is not one."""
+    if not (_ROOT / ".git").exists():
+        return None
+    with suppress(OSError, subprocess.SubprocessError):
+        run = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=_ROOT, capture_output=True, text=True, timeout=5)
+        return run.stdout.strip() or None
+    return None
+
+
+class Guard:
+    """ASGI middleware: see the top of the file."""
+
+    def __init__(self, app: ASGIApp, demo: Page, readers: Readers) -> None:
+        self.app, self.demo, self.readers = app, demo, readers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
+        begun = False
+
+        async def sent(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            path = scope["path"].removeprefix(scope.get("root_path", ""))
+            method = "GET" if scope["method"] == "HEAD" else scope["method"]
+            if method not in USED or not USED[method].fullmatch(path):
+                raise HTTPException(404, f"This page has no {scope['method']} {path[:60]}.")
+            if method == "POST":
+                receive = await self._checked(path, dict(scope["headers"]), receive)
+            reads = self._read(path, scope["query_string"].decode("latin-1")) if method == "GET" else None
+            with self.readers.reading(reads):
+                await self.app(scope, receive, sent)
+        except HTTPException as error:
+            await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
+        except Exception:
+            log.exception("a request failed: %s %s", scope["method"], path.split("=")[0])
+            if not begun:
+                await JSONResponse({"detail": _FAILED}, 500)(scope, receive, send)
+
+    async def _checked(self, path: str, headers: dict[bytes, bytes], receive: Receive) -> Receive:
+        """What stands for `receive` once the body is known to be of a kind and a size that the page sends."""
+        kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
+        upload = path.startswith(f"{_API}/upload")
+        wanted = b"multipart/form-data" if upload else b"application/json"
+        if kind != wanted:
+            raise HTTPException(415, f"The body must be {wanted.decode()}, got {kind.decode('latin-1')[:40] or 'nothing'}.")
+        most = MAX_UPLOAD + 2**12 if upload else MAX_JSON
+        announced = headers.get(b"content-length", b"")
+        limited = _limited(receive, most, int(announced) if announced.isdigit() else 0)
+        if upload:
+            return limited
+        body = await _body(limited)
+        self._understand(path, body)
+
+        async def again() -> Message:
+            nonlocal body
+            if body is None:
+                return await receive()
+            message, body = {"type": "http.request", "body": body, "more_body": False}, None
+            return message
+
+        return again
+
+    def _understand(self, path: str, body: bytes) -> None:
+        """HTTPException where the JSON is none, too deep, or of a function or a component that the page does not have."""
+        brackets = BRACKETS.findall(STRINGS.sub(b"", body))
+        if (depth := max(accumulate(1 if b in b"[{" else -1 for b in brackets), default=0)) > MAX_DEPTH:
+            raise HTTPException(400, f"The JSON may be nested {MAX_DEPTH} deep, got {depth}.")
+        try:
+            values = json.loads(body)
+        except ValueError:
+            raise HTTPException(400, "The body is not JSON.") from None
+        if not isinstance(values, dict):
+            raise HTTPException(400, "The body must be a JSON object.")
+        what = path.removeprefix(f"{_API}/").split("/")
+        named = values.get("session_hash")
+        if not (named is None and what[0] in ("call", "reset") or isinstance(named, str) and SESSION.fullmatch(named)):
+            raise HTTPException(400, "The session_hash must be letters, digits and dashes, 64 at most.")
+        if what[0] == "component_server" and not self._is(values.get("component_id"), self.demo.blocks):
+            raise HTTPException(404, "The page has no such component.")
+        if what[0] == "queue" and not self._is(values.get("fn_index"), self.demo.fns):
+            raise HTTPException(404, "The page has no function of this fn_index.")
+        if what[0] == "call" and what[1 + (what[1] == "v2")] not in {fn.api_name for fn in self.demo.fns.values()}:
+            raise HTTPException(404, "The page has no function of this name.")
+        if what[0] in ("queue", "call"):
+            if len(self.demo._queue) >= MAX_WAITING:  # not 503, for which Gradio's page has words of its own
+                raise HTTPException(429, f"{MAX_WAITING} jobs wait here already: please try again in a moment.")
+            if named:
+                self.readers.asked(named)
+
+    @staticmethod
+    def _is(index: Any, known: dict[int, Any]) -> bool:
+        return type(index) is int and index in known
+
+    def _read(self, path: str, query: str) -> str | None:
+        """The session whose results a request reads; HTTPException where there is no such session."""
+        queue = self.demo._queue
+        if path.startswith(f"{_API}/queue/data"):
+            session = parse_qs(query).get("session_hash", [""])[0]
+        elif path.startswith(f"{_API}/call/"):
+            job = path.rsplit("/", 1)[1]
+            session = next((session for session, jobs in queue.pending_event_ids_session.items() if job in jobs), "")
+        else:
+            return None
+        if session not in queue.pending_messages_per_session:
+            raise HTTPException(404, "There is no such session here: reload the page.")
+        return session
+
+
+def _limited(receive: Receive, most: int, announced: int) -> Receive:
+    """`receive` that stands for at most so many bytes; HTTPException beyond."""
+    sentence = f"The body may have {most // 2**10} KB here, this one has more."
+    if announced > most:
+        raise HTTPException(413, sentence)
+    came = 0
+
+    async def limited() -> Message:
+        nonlocal came
+        message = await receive()
+        came += len(message.get("body", b""))
+        if came > most:
+            raise HTTPException(413, sentence)
+        return message
+
+    return limited
+
+
+async def _body(receive: Receive) -> bytes:
+    parts = []
+    while True:
+        message = await receive()
+        parts.append(message.get("body", b""))
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+class Readers:
+    """Who reads the results of which session, and what becomes of those that nobody reads."""
+
+    def __init__(self, demo: Page) -> None:
+        self.demo = demo
+        self._open: Counter[str] = Counter()
+        self._last: dict[str, float] = {}
+
+    def asked(self, session: str) -> None:
+        """The session has a new job, and PATIENCE to begin to read."""
+        self._last[session] = time.monotonic()
+
+    @contextmanager
+    def reading(self, session: str | None) -> Iterator[None]:
+        """The results of the session are read inside."""
+        if session is None:
+            yield
+            return
+        self._open[session] += 1
+        try:
+            yield
+        finally:
+            self._open[session] -= 1
+            if not self._open[session]:
+                del self._open[session]
+            self.asked(session)
+
+    @asynccontextmanager
+    async def watched(self, _: Any) -> AsyncIterator[None]:
+        """As long as the server runs: look after the sessions, four times a PATIENCE."""
+
+        async def watch() -> None:
+            while True:
+                await asyncio.sleep(PATIENCE / 4)
+                try:
+                    await self.tidy()
+                except Exception:
+                    log.exception("the sessions could not be looked after")
+
+        task = asyncio.create_task(watch())
+        yield
+        task.cancel()
+
+    async def tidy(self) -> None:
+        """Stop the jobs that nobody reads and drop their results; tell a reader who is far behind."""
+        queue, now = self.demo._queue, time.monotonic()
+        sessions = {*queue.pending_messages_per_session, *queue.pending_event_ids_session}
+        for session in sessions:
+            waiting = queue.pending_messages_per_session.get(session)
+            if self._open[session] and waiting is not None and waiting.qsize() > BACKLOG:
+                log.info("a reader is %d results behind: its jobs are stopped", waiting.qsize())
+                await queue.clean_events(session_hash=session)
+                _empty(waiting)
+                waiting.put_nowait(UnexpectedErrorMessage(message="Your connection was too slow for this: please start it again."))
+            elif not self._open[session] and now - self._last.setdefault(session, now) > PATIENCE:
+                await queue.clean_events(session_hash=session)
+                if waiting is not None:
+                    _empty(waiting)  # at once, whoever still holds the queue
+                queue.pending_messages_per_session.pop(session, None)
+                queue.pending_event_ids_session.pop(session, None)
+        for session in [s for s, since in self._last.items() if not self._open[s] and now - since > ABSENCE]:
+            del self._last[session]
+            for left in self.demo.left:
+                left(session)
+
+
+def _empty(messages: asyncio.Queue) -> None:
+    while not messages.empty():
+        messages.get_nowait()
+
+
+def own_files() -> None:
+    """Give Gradio a directory of this process for its files, gone when it ends, and remove those of processes that are gone.
+
+    One that somebody else named in the environment is left as it is.
+    """
+    if not Path(os.environ.get("GRADIO_TEMP_DIR", PREFIX)).name.startswith(PREFIX):
+        return
+    here = Path(tempfile.gettempdir())
+    for old in here.glob(f"{PREFIX}*"):
+        pid = old.name.removeprefix(PREFIX)
+        if pid.isdigit() and (int(pid) == os.getpid() or not _runs(int(pid))):
+            shutil.rmtree(old, ignore_errors=True)
+    own = here / f"{PREFIX}{os.getpid()}"
+    os.environ["GRADIO_TEMP_DIR"] = str(own)
+    atexit.register(shutil.rmtree, own, ignore_errors=True)
+
+
+def _runs(pid: int) -> bool:
+    """Whether there is a process of this number; where the system cannot be asked without harm, yes."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

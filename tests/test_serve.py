@@ -1,0 +1,573 @@
+"""What a host may be sent, and what it must survive. The thirteen faults, and where each is shown:
+
+1   bad input            test_session.py, test_api.py
+2   bad requests         test_what_the_page_does_not_send_is_refused_in_one_sentence
+3   twenty press Train   test_twenty_press_train
+4   nobody reads         test_what_nobody_reads_stops, test_a_reader_far_behind_is_told; soak: test_orphans_and_slow_readers
+5   hostile files        test_hostile_models_through_the_page, test_images.py, test_studio.py
+6-8 disk, kill, NaN      test_faults.py, test_studio.py
+9   isolation            test_twenty_sessions_at_once_get_what_each_gets_alone
+10  CPU and GPU          test_cpu_and_gpu_draw_the_same_images
+11  a long day           soak: test_five_thousand_requests_and_a_thousand_sessions
+12  restart, exports     browser/test_restart.py, test_export.py
+13  routes               test_every_route_is_known
+"""
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import gradio as gr
+import httpx
+import pytest
+import test_images
+import test_studio
+import torch
+from gradio.routes import App
+from test_studio import trained  # noqa: F401 - a fixture
+from visitor import API, Visitor
+
+from ddgan import machine, networks, ui
+from ddgan.bench import awake, started
+from ddgan.sampler import Draws, sample
+from ddgan.schedule import Schedule
+from ddgan.studio import MAX_RUNS
+from ddgan.ui import serve
+
+ROOT = Path(__file__).parents[1]
+
+
+class Server:
+    """The app in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen, address: str, log: Path) -> None:
+        self.process, self.address, self._log = process, address, log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text()
+
+    def memory(self) -> float:
+        """Resident megabytes."""
+        line = next(line for line in Path(f"/proc/{self.process.pid}/status").open() if line.startswith("VmRSS"))
+        return int(line.split()[1]) / 1000
+
+    def open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("server")
+    with open(folder / "log", "wb") as log, started(output=log, TMPDIR=str(folder)) as (process, address):
+        yield Server(process, address, folder / "log")
+
+
+@pytest.fixture
+def visitor(server):
+    return Visitor(server.address)
+
+
+def until(true, seconds=20.0):
+    """Whether it comes true in time, which is generous: what is tested is that it does."""
+    end = time.monotonic() + seconds
+    while not (found := true()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
+# ---------------------------------------------------------------- 2: requests that the page does not send
+
+
+def posted(path, body, **headers):
+    content = body if isinstance(body, (bytes, type(None))) else json.dumps(body).encode()
+    return lambda http: http.post(path, content=content, headers={"content-type": "application/json", **headers})
+
+
+def join(**body):
+    return posted(f"{API}/queue/join", {"session_hash": "mine", "fn_index": 0, "data": [], **body})
+
+
+def chunked(size):
+    return lambda http: http.post(
+        f"{API}/queue/join", content=(b" " * 1000 for _ in range(size // 1000)), headers={"content-type": "application/json"}
+    )
+
+
+REFUSED = {
+    "50 MB of JSON": (posted(f"{API}/queue/join", b" " * 50_000_000), 413),
+    "much JSON in parts": (chunked(200_000), 413),
+    "deep JSON": (join(data=json.loads("[" * 200 + "]" * 200)), 400),
+    "deeper JSON": (posted(f"{API}/queue/join", b"[" * 60_000), 400),
+    "deep JSON of objects": (posted(f"{API}/component_server", b'{"a":' * 5_000), 400),
+    "no JSON": (posted(f"{API}/queue/join", b"hello"), 400),
+    "bytes that are no text": (posted(f"{API}/queue/join", b"\xff\xfe\x00"), 400),
+    "a list": (posted(f"{API}/queue/join", [1]), 400),
+    "a form": (posted(f"{API}/queue/join", b"a=1", **{"content-type": "application/x-www-form-urlencoded"}), 415),
+    "no content type": (posted(f"{API}/queue/join", b"{}", **{"content-type": ""}), 415),
+    "an unknown function": (join(fn_index=10**6), 404),
+    "a negative function": (join(fn_index=-1), 404),
+    "a function that is true": (join(fn_index=True), 404),
+    "a function that is text": (join(fn_index="0"), 404),
+    "no function": (join(fn_index=None), 404),
+    "no session": (join(session_hash=None), 400),
+    "a session that is a list": (join(session_hash=[1]), 400),
+    "a session that is a path": (join(session_hash="../../etc"), 400),
+    "a long session": (join(session_hash="a" * 1000), 400),
+    "data that is no list": (join(data=3), 422),
+    "another's session": (lambda http: http.get(f"{API}/queue/data?session_hash=of-somebody"), 404),
+    "results of no job": (lambda http: http.get(f"{API}/call/x/0123456789abcdef"), 404),
+    "an unknown endpoint": (posted(f"{API}/call/nothing", {"data": []}), 404),
+    "an unknown component": (posted(f"{API}/component_server", {"session_hash": "mine", "component_id": 10**6, "fn_name": "place", "data": 1}), 404),
+    "a method of a component": (posted(f"{API}/component_server", {"session_hash": "mine", "component_id": 1, "fn_name": "__init__", "data": 1}), 404),
+    "half a component": (posted(f"{API}/component_server", {"session_hash": "mine", "component_id": 1}), 400),
+    "a cancel of nothing": (posted(f"{API}/cancel", {"session_hash": "mine"}), 422),
+    "a large file": (lambda http: http.post(f"{API}/upload", files={"files": ("a.csv", b"0" * 9_000_000)}), 413),
+    "an upload that is none": (posted(f"{API}/upload", {}), 415),
+    "another address": (lambda http: http.get(f"{API}/file=https://example.com/a.png"), 404),
+    "a file of the machine": (lambda http: http.get(f"{API}/file=/etc/passwd"), 403),
+    "a recording": (lambda http: http.post(f"{API}/process_recording", files={"file": b"0"}), 404),
+    "around the queue": (posted(f"{API}/run/predict", {"data": []}), 404),
+    "a proxy": (lambda http: http.get(f"{API}/proxy=https://example.hf.space/a"), 404),
+    "the monitor": (lambda http: http.get("/monitoring"), 404),
+    "another method": (lambda http: http.put("/config"), 404),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_the_page_does_not_send_is_refused_in_one_sentence(server, visitor, case):
+    send, code = REFUSED[case]
+    answer = visitor.http.request("GET", "/health") and send(visitor.http)
+    assert answer.status_code == code, answer.text
+    assert "\n" not in answer.text and len(answer.text) < 500 and "Traceback" not in answer.text
+    assert until(lambda: visitor.health()["waiting"] + visitor.health()["running"] == 0)
+    assert "Traceback" not in server.log
+
+
+VALUES = {
+    "too few": [], "text for a number": ["25-gaussians", ["exact"], 4, "vp", 0.1, 20, "many", 500, ""], "nulls": [None] * 9,
+    "another choice": ["/etc/passwd", ["exact"], 4, "vp", 0.1, 20, 0, 500, ""], "objects": [{"a": {}}] * 9,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", VALUES)
+def test_values_that_the_controls_do_not_have_are_one_sentence_and_no_traceback(server, visitor, case):
+    last = visitor.run(visitor.functions["dice", "click"], VALUES[case])
+    said = last["output"].get("error") or json.loads(last["output"]["data"][1])["error"]
+    assert said.endswith(".") and "\n" not in said
+    assert "Traceback" not in server.log
+    assert json.loads(visitor.press("dice")[1])["panels"]
+
+
+# ---------------------------------------------------------------- 3: twenty press Train
+
+
+def test_twenty_press_train(server):
+    visitors = [Visitor(server.address) for _ in range(20)]
+    opened = []
+
+    def begin(visitor):
+        lab, *_ = visitor.press("start", seconds=120)
+        if isinstance(lab, str):
+            return json.loads(lab)["error"]
+        run = json.loads(lab["value"])["run"]
+        opened.append((visitor, run))
+        visitor.join(visitor.watching)
+        next(visitor.results())
+        return run
+
+    with ThreadPoolExecutor(20) as pool:
+        said = list(pool.map(begin, visitors))
+    busy = [words for words in said if " " in words]
+    assert len(busy) == 20 - MAX_RUNS and all(f"{MAX_RUNS} trainings" in words for words in busy)
+    lab = next(i for i, c in visitors[0].components.items() if c["props"].get("elem_id") == "lab")
+    places = [v.post("component_server", component_id=lab, fn_name="place", data=run).json() for v, run in opened]
+    assert sorted(places)[0] == 0 and all(isinstance(place, int) for place in places)
+    # they have all stopped reading by now
+    assert until(lambda: not visitors[0].health()["training"] and not visitors[0].health()["waiting"])
+    assert until(lambda: isinstance(Visitor(server.address).press("start")[0], dict)), "nor do they keep their places"
+
+
+def test_training_gives_way_to_what_somebody_waits_for():
+    waited = threading.Event()
+    with machine.urgent():
+        begun = time.monotonic()
+        machine.give_way()
+        assert time.monotonic() - begun >= machine.COURTESY
+        thread = threading.Thread(target=lambda: [machine.give_way(), waited.set()])
+    thread.start()
+    assert waited.wait(5)
+
+
+# ---------------------------------------------------------------- 4: what nobody reads
+
+
+def train(visitor):
+    """Begin to, once there is room, and read nothing of it."""
+    assert until(lambda: isinstance(visitor.press("start", seconds=120)[0], dict), 30)
+    visitor.join(visitor.watching)
+
+
+def test_what_nobody_reads_stops(visitor):
+    train(visitor)
+    assert until(lambda: visitor.health()["training"])
+    assert until(lambda: not visitor.health()["training"])
+
+
+def test_a_closed_tab_frees_its_slot(visitor):
+    train(visitor)
+    results = visitor.results()
+    while next(results)["msg"] != "process_generating":
+        pass
+    assert visitor.health()["training"]
+    results.close()
+    assert until(lambda: not visitor.health()["training"])
+
+
+def test_a_reader_far_behind_is_told():
+    async def story():
+        with serve.Page() as demo:
+            gr.Button()
+        demo.queue()
+        readers, queue = serve.Readers(demo), demo._queue
+        messages = queue.pending_messages_per_session["slow"] = asyncio.Queue()
+        with readers.reading("slow"):
+            for i in range(serve.BACKLOG):
+                messages.put_nowait(i)
+            await readers.tidy()
+            assert messages.qsize() == serve.BACKLOG
+            messages.put_nowait(0)
+            await readers.tidy()
+            assert messages.qsize() == 1 and "too slow" in messages.get_nowait().message
+
+    asyncio.run(story())
+
+
+def test_sessions_that_nobody_reads_are_forgotten_and_said_to_have_left(monkeypatch):
+    monkeypatch.setattr(serve, "PATIENCE", 0.0)
+    monkeypatch.setattr(serve, "ABSENCE", 0.0)
+
+    async def story():
+        with serve.Page() as demo:
+            gr.Button()
+        gone = []
+        demo.left.append(gone.append)
+        readers, queue = serve.Readers(demo), demo.queue()._queue
+        for session in ("read", "unread"):
+            queue.pending_messages_per_session[session] = asyncio.Queue()
+            queue.pending_event_ids_session[session] = {"job"}
+        with readers.reading("read"):
+            await readers.tidy()
+            await asyncio.sleep(0.01)
+            await readers.tidy()
+            assert list(queue.pending_messages_per_session) == list(queue.pending_event_ids_session) == ["read"]
+            assert gone == ["unread"]
+
+    asyncio.run(story())
+
+
+# ---------------------------------------------------------------- 5: hostile files
+
+
+@pytest.mark.parametrize("case", test_studio.HOSTILE)
+def test_hostile_models_through_the_page(server, visitor, trained, case):  # noqa: F811
+    data = test_studio.HOSTILE[case](trained[2])
+    (path,) = visitor.http.post(f"{API}/upload", files={"files": ("bad.safetensors", data)}).json()
+    file = {"path": path, "orig_name": "bad.safetensors", "meta": {"_type": "gradio.FileData"}}
+    last = visitor.run(visitor.functions["upload", "upload"], [file])
+    said = last["output"].get("error") or last["output"]["data"][2]
+    assert "\n" not in said and len(said) < 600 and ("bad.safetensors" in said or "not values" in said)
+    assert "Traceback" not in server.log and not Path(path).exists()
+
+
+def test_there_are_sixty_hostile_files():
+    assert len(test_studio.HOSTILE) + len(test_images.HOSTILE) >= 60
+
+
+# ---------------------------------------------------------------- 9, 10: the same for everybody, everywhere
+
+
+def test_twenty_sessions_at_once_get_what_each_gets_alone(server):
+    def drawn(seed):
+        return Visitor(server.address).press("dice", seed=seed, n=500)[1]
+
+    alone = [drawn(seed) for seed in range(20)]
+    with ThreadPoolExecutor(20) as pool:
+        together = list(pool.map(drawn, range(20)))
+    assert together == alone and len(set(alone)) == 20
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("latent_dim", [8, 0])
+def test_cpu_and_gpu_draw_the_same_images(latent_dim):
+    shape = (3, 16, 16)
+    network = awake(networks.generator("unet", shape, latent_dim=latent_dim, width=32, depth=1, multipliers=(1, 2), patch=1))
+    draws = Draws.from_seeds(range(4), shape, 4, latent_dim)
+    *_, here = sample(Schedule.vp(4), network, draws)
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        *_, there = sample(Schedule.vp(4), network.to("cuda"), draws)
+    assert (here.x_s - there.x_s.cpu()).norm() < 1e-4 * here.x_s.norm()
+
+
+# ---------------------------------------------------------------- 13: routes
+
+# every route of Gradio's, and whether the page uses it: an upgrade that adds one has to be looked at
+ROUTES = {
+    "GET": {
+        "/": True, "/config": True, "/static/{path:path}": True, "/assets/{path:path}": True, "/svelte/{path:path}": True,
+        "/favicon.ico": True, "/theme.css": True, "/robots.txt": True, "/manifest.json": True, "/pwa_icon": True,
+        "/pwa_icon/{size}": True, "/health": True, "/gradio_api/info": True, "/gradio_api/openapi.json": True,
+        "/gradio_api/startup-events": True, "/gradio_api/theme.css": True, "/gradio_api/app_id": True,
+        "/gradio_api/queue/data": True, "/gradio_api/queue/status": True, "/gradio_api/upload_progress": True,
+        "/gradio_api/heartbeat/{session_hash}": True, "/gradio_api/call/{api_name}/{event_id}": True,
+        "/gradio_api/call/v2/{api_name}/{event_id}": True, "/gradio_api/file={path_or_url:path}": True,
+        "/gradio_api/custom_component/{id}/{environment}/{type}/{file_name}": True,
+        "/gradio_api/deep_link": False, "/monitoring": False, "/monitoring/summary": False, "/monitoring/{key}": False,
+        "/logout": False, "/gradio_api/user": False, "/gradio_api/login_check": False, "/gradio_api/token": False,
+        "/gradio_api/dev/reload": False, "/gradio_api/runs": False, "/gradio_api/proxy={url_path:path}": False,
+        "/gradio_api/stream/{session_hash}/{run}/{component_id}/playlist.m3u8": False,
+        "/gradio_api/stream/{session_hash}/{run}/{component_id}/{segment_id}.{ext}": False,
+        "/gradio_api/stream/{session_hash}/{run}/{component_id}/playlist-file": False,
+        "/gradio_api/file/{path:path}": False, "/gradio_api/vibe-code": False,
+        "/gradio_api/run-history/buckets": False, "/gradio_api/run-history/records": False,
+        "/gradio_api/run-history/records/{endpoint}/{record_id}/assets/{asset_id}": False,
+    },
+    "POST": {
+        "/gradio_api/queue/join": True, "/gradio_api/call/{api_name}": True, "/gradio_api/call/v2/{api_name}": True,
+        "/gradio_api/component_server": True, "/gradio_api/cancel": True, "/gradio_api/reset": True, "/gradio_api/upload": True,
+        "/login": False, "/gradio_api/run/{api_name}": False, "/gradio_api/api/{api_name}": False,
+        "/gradio_api/stream/{event_id}": False, "/gradio_api/stream/{event_id}/close": False,
+        "/gradio_api/run-history/connect": False, "/gradio_api/process_recording": False, "/gradio_api/vibe-edit": False, "/gradio_api/undo-vibe-edit": False,
+        "/gradio_api/vibe-code": False, "/gradio_api/vibe-starter-queries": False,
+    },
+}  # fmt: skip
+
+
+def routes(of):
+    for route in of:
+        if hasattr(route, "original_router"):
+            yield from routes(route.original_router.routes)
+        else:
+            yield from ((method, route.path.rstrip("/") or "/") for method in route.methods - {"HEAD"})
+
+
+def test_every_route_is_known():
+    demo = ui.build()
+    app = App.create_app(demo, app_kwargs={"docs_url": None, "redoc_url": None, "openapi_url": None, **serve.app_kwargs(demo)})
+    found = set(routes(app.routes))
+    assert found == {(method, path) for method, paths in ROUTES.items() for path in paths}
+    for method, path in found:
+        example = path.replace("{path_or_url:path}", "/tmp/a").replace("{", "").replace("}", "").replace(":path", "")
+        assert bool(serve.USED[method].fullmatch(example)) == ROUTES[method][path], (method, path)
+
+
+# ---------------------------------------------------------------- logs, health, start and end
+
+
+def test_the_log_has_one_line_a_job_and_nothing_of_a_visitor(server, visitor):
+    before = len(server.log.splitlines())
+    visitor.press("dice", seed=987654, n=500)
+    visitor.press("dice", n=500, denoisers=[])
+    assert until(lambda: len(server.log.splitlines()) >= before + 2)
+    done, refused = server.log.splitlines()[before:]
+    assert "points: 25-gaussians, T = 4, n = 500, 3 denoisers: " in done and done.endswith(" s, ok")
+    assert refused.endswith(" s, refused") and "987654" not in server.log
+
+
+def test_a_bug_is_a_sentence_for_the_visitor_and_a_traceback_for_the_host(caplog):
+    def bug():
+        raise KeyError("secret")
+
+    def mistake():
+        raise ValueError("n must be small, got 7")
+
+    with serve.Page() as demo:
+        for function in (bug, mistake):
+            gr.Button().click(function)
+    with caplog.at_level(logging.INFO, "ddgan"):
+        demo.create_limiter()
+        for fn, words in ((0, "failed here"), (1, "N must be small, got 7.")):
+            with pytest.raises(gr.Error, match=words) as error:
+                asyncio.run(demo.call_function(fn, []))
+            assert "secret" not in error.value.message and not error.value.print_exception
+    assert [record.exc_info is not None for record in caplog.records] == [True]
+
+
+def test_health_is_small_and_says_how_it_is(visitor):
+    health = visitor.health()
+    assert health.pop("commit") is None or len(visitor.health()["commit"]) >= 7
+    assert set(health) == {"status", "seconds", "waiting", "running", "training"} and health["status"] == "ok"
+
+
+def test_it_ends_when_told_to_and_leaves_no_files(tmp_path):
+    stale, mine = tmp_path / f"{serve.PREFIX}999999999", tmp_path / f"{serve.PREFIX}{os.getpid()}"
+    for folder in (stale, mine):
+        (folder / "x").mkdir(parents=True)
+    with started(TMPDIR=str(tmp_path)) as (process, address):
+        assert not stale.exists() and mine.exists(), "another process that runs keeps its files"
+        http = httpx.Client(base_url=address)
+        http.post(f"{API}/upload", files={"files": ("a.csv", b"1,2")}).raise_for_status()
+        assert (tmp_path / f"{serve.PREFIX}{process.pid}").is_dir()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(20) == 0
+    assert list(tmp_path.glob(f"{serve.PREFIX}*")) == [mine]
+
+
+def test_a_taken_port_is_one_sentence_and_exit_code_2():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        run = subprocess.run([sys.executable, str(ROOT / "app.py"), "--port", port], capture_output=True, text=True, cwd=ROOT)
+    assert run.returncode == 2 and port in run.stderr
+    assert len(run.stderr.strip().splitlines()) == 1 and "Traceback" not in run.stderr
+
+
+# ---------------------------------------------------------------- ZeroGPU
+
+STAND_IN = '''
+"""As the real one: each call is forked; arguments and results are pickled, and no tensor is among them."""
+import functools, inspect, io, multiprocessing, os, pickle, sys
+assert "torch" not in sys.modules or not sys.modules["torch"].cuda.is_initialized()
+calls = []
+
+class Plain(pickle.Pickler):
+    def reducer_override(self, value):
+        if type(value).__module__.split(".")[0] == "torch":
+            raise pickle.PicklingError(f"{type(value)} cannot leave the process")
+        return NotImplemented
+
+def plain(value):
+    file = io.BytesIO()
+    Plain(file).dump(value)
+    return file.getvalue()
+
+def GPU(task=None, *, duration=60):
+    if task is None:
+        return functools.partial(GPU, duration=duration)
+    def results(*args, **kw):
+        calls.append(task.__name__)
+        sent = plain((args, kw))
+        fork = multiprocessing.get_context("fork")
+        here, there = fork.Pipe(False)
+        def child():
+            args, kw = pickle.loads(sent)
+            try:
+                found = task(*args, **kw)
+                for value in found if inspect.isgeneratorfunction(task) else [found]:
+                    there.send_bytes(b"v" + plain(value))
+                there.send_bytes(b"e")
+            except Exception as error:
+                there.send_bytes(b"x" + type(error).__name__.encode())
+            os._exit(0)
+        process = fork.Process(target=child, daemon=True)
+        process.start()
+        while (got := here.recv_bytes())[:1] == b"v":
+            yield pickle.loads(got[1:])
+        process.join()
+        if got[:1] == b"x":
+            raise RuntimeError(f"GPU task aborted: {got[1:].decode()}")
+    if inspect.isgeneratorfunction(task):
+        return functools.wraps(task)(lambda *args, **kw: results(*args, **kw))
+    return functools.wraps(task)(lambda *args, **kw: next(results(*args, **kw)))
+'''
+ON_LOAN = '''
+import json, sys
+import ddgan.ui
+import torch
+torch.set_num_threads(1)
+import spaces
+from ddgan.gallery import Question, explore, gallery
+from ddgan.request import Request
+from ddgan.session import Session
+session = Session()
+placed = session.denoiser.cache_info().currsize
+point = Request(n=50)
+for name in point.denoisers:
+    list(session.run(point, name))
+assert not spaces.calls, "points stay on the CPU"
+request = Request.parse({"data": "mnist", "T": 2, "n": 2, "forks": "eps.1.5.1"})
+*_, picture = gallery(session, request)
+*_, answer = explore(session, Question(request, 1, 0, "ddgan"))
+*_, refused = gallery(session, Request.parse({"data": "mnist", "T": 128, "n": 1}))
+print(json.dumps({"placed": placed, "calls": spaces.calls, "picture": picture, "answer": answer, "refused": refused}))
+'''
+
+
+def test_images_are_sampled_where_a_gpu_is_lent_by_the_call_and_are_the_same(tmp_path):
+    (tmp_path / "spaces.py").write_text(STAND_IN)
+    found = {}
+    for name, path in (("lent", f"{tmp_path}{os.pathsep}{ROOT}"), ("here", str(ROOT))):
+        script = ON_LOAN if name == "lent" else ON_LOAN.replace("import spaces", "class spaces: calls = []")
+        run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+        assert run.returncode == 0, run.stderr
+        found[name] = json.loads(run.stdout)
+    lent, here = found["lent"], found["here"]
+    assert lent["placed"] >= 4 and here["placed"] == 0
+    assert set(lent["calls"]) == {"_arrays", "_redrawn"} and here["calls"] == []
+    assert lent["picture"] == here["picture"] and lent["answer"] == here["answer"] and lent["refused"] == here["refused"]
+    assert "trained" in json.loads(lent["refused"])["panels"][0]["error"]
+
+
+# ---------------------------------------------------------------- python -m pytest tests -m soak
+
+
+@pytest.mark.soak
+def test_orphans_and_slow_readers(server):
+    """Twenty jobs that nobody reads keep at most 10 MB of 58; a reader that does not read loses its job, and frees the slot."""
+    visitor = Visitor(server.address)
+    dice, memory = visitor.functions["dice", "click"], []
+    for _ in range(6):
+        for seed in range(20):
+            orphan = Visitor(server.address)
+            orphan.join(dice, orphan.values(dice, seed=seed, n=5000, T=8))
+        assert until(lambda: visitor.health()["waiting"] + visitor.health()["running"] == 0, 60)
+        time.sleep(2 * serve.PATIENCE)
+        memory.append(server.memory())
+        print(f"20 orphans more: {memory[-1] - memory[0]:+.1f} MB", flush=True)
+    assert memory[-1] - memory[-4] < 30, "the allocator has its share by the third twenty"
+    before = server.memory()
+    train(visitor)
+    host, port = server.address.removeprefix("http://").strip("/").split(":")
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect((host, int(port)))
+        deaf.sendall(f"GET {API}/queue/data?session_hash={visitor.session} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        begun = time.monotonic()
+        assert until(lambda: visitor.health()["training"])
+        assert until(lambda: not visitor.health()["training"], 110)
+        print(f"a deaf reader: stopped after {time.monotonic() - begun:.0f} s, {server.memory() - before:+.1f} MB")
+
+
+@pytest.mark.soak
+def test_five_thousand_requests_and_a_thousand_sessions(server):
+    """Once Gradio holds the states of as many sessions as it may, memory is flat, and so are files and descriptors."""
+
+    def day(visitors, each):
+        for _ in range(visitors):
+            visitor = Visitor(server.address)
+            for seed in range(each):
+                visitor.press("dice", seed=seed, n=500, T=2)
+            visitor.http.close()
+
+    def days() -> None:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: day(25, 5), range(4)))
+
+    days(), days()
+    before, files, memory = server.memory(), server.open_files(), []
+    for _ in range(10):
+        days()
+        memory.append(server.memory())
+        print(f"{memory[-1] - before:+.1f} MB, {server.open_files()} descriptors", flush=True)
+    assert max(memory) - before < 30 and memory[-1] - memory[4] < 10  # megabytes
+    assert until(lambda: server.open_files() <= files + 4)
