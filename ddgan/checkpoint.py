@@ -5,6 +5,8 @@
     DIR/classifier.safetensors   alone: a classifier that judges images
     DIR/card.json           config, levels, what made it, its metrics, and the sha256 of the weights
     DIR/state.safetensors   everything that a resumed run needs, bit for bit
+    DIR/state-before.safetensors    the one before, should that one be damaged
+    DIR/.lock               locked while a process trains here
     DIR/points.csv          the data, where it was the user's own
     NAME.safetensors        a model to hand on: the weights of one file, with the card in its header
 
@@ -17,8 +19,16 @@ import hashlib
 import json
 import math
 import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+try:
+    import fcntl
+except ImportError:  # Windows: nothing keeps two trainers apart there
+    fcntl = None
 
 import torch
 from safetensors import SafetensorError
@@ -35,6 +45,9 @@ __all__ = [
     "MAX_BYTES",
     "MAX_HEADER",
     "WEIGHTS",
+    "Saved",
+    "claimed",
+    "holds_state",
     "load",
     "load_classifier",
     "load_discriminator",
@@ -234,35 +247,118 @@ def _is_finite(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def save_state(directory: Path, state: dict[str, Tensor], config: Config, step: int, seconds: float) -> None:
-    """Write a training state with the config it belongs to."""
-    note = {"config": json.dumps(config.to_dict()), "step": str(step), "seconds": repr(seconds)}
-    _write(directory / "state.safetensors", serialise({k: v.contiguous() for k, v in state.items()}, metadata=note))
+class Saved(NamedTuple):
+    """A run as it was saved: its tensors, updates, training seconds, and how often it went back from what is not finite."""
+
+    state: dict[str, Tensor]
+    step: int
+    seconds: float
+    rollbacks: int
 
 
-def load_state(directory: Path, expected: dict[str, Tensor], config: Config) -> tuple[dict[str, Tensor], int, float]:
-    """(state, step, seconds) of the run in this directory.
+@contextmanager
+def claimed(directory: Path) -> Iterator[None]:
+    """Within, no other process trains in this directory; ValueError where one does.
+
+    The system drops the lock when the process dies, however it dies: a file that is left behind blocks nobody.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = open(directory / ".lock", "ab")
+    except OSError as error:
+        raise ValueError(f"{directory} cannot be written ({error.strerror})") from error
+    with file:
+        try:
+            if fcntl:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another process is training in {directory}: wait for it, or choose another directory") from error
+        except OSError:
+            pass  # a file system without locks
+        yield
+
+
+def _states(directory: Path) -> tuple[Path, Path]:
+    """Where the newest state stands, and the one before."""
+    return directory / "state.safetensors", directory / "state-before.safetensors"
+
+
+def holds_state(directory: Path) -> bool:
+    """Whether there is a run to resume."""
+    return any(path.exists() for path in _states(directory))
+
+
+def save_state(directory: Path, saved: Saved, config: Config) -> None:
+    """Write a training state with the config it belongs to, and keep the one before.
+
+    FloatingPointError where it is not finite: what could not be resumed never takes the place of what can.
+    """
+    for name, value in saved.state.items():
+        if not value.isfinite().all():
+            raise FloatingPointError(f"{name} is not finite after update {saved.step}")
+    state = {name: value.cpu().contiguous() for name, value in saved.state.items()}
+    note = {"config": json.dumps(config.to_dict())}
+    note |= {"step": str(saved.step), "seconds": repr(saved.seconds), "rollbacks": str(saved.rollbacks)}
+    newest, before = _states(directory)
+    _write(newest, serialise(state, metadata=note | {"sha256": _digest(state, note)}), keep=before)
+
+
+def load_state(
+    directory: Path, expected: dict[str, Tensor], config: Config, say: Callable[[str], None] = warnings.warn
+) -> Saved:
+    """The newest state of the run in this directory; where it is damaged, that is said, and the one before is it.
 
     `expected` names the tensors that must be there; Adam's, which a fresh optimiser lacks, may be there too.
-    ValueError where there is no state, it is damaged, or its config differs (it says where).
+    ValueError where there is no state, none is whole, or its config differs (it says where).
     """
-    path = directory / "state.safetensors"
-    if not path.is_file():
+    if not holds_state(directory):
         raise ValueError(f"there is no run to resume in {directory}")
+    (newest, before), damage = _states(directory), ""
+    try:
+        saved, of = _state(newest)
+    except ValueError as error:
+        if not before.exists():
+            raise
+        damage = str(error)
+        try:
+            saved, of = _state(before)
+        except ValueError as too:
+            raise ValueError(f"{damage}, and {too}") from too
+    if difference := of.difference(config):
+        words = ", ".join(f"{name} {old!r} there and {new!r} now" for name, (old, new) in difference.items())
+        raise ValueError(f"the run in {directory} has another configuration: {words}")
+    missing = [name for name, value in expected.items() if name not in saved.state or saved.state[name].shape != value.shape]
+    if missing:
+        raise ValueError(f"the state in {directory} does not hold {missing[0]} as this network needs it")
+    if damage and newest.exists():  # else the run was killed as one was to become the other
+        say(f"{damage}; going on from the state before it, after update {saved.step:,}")
+        newest.unlink(missing_ok=True)  # or the next save would keep it, in place of the good one
+    return saved
+
+
+def _state(path: Path) -> tuple[Saved, Config]:
+    """A state's file and the config it belongs to; ValueError where it is damaged."""
     data = _read(path, OURS)
     tensors = _tensors(data, path, None, OURS)
     try:
         note = _header(data, path, OURS)["__metadata__"]
-        saved, step, seconds = Config.from_dict(json.loads(note["config"])), int(note["step"]), float(note["seconds"])
+        sha256 = note.pop("sha256")
+        saved = Saved(tensors, int(note["step"]), float(note["seconds"]), int(note["rollbacks"]))
+        config = Config.from_dict(json.loads(note["config"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a training state of this project") from error
-    if difference := saved.difference(config):
-        words = ", ".join(f"{name} {old!r} there and {new!r} now" for name, (old, new) in difference.items())
-        raise ValueError(f"the run in {directory} has another configuration: {words}")
-    missing = [name for name, value in expected.items() if name not in tensors or tensors[name].shape != value.shape]
-    if missing:
-        raise ValueError(f"{path} does not hold {missing[0]} as this network needs it")
-    return tensors, step, seconds
+        raise ValueError(f"{path} is not a training state of this version") from error
+    if sha256 != _digest(tensors, note):
+        raise ValueError(f"{path} is damaged: its sha256 is not the one that it states")
+    return saved, config
+
+
+def _digest(state: dict[str, Tensor], note: dict[str, str]) -> str:
+    """The sha256 of everything that a state's file says: safetensors has no sum of its own, and a flipped bit would train on."""
+    digest = hashlib.sha256(json.dumps(note, sort_keys=True).encode())
+    for name in sorted(state):
+        digest.update(name.encode())
+        digest.update(state[name].flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _directory(name: str | Path) -> Path:
@@ -352,8 +448,11 @@ def _read(path: Path, times: int = 1) -> bytes:
         raise ValueError(f"{path} cannot be read ({error.strerror})") from error
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Through a temporary file, fsynced and renamed: the file is the old one or the new one, never half of it."""
+def _write(path: Path, data: bytes, keep: Path | None = None) -> None:
+    """Through a temporary file, fsynced and renamed: the file is the old one or the new one, never half of it.
+
+    The old one becomes `keep`, if given: between the two renames there is nothing else, and all of it.
+    """
     temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -361,6 +460,22 @@ def _write(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
+        if keep and path.exists():
+            os.replace(path, keep)
         os.replace(temporary, path)
+        _sync(path.parent)
     except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror})") from error
+        with suppress(OSError):
+            temporary.unlink()  # a full disk needs the room
+        kept = ": it stays as it was" if os.path.exists(path) else ""
+        raise ValueError(f"{path} cannot be written ({error.strerror}){kept}") from error
+
+
+def _sync(directory: Path) -> None:
+    """Put the names in a directory on the disk: without it, a power cut may undo a rename."""
+    if os.name == "posix":
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -12,13 +12,15 @@ import math
 import shlex
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import archives, bench, evidence, export, official, ranks
+from . import archives, bench, evidence, export, faults, official, ranks
 from .classifier import BATCH, fit_classifier
 from .config import PRESETS, Config, preset
 from .fit import fit
@@ -30,6 +32,8 @@ from .session import Session
 from .trainer import TrainStep
 
 __all__ = ["main", "parser"]
+
+GRACE = 20.0  # seconds from a signal to the end of a training: torchrun kills after 30
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--seconds", type=float, default=math.inf, help="stop after this many seconds of training")
     add.add_argument("--minutes", type=float, help="the same in minutes")
     add.add_argument("--resume", action="store_true", help="go on with the run in --out")
+    add.add_argument("--save-every", type=float, default=30.0, help="seconds between two saved states (default 30)")
 
     add = commands.add_parser("train-classifier", help="train the classifier that images are judged by, and write it")
     add.add_argument("data", help="labelled images: cifar10, mnist, ...")
@@ -109,9 +114,9 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--out", required=True, type=Path, help="directory of the model")
 
     add = commands.add_parser("bench", help="measure")
-    add.add_argument("what", choices=["toys", "images"])
+    add.add_argument("what", choices=["toys", "images", "faults"])
     add.add_argument("--json", action="store_true", help="print one JSON object")
-    add.add_argument("--quick", action="store_true", help="one seed instead of five, one round instead of three")
+    add.add_argument("--quick", action="store_true", help="one seed for five, one round for three, one kill for a hundred")
 
     add = commands.add_parser("evidence", help="run one of the experiments that the tab Evidence shows")
     add.add_argument("name", help=f"{', '.join(evidence.EXPERIMENTS)}; list; readme (makes the README's table anew)")
@@ -127,11 +132,11 @@ def main(argv: list[str] | None = None) -> int:
     try:
         options = parser().parse_args(argv)
         return globals()[f"_{options.command.replace('-', '_')}"](options) or 0
-    except (ValueError, FloatingPointError) as error:
+    except (ValueError, FloatingPointError, OSError) as error:
         print(f"ddgan: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("ddgan: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"ddgan: stopped{stop}", file=sys.stderr)
         return 130
 
 
@@ -180,16 +185,49 @@ def _train(options: argparse.Namespace) -> None:
     limit = options.seconds if options.minutes is None else 60 * options.minutes
     if not limit > 0:
         raise ValueError(f"--seconds must be above 0, got {limit:g}")
+    if not options.save_every >= 0:
+        raise ValueError(f"--save-every must be at least 0, got {options.save_every:g}")
     ranks.join()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # save and stop, as on Ctrl-C
     # a resumed run equals an unbroken one, so the card names the command that makes it from scratch
     command = f"python -m ddgan {shlex.join(word for word in sys.argv[1:] if word != '--resume')}"
-    steps = fit(config, options.out, images=options.data, seconds=limit, resume=options.resume, command=command)
-    try:
-        _watch(steps, config.batch)
-    finally:
-        steps.close()
+    steps = fit(
+        config, options.out, images=options.data, seconds=limit, resume=options.resume, command=command,
+        save_every=options.save_every, say=lambda words: print(f"\nddgan: {words}", file=sys.stderr),
+    )  # fmt: skip
+    _watch(_until_stopped(steps), config.batch)
     print(f"{options.out}/model.safetensors")
+
+
+def _until_stopped(steps: Iterator[TrainStep]) -> Iterator[TrainStep]:
+    """The same steps until SIGTERM or Ctrl-C, which wait for the end of an update: half an update cannot be saved.
+
+    Where that takes longer than GRACE, and before and after the updates, they end everything at once.
+    """
+    at_once, asked = True, math.inf
+    timer = threading.Timer(GRACE, signal.raise_signal, [signal.SIGINT])
+    timer.daemon = True
+
+    def stop(*_: Any) -> None:
+        nonlocal asked
+        if at_once or time.monotonic() >= asked + GRACE:
+            raise KeyboardInterrupt
+        if asked == math.inf:
+            asked = time.monotonic()
+            timer.start()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        for step in steps:
+            at_once = step.progress == 1  # what follows is judging
+            yield step
+            if ranks.agree(asked) < math.inf:
+                raise KeyboardInterrupt(f" after update {step.step:,}, which is saved: --resume goes on")
+    finally:
+        at_once = False
+        steps.close()
+        timer.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _train_classifier(options: argparse.Namespace) -> None:
@@ -205,21 +243,25 @@ def _train_classifier(options: argparse.Namespace) -> None:
 
 def _watch(steps: Iterator[TrainStep], batch: int) -> None:
     """Drain a training; the first of its processes prints how far it is."""
-    shown = time.monotonic()
-    for step in steps:
-        if not ranks.rank() and (time.monotonic() - shown > 1 or step.progress >= 1):
-            shown = time.monotonic()
-            losses = "  ".join(f"{name.upper()} {value:.3f}" for name, value in step.losses.items())
-            left = step.seconds * (1 - step.progress) / max(step.progress, 1e-9)
-            print(
-                f"\rupdate {step.step:,}  {step.progress:4.0%}  {batch * step.step / step.seconds:,.0f} samples/s  "
-                f"{left:.0f} s left  {losses}    ",
-                end="",
-                file=sys.stderr,
-            )
-            if step.progress >= 1:
-                print("\njudging what was learned", end="", file=sys.stderr, flush=True)  # minutes, for images
-    print(file=sys.stderr)
+    begun = shown = time.monotonic()
+    try:
+        for step in steps:
+            if not ranks.rank() and (time.monotonic() - shown > 1 or step.progress >= 1):
+                shown = time.monotonic()
+                print(_progressed(step, batch), end="", file=sys.stderr, flush=True)
+    finally:
+        if shown > begun:
+            print(file=sys.stderr)
+
+
+def _progressed(step: TrainStep, batch: int) -> str:
+    losses = "  ".join(f"{name.upper()} {value:.3f}" for name, value in step.losses.items())
+    left = step.seconds * (1 - step.progress) / max(step.progress, 1e-9)
+    speed = batch * step.step / step.seconds
+    return (
+        f"\rupdate {step.step:,}  {step.progress:4.0%}  {speed:,.0f} samples/s  {left:.0f} s left  {losses}    "
+        + "\njudging what was learned" * (step.progress >= 1)  # minutes, for images
+    )
 
 
 def _request(options: argparse.Namespace, **default: Any) -> Request:
@@ -280,7 +322,8 @@ def _import_official(options: argparse.Namespace) -> None:
 
 
 def _bench(options: argparse.Namespace) -> None:
-    measure, times = (bench.toys, 5) if options.what == "toys" else (bench.images, 3)
+    faulted = partial(faults.kills, main)
+    measure, times = {"toys": (bench.toys, 5), "images": (bench.images, 3), "faults": (faulted, 100)}[options.what]
     report = measure(1 if options.quick else times, say=lambda words: print(words, file=sys.stderr))
     if options.json:
         return _print_json(report)

@@ -1,8 +1,11 @@
 """From a config to a trained model in a directory.
 
     DIR/model.safetensors, card.json, ...   the model: see checkpoint.py
-    DIR/state.safetensors                   the run: stopped anywhere, it goes on bit for bit
+    DIR/state.safetensors                   the run: stopped or killed anywhere, it goes on bit for bit
     DIR/log.jsonl, samples.png              images only: losses at every save, and what the model draws by then
+
+A run whose losses or weights are no longer finite goes back to the state last saved, and on from there with fresh
+noise: after k times back, an update's noise is a function of (seed, step, k), so such a run resumes bit for bit too.
 """
 
 from __future__ import annotations
@@ -12,11 +15,14 @@ import json
 import math
 import shutil
 import threading
+import warnings
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +45,7 @@ __all__ = ["fit", "new_objective", "score"]
 _INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
 SHEET = 64  # images that samples.png shows
 JUDGED = 2000  # images that a card's metrics are of
+ROLLBACKS = 3  # times that a run goes back from what is not finite, before it stops
 
 
 def new_objective(config: Config, data: Law | ImageSet) -> Objective:
@@ -85,88 +92,153 @@ def fit(
     resume: bool = False,
     command: str = "",
     save_every: float = 30.0,
+    say: Callable[[str], None] = warnings.warn,
 ) -> Iterator[TrainStep]:
     """Train a config into a directory: one record an update; the state is saved every `save_every` training seconds.
 
-    `images` says where the config's image set is, if it is not to be found by name.
-    Closing the iterator saves and stops; with `resume` the run goes on from there, bit for bit. The model stands in
-    `out` with its card, which has metrics once the run has ended. ValueError where `out` holds a run and `resume` was
-    not asked for, where it holds another run, or where it cannot be written.
+    `images` says where the config's image set is, if it is not to be found by name; `say` hears of what went wrong and
+    was mended: a damaged state, updates that are not finite.
+    Closing the iterator saves and stops; with `resume` the run goes on from there, bit for bit. So it does from the state
+    last saved where an update was broken off, by KeyboardInterrupt or a kill: half an update is never saved. The model
+    stands in `out` with its card, which has metrics once the run has ended. ValueError where `out` holds a run and
+    `resume` was not asked for, where it holds another run, where another process trains there, or where it cannot be
+    written; FloatingPointError where going back does not help.
     """
-    data = _data(config, images)
-    objective = new_objective(config, data)
-    start = None
-    if resume:
-        state, step, spent = checkpoint.load_state(out, objective.state_dict(), config)
-        objective.load_state_dict(state)
-        start = TrainStep(step, spent, 0.0, {})
-    elif (out / "state.safetensors").exists():
-        raise ValueError(f"{out} already holds a run: continue it with --resume, or choose another directory")
-    ranks.agree(0)  # all have looked before one writes
-    last = start or TrainStep(0, 0.0, 0.0, {})
-    saved = _save(out, objective, config, last)
-    if config.data.endswith(".csv") and not (out / "points.csv").exists():
-        shutil.copyfile(config.data, out / "points.csv")
-    finished = False
-    steps = train(objective, _batches(config, data), seed=config.seed, steps=config.steps, seconds=seconds, start=start)
-    try:
-        for last in steps:
-            yield last
-            if last.seconds - saved > save_every:
-                saved = _save(out, objective, config, last)
-                if isinstance(data, ImageSet) and not ranks.rank():
-                    _show(out, objective.denoiser, data.shape, last)
-        finished = True
-    finally:
-        _save(out, objective, config, last)
+    run = _Run(config, out, _data(config, images), say)
+    with nullcontext() if ranks.rank() else checkpoint.claimed(out):
+        run.begin(resume)
+        try:
+            yield from run.updates(seconds, save_every)
+        except (GeneratorExit, FloatingPointError):
+            run.save()
+            run.keep(command, {})
+            raise
+        run.keep(command, {})  # first: judging takes minutes, and a stop must not cost the model
+        if images is None and not ranks.rank():
+            run.keep(command, score(run.model(), run.data, config))
+
+
+class _Run:
+    """A run in its directory: where it stands, and how it is saved, goes on and goes back."""
+
+    def __init__(self, config: Config, out: Path, data: Law | ImageSet, say: Callable[[str], None]) -> None:
+        self.config, self.out, self.data = config, out, data
+        self.say = (lambda words: None) if ranks.rank() else say
+        self.objective = new_objective(config, data)
+        self.last, self.saved, self.rollbacks = TrainStep(0, 0.0, 0.0, {}), None, 0
+
+    def begin(self, resume: bool) -> None:
+        """Stand where the run in the directory stands, or at its beginning; either is saved, which shows that it can be."""
+        if resume:
+            self.restore()
+        elif checkpoint.holds_state(self.out):
+            raise ValueError(f"{self.out} already holds a run: continue it with --resume, or choose another directory")
+        ranks.agree(0)  # all have looked before one writes
+        self.save()
+        if self.config.data.endswith(".csv") and not (self.out / "points.csv").exists():
+            shutil.copyfile(self.config.data, self.out / "points.csv")
+
+    def save(self) -> None:
+        """Write the state, once for all ranks, if it is not the one last saved; FloatingPointError where it is not finite."""
+        if self.last is self.saved:
+            return
+        failure = None
         if not ranks.rank():
-            of_images = isinstance(data, ImageSet)
-            dtype = torch.bfloat16 if of_images else torch.float32  # images' files are large
-            model = copy.deepcopy(objective.denoiser).to(dtype).to(precision(objective.device) if of_images else dtype)
-            made = {
-                "command": command,
-                "steps": last.step,
-                "seconds": round(last.seconds, 1),
-                "hardware": hardware(),
-                "torch": torch.__version__,
-            }
+            state = checkpoint.Saved(self.objective.state_dict(), self.last.step, self.last.seconds, self.rollbacks)
+            try:
+                checkpoint.save_state(self.out, state, self.config)
+            except FloatingPointError as error:
+                failure = error
+        if ranks.agree(failure is not None):  # all go back, or none
+            raise failure or FloatingPointError(f"the state is not finite after update {self.last.step}")
+        self.saved = self.last
 
-            def keep(metrics: dict[str, Any]) -> None:
-                whole = {**made, "metrics": metrics}
-                checkpoint.save(out, model, config, tuple(data.shape), whole, objective.networks.get("d"), dtype)
+    def restore(self) -> None:
+        """Go back to the state last saved."""
+        saved = checkpoint.load_state(self.out, self.objective.state_dict(), self.config, self.say)
+        self.objective.load_state_dict(saved.state)
+        self.last, self.rollbacks = TrainStep(saved.step, saved.seconds, 0.0, {}), saved.rollbacks
 
-            keep({})  # first: judging takes minutes, and a stop must not cost the model
-            if finished and images is None:
-                keep(score(model, data, config))
+    def updates(self, seconds: float, save_every: float) -> Iterator[TrainStep]:
+        """Train to the end, which is saved; over again from the state last saved where that is not finite."""
+        while True:
+            seed, limits = self.seed(), {"steps": self.config.steps, "seconds": seconds}
+            try:
+                for self.last in train(self.objective, self.batches(seed), seed=seed, start=self.last, **limits):
+                    if self.last.progress == 1 or self.last.seconds - self.saved.seconds > save_every:
+                        self.save()
+                        self.show()
+                    yield self.last
+                return
+            except FloatingPointError as error:
+                self.roll_back(error)
 
+    def seed(self) -> int:
+        """The config's; after going back, one for the noise that is to lead elsewhere."""
+        if not self.rollbacks:
+            return self.config.seed
+        return int(np.random.SeedSequence((self.config.seed, self.rollbacks)).generate_state(1)[0])
 
-def _save(out: Path, objective: Objective, config: Config, last: TrainStep) -> float:
-    """Write the run's state, once for all ranks; returns the training seconds that it holds."""
-    if not ranks.rank():
-        checkpoint.save_state(out, objective.state_dict(), config, last.step, last.seconds)
-    return last.seconds
+    def batches(self, seed: int) -> Callable[[int, torch.Generator], Tensor]:
+        """(step, noise) -> x_0."""
+        if isinstance(self.data, ImageSet):
+            return batches(self.data, self.config.batch, seed=seed, flip=self.config.flip)
+        return lambda _, noise: self.data.sample(self.config.batch, noise)
+
+    def roll_back(self, error: FloatingPointError) -> None:
+        """Go back to the state last saved; FloatingPointError, the report, where that was done often enough."""
+        self.restore()
+        ranks.agree(0)  # all have read before one writes
+        if self.rollbacks == ROLLBACKS:
+            self.saved = self.last
+            raise FloatingPointError(
+                f"{error}, after going back {ROLLBACKS} times: stopped. {self.out} holds the run after update "
+                f"{self.last.step:,}, which is finite; lower learning rates or a larger gamma may hold it"
+            ) from error
+        self.rollbacks += 1
+        self.say(f"{error}: back to update {self.last.step:,}, on with fresh noise ({self.rollbacks} of {ROLLBACKS} times)")
+        self.save()
+
+    def show(self) -> None:
+        """Of images: a line of log.jsonl, and what the model draws by now in four steps from always the same noise."""
+        if not isinstance(self.data, ImageSet) or ranks.rank():
+            return
+        with open(self.out / "log.jsonl", "a", encoding="utf-8") as log:
+            log.write(json.dumps({"step": self.last.step, "seconds": round(self.last.seconds, 1), **self.last.losses}) + "\n")
+        denoiser = self.objective.denoiser
+        T = len(denoiser.levels.values) if not denoiser.levels.between else 4
+        with torch.no_grad():
+            (x_0,) = draw(Schedule.vp(T), denoiser, range(SHEET), self.data.shape)
+        sheet(to_uint8(x_0), columns=8).save(self.out / "samples.png")
+
+    def model(self) -> Denoiser:
+        """The moving average as it is kept: images' files are large, and hold bfloat16."""
+        if not isinstance(self.data, ImageSet):
+            return copy.deepcopy(self.objective.denoiser)
+        return copy.deepcopy(self.objective.denoiser).bfloat16().to(precision(self.objective.device))
+
+    def keep(self, command: str, metrics: dict[str, Any]) -> None:
+        """Write the model and its card, once for all ranks."""
+        if ranks.rank():
+            return
+        made = {
+            "command": command,
+            "steps": self.last.step,
+            "seconds": round(self.last.seconds, 1),
+            "rollbacks": self.rollbacks,
+            "hardware": hardware(),
+            "torch": torch.__version__,
+            "metrics": metrics,
+        }
+        dtype = torch.bfloat16 if isinstance(self.data, ImageSet) else torch.float32
+        opponent = self.objective.networks.get("d")
+        checkpoint.save(self.out, self.model(), self.config, tuple(self.data.shape), made, opponent, dtype)
 
 
 def _data(config: Config, images: str | None) -> Law | ImageSet:
     if config.network in networks.IMAGES:
         return load_images(images or config.data)
     return from_points(read_csv(config.data)) if config.data.endswith(".csv") else law_of(config.data)
-
-
-def _batches(config: Config, data: Law | ImageSet) -> Callable[[int, torch.Generator], Tensor]:
-    if isinstance(data, ImageSet):
-        return batches(data, config.batch, seed=config.seed, flip=config.flip)
-    return lambda _, noise: data.sample(config.batch, noise)
-
-
-@torch.no_grad()
-def _show(out: Path, denoiser: Denoiser, shape: torch.Size, last: TrainStep) -> None:
-    """A line of log.jsonl, and what the model draws by now in four steps from always the same noise."""
-    with open(out / "log.jsonl", "a", encoding="utf-8") as log:
-        log.write(json.dumps({"step": last.step, "seconds": round(last.seconds, 1), **last.losses}) + "\n")
-    T = len(denoiser.levels.values) if not denoiser.levels.between else 4
-    (x_0,) = draw(Schedule.vp(T), denoiser, range(SHEET), shape)
-    sheet(to_uint8(x_0), columns=8).save(out / "samples.png")
 
 
 def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:

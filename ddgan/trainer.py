@@ -314,7 +314,7 @@ def train(
     `batches(step, noise)` returns x_0 (B, *D), step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent
     training counts.
     After `objective.load_state_dict`, `start` is the last record of the earlier run. FloatingPointError on a loss
-    that is not finite.
+    that is not finite, half of whose update is done: only an earlier state can be trained on.
     """
     step, spent = (start.step, start.seconds) if start else (0, 0.0)
     noise = torch.Generator(objective.device if objective.device.type == "cuda" else "cpu")

@@ -9,9 +9,11 @@ settings.load_profile("ddgan")
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: takes over five seconds or drives a further tab; left out by -m 'not slow'")
-    config.addinivalue_line("markers", "soak: takes minutes to hours; only run by -m soak")
+    config.addinivalue_line("markers", "soak: takes many minutes; run only by -m soak")
 
 
 def pytest_collection_modifyitems(config, items):
     if "soak" not in config.option.markexpr:
-        items[:] = [item for item in items if not item.get_closest_marker("soak")]
+        soaks = [item for item in items if item.get_closest_marker("soak")]
+        items[:] = [item for item in items if item not in soaks]
+        config.hook.pytest_deselected(items=soaks)

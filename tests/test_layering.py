@@ -51,9 +51,10 @@ AND_ALSO = {
     "views": "mixture posterior schedule session studio data request",
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "gallery images session request",
+    "faults": "checkpoint images machine",
     "official": "checkpoint config denoiser networks schedule",
     "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
-    "cli": "archives bench classifier evidence fit images machine official ranks request schedule trainer",
+    "cli": "archives bench classifier evidence faults fit images machine official ranks request schedule trainer",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
     "ui": "evidence machine gallery gaussianity data images schedule studio request",
     "posterior": "metrics mixture sampler session request",
