@@ -364,11 +364,4 @@ def _progress(parts: Iterator[Any], of: int) -> Iterator[Any]:
 
 
 def _print_json(value: Any) -> None:
-    print(json.dumps(_finite(value), allow_nan=False))
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinity: null stands for it."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    print(json.dumps(export.finite(value), allow_nan=False))

@@ -33,7 +33,7 @@ from .request import DENOISERS, Request
 from .session import Session
 from .views import stage
 
-__all__ = ["KINDS", "MAX_NUMBERS", "link", "npz", "write"]
+__all__ = ["KINDS", "MAX_NUMBERS", "finite", "link", "npz", "states", "write"]
 
 KINDS = {  # ending -> what it is
     "webp": "Animated WebP",
@@ -111,12 +111,19 @@ def link(request: Request, address: str = "") -> str:
     return f"{address}?{request.to_query()}"
 
 
+def finite(value: Any) -> Any:
+    """The same with None for what is infinite: JSON has no word for it."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def npz(path: Path, request: Request, steps: Sequence[Step]) -> None:
     """Write x (n, *D) and the states of every step of one run of the request.
 
     states (T+1, n, *D) from x_T to x_0; predicted (T, n, *D), the x_0 of each step; t (T+1,); alpha_bar (T+1,).
     """
-    arrays = {"x": steps[-1].x_s.numpy(), **_run(steps), **_scale(request)}
+    arrays = {"x": steps[-1].x_s.numpy(), **states(steps), **_scale(request)}
     _replace(path, lambda file: np.savez_compressed(file, **arrays, link=np.array(link(request))))
 
 
@@ -144,7 +151,7 @@ def _scale(request: Request) -> dict[str, np.ndarray]:
     return {"t": np.arange(request.start, -1, -1), "alpha_bar": alpha_bar, "request": np.array(request.to_query())}
 
 
-def _run(steps: Sequence[Step]) -> dict[str, np.ndarray]:
+def states(steps: Sequence[Step]) -> dict[str, np.ndarray]:
     """states (T+1, n, *D) from x_T to x_0 and predicted (T, n, *D), the x_0 of each step."""
     return {
         "states": np.stack([steps[0].x_t.numpy(), *(step.x_s.numpy() for step in steps)]),
@@ -163,7 +170,7 @@ def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
         if error:
             arrays[f"{name}.error"] = np.array(error)
             continue
-        arrays |= {f"{name}.{key}": value for key, value in _run(steps).items()}
+        arrays |= {f"{name}.{key}": value for key, value in states(steps).items()}
         arrays[f"{name}.z"] = np.stack([step.z.numpy() for step in steps])
         arrays["eps"] = np.stack([step.eps.numpy() for step in steps])
     return arrays
@@ -182,8 +189,8 @@ def _numbers(session: Session, request: Request) -> dict[str, Any]:
         metrics = session.score(request, steps[-1].x_s) if law else {}
         found["denoisers"][name] = {
             "label": DENOISERS.get(name, (name,))[0],
-            "metrics": {key: value if math.isfinite(value) else None for key, value in metrics.items()},
-            **{key: _six_digits(value[:, :samples]) for key, value in _run(steps).items()},
+            "metrics": finite(metrics),
+            **{key: _six_digits(value[:, :samples]) for key, value in states(steps).items()},
         }
     return found
 

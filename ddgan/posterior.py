@@ -46,13 +46,13 @@ class Question:
     of: str = "x_0"
 
     @classmethod
-    def parse(cls, session: Session, values: Mapping[str, Any]) -> Question:
+    def parse(cls, values: Mapping[str, Any]) -> Question:
         """The question of JSON values {query, t, x, of}; ValueError, in one sentence, for anything else."""
         if not isinstance(values, Mapping):
             raise ValueError("a question must have query, t, x and of")
         request = Request.from_query(str(values.get("query", "")))
         x, of = values.get("x"), values.get("of", "x_0")
-        n = session.source(request.data).shape.numel()
+        n = math.prod(request.shape)
         if not isinstance(x, (list, tuple)) or len(x) != n:
             raise ValueError(f"x must be {n} numbers, got {str(x)[:40]!r}")
         if of not in TARGETS:

@@ -9,10 +9,11 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from .data import POINTS, TOYS, decode_points
+from .data import POINTS, TOYS, decode_points, law_of
 from .images import SETS, decode_pixels
 from .schedule import MAX_T, Schedule
 
@@ -82,6 +83,25 @@ class Request:
         """The t of the first state: T, or that of the edit."""
         return self.edit.t if self.edit else self.T
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """That of one sample; ValueError where the data is a file."""
+        return _shape(self.data)
+
+    @property
+    def own(self) -> int:
+        """How many points the data name holds itself."""
+        return len(decode_points(self.data)) if self.data.startswith(POINTS) else 0
+
+    def afford(self, samplings: int = 1) -> None:
+        """ValueError, in one sentence, where so many samplings of the request are too much work."""
+        times = " x samplings" if samplings > 1 else ""
+        work = self.n * self.T * len(self.denoisers) * samplings
+        if work > MAX_WORK:
+            raise ValueError(f"n x T x denoisers{times} is limited to {MAX_WORK:,}, got {work:,}")
+        if work * self.own > MAX_OWN_WORK:
+            raise ValueError(f"n x T x denoisers{times} x own points is limited to {MAX_OWN_WORK:,}, got {work * self.own:,}")
+
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, local: bool = False) -> Request:
         """The request of a mapping of strings or JSON values; absent keys keep their defaults, for image sets IMAGES.
@@ -103,8 +123,7 @@ class Request:
             seed=whole("seed", values.get("seed", cls.seed), 0, 2**31 - 1),
             n=whole("n", values.get("n", default.n), 1, MAX_N),
         )
-        own = len(decode_points(request.data)) if request.data.startswith(POINTS) else 0
-        if not own and not local and request.data not in TOYS and request.data not in SETS:
+        if not request.own and not local and request.data not in TOYS and request.data not in SETS:
             raise ValueError(f"data must be one of {', '.join([*TOYS, *SETS])}, got {request.data[:40]!r}")
         if request.data in SETS and not local and request.n > MAX_IMAGES:
             raise ValueError(f"at most {MAX_IMAGES} images are drawn at a time, got n = {request.n}")
@@ -113,11 +132,7 @@ class Request:
         for name in request.denoisers:
             if name not in DENOISERS and not OWN.fullmatch(name):
                 raise ValueError(f"a denoiser must be one of {', '.join(DENOISERS)}, got {name[:40]!r}")
-        work = request.n * request.T * len(request.denoisers)
-        if work > MAX_WORK:
-            raise ValueError(f"n x T x denoisers is limited to {MAX_WORK:,}, got {work:,}")
-        if work * own > MAX_OWN_WORK:
-            raise ValueError(f"n x T x denoisers x own points is limited to {MAX_OWN_WORK:,}, got {work * own:,}")
+        request.afford()
         request.steps()
         return replace(request, forks=_forks(values.get("forks", ""), request), edit=_edit(values.get("edit", ""), request))
 
@@ -134,14 +149,22 @@ class Request:
         values["edit"] = self.edit and str(self.edit)
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items() if v is not None and v != ()}
 
+    def to_words(self) -> dict[str, str]:
+        """The request as a link and a command line hold it; `parse` reads it back."""
+        return {k: ",".join(map(str, v)) if isinstance(v, list) else str(v) for k, v in self.to_dict().items()}
+
     def to_query(self) -> str:
         """The request as a URL query string; `from_query` reads it back."""
-        flat = {k: ",".join(map(str, v)) if isinstance(v, list) else v for k, v in self.to_dict().items()}
-        return urlencode(flat, safe=",")
+        return urlencode(self.to_words(), safe=",")
 
     def steps(self) -> Schedule:
         """The schedule that this request walks."""
         return Schedule.named(self.schedule, self.T, self.span)
+
+
+@lru_cache(maxsize=64)
+def _shape(data: str) -> tuple[int, ...]:
+    return tuple(SETS[data] if data in SETS else law_of(data).shape)
 
 
 def _text(name: str, value: Any) -> str:

@@ -117,7 +117,7 @@ def _metrics(score: dict[str, float] | None) -> dict[str, float | None] | None:
 
 def posterior(session: Session, values: Any) -> str:
     """The answer to a question {query, t, x, of}, as strict JSON; ValueError, in a sentence, where it is none."""
-    question = Question.parse(session, values)
+    question = Question.parse(values)
     answer = ask(session, question)
     truth = answer.truth
     mean, cov = truth.moments()
@@ -185,7 +185,7 @@ def _surfaces(session: Session, question: Question) -> dict[str, Any] | None:
 
 def gap_map(session: Session, values: Any) -> str:
     """KL from the truth to its best Gaussian for every x_t of the plane, and where x_t lies, as strict JSON."""
-    question = Question.parse(session, values)
+    question = Question.parse(values)
     law, axis = session.law(question.request.data), _axis(GAPS)
     points = torch.cartesian_prod(*[axis.float()] * len(question.x)).reshape(-1, len(question.x))
     found = _upright(gaps(session, question, points).reshape([GAPS] * len(question.x)))

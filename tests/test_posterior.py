@@ -13,7 +13,7 @@ SESSION = Session()
 
 
 def question(t=1, x=(0.2, 0.1), of="x_0", query="T=4"):
-    return Question.parse(SESSION, {"query": query, "t": t, "x": list(x), "of": of})
+    return Question.parse({"query": query, "t": t, "x": list(x), "of": of})
 
 
 @pytest.mark.parametrize("of", ["x_0", "x_s"])
@@ -68,7 +68,7 @@ def test_the_optimal_discriminator_is_high_where_the_generator_lacks_mass_and_sy
 )  # fmt: skip
 def test_a_question_that_is_none_gets_a_sentence(wrong, words):
     with pytest.raises(ValueError, match=words):
-        Question.parse(SESSION, {"query": "T=4", "t": 1, "x": [0.2, 0.1], **wrong})
+        Question.parse({"query": "T=4", "t": 1, "x": [0.2, 0.1], **wrong})
 
 
 def test_points_far_away_are_drawn_in():

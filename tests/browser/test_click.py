@@ -34,7 +34,7 @@ def test_the_posterior_of_a_click_is_the_librarys(visit, width):
     asked, shown = answered(page, lambda: canvas.click(position={"x": 90, "y": 120}))
     assert asked["t"] == 2
     assert shown == json.loads(views.posterior(Session(), asked))
-    answer = ask(Session(), Question.parse(Session(), asked))
+    answer = ask(Session(), Question.parse(asked))
     assert shown["gap"] == pytest.approx(answer.gap) and shown["modes"] == answer.modes
     scroll, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert scroll <= inner
