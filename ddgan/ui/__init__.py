@@ -13,7 +13,8 @@ from gradio.exceptions import ServerFailedToStartError
 
 from ..machine import single_thread
 from ..session import Session
-from . import about, denoise, evidence, images, serve, train, why
+from ..studio import Studio
+from . import about, api, denoise, evidence, images, serve, train, why
 
 __all__ = ["build", "launch"]
 
@@ -31,6 +32,7 @@ def build() -> serve.Page:
     serve.own_files()
     with serve.Page(title="DDGAN Explorer", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
         session = Session()
+        studio = Studio(session)
         about.head()
         with gr.Tabs() as tabs:
             with gr.Tab("Denoise", id="denoise"):
@@ -40,11 +42,12 @@ def build() -> serve.Page:
             with gr.Tab("Why", id="why"):
                 why.build(demo, session)
             with gr.Tab("Train", id="train"):
-                train.build(demo, session, tabs, shown)
+                train.build(demo, studio, tabs, shown)
             with gr.Tab("Evidence", id="evidence") as tab:
                 evidence.build(tab)
             with gr.Tab("About", id="about"):
                 about.build()
+        api.build(studio)
     return demo.queue(max_size=serve.MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
 
@@ -67,7 +70,7 @@ def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None
             css=(_ASSETS / "app.css").read_text(encoding="utf-8"),
             max_file_size=serve.MAX_UPLOAD,
             show_error=False,
-            footer_links=["gradio", "settings"],  # no endpoint is public yet
+            footer_links=["api", "gradio", "settings"],
             strict_cors=True,
             enable_monitoring=False,
             state_session_capacity=200,

@@ -11,13 +11,14 @@ import inspect
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from functools import partial, wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import gradio as gr
+from gradio.context import get_blocks_context
 
 from .. import reply, views
 from ..config import PRESETS
@@ -25,14 +26,13 @@ from ..images import SETS
 from ..posterior import Question
 from ..request import Request, whole
 from ..schedule import FAMILIES
-from ..session import Session
 from ..studio import Studio, parse
+from .jobs import job
 
 __all__ = ["build"]
 
 MAX_SAMPLINGS = 20
 Schedule = Literal[tuple(FAMILIES)]
-Work = Callable[[Studio], Any]
 _LIVE = PRESETS["25-gaussians-live"]
 # what the parameters mean, for the schema
 WORDS = {
@@ -63,6 +63,13 @@ WORDS = {
 }
 
 
+class Work(NamedTuple):
+    """What an endpoint is asked for: of which size, for the log, and what does it."""
+
+    of: Request | str
+    run: Callable[[Studio], Any]
+
+
 def denoise(
     data: str = Request.data,
     denoisers: list[str] | None = None,
@@ -77,7 +84,7 @@ def denoise(
     """Sample points or images with every denoiser, on the same noise: the states of every step, from x_T to x_0, and the x_0 that each step predicted. Arrays are base64 of float32."""
     request = _request(locals())
     reply.fit(request, 2 * request.start + 1)
-    return lambda studio: reply.denoise(studio.session, request)
+    return Work(request, lambda studio: reply.denoise(studio.session, request))
 
 
 def compare(
@@ -94,7 +101,7 @@ def compare(
     """Sample several denoisers on the same noise: their samples and, for points, how many modes they cover, the share on a mode, KL and distance to the law."""
     request = _request(locals())
     reply.fit(request, 1)
-    return lambda studio: reply.compare(studio.session, request)
+    return Work(request, lambda studio: reply.compare(studio.session, request))
 
 
 def posterior(
@@ -111,7 +118,7 @@ def posterior(
     asked = locals()
     question = {name: asked.pop(name) for name in ("x", "t", "of")}
     question = Question.parse({**question, "query": _request({**asked, "n": 1}).to_query()})
-    return lambda studio: reply.posterior(studio.session, question)
+    return Work(question.request, lambda studio: reply.posterior(studio.session, question))
 
 
 def evaluate(
@@ -129,7 +136,7 @@ def evaluate(
     times = whole("samplings", asked.pop("samplings"), 1, MAX_SAMPLINGS)
     request = _request({"n": 64 if data in SETS else 10_000, **_given(asked)})
     request.afford(times)
-    return lambda studio: reply.evaluate(studio.session, request, times)
+    return Work(request, lambda studio: reply.evaluate(studio.session, request, times))
 
 
 def train(
@@ -150,13 +157,13 @@ def train(
 ) -> Work:
     """Train a DDGAN on points, one training at a time: streams losses and modes covered, several records a second; the last one has the model's file, and the name under which the other endpoints know the model as a denoiser."""
     asked = _given(locals())
-    parse(asked)
-    return lambda studio: _trained(studio, asked)
+    config, length = parse(asked)
+    return Work(f"{length:.0f} s, batch {config.batch}, width {config.width}", lambda studio: _trained(studio, asked))
 
 
 def presets() -> Work:
     """The configurations that `python -m ddgan train` knows, by name."""
-    return lambda studio: {name: config.to_dict() for name, config in PRESETS.items()}
+    return Work("", lambda studio: {name: config.to_dict() for name, config in PRESETS.items()})
 
 
 def build(studio: Studio) -> None:
@@ -191,37 +198,45 @@ def _trained(studio: Studio, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
             yield {**last, "denoiser": name, "model": file.model_dump()}
 
 
-@contextmanager
-def _sentences() -> Iterator[None]:
-    """What a visitor did wrong, in words and without a traceback."""
-    try:
-        yield
-    except ValueError as error:
-        raise gr.Error(views.sentence(str(error)), print_exception=False) from error
-
-
-def _once(asked: Callable[..., Work], studio: Studio) -> Callable[..., Any]:
+def _once(asked: Callable[..., Work], studio: Studio) -> Callable[..., dict[str, Any]]:
     @wraps(asked)
     def answer(*values: Any) -> dict[str, Any]:
-        with _sentences():
-            return asked(*values)(studio)
+        work = asked(*values)
+        with job(f"api {asked.__name__}", work.of):
+            return work.run(studio)
 
     return answer
 
 
-def _stream(asked: Callable[..., Work], studio: Studio) -> Callable[..., Any]:
+def _stream(asked: Callable[..., Work], studio: Studio) -> Callable[..., Iterator[dict[str, Any]]]:
     @wraps(asked)
     def answers(*values: Any) -> Iterator[dict[str, Any]]:
-        with _sentences():
-            yield from asked(*values)(studio)
+        work = asked(*values)
+        with job(f"api {asked.__name__}", work.of, background=True):
+            yield from work.run(studio)
 
     return answers
 
 
 def _publish(asked: Callable[..., Work], answer: Callable[..., Any], **limits: Any) -> None:
-    """Make `answer`, which does the work that is asked for, an endpoint that refuses what is wrong before it is queued."""
+    """Make `answer`, which does the work that is asked for, an endpoint whose values are checked before it is queued."""
     signature = inspect.signature(asked)
     answer.__signature__ = signature.replace(return_annotation=dict[str, Any])
     answer.__doc__ = "\n".join([asked.__doc__, "Parameters:", *(f"    {name}: {WORDS[name]}" for name in signature.parameters)])
     endpoint = gr.api(answer, api_name=asked.__name__, **limits)
+    function = get_blocks_context().fns[endpoint["id"]]
+    for name, block in zip(signature.parameters, function.inputs, strict=True):
+        block._api_info |= {"additional_description": WORDS[name]}
+    if signature.parameters:
+        function.validator = partial(_checked, asked)  # gr.api has no argument for it
 
+
+def _checked(asked: Callable[..., Work], *values: Any) -> list[dict[str, Any]]:
+    """What is right and wrong with each of the values, as Gradio wants it said."""
+    names, wrong, words = list(inspect.signature(asked).parameters), None, ""
+    try:
+        asked(*values)
+    except ValueError as error:
+        words = views.sentence(str(error))
+        wrong = next((name for name in names if re.search(rf"\b{name.removesuffix('s')}s?\b", words)), names[0])
+    return [gr.validate(name != wrong, words if name == wrong else "") for name in names]

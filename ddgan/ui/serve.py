@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import inspect
 import json
 import os
 import re
@@ -212,13 +213,27 @@ class Guard:
             raise HTTPException(404, "The page has no such component.")
         if what[0] == "queue" and not self._is(values.get("fn_index"), self.demo.fns):
             raise HTTPException(404, "The page has no function of this fn_index.")
-        if what[0] == "call" and what[1 + (what[1] == "v2")] not in {fn.api_name for fn in self.demo.fns.values()}:
-            raise HTTPException(404, "The page has no function of this name.")
+        if what[0] == "call":
+            self._arguments(what[1 + (what[1] == "v2")], None if what[1] == "v2" else values.get("data"), values)
         if what[0] in ("queue", "call"):
             if len(self.demo._queue) >= MAX_WAITING:  # not 503, for which Gradio's page has words of its own
                 raise HTTPException(429, f"{MAX_WAITING} jobs wait here already: please try again in a moment.")
             if named:
                 self.readers.asked(named)
+
+    def _arguments(self, name: str, data: Any, values: dict[str, Any]) -> None:
+        """HTTPException where there is no such endpoint, or it has other parameters: Gradio would fail at them."""
+        public = {fn.api_name: fn.fn for fn in self.demo.fns.values() if fn.api_visibility == "public"}
+        if name not in public:
+            raise HTTPException(404, "The page has no function of this name.")
+        parameters = inspect.signature(public[name]).parameters
+        if isinstance(data, list) and len(data) != len(parameters):
+            raise HTTPException(422, f"The data of {name} are {len(parameters)} values, {', '.join(parameters)}; got {len(data)}.")
+        if data is None and (unknown := values.keys() - parameters.keys()):
+            raise HTTPException(422, f"{name} has no parameter {min(unknown)[:40]!r}; it has {', '.join(parameters)}.")
+        needed = {key for key, parameter in parameters.items() if parameter.default is parameter.empty}
+        if data is None and (missing := needed - values.keys()):
+            raise HTTPException(422, f"{name} needs {', '.join(sorted(missing))}.")
 
     @staticmethod
     def _is(index: Any, known: dict[int, Any]) -> bool:

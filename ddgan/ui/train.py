@@ -16,7 +16,6 @@ from .. import views
 from ..config import EXPERIMENTS, Config
 from ..data import TOYS
 from ..request import DENOISERS, Request
-from ..session import Session
 from ..studio import Studio, parse
 from .jobs import job
 from .lab import Lab
@@ -35,9 +34,9 @@ _LINK = """(...values) => { const url = new URL(location.href); url.searchParams
   history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams) + url.hash); return []; }"""
 
 
-def build(demo: Page, session: Session, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
+def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
     """The tab's components and events, inside `demo`; `denoise` is what denoise.build returned."""
-    studio = Studio(session)
+    session = studio.session
     first = next(iter(EXPERIMENTS))
     config, words = EXPERIMENTS[first]
     pick = partial(gr.Dropdown, filterable=False, min_width=0)
