@@ -20,7 +20,7 @@ from typing import Any, Literal, NamedTuple
 import gradio as gr
 from gradio.context import get_blocks_context
 
-from .. import reply, views
+from .. import reply
 from ..config import PRESETS
 from ..images import SETS
 from ..posterior import Question
@@ -233,10 +233,12 @@ def _publish(asked: Callable[..., Work], answer: Callable[..., Any], **limits: A
 
 def _checked(asked: Callable[..., Work], *values: Any) -> list[dict[str, Any]]:
     """What is right and wrong with each of the values, as Gradio wants it said."""
-    names, wrong, words = list(inspect.signature(asked).parameters), None, ""
+    names = list(inspect.signature(asked).parameters)
     try:
         asked(*values)
     except ValueError as error:
-        words = views.sentence(str(error))
-        wrong = next((name for name in names if re.search(rf"\b{name.removesuffix('s')}s?\b", words)), names[0])
-    return [gr.validate(name != wrong, words if name == wrong else "") for name in names]
+        words = str(error)
+        named = [(found.start(), name) for name in names if (found := re.search(rf"\b{name.removesuffix('s')}s?\b", words))]
+        _, wrong = min(named, default=(0, names[0]))  # the one that the sentence names first
+        return [gr.validate(name != wrong, words if name == wrong else "") for name in names]
+    return [gr.validate(True, "") for _ in names]

@@ -1,4 +1,5 @@
-"""The row *Download* under the stage and the gallery: what they show now, as a file of any kind of `export.KINDS`, in one click.
+"""The row *Download* under the stage and the gallery: what they show now, as a file of any kind of `export.KINDS`, in one click,
+and *Copy as code*: as code that gives its arrays (snippet.py, drawn by assets/code.js).
 
 The browser says what is shown (its query and t, see assets/stage.js) and where the page lives; the file is made
 from that request as the command line makes it, put where Gradio serves and later deletes files, and then saved by the
@@ -24,6 +25,7 @@ from ..images import SETS
 from ..request import Request, whole
 from ..schedule import MAX_T
 from ..session import Session
+from ..snippet import snippets
 from .jobs import job, size
 
 __all__ = ["build"]
@@ -35,6 +37,8 @@ _ASK = """() => { const shown = document.querySelector('CANVAS').dataset;
 _SAVE = """file => { if (!file?.url) return;
   const link = Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name || ''});
   document.body.append(link); link.click(); link.remove(); }"""
+_CODE = (Path(__file__).parents[2] / "assets" / "code.js").read_text(encoding="utf-8")
+_HERE = "http://127.0.0.1:7860/"
 
 
 def build(session: Session, canvas: str) -> None:
@@ -43,6 +47,10 @@ def build(session: Session, canvas: str) -> None:
         gr.HTML('<span class="exports-name">Download</span>', apply_default_css=False)
         asked, made = gr.Textbox(visible=False), gr.DownloadButton(visible=False)
         buttons = {kind: gr.Button(SHORT[kind], size="sm", scale=0, min_width=0) for kind in export.KINDS}
+        gr.HTML(
+            html_template=f'<div class="code" data-canvas="{canvas}"></div>', js_on_load=_CODE, server_functions=[code],
+            apply_default_css=False,
+        )  # fmt: skip
     note = gr.HTML(_note(""), apply_default_css=False)
     # a limit of its own: a long film must not keep anybody from a picture on the stage
     limits = {"concurrency_id": "export", "concurrency_limit": 1, "trigger_mode": "once"}
@@ -68,11 +76,21 @@ def _make(session: Session, cache: Path, kind: str, asked: str) -> Iterator[list
         yield [path, _note(f"Saved {path.name}, {path.stat().st_size / 1000:,.0f} kB. Its link is inside.")]
 
 
+def code(asked):  # noqa: ANN001, ANN202 - Gradio hands over JSON
+    """The code of what the browser shows, by kind; {"error": sentence} where it shows nothing."""
+    try:
+        query, _, address = _shown(asked)
+        return snippets(Request.from_query(query), address or _HERE)
+    except ValueError as error:
+        return {"error": views.sentence(str(error))}
+
+
 def _shown(asked: str) -> tuple[str, int, str]:
     """(query, t, address) that the browser says; ValueError where it says anything else."""
     try:
         said = json.loads(asked)
-        return str(said["query"]), whole("t", said["t"], 0, MAX_T), str(said["address"])
+        address = str(said["address"])
+        return str(said["query"]), whole("t", said["t"], 0, MAX_T), address if ADDRESS.fullmatch(address) else ""
     except (KeyError, TypeError, RecursionError):
         raise ValueError("the page did not say what it shows") from None
 
@@ -80,7 +98,6 @@ def _shown(asked: str) -> tuple[str, int, str]:
 def _file(session: Session, cache: Path, kind: str, request: Request, t: int, address: str) -> Path:
     """The file of a request, made once: its directory is a digest of all that it depends on, its name our own words."""
     step = t if kind == "png" else None
-    address = address if ADDRESS.fullmatch(address) else ""
     key = hashlib.sha256(repr((kind, step, export.link(request, address))).encode()).hexdigest()
     data = request.data if request.data in {*TOYS, *SETS} else "own-points"
     path = cache / key / f"ddgan-{data}-T{request.T}{'' if step is None else f'-t{step}'}.{kind}"

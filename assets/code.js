@@ -1,0 +1,72 @@
+/* "Copy as code": what the stage or the gallery shows, as code that gives the same arrays. One click opens the menu, one copies.
+
+Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/exports.py.
+.code[data-canvas] selects what is shown; its data-id is the query of the request. server.code(JSON) gives the code by kind.
+
+For tests: .code has data-id, the query whose code is there. */
+
+const root = element.querySelector('.code'), shown = () => document.querySelector(root.dataset.canvas);
+const KINDS = { python: 'Python', curl: 'curl', cli: 'Command line', link: 'Link' };
+
+root.innerHTML = `
+  <button type="button" class="code-open" aria-expanded="false">Copy as code</button>
+  <div class="code-menu" role="group" aria-label="Copy as code" hidden>
+    ${Object.entries(KINDS).map(([kind, name]) => `<button type="button" data-kind="${kind}" aria-pressed="false">${name}</button>`).join('')}
+    <span class="code-said" role="status"></span>
+    <pre tabindex="0" aria-label="The code"></pre>
+  </div>`;
+
+const [opener, menu, pre, said] = ['.code-open', '.code-menu', 'pre', '.code-said'].map(selector => root.querySelector(selector));
+const state = { code: {}, kind: 'python', latest: 0 };
+
+function show(kind) {
+  state.kind = kind;
+  pre.textContent = state.code[kind] ?? '';
+  for (const button of menu.querySelectorAll('[data-kind]')) {
+    button.setAttribute('aria-pressed', button.dataset.kind === kind);
+    button.disabled = !state.code[button.dataset.kind];
+  }
+}
+
+async function ask() {
+  const query = shown()?.dataset.id, mine = ++state.latest;
+  if (!query) return (said.textContent = 'There is no picture yet.');
+  const asked = JSON.stringify({ query, t: 0, address: location.origin + location.pathname });
+  const code = await server.code(asked).catch(() => null) ?? { error: 'The server gave no answer.' };
+  if (mine !== state.latest) return;
+  state.code = code.error ? {} : code;
+  said.textContent = code.error ?? '';
+  show(state.kind);
+  root.dataset.id = query;
+}
+
+/* Where the page may not write to the clipboard, the code is left selected. */
+async function copy() {
+  try {
+    await navigator.clipboard.writeText(pre.textContent);
+  } catch {
+    getSelection().selectAllChildren(pre);
+    if (!document.execCommand('copy')) return (said.textContent = 'Selected: copy it with the keyboard.');
+  }
+  said.textContent = `${KINDS[state.kind]} copied.`;
+}
+
+const changes = new MutationObserver(() => { if (shown()?.dataset.id !== root.dataset.id) ask(); });
+function toggle(open) {
+  opener.setAttribute('aria-expanded', open);
+  menu.hidden = !open;
+  changes.disconnect();
+  if (!open) return;
+  ask();
+  if (shown()) changes.observe(shown(), { attributeFilter: ['data-id'] });
+}
+
+opener.addEventListener('click', () => toggle(menu.hidden));
+menu.addEventListener('click', event => {
+  const { kind } = event.target.dataset;
+  if (kind) { show(kind); copy(); }
+});
+root.addEventListener('keydown', event => {
+  if (event.key === 'Escape' && !menu.hidden) { toggle(false); opener.focus(); }
+});
+show(state.kind);
