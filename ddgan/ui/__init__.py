@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import gradio as gr
@@ -71,6 +72,7 @@ def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None
             max_file_size=serve.MAX_UPLOAD,
             show_error=False,
             footer_links=["api", "gradio", "settings"],
+            mcp_server=find_spec("mcp") is not None,
             strict_cors=True,
             enable_monitoring=False,
             state_session_capacity=200,

@@ -55,9 +55,9 @@ USED = {
     "GET": re.compile(
         r"/|/(config|theme\.css|favicon\.ico|robots\.txt|manifest\.json|pwa_icon|health)/?|/(static|assets|svelte|pwa_icon)/.+"
         rf"|{_API}/(info|openapi\.json|startup-events|theme\.css|app_id|queue/data|queue/status|upload_progress)/?"
-        rf"|{_API}/(heartbeat/[^/]+|call(/v2)?/[^/]+/[^/]+|custom_component/.+|file=(?!.*://).+)"
+        rf"|{_API}/(heartbeat/[^/]+|call(/v2)?/[^/]+/[^/]+|custom_component/.+|file=(?!.*://).+|mcp(/http|/schema)?/?)"
     ),
-    "POST": re.compile(rf"{_API}/(queue/join|call(/v2)?/[^/]+|component_server|cancel|reset|upload)/?"),
+    "POST": re.compile(rf"{_API}/(queue/join|call(/v2)?/[^/]+|component_server|cancel|reset|upload|mcp(/http)?)/?"),
 }
 SESSION = re.compile(r"[\w-]{1,64}")
 STRINGS, BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.S), re.compile(rb"[\[\]{}]")
@@ -207,7 +207,7 @@ class Guard:
             raise HTTPException(400, "The body must be a JSON object.")
         what = path.removeprefix(f"{_API}/").split("/")
         named = values.get("session_hash")
-        if not (named is None and what[0] in ("call", "reset") or isinstance(named, str) and SESSION.fullmatch(named)):
+        if not (named is None and what[0] in ("call", "reset", "mcp") or isinstance(named, str) and SESSION.fullmatch(named)):
             raise HTTPException(400, "The session_hash must be letters, digits and dashes, 64 at most.")
         if what[0] == "component_server" and not self._is(values.get("component_id"), self.demo.blocks):
             raise HTTPException(404, "The page has no such component.")
