@@ -51,12 +51,14 @@ AND_ALSO = {
     "views": "mixture posterior schedule session studio data request",
     "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
     "export": "gallery images session request",
+    "reply": "export posterior request session studio views",
+    "snippet": "export request",
     "faults": "checkpoint images machine",
     "official": "checkpoint config denoiser networks schedule",
     "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
     "cli": "archives bench classifier evidence faults fit images machine official ranks request schedule trainer",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
-    "ui": "evidence machine gallery gaussianity data images schedule studio request",
+    "ui": "evidence posterior reply snippet machine gallery gaussianity data images schedule studio request",
     "posterior": "metrics mixture sampler session request",
     "bench": "checkpoint denoiser images networks fit machine config data metrics sampler schedule session trainer views request",
 }

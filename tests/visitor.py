@@ -24,7 +24,8 @@ class Visitor:
             for of, event in function["targets"]
             if of in self.components
         }
-        (self.watching,) = (f for f in config["dependencies"] if (f["targets"][0][1:], len(f["outputs"])) == (["change"], 9))
+        own = [f for f in config["dependencies"] if f["targets"]]  # the others are public endpoints
+        (self.watching,) = (f for f in own if (f["targets"][0][1:], len(f["outputs"])) == (["change"], 9))
 
     def values(self, function: dict[str, Any], **other: Any) -> list[Any]:
         """What the controls hold at first, but for some by elem_id."""

@@ -1,0 +1,217 @@
+"""The public endpoints, asked as a stranger would: gradio_client, curl, raw HTTP."""
+
+import base64
+import json
+import shlex
+import shutil
+import subprocess
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ddgan import cli
+from ddgan.bench import served
+from ddgan.checkpoint import load
+from ddgan.config import PRESETS
+from ddgan.posterior import Question, ask
+from ddgan.request import Request
+from ddgan.session import Session
+from ddgan.snippet import snippets
+
+POINTS = Request.parse({"data": "rings", "denoisers": "exact,ddgan,gaussian", "T": 3, "seed": 7, "n": 40, "forks": "z.2.5"})
+IMAGES = Request.parse({"data": "mnist", "denoisers": "ddgan,regression", "T": 2, "seed": 3, "n": 4})
+SESSION = Session()
+
+
+@pytest.fixture(scope="module")
+def address():
+    with served() as (address, _):
+        yield address
+
+
+@pytest.fixture(scope="module")
+def client(address):
+    return Client(address, verbose=False)
+
+
+def array(a):
+    return np.frombuffer(base64.b64decode(a["data"]), a["dtype"]).reshape(a["shape"])
+
+
+def states(request, name):
+    steps = list(SESSION.run(request, name))
+    return np.stack([steps[0].x_t.numpy(), *(step.x_s.numpy() for step in steps)])
+
+
+def test_the_public_endpoints_are_these_typed_and_described(client):
+    found = client.view_api(return_format="dict")["named_endpoints"]
+    assert sorted(found) == ["/compare", "/denoise", "/evaluate", "/posterior", "/presets", "/train"]
+    for name, endpoint in found.items():
+        assert endpoint["description"], name
+        for parameter in endpoint["parameters"]:
+            assert parameter["python_type"]["type"] != "Any", (name, parameter)
+
+
+@pytest.mark.parametrize("request_", [POINTS, IMAGES], ids=["points", "images"])
+def test_denoise_gives_the_arrays_of_the_session_and_of_the_command_line_bit_for_bit(client, request_, tmp_path):
+    reply = client.predict(**request_.to_dict(), api_name="/denoise")
+    path = tmp_path / "x.npz"
+    words = [f"--{'denoiser' if key == 'denoisers' else key}" for key in ("denoisers", "T", "seed")]
+    asked = dict(zip(words, (",".join(request_.denoisers), request_.T, request_.seed), strict=True))
+    options = [str(part) for pair in asked.items() for part in pair] + (["--forks", "z.2.5"] if request_.forks else [])
+    assert cli.main(["export", request_.data, "-n", str(request_.n), *options, "--out", str(path)]) == 0
+    with np.load(path) as file:
+        for name in request_.denoisers:
+            got = array(reply["denoisers"][name]["states"])
+            assert np.array_equal(got, states(request_, name)) and np.array_equal(got, file[f"{name}.states"])
+            assert np.array_equal(array(reply["denoisers"][name]["predicted"]), file[f"{name}.predicted"])
+    assert Request.parse(reply["request"]) == request_
+
+
+def test_posterior_gives_the_exact_law_and_the_draws_of_the_library(client):
+    reply = client.predict(x=[0.2, 0.1], t=1, data="25-gaussians", T=4, api_name="/posterior")
+    answer = ask(SESSION, Question.parse({"query": Request(n=1).to_query(), "x": [0.2, 0.1], "t": 1}))
+    assert reply["entropy"] == answer.entropy and sum(mode["weight"] for mode in reply["modes"]) <= 1 + 1e-6
+    assert np.array_equal(array(reply["denoisers"]["ddgan"]["draws"]), answer.draws["ddgan"].numpy())
+
+
+def test_compare_and_evaluate_give_the_metrics_of_the_session(client):
+    asked = {"data": "25-gaussians", "denoisers": ["exact", "gaussian"], "n": 3000}
+    request = Request.parse(asked)
+    compared = client.predict(**asked, api_name="/compare")["denoisers"]
+    for name in request.denoisers:
+        *_, last = SESSION.run(request, name)
+        assert np.array_equal(array(compared[name]["x"]), last.x_s.numpy())
+        assert compared[name]["metrics"]["on_mode"] == SESSION.score(request, last.x_s)["on_mode"]
+    judged = client.predict(**asked, api_name="/evaluate")["denoisers"]
+    assert judged["exact"] == pytest.approx(SESSION.judge(request, "exact"), rel=1e-6)
+    assert judged["exact"]["on_mode"] > 0.99 > judged["gaussian"]["on_mode"]
+
+
+def test_presets_are_the_table(client):
+    assert client.predict(api_name="/presets") == {name: config.to_dict() for name, config in PRESETS.items()}
+
+
+def test_train_streams_and_ends_with_a_model_that_the_other_endpoints_know(client):
+    job = client.submit(data="8-gaussians", seconds=2, width=16, batch=64, api_name="/train")
+    last = job.result()
+    records = job.outputs()
+    assert len(records) > 2 and records[0]["model"] is None and records[-1]["step"] >= records[0]["step"]
+    model = last["model"]
+    path = model if isinstance(model, str) else model["path"]
+    reply = client.predict(data="8-gaussians", denoisers=[last["denoiser"]], n=20, api_name="/compare")
+    *_, step = SESSION.run(Request("8-gaussians", (SESSION.adopt(load(Path(path))),), n=20), list(SESSION.adopted)[-1])
+    assert np.array_equal(array(reply["denoisers"][last["denoiser"]]["x"]), step.x_s.numpy())
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "values", "words"),
+    [
+        ("/denoise", {"T": 0}, "T must be a whole number in 1.."),
+        ("/denoise", {"T": True}, "T must be a number"),
+        ("/denoise", {"data": "nothing"}, "data must be one of"),
+        ("/denoise", {"n": 100_000, "T": 16}, "a reply holds at most 2,000,000 numbers"),
+        ("/denoise", {"data": "mnist", "n": 65}, "at most 64 images"),
+        ("/compare", {"denoisers": ["best"]}, "a denoiser must be one of"),
+        ("/posterior", {"x": [1.0]}, "x must be 2 numbers"),
+        ("/evaluate", {"samplings": 1000}, "samplings must be a whole number in 1..20"),
+        ("/train", {"width": -1}, "width must be"),
+        ("/train", {"seconds": 1e9}, "seconds must be"),
+    ],
+)
+def test_bad_input_comes_back_as_one_sentence_and_the_next_request_is_right(client, endpoint, values, words):
+    with pytest.raises(Exception) as refused:
+        client.predict(**values, api_name=endpoint)
+    assert words in str(refused.value) and "Traceback" not in str(refused.value)
+    assert client.predict(n=5, denoisers=["exact"], api_name="/compare")["denoisers"]["exact"]["x"]["shape"] == [5, 2]
+
+
+def test_the_code_for_python_runs_and_gives_the_sessions_arrays(address):
+    space = {}
+    exec(snippets(POINTS, address)["python"], space)
+    for name in POINTS.denoisers:
+        assert np.array_equal(space["states"][name], states(POINTS, name))
+
+
+def test_the_code_for_the_command_line_is_that_request(tmp_path, monkeypatch):
+    words = shlex.split(snippets(POINTS, "http://h/")["cli"])
+    assert words[:3] == ["python", "-m", "ddgan"]
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(words[3:]) == 0
+    with np.load("arrays.npz") as file:
+        for name in POINTS.denoisers:
+            assert np.array_equal(file[f"{name}.states"], states(POINTS, name))
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+def test_the_code_for_curl_runs_and_gives_the_sessions_arrays(address):
+    out = subprocess.run(["sh", "-c", snippets(POINTS, address)["curl"]], capture_output=True, text=True, timeout=60).stdout
+    line = next(line for line in out.splitlines() if line.startswith("data: "))
+    reply = json.loads(line.removeprefix("data: "))
+    reply = reply[0] if isinstance(reply, list) else reply
+    assert np.array_equal(array(reply["denoisers"]["exact"]["states"]), states(POINTS, "exact"))
+
+
+def test_the_link_is_the_request(address):
+    assert Request.from_query(snippets(POINTS, address)["link"].split("?")[1]) == POINTS
+
+
+def post(address, body):
+    """(status, text) of a raw request to denoise, its result read to the end."""
+    url = f"{address}/gradio_api/call/v2/denoise"
+    asked = urllib.request.Request(url, data=body, headers={"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(asked, timeout=10) as answer:
+            event = json.load(answer)["event_id"]
+        with urllib.request.urlopen(f"{address}/gradio_api/call/denoise/{event}", timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"data": [1]}', b'{"T": {"a": 1}}', b'{"sneaky": 1}', b'{"span": [NaN, 1]}'])
+def test_a_raw_body_that_is_none_is_refused_without_a_traceback(address, body):
+    status, text = post(address, body)
+    assert 400 <= status < 500 or "event: error" in text
+    assert "Traceback" not in text
+
+
+# ---------------------------------------------------------------- anything at all (fault 1)
+
+LEAF = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(["rings", "vp", "z.1.2", "exact"])
+ANY = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2), max_leaves=5)
+ASKED = st.dictionaries(st.sampled_from(list(Request().to_dict()) + ["forks", "edit", "span"]) | st.text(max_size=6), ANY, max_size=5)
+
+
+def parses_or_says_why(values):
+    try:
+        assert Request.parse(Request.parse(values).to_dict()) == Request.parse(values)
+    except ValueError as error:
+        assert str(error) and "\n" not in str(error) and len(str(error)) < 400
+
+
+@given(ASKED)
+@settings(max_examples=300)
+def test_any_values_are_a_request_or_get_one_sentence(values):
+    parses_or_says_why(values)
+
+
+@pytest.mark.soak
+@given(ASKED)
+@settings(max_examples=10_000)
+def test_ten_thousand_values_are_a_request_or_get_one_sentence(values):
+    parses_or_says_why(values)
+
+
+@pytest.mark.soak
+@given(ASKED)
+@settings(max_examples=1_000)
+def test_a_thousand_raw_bodies_get_an_answer_without_a_traceback(address, values):
+    status, text = post(address, json.dumps(values).encode())
+    assert status < 500 and "Traceback" not in text
