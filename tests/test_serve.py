@@ -77,6 +77,12 @@ def visitor(server):
     return Visitor(server.address)
 
 
+def in_a_loop(coroutine):
+    """Its result, from a thread of its own: in this one Playwright may have a loop."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, coroutine).result()
+
+
 def until(true, seconds=20.0):
     """Whether it comes true in time, which is generous: what is tested is that it does."""
     end = time.monotonic() + seconds
@@ -249,7 +255,7 @@ def test_a_reader_far_behind_is_told():
             await readers.tidy()
             assert messages.qsize() == 1 and "too slow" in messages.get_nowait().message
 
-    asyncio.run(story())
+    in_a_loop(story())
 
 
 def test_sessions_that_nobody_reads_are_forgotten_and_said_to_have_left(monkeypatch):
@@ -272,7 +278,7 @@ def test_sessions_that_nobody_reads_are_forgotten_and_said_to_have_left(monkeypa
             assert list(queue.pending_messages_per_session) == list(queue.pending_event_ids_session) == ["read"]
             assert gone == ["unread"]
 
-    asyncio.run(story())
+    in_a_loop(story())
 
 
 # ---------------------------------------------------------------- 5: hostile files
@@ -397,7 +403,7 @@ def test_a_bug_is_a_sentence_for_the_visitor_and_a_traceback_for_the_host(caplog
         demo.create_limiter()
         for fn, words in ((0, "failed here"), (1, "N must be small, got 7.")):
             with pytest.raises(gr.Error, match=words) as error:
-                asyncio.run(demo.call_function(fn, []))
+                in_a_loop(demo.call_function(fn, []))
             assert "secret" not in error.value.message and not error.value.print_exception
     assert [record.exc_info is not None for record in caplog.records] == [True]
 

@@ -78,9 +78,11 @@ def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None
             state_session_capacity=200,
             app_kwargs=serve.app_kwargs(demo),
         )
+        everywhere = " and, at this port, on every address of this machine" if host == "0.0.0.0" else ""
+        print(f"DDGAN Explorer is at {demo.local_url}{everywhere}", flush=True)
+        demo.block_thread()
+    except KeyboardInterrupt:  # while it was starting: block_thread would have caught it
+        demo.close(verbose=False)
     except (OSError, ServerFailedToStartError) as error:
         where = f"{host or 'this machine'}, port {port or '7860 to 7959'}"
         raise OSError(f"nobody can listen at {where}: is it taken? Choose another one with --port") from error
-    everywhere = " and, at this port, on every address of this machine" if host == "0.0.0.0" else ""
-    print(f"DDGAN Explorer is at {demo.local_url}{everywhere}", flush=True)
-    demo.block_thread()
