@@ -23,6 +23,7 @@ from typing import Any, NoReturn
 from . import archives, bench, evidence, export, faults, official, ranks
 from .classifier import BATCH, fit_classifier
 from .config import PRESETS, Config, preset
+from .crowd import crowd
 from .fit import fit
 from .images import CACHE, find_images, load_images
 from .schedule import FAMILIES
@@ -114,9 +115,9 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--out", required=True, type=Path, help="directory of the model")
 
     add = commands.add_parser("bench", help="measure")
-    add.add_argument("what", choices=["toys", "images", "faults"])
+    add.add_argument("what", choices=["toys", "images", "faults", "serve"])
     add.add_argument("--json", action="store_true", help="print one JSON object")
-    add.add_argument("--quick", action="store_true", help="one seed for five, one round for three, one kill for a hundred")
+    add.add_argument("--quick", action="store_true", help="one seed for five, one round for three, one kill for a hundred, a short day")
 
     add = commands.add_parser("evidence", help="run one of the experiments that the tab Evidence shows")
     add.add_argument("name", help=f"{', '.join(evidence.EXPERIMENTS)}; list; readme (makes the README's table anew)")
@@ -323,8 +324,9 @@ def _import_official(options: argparse.Namespace) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     faulted = partial(faults.kills, main)
-    measure, times = {"toys": (bench.toys, 5), "images": (bench.images, 3), "faults": (faulted, 100)}[options.what]
-    report = measure(1 if options.quick else times, say=lambda words: print(words, file=sys.stderr))
+    table = {"toys": (bench.toys, 5, 1), "images": (bench.images, 3, 1), "faults": (faulted, 100, 1), "serve": (crowd, 1, 0.02)}
+    measure, much, little = table[options.what]
+    report = measure(little if options.quick else much, say=lambda words: print(words, file=sys.stderr))
     if options.json:
         return _print_json(report)
     for name, value in report.items():

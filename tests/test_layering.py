@@ -53,10 +53,11 @@ AND_ALSO = {
     "export": "gallery images session request",
     "reply": "export posterior request session studio views",
     "snippet": "export request",
+    "crowd": "bench machine",
     "faults": "checkpoint images machine",
     "official": "checkpoint config denoiser networks schedule",
     "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
-    "cli": "archives bench classifier evidence faults fit images machine official ranks request schedule trainer",
+    "cli": "archives bench classifier crowd evidence faults fit images machine official ranks request schedule trainer",
     "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
     "ui": "evidence posterior reply snippet machine gallery gaussianity data images schedule studio request",
     "posterior": "metrics mixture sampler session request",
