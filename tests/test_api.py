@@ -1,5 +1,6 @@
 """The public endpoints, asked as a stranger would: gradio_client, curl, raw HTTP."""
 
+import asyncio
 import base64
 import json
 import shlex
@@ -7,15 +8,17 @@ import shutil
 import subprocess
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from gradio_client import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddgan import cli
+from ddgan import cli, crowd
 from ddgan.bench import served
 from ddgan.checkpoint import load
 from ddgan.config import PRESETS
@@ -180,6 +183,17 @@ def test_a_raw_body_that_is_none_is_refused_without_a_traceback(address, body):
     status, text = post(address, body)
     assert 400 <= status < 500 or "event: error" in text
     assert "Traceback" not in text
+
+
+def test_a_crowd_counts_every_answer_and_every_refusal(address):
+    async def waves():
+        async with httpx.AsyncClient(base_url=address) as client:
+            return [await crowd._wave(client, 3, 2, {**crowd.POINTS, "n": 20, **more}) for more in ({}, {"T": 0}, {"sneaky": 1})]
+
+    with ThreadPoolExecutor(1) as pool:  # in this thread Playwright may have a loop
+        fine, *refused = pool.submit(asyncio.run, waves()).result()
+    assert fine["requests"] == 6 and not fine["errors"] and 0 < fine["p50"] <= fine["p95"] <= fine["p99"]
+    assert all(wave["requests"] == 6 == sum(wave["errors"].values()) for wave in refused)
 
 
 # ---------------------------------------------------------------- anything at all (fault 1)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import ddgan
+from ddgan.bench import served
 from ddgan.cli import parser
 
 ROOT = Path(__file__).parents[1]
@@ -26,11 +27,14 @@ def test_every_command_of_the_readme_parses():
         parser().parse_args(shlex.split(line, comments=True)[3:])
 
 
-def test_the_python_example_of_the_readme_runs():
-    (example,) = [text for kind, text in BLOCKS if kind == "python"]
+def test_the_python_examples_of_the_readme_run():
+    library, client = [text for kind, text in BLOCKS if kind == "python"]
     names = {}
-    exec(example, names)
+    exec(library, names)
     assert names["last"].x_s.shape == (1000, 2)
+    with served() as (address, _):
+        exec(client.replace("http://127.0.0.1:7860/", address), names)
+    assert names["states"].shape == (5, 500, 2)
 
 
 def test_the_front_matter_makes_a_space():
