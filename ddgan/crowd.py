@@ -7,6 +7,8 @@ measured holds both. Every loop ends after a stated number of requests.
 from __future__ import annotations
 
 import asyncio
+import json
+import secrets
 import statistics
 import time
 from collections import Counter
@@ -20,14 +22,14 @@ import httpx
 from .bench import started
 from .machine import record
 
-__all__ = ["crowd"]
+__all__ = ["Visitor", "crowd", "endpoints", "wave"]
 
 POINTS = {"data": "25-gaussians", "denoisers": ["ddgan"], "T": 4, "n": 2000}
 IMAGES = {"data": "mnist", "denoisers": ["ddgan"], "T": 4, "n": 9}
 TRAINING = {"data": "25-gaussians", "seconds": 120}
 WAVES = {1: 20, 10: 5, 50: 2, 100: 2}  # users at once -> requests of each, one after the other
 REQUESTS, SESSIONS, STORM = 5_000, 1_000, 20
-API = "/gradio_api/call"
+API = "/gradio_api"
 PATIENCE = 120.0  # seconds that one request may take
 
 
@@ -48,40 +50,74 @@ def crowd(share: float, say: Callable[[str], None]) -> dict[str, Any]:
 async def _measure(address: str, memory: Callable[[], float], share: float, note: Callable[[str, Any], None]) -> None:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
     async with httpx.AsyncClient(base_url=address, limits=limits, timeout=PATIENCE) as client:
-        note("first_request_s", round((await _ask(client, "denoise", POINTS))[0], 2))
+        visitors = [Visitor(client, known := await endpoints(client)) for _ in range(max(WAVES))]
+        note("first_request_s", round((await visitors[0].ask("denoise", POINTS))[0], 2))
+        await wave(visitors, 1, {**POINTS, "n": 1})  # as who has opened the page: the server knows them
         for users, times in WAVES.items():
-            note(f"points_{users}", await _wave(client, users, times, POINTS))
-        async with _training(client):
+            note(f"points_{users}", await wave(visitors[:users], times, POINTS))
+        async with _training(Visitor(client, known)):
             for users, times in WAVES.items():
-                note(f"points_{users}_while_training", await _wave(client, users, times, POINTS))
+                note(f"points_{users}_while_training", await wave(visitors[:users], times, POINTS))
         for users in (1, 10):
-            note(f"images_{users}", await _wave(client, users, 3, IMAGES))
-        note("slot_free_after_s", await _abandoned(client))
-        note("storm", await _storm(client))
-        note("orphans", await _orphans(client, memory))
-        note("day", await _day(address, client, memory, share))
+            note(f"images_{users}", await wave(visitors[:users], 3, IMAGES))
+        note("slot_free_after_s", await _abandoned(Visitor(client, known)))
+        note("storm", await _storm(visitors))
+        note("orphans", await _orphans(visitors, memory))
+        note("day", await _day(address, known, memory, share))
 
 
-async def _ask(client: httpx.AsyncClient, endpoint: str, values: dict[str, Any]) -> tuple[float, str]:
-    """(seconds, outcome) of one request: ok, or the status or event that it ended with."""
-    begun = time.perf_counter()
-    try:
-        asked = await client.post(f"{API}/v2/{endpoint}", json=values)
-        if asked.status_code != 200:
-            return time.perf_counter() - begun, str(asked.status_code)
-        text = (await client.get(f"{API}/{endpoint}/{asked.json()['event_id']}")).text
-    except httpx.HTTPError as error:
-        return time.perf_counter() - begun, type(error).__name__
-    return time.perf_counter() - begun, "ok" if "event: complete" in text else "error"
+class Visitor:
+    """One session, as the page and gradio_client have it. `known` are the endpoints: see `endpoints`."""
+
+    def __init__(self, client: httpx.AsyncClient, known: dict[str, tuple[int, dict[str, Any]]]) -> None:
+        self.client, self.known, self.session = client, known, secrets.token_hex(6)
+
+    async def post(self, endpoint: str, values: dict[str, Any]) -> httpx.Response:
+        """Ask for something, and do not wait for it."""
+        index, defaults = self.known[endpoint]
+        body = {"session_hash": self.session, "fn_index": index, "data": list({**defaults, **values}.values())}
+        return await self.client.post(f"{API}/queue/join", json=body)
+
+    async def messages(self) -> AsyncIterator[dict[str, Any]]:
+        """What the server says to this session."""
+        async with self.client.stream("GET", f"{API}/queue/data", params={"session_hash": self.session}) as stream:
+            async for line in stream.aiter_lines():
+                if line.startswith("data:"):
+                    yield json.loads(line[5:])
+
+    async def ask(self, endpoint: str, values: dict[str, Any]) -> tuple[float, str]:
+        """(seconds, outcome) of one request: ok, error, or the status that it was refused with."""
+        begun, outcome = time.perf_counter(), "lost"
+        try:
+            asked = await self.post(endpoint, values)
+            if asked.status_code != 200:
+                return time.perf_counter() - begun, str(asked.status_code)
+            async for message in self.messages():
+                if message["msg"] == "process_completed":
+                    outcome = "ok" if message["success"] else "error"
+                    break
+        except httpx.HTTPError as error:
+            outcome = type(error).__name__
+        return time.perf_counter() - begun, outcome
 
 
-async def _wave(client: httpx.AsyncClient, users: int, times: int, values: dict[str, Any]) -> dict[str, Any]:
-    """Percentiles of the wait of so many users, each of whom asks again as soon as there is an answer."""
+async def endpoints(client: httpx.AsyncClient) -> dict[str, tuple[int, dict[str, Any]]]:
+    """name -> (number of the function, its parameters with their defaults) of all public endpoints."""
+    numbers = {function["api_name"]: function["id"] for function in (await client.get("/config")).json()["dependencies"]}
+    info = (await client.get(f"{API}/info")).json()["named_endpoints"]
+    return {
+        name[1:]: (numbers[name[1:]], {p["parameter_name"]: p["parameter_default"] for p in endpoint["parameters"]})
+        for name, endpoint in info.items()
+    }
 
-    async def user(i: int) -> list[tuple[float, str]]:
-        return [await _ask(client, "denoise", {**values, "seed": 1000 * i + k}) for k in range(times)]
 
-    answers = sum(await asyncio.gather(*(user(i) for i in range(users))), [])
+async def wave(visitors: list[Visitor], times: int, values: dict[str, Any]) -> dict[str, Any]:
+    """Percentiles of the wait of visitors, each of whom asks again as soon as there is an answer."""
+
+    async def asks(i: int, visitor: Visitor) -> list[tuple[float, str]]:
+        return [await visitor.ask("denoise", {**values, "seed": 1000 * i + k}) for k in range(times)]
+
+    answers = sum(await asyncio.gather(*(asks(*numbered) for numbered in enumerate(visitors))), [])
     return {**_percentiles([seconds for seconds, _ in answers]), **_outcomes(answers)}
 
 
@@ -95,70 +131,70 @@ def _outcomes(answers: list[tuple[float, str]]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _training(client: httpx.AsyncClient) -> AsyncIterator[None]:
+async def _training(visitor: Visitor) -> AsyncIterator[None]:
     """Inside, somebody trains and watches."""
-    asked = await client.post(f"{API}/v2/train", json=TRAINING)
-    async with client.stream("GET", f"{API}/train/{asked.json()['event_id']}") as stream:
 
-        async def read() -> None:
-            async for _ in stream.aiter_lines():
-                pass
+    async def watch() -> None:
+        async for _ in visitor.messages():
+            pass
 
-        watching = asyncio.create_task(read())
-        await _until(lambda: _health(client, "training"))
-        try:
-            yield
-        finally:
-            watching.cancel()
+    await visitor.post("train", TRAINING)
+    watching = asyncio.create_task(watch())
+    await _until(lambda: _health(visitor.client, "training"))
+    try:
+        yield
+    finally:
+        watching.cancel()
 
 
-async def _abandoned(client: httpx.AsyncClient) -> float:
+async def _abandoned(visitor: Visitor) -> float:
     """Seconds from the leaving of somebody who trains to the end of the training."""
-    async with _training(client):
+    async with _training(visitor):
         pass
     begun = time.perf_counter()
-    await _until(lambda: _health(client, "training", wanted=False))
+    await _until(lambda: _health(visitor.client, "training", wanted=False))
     return round(time.perf_counter() - begun, 2)
 
 
-async def _storm(client: httpx.AsyncClient) -> dict[str, Any]:
-    """So many train at once, for a second each: how they fared, and what somebody who samples waits meanwhile."""
-    trainings = [asyncio.create_task(_ask(client, "train", {**TRAINING, "seconds": 1, "seed": i})) for i in range(STORM)]
-    sampling = await _wave(client, 1, 20, POINTS)
-    answers = await asyncio.gather(*trainings)
+async def _storm(visitors: list[Visitor]) -> dict[str, Any]:
+    """So many train at once, for a second each: how they fared, and what somebody else who samples waits meanwhile."""
+    training, other = visitors[:STORM], visitors[STORM]
+    asked = [asyncio.create_task(v.ask("train", {**TRAINING, "seconds": 1, "seed": i})) for i, v in enumerate(training)]
+    sampling = await wave([other], 20, POINTS)
+    answers = await asyncio.gather(*asked)
     return {**_outcomes(answers), "longest_s": round(max(answers)[0], 1), "sampling": sampling}
 
 
-async def _orphans(client: httpx.AsyncClient, memory: Callable[[], float]) -> dict[str, float]:
-    """Megabytes kept after so many jobs that nobody reads, then after as many more."""
+async def _orphans(visitors: list[Visitor], memory: Callable[[], float]) -> list[float]:
+    """Megabytes kept after so many jobs that nobody reads, and after as many more, five times."""
     kept, before = [], memory()
-    for _ in range(2):
-        await asyncio.gather(*(client.post(f"{API}/v2/denoise", json={**POINTS, "n": 5000, "T": 8}) for _ in range(STORM)))
-        await _until(lambda: _health(client, "waiting", wanted=False))
+    for _ in range(5):
+        await asyncio.gather(*(visitor.post("denoise", {**POINTS, "n": 5000, "T": 8}) for visitor in visitors[:STORM]))
+        await _until(lambda: _health(visitors[0].client, "waiting", wanted=False))
         await asyncio.sleep(5)
         kept.append(round(memory() - before, 1))
-    return {"first_MB": kept[0], "more_MB": round(kept[1] - kept[0], 1)}
+    return kept
 
 
-async def _day(address: str, client: httpx.AsyncClient, memory: Callable[[], float], share: float) -> dict[str, Any]:
+async def _day(address: str, known: dict[str, Any], memory: Callable[[], float], share: float) -> dict[str, Any]:
     """Megabytes that memory grows by in a share of REQUESTS by SESSIONS, after a tenth of them has warmed the server."""
 
     async def session(i: int) -> None:
-        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as visitor:
-            await visitor.get("/")
+        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as client:
+            visitor = Visitor(client, known)
             for k in range(REQUESTS // SESSIONS):
-                await _ask(visitor, "denoise", {**POINTS, "n": 500, "T": 2, "seed": 10 * i + k})
+                await visitor.ask("denoise", {**POINTS, "n": 500, "T": 2, "seed": 10 * i + k})
 
     async def some(numbers: range) -> None:
         for first in numbers[::4]:
             await asyncio.gather(*(session(i) for i in range(first, min(first + 4, numbers.stop))))
 
     sessions = max(8, round(share * SESSIONS))
-    await some(range(sessions // 10))
+    await some(range(max(200, sessions // 10) if share == 1 else 4))  # the server keeps the state of 200
     before, begun = memory(), time.perf_counter()
     await some(range(sessions))
-    seconds = time.perf_counter() - begun
-    return {"sessions": sessions, "requests": sessions * REQUESTS // SESSIONS, "seconds": round(seconds, 1), "growth_MB": round(memory() - before, 1)}
+    seconds = round(time.perf_counter() - begun, 1)
+    return {"sessions": sessions, "requests": sessions * REQUESTS // SESSIONS, "seconds": seconds, "growth_MB": round(memory() - before, 1)}
 
 
 async def _health(client: httpx.AsyncClient, what: str, *, wanted: bool = True) -> bool:

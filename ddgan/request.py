@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
@@ -159,12 +160,18 @@ class Request:
 
     def steps(self) -> Schedule:
         """The schedule that this request walks."""
-        return Schedule.named(self.schedule, self.T, self.span)
+        return _schedule(self.schedule, self.T, self.span)
 
 
 @lru_cache(maxsize=64)
 def _shape(data: str) -> tuple[int, ...]:
     return tuple(SETS[data] if data in SETS else law_of(data).shape)
+
+
+@lru_cache(maxsize=64)
+def _schedule(family: str, T: int, span: tuple[float, float] | None) -> Schedule:
+    """Made once: parsing asks for it, and asks again where a request is checked before it waits."""
+    return Schedule.named(family, T, span)
 
 
 def _text(name: str, value: Any) -> str:

@@ -188,7 +188,8 @@ def test_a_raw_body_that_is_none_is_refused_without_a_traceback(address, body):
 def test_a_crowd_counts_every_answer_and_every_refusal(address):
     async def waves():
         async with httpx.AsyncClient(base_url=address) as client:
-            return [await crowd._wave(client, 3, 2, {**crowd.POINTS, "n": 20, **more}) for more in ({}, {"T": 0}, {"sneaky": 1})]
+            visitors = [crowd.Visitor(client, await crowd.endpoints(client)) for _ in range(3)]
+            return [await crowd.wave(visitors, 2, {**crowd.POINTS, "n": 20, **more}) for more in ({}, {"T": 0}, {"n": 10**9})]
 
     with ThreadPoolExecutor(1) as pool:  # in this thread Playwright may have a loop
         fine, *refused = pool.submit(asyncio.run, waves()).result()
