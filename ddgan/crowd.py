@@ -87,18 +87,23 @@ class Visitor:
 
     async def ask(self, endpoint: str, values: dict[str, Any]) -> tuple[float, str]:
         """(seconds, outcome) of one request: ok, error, or the status that it was refused with."""
-        begun, outcome = time.perf_counter(), "lost"
+        begun = time.perf_counter()
         try:
             asked = await self.post(endpoint, values)
             if asked.status_code != 200:
                 return time.perf_counter() - begun, str(asked.status_code)
-            async for message in self.messages():
-                if message["msg"] == "process_completed":
-                    outcome = "ok" if message["success"] else "error"
-                    break
-        except httpx.HTTPError as error:
+            outcome = await asyncio.wait_for(self._outcome(), PATIENCE)
+        except (httpx.HTTPError, asyncio.TimeoutError) as error:
             outcome = type(error).__name__
         return time.perf_counter() - begun, outcome
+
+    async def _outcome(self) -> str:
+        """Read to the end of the stream: who goes before leaves, and with him whatever he asks for next."""
+        outcome = "lost"
+        async for message in self.messages():
+            if message["msg"] == "process_completed":
+                outcome = "ok" if message["success"] else "error"
+        return outcome
 
 
 async def endpoints(client: httpx.AsyncClient) -> dict[str, tuple[int, dict[str, Any]]]:

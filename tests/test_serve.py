@@ -281,6 +281,26 @@ def test_sessions_that_nobody_reads_are_forgotten_and_said_to_have_left(monkeypa
     in_a_loop(story())
 
 
+def test_in_a_crowd_results_wait_longer_for_their_reader(monkeypatch):
+    monkeypatch.setattr(serve, "PATIENCE", 0.0)
+
+    async def story():
+        with serve.Page() as demo:
+            gr.Button()
+        readers, queue = serve.Readers(demo), demo.queue()._queue
+        queue.pending_messages_per_session["late"] = asyncio.Queue()
+        kept = []
+        for waiting in (100, 0):
+            monkeypatch.setattr(type(queue), "__len__", lambda self, waiting=waiting: waiting)
+            await readers.tidy()
+            await asyncio.sleep(0.01)
+            await readers.tidy()
+            kept.append("late" in queue.pending_messages_per_session)
+        assert kept == [True, False]
+
+    in_a_loop(story())
+
+
 # ---------------------------------------------------------------- 5: hostile files
 
 

@@ -44,7 +44,8 @@ MAX_JSON = 64 * 2**10  # bytes: a thousand drawn points have 20,000
 MAX_DEPTH = 16
 MAX_UPLOAD = 8 * 2**20  # bytes of a model or a CSV
 MAX_WAITING = 100  # jobs that wait, of all visitors
-PATIENCE = 2.0  # seconds that results wait for a reader
+PATIENCE = 2.0  # seconds that results wait for a reader ...
+CROWD = 0.05  # ... and as many more for every job that waits: who has to share the server comes later to read
 ABSENCE = 10.0  # seconds after which a session that reads nothing is taken to have left what it waited for
 BACKLOG = 50  # results that a slow reader may be behind
 PREFIX = "ddgan-explorer-"
@@ -327,6 +328,7 @@ class Readers:
     async def tidy(self) -> None:
         """Stop the jobs that nobody reads and drop their results; tell a reader who is far behind."""
         queue, now = self.demo._queue, time.monotonic()
+        patience = PATIENCE + CROWD * len(queue)
         sessions = {*queue.pending_messages_per_session, *queue.pending_event_ids_session}
         for session in sessions:
             waiting = queue.pending_messages_per_session.get(session)
@@ -335,7 +337,7 @@ class Readers:
                 await queue.clean_events(session_hash=session)
                 _empty(waiting)
                 waiting.put_nowait(UnexpectedErrorMessage(message="Your connection was too slow for this: please start it again."))
-            elif not self._open[session] and now - self._last.setdefault(session, now) > PATIENCE:
+            elif not self._open[session] and now - self._last.setdefault(session, now) > patience:
                 await queue.clean_events(session_hash=session)
                 if waiting is not None:
                     _empty(waiting)  # at once, whoever still holds the queue
