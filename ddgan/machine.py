@@ -61,14 +61,15 @@ def device() -> torch.device:
 
 
 def precision(device: torch.device) -> torch.dtype:
-    """What convolutions compute in: bfloat16 on GPUs that have it and on CPUs with AMX, float32 elsewhere.
+    """What convolutions compute in: bfloat16 on GPUs and CPUs that multiply in it, float32 elsewhere.
 
-    A CPU that has bfloat16 instructions but no AMX is two to three times slower with them than in float32.
+    A CPU with AVX512 but no bfloat16 products (AMX or AVX512-BF16) is slower in bfloat16 than in float32.
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    amx = device.type == "cpu" and any("amx_bf16" in line.split() for line in _cpuinfo() if line.startswith("flags"))
-    return torch.bfloat16 if amx else torch.float32
+    flags = next((set(line.split()) for line in _cpuinfo() if line.startswith("flags")), set())
+    multiplies = device.type == "cpu" and flags & {"amx_bf16", "avx512_bf16"}
+    return torch.bfloat16 if multiplies else torch.float32
 
 
 def on_loan() -> bool:
