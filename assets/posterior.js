@@ -70,14 +70,15 @@ async function ask() {
 
 /* The map, where another one is due; answers do not wait for it. */
 async function chart() {
-  const wanted = question(), { query, t, of } = wanted, key = JSON.stringify([query.replace(/(seed|n|denoisers|forks)=[^&]*&?/g, ''), t, of]);
+  const wanted = question(), { query, t, of } = wanted, key = JSON.stringify([query.replace(/\b(seed|n|denoisers|forks)=[^&]*&?/g, ''), t, of]);
   if (state.mapping || key === state.mapKey) return;
   state.mapping = true;
   state.mapKey = key;
-  const found = JSON.parse(await server.gap_map(wanted).catch(() => null) ?? '{"error": ""}');
+  const answer = await server.gap_map(wanted).catch(() => null), found = JSON.parse(answer ?? '{"error": ""}');
+  if (answer === null) state.mapKey = '';  // lost on the way: the next point asks again
   if (found.error === undefined) { state.map = { ...found, data: bytes(found.data, Uint8Array), seen: bytes(found.seen, Uint8Array) }; drawMap(readTheme()); }
   state.mapping = false;
-  chart();
+  if (answer !== null) chart();
 }
 
 function bytes(text, type) {

@@ -16,6 +16,7 @@ MeanDenoiser that was learned: the same network as the generator's, with latent_
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -56,11 +57,12 @@ class Levels:
 class Denoiser(nn.Module):
     """(x_t (B, *D), level (B,), z (B, latent_dim)) -> x_0 (B, *D). `level` is the log-SNR of x_t.
 
-    `levels` are the levels it was made for, None for all of them.
+    `levels` are the levels it was made for, None for all of them; `card` says how it was trained, None where it was not.
     """
 
     latent_dim: int = 0
     levels: Levels | None = None
+    card: dict[str, Any] | None = None
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         """The x_0 that x_t at this level and the latent z stand for."""

@@ -115,6 +115,8 @@ def finite(value: Any) -> Any:
     """The same with None for what is infinite: JSON has no word for it."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -38,7 +38,7 @@ from .mixture import Law
 from .request import MAX_N
 from .sampler import draw
 from .schedule import MAX_T, Schedule
-from .trainer import DECAYS, Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
+from .trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
 
 __all__ = ["fit", "new_objective", "score"]
 
@@ -52,22 +52,22 @@ def new_objective(config: Config, data: Law | ImageSet) -> Objective:
     """The objective of a config, its networks initialised from the config's seed."""
     if config.objective == "regression" and config.latent_dim:
         raise ValueError(f"the regression objective has no latent: latent_dim must be 0, got {config.latent_dim}")
-    regression = config.objective == "regression"
+    regression, images = config.objective == "regression", isinstance(data, ImageSet)
     with _INITIALISING:
         with torch.random.fork_rng(devices=[]):
             torch.random.manual_seed(config.seed)
             generator = checkpoint.new_generator(config, tuple(data.shape))
-            discriminator = checkpoint.new_discriminator(config, tuple(data.shape))
+            discriminator = None if regression else checkpoint.new_discriminator(config, tuple(data.shape))
     if config.init:
         generator.load_state_dict(checkpoint.load(config.init).state_dict())
-        if not regression:
+        if discriminator:
             discriminator.load_state_dict(checkpoint.load_discriminator(config.init).state_dict())
-    elif isinstance(data, ImageSet):
+    elif images:
         generator.fit(from_uint8(data.images))
-    if isinstance(data, ImageSet):
-        generator, discriminator = generator.to(device()), discriminator.to(device())
+    if images:
+        generator, discriminator = generator.to(device()), discriminator and discriminator.to(device())
     if config.T is not None:
-        pairs = Consecutive(Schedule.vp(config.T), last=config.clean)
+        pairs = Consecutive(Schedule.vp(config.T), clean=config.clean)
     else:  # a regression denoiser also has to serve the long chains that it needs
         pairs = Anywhere(Schedule.vp(MAX_T), first=1 / MAX_T if regression else 0.02, clean=config.clean)
     if regression:
@@ -75,8 +75,8 @@ def new_objective(config: Config, data: Law | ImageSet) -> Objective:
     else:
         penalty = {"loss": config.loss, "gamma": config.gamma, "every": config.every}
         objective = Adversarial(generator, discriminator, pairs, lr=(config.lr_g, config.lr_d), ema=config.ema, **penalty)
-    objective.accumulate, objective.decay = config.accumulate, DECAYS[config.decay]
-    if isinstance(data, ImageSet):
+    objective.accumulate, objective.decay = config.accumulate, config.decay
+    if images:
         objective.precision = precision(objective.device)
         if objective.device.type == "cuda":
             generator.compile()  # not D, whose penalty is differentiated twice
@@ -174,7 +174,7 @@ class _Run:
                 self.roll_back(error)
 
     def seed(self) -> int:
-        """The config's; after going back, one for the noise that is to lead elsewhere."""
+        """The config's; a fresh one after each time that the run went back."""
         if not self.rollbacks:
             return self.config.seed
         return int(np.random.SeedSequence((self.config.seed, self.rollbacks)).generate_state(1)[0])

@@ -10,7 +10,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
@@ -33,7 +32,7 @@ OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
 IMAGES: dict[str, Any] = {"denoisers": ("ddgan", "regression"), "n": 9}  # what a request for images asks for by itself
 MAX_N = 100_000
 MAX_FORKS = 64
-MAX_IMAGES = 64  # of one request that does not come from this machine
+MAX_IMAGES, MAX_IMAGE_WORK = 64, 4000  # of one request that does not come from this machine: images; times steps x denoisers
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
 MAX_OWN_WORK = 250_000_000  # times the own points that are its data: each is a component of the law
 
@@ -128,6 +127,8 @@ class Request:
             raise ValueError(f"data must be one of {', '.join([*TOYS, *SETS])}, got {request.data[:40]!r}")
         if request.data in SETS and not local and request.n > MAX_IMAGES:
             raise ValueError(f"at most {MAX_IMAGES} images are drawn at a time, got n = {request.n}")
+        if request.data in SETS and not local and (work := request.n * request.T * len(request.denoisers)) > MAX_IMAGE_WORK:
+            raise ValueError(f"images x T x denoisers is limited to {MAX_IMAGE_WORK:,}, got {work:,}")
         if not request.denoisers or len(set(request.denoisers)) < len(request.denoisers):
             raise ValueError("choose one or more denoisers, each once")
         for name in request.denoisers:

@@ -69,22 +69,11 @@ class Session:
             return closed[name](self.law(data))
         if name not in DENOISERS:
             raise ValueError("this model is no longer here: train it again, or load its file")
-        if name not in models and data.startswith(POINTS):
-            raise ValueError(f"no {DENOISERS[name][0]} has been trained on these points yet: the tab Train does it")
-        if name not in models and name == "official":
-            raise ValueError("the authors' CIFAR-10 model is not here: python -m ddgan import-official makes it of their file")
-        if name not in models and data in SETS:
-            preset = data if name == "ddgan" else f"{data}-{name}"
-            raise ValueError(f"no {DENOISERS[name][0]} of {data} is here: python -m ddgan train {preset} --out weights/{preset} makes one")
         if name not in models:
-            others = ", ".join(DENOISERS[other][0] for other in [*models, *(closed if law else [])])
-            raise ValueError(f"no {DENOISERS[name][0]} was trained on {data}, there are {others}")
+            others = [DENOISERS[other][0] for other in [*models, *(closed if law else [])]]
+            raise ValueError(_missing(data, name, others))
         denoiser = checkpoint.load(models[name])
-        if len(shape) == 3:
-            denoiser.to(device(), precision(device()))
-        if denoiser.card["shape"] != list(shape):
-            raise ValueError(f"the model in {models[name]} is for data of another shape than {data}")
-        return denoiser
+        return denoiser.to(device(), precision(device())) if len(shape) == 3 else denoiser
 
     def law(self, data: str) -> Law:
         """The law of a data name; ValueError where it has no closed form."""
@@ -121,16 +110,16 @@ class Session:
         return name
 
     def model(self, request: Request, denoiser: str) -> Denoiser:
-        """The denoiser that this name stands for in a request; ValueError where there is none."""
-        return self.adopted.get(denoiser) or self.denoiser(request.data, denoiser)
+        """The denoiser that this name stands for in a request; ValueError where there is none for data of this shape."""
+        model, shape = self.adopted.get(denoiser) or self.denoiser(request.data, denoiser), self.source(request.data).shape
+        if model.card and model.card["shape"] != list(shape):
+            raise ValueError(f"this model was trained on data of shape {tuple(model.card['shape'])}, not {tuple(shape)}")
+        return model
 
     def run(self, request: Request, denoiser: str, items: slice = slice(None)) -> Iterator[Step]:
         """The T steps of one denoiser of the request, for all samples or some. All denoisers get the same x_T, z and eps."""
         model = self.model(request, denoiser)
-        shape = self.source(request.data).shape
-        if denoiser in self.adopted and model.card["shape"] != list(shape):
-            raise ValueError(f"this model was trained on data of shape {tuple(model.card['shape'])}, not {tuple(shape)}")
-        if len(shape) < 3:
+        if len(self.source(request.data).shape) < 3:
             return self._steps(request, denoiser, items)
         model.check(request.steps())
         return (step.map(torch.from_numpy) for step in self._arrays(request, denoiser, items))
@@ -204,34 +193,41 @@ class Session:
         return draw(request.steps(), model, seeds, self.source(request.data).shape, at_once), -(-request.n // at_once)
 
 
+def _missing(data: str, name: str, others: list[str]) -> str:
+    label, preset = DENOISERS[name][0], data if name == "ddgan" else f"{data}-{name}"
+    if data.startswith(POINTS):
+        return f"no {label} has been trained on these points yet: the tab Train does it"
+    if name == "official":
+        return "the authors' CIFAR-10 model is not here: python -m ddgan import-official makes it of their file"
+    if data in SETS:
+        return f"no {label} of {data} is here: python -m ddgan train {preset} --out weights/{preset} makes one"
+    return f"no {label} was trained on {data}, there are {', '.join(others)}"
+
+
 def _source(data: str) -> Source:
     if data in TOYS or data in SETS:
         endings = {"ddgan": "", "regression": "-regression", "official": "-official"}
         directories = {name: checkpoint.WEIGHTS / f"{data}{ending}" for name, ending in endings.items()}
         models = {name: path for name, path in directories.items() if (path / "card.json").is_file()}
         return _of_law(law_of(data), models) if data in TOYS else Source(torch.Size(SETS[data]), None, models, data)
-    if data.startswith(POINTS):
-        return _of_law(law_of(data), {})
     path = Path(data)
-    if path.suffix == ".csv":
-        return _of_law(from_points(read_csv(path)), {})
-    if path.suffix == ".safetensors":
-        card = checkpoint.read_card(path)
-        config = Config.from_dict(card["config"])
-        if config.network in networks.IMAGES:
-            return Source(torch.Size(card["shape"]), None, {config.objective: path}, config.data)
-        if config.data not in TOYS and not config.data.startswith(POINTS):
-            raise ValueError(f"{path} was trained on {config.data[:40]!r}, which the file does not hold")
-        return _of_law(law_of(config.data), {config.objective: path})
-    if not (path / "card.json").is_file() and not (checkpoint.WEIGHTS / data / "card.json").is_file():
-        raise ValueError(f"data must be one of {', '.join([*TOYS, *SETS])}, a .csv file, a model's .safetensors file or a run's directory, got {data!r}")
-    path = path if (path / "card.json").is_file() else checkpoint.WEIGHTS / data
+    if data.startswith(POINTS) or path.suffix == ".csv":
+        return _of_law(law_of(data) if data.startswith(POINTS) else from_points(read_csv(path)), {})
+    if path.suffix != ".safetensors" and not (path / "card.json").is_file():
+        path = checkpoint.WEIGHTS / data
+        if not (path / "card.json").is_file():
+            known = ", ".join([*TOYS, *SETS])
+            raise ValueError(f"data must be one of {known}, a .csv file, a model's .safetensors file or a run's directory, got {data!r}")
     card = checkpoint.read_card(path)
     config = Config.from_dict(card["config"])
+    models = {config.objective: path}
     if config.network in networks.IMAGES:
-        return Source(torch.Size(card["shape"]), None, {config.objective: path}, config.data)
-    law = from_points(read_csv(path / "points.csv")) if (path / "points.csv").is_file() else law_of(config.data)
-    return _of_law(law, {config.objective: path})
+        return Source(torch.Size(card["shape"]), None, models, config.data)
+    if (path / "points.csv").is_file():
+        return _of_law(from_points(read_csv(path / "points.csv")), models)
+    if config.data not in TOYS and not config.data.startswith(POINTS):
+        raise ValueError(f"{path} was trained on {config.data[:40]!r}, which it does not hold")
+    return _of_law(law_of(config.data), models)
 
 
 def _of_law(law: Law, models: dict[str, Path]) -> Source:

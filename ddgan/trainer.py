@@ -33,8 +33,7 @@ from .losses import LOSSES, Critic, squared_error
 from .sampler import reverse_step
 from .schedule import Schedule
 
-__all__ = ["Adversarial", "Anywhere", "Consecutive", "DECAYS", "Objective", "Regression", "TrainStep", "train"]
-
+__all__ = ["Adversarial", "Anywhere", "Consecutive", "DECAYS", "Objective", "Pairs", "Regression", "TrainStep", "train"]
 
 # the share of its learning rate that a network trains with at a progress in [0, 1]
 DECAYS: dict[str, Callable[[float], float]] = {
@@ -43,21 +42,33 @@ DECAYS: dict[str, Callable[[float], float]] = {
 }
 
 
+class Pairs(Protocol):
+    """Which steps of a schedule are trained."""
+
+    schedule: Schedule
+
+    def draw(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
+        """n pairs (s, t), s < t, each (n,)."""
+
+    def levels(self) -> Levels:
+        """The levels that are drawn as t: what the denoiser is made for."""
+
+
 class Consecutive:
     """Pairs (t - 1, t) of a schedule; the step to clean data, the only one that must be sharp, is drawn most."""
 
-    def __init__(self, schedule: Schedule, last: float = 0.6) -> None:
-        self.schedule, last = schedule, last if schedule.T > 1 else 1.0
-        rest = (1 - last) / max(schedule.T - 1, 1)
-        self.weights = torch.tensor([last, *[rest] * (schedule.T - 1)])
+    def __init__(self, schedule: Schedule, clean: float = 0.6) -> None:
+        self.schedule, clean = schedule, clean if schedule.T > 1 else 1.0
+        rest = (1 - clean) / max(schedule.T - 1, 1)
+        self.weights = torch.tensor([clean, *[rest] * (schedule.T - 1)])
 
     def draw(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
-        """n pairs (s, t), each (n,)."""
+        """See `Pairs`."""
         t = 1 + torch.multinomial(self.weights.to(noise.device), n, replacement=True, generator=noise)
         return t - 1, t
 
     def levels(self) -> Levels:
-        """The levels that are drawn as t: those of the schedule alone."""
+        """Those of the schedule alone."""
         return Levels(tuple(self.schedule.level(torch.arange(1, self.schedule.T + 1)).tolist()), between=False)
 
 
@@ -72,7 +83,7 @@ class Anywhere:
         self.first = max(1, round(first * schedule.T))
 
     def draw(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
-        """n pairs (s, t), each (n,)."""
+        """See `Pairs`."""
         u, v, at_top, at_zero = torch.rand(4, n, generator=noise, device=noise.device, dtype=torch.float64)
         T, first = self.schedule.T, self.first
         t = torch.where(u < 0.5, first + 2 * u * (T - first), first * (T / first) ** (2 * u - 1)).round().long()
@@ -82,36 +93,23 @@ class Anywhere:
         return torch.where((at_zero < self.clean) | (s < first), 0, s), t
 
     def levels(self) -> Levels:
-        """The levels that are drawn as t: everything from `first` to T."""
+        """Everything from `first` to T."""
         ends = self.schedule.level(torch.tensor([self.first, self.schedule.T]))
         return Levels(tuple(ends.tolist()), between=True)
 
 
-class Objective(Protocol):
-    """What `train` drives."""
+class Objective:
+    """What `train` drives: networks with their optimisers, and the moving average of G, which is the denoiser.
 
-    denoiser: Denoiser  # the moving average of the weights: what samples, is shown and is saved
-    device: torch.device  # where it trains
+    `networks` are (network, learning rate) by name, the generator's is "g".
+    """
 
-    def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
-        """One step on a batch x_0 (B, *D); `progress` in [0, 1] sets the learning rate. Returns losses by name."""
-
-    def state_dict(self) -> dict[str, Tensor]:
-        """Everything that a resumed run needs, as named tensors: a copy, which training on does not change."""
-
-    def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take up such a state."""
-
-
-class _Learner:
-    """What both objectives share: networks with their optimisers, the moving average, and the state."""
+    accumulate: int = 1  # parts that a batch is cut into, whose gradients are added up
+    precision: torch.dtype = torch.float32  # of the networks' arithmetic
+    decay: str = "late"  # one of DECAYS
 
     def __init__(
-        self,
-        pairs: Consecutive | Anywhere,
-        betas: tuple[float, float],
-        ema: float,
-        **networks: tuple[nn.Module, float],
+        self, networks: dict[str, tuple[nn.Module, float]], pairs: Pairs, betas: tuple[float, float], ema: float
     ) -> None:
         self.pairs, self.ema = pairs, ema
         self.networks = {name: network for name, (network, _) in networks.items()}
@@ -122,10 +120,12 @@ class _Learner:
         }
         self.updates = 0
         self.device = next(self.networks["g"].parameters()).device
-        self.precision, self.accumulate = torch.float32, 1  # of the networks' arithmetic; parts of a batch
-        self.decay = DECAYS["late"]
         self.denoiser = copy.deepcopy(self.networks["g"]).requires_grad_(False).eval()
         self.denoiser.levels = pairs.levels()
+
+    def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
+        """One step on a batch x_0 (B, *D); `progress` in [0, 1] sets the learning rate. Returns losses by name."""
+        raise NotImplementedError
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
@@ -143,19 +143,21 @@ class _Learner:
             raise ValueError(f"a batch of {len(shares[0])} cannot be cut into {self.accumulate} equal parts")
         return [list(part) for part in zip(*(v.chunk(self.accumulate) for v in shares), strict=True)]
 
-    def _descend(self, name: str, losses: Iterable[Tensor], progress: float) -> float:
+    def _descend(self, name: str, loss: Callable[..., Tensor], parts: Iterable[tuple], progress: float) -> float:
         """One Adam step of one network on the mean of the parts' losses, which is returned."""
         optimiser, total = self.optimisers[name], torch.zeros((), device=self.device)
-        optimiser.param_groups[0]["lr"] = self.rates[name] * self.decay(progress)
+        optimiser.param_groups[0]["lr"] = self.rates[name] * DECAYS[self.decay](progress)
         optimiser.zero_grad(set_to_none=True)
-        for loss in losses:
-            (loss / self.accumulate).backward()
-            total += loss.detach() / self.accumulate
+        for part in parts:
+            with self._autocast():
+                value = loss(*part) / self.accumulate
+            value.backward()
+            total += value.detach()
         ranks.average([total, *(p.grad for p in self.networks[name].parameters() if p.grad is not None)])
-        if not math.isfinite(value := float(total)):
-            raise FloatingPointError(f"the loss of {name.upper()} is {value} at update {self.updates + 1}")
+        if not math.isfinite(mean := float(total)):
+            raise FloatingPointError(f"the loss of {name.upper()} is {mean} at update {self.updates + 1}")
         optimiser.step()
-        return value
+        return mean
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -165,7 +167,7 @@ class _Learner:
         torch._foreach_lerp_(list(self.denoiser.parameters()), list(self.networks["g"].parameters()), rate)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """See `Objective`."""
+        """Everything that a resumed run needs, as named tensors: a copy, which training on does not change."""
         state = {"updates": torch.tensor(self.updates)}
         for name, network in {**self.networks, "ema": self.denoiser}.items():
             state |= {f"{name}.{key}": value for key, value in network.state_dict().items()}
@@ -175,7 +177,7 @@ class _Learner:
         return {key: value.clone() for key, value in state.items()}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """See `Objective`."""
+        """Take up such a state."""
         self.updates = int(state["updates"])
         for name, network in {**self.networks, "ema": self.denoiser}.items():
             network.load_state_dict(_under(state, name))
@@ -200,14 +202,17 @@ class _Part(NamedTuple):
     v: Tensor
 
 
-class Adversarial(_Learner):
-    """The DDGAN objective. `loss` is one of losses.LOSSES; the fake that D saw is the one that G is judged by."""
+class Adversarial(Objective):
+    """The DDGAN objective. `loss` is one of losses.LOSSES; the fake that D saw is the one that G is judged by.
+
+    `lr` are the rates of G and D; the penalty, times `gamma`, is in every `every`-th update.
+    """
 
     def __init__(
         self,
         generator: Denoiser,
         discriminator: nn.Module,
-        pairs: Consecutive | Anywhere,
+        pairs: Pairs,
         *,
         loss: str = "r1r2",
         gamma: float = 0.02,
@@ -216,7 +221,7 @@ class Adversarial(_Learner):
         betas: tuple[float, float] = (0.5, 0.9),
         ema: float = 0.005,
     ) -> None:
-        super().__init__(pairs, betas, ema, g=(generator, lr[0]), d=(discriminator, lr[1]))
+        super().__init__({"g": (generator, lr[0]), "d": (discriminator, lr[1])}, pairs, betas, ema)
         self.d_loss, self.g_loss = LOSSES[loss]
         self.gamma, self.every = gamma, every
 
@@ -230,63 +235,55 @@ class Adversarial(_Learner):
         gamma = 0.0 if self.updates % self.every else self.gamma  # lazily: Karras et al. 2020
 
         def faked(p: _Part) -> Tensor:
-            with self._autocast():
-                return reverse_step(schedule, generator, p.x_t, p.s, p.t, z=p.z, eps=p.eps).x_s
+            return reverse_step(schedule, generator, p.x_t, p.s, p.t, z=p.z, eps=p.eps).x_s
 
         def critic(p: _Part) -> Critic:
             level_s, level_t = (schedule.level(v).to(p.x_t) for v in (p.s, p.t))
             return partial(discriminator, x_t=p.x_t, level_s=level_s, level_t=level_t)
 
-        def d_losses() -> Iterator[Tensor]:
-            for p, fake in zip(parts, fakes, strict=True):
-                with self._autocast():
-                    yield self.d_loss(critic(p), p.x_s, fake.detach(), p.v, gamma)
+        def d_loss(p: _Part, fake: Tensor) -> Tensor:
+            return self.d_loss(critic(p), p.x_s, fake.detach(), p.v, gamma)
 
-        def g_losses() -> Iterator[Tensor]:
-            for p, fake in zip(parts, fakes, strict=True):
-                fake = fake if fake.requires_grad else faked(p)
-                with self._autocast():
-                    yield self.g_loss(critic(p), p.x_s, fake)
+        def g_loss(p: _Part, fake: Tensor) -> Tensor:
+            return self.g_loss(critic(p), p.x_s, fake if fake.requires_grad else faked(p))
 
-        with torch.set_grad_enabled(self.accumulate == 1):  # the graphs of several parts would not fit: G draws them again
-            fakes = [faked(p) for p in parts]
-        losses = {"d": self._descend("d", d_losses(), progress)}
+        # the graphs of several parts would not fit: G draws them again
+        with torch.set_grad_enabled(self.accumulate == 1), self._autocast():
+            pairs = [(p, faked(p)) for p in parts]
+        losses = {"d": self._descend("d", d_loss, pairs, progress)}
         discriminator.requires_grad_(False)  # G's step needs no gradient of D's weights
         try:
-            losses["g"] = self._descend("g", g_losses(), progress)
+            losses["g"] = self._descend("g", g_loss, pairs, progress)
         finally:
             discriminator.requires_grad_(True)
         self._average()
         return losses
 
 
-class Regression(_Learner):
+class Regression(Objective):
     """Least squares on x_0: the network becomes E[x_0 | x_t], the mean of DDPM's Gaussian denoiser."""
 
     def __init__(
         self,
         generator: Denoiser,
-        pairs: Consecutive | Anywhere,
+        pairs: Pairs,
         *,
         lr: float = 4e-3,
         betas: tuple[float, float] = (0.9, 0.99),
         ema: float = 0.005,
     ) -> None:
-        super().__init__(pairs, betas, ema, g=(generator, lr))
+        super().__init__({"g": (generator, lr)}, pairs, betas, ema)
 
     def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
         """See `Objective`."""
         generator = self.networks["g"]
         _, t, _, x_t = self._forward_pair(x_0, noise)
 
-        def errors() -> Iterator[Tensor]:
-            for t_, x_t_, x_0_ in self._parts(t, x_t, x_0):
-                with self._autocast():
-                    level = self.pairs.schedule.level(t_).to(x_t_)
-                    x_0_hat = generator(x_t_, level, x_t_.new_zeros(len(x_t_), generator.latent_dim))
-                yield squared_error(x_0_hat, x_0_)
+        def error(t: Tensor, x_t: Tensor, x_0: Tensor) -> Tensor:
+            level = self.pairs.schedule.level(t).to(x_t)
+            return squared_error(generator(x_t, level, x_t.new_zeros(len(x_t), generator.latent_dim)), x_0)
 
-        losses = {"g": self._descend("g", errors(), progress)}
+        losses = {"g": self._descend("g", error, self._parts(t, x_t, x_0), progress)}
         self._average()
         return losses
 
@@ -312,9 +309,9 @@ def train(
     """Updates until `steps` or `seconds` of training, whichever is first; one record after each.
 
     `batches(step, noise)` returns x_0 (B, *D), step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent
-    training counts.
-    After `objective.load_state_dict`, `start` is the last record of the earlier run. FloatingPointError on a loss
-    that is not finite, half of whose update is done: only an earlier state can be trained on.
+    training counts. After `objective.load_state_dict`, `start` is the last record of the earlier run.
+
+    FloatingPointError on a loss that is not finite. D may have been updated by then: train on from an earlier state.
     """
     step, spent = (start.step, start.seconds) if start else (0, 0.0)
     noise = torch.Generator(objective.device if objective.device.type == "cuda" else "cpu")

@@ -26,6 +26,10 @@ def session():
     return Session()
 
 
+def test_json_gets_none_for_what_is_infinite_at_any_depth():
+    assert export.finite({"a": [{"kl": float("inf")}, (1.5, float("nan"))], "b": -0.5}) == {"a": [{"kl": None}, [1.5, None]], "b": -0.5}
+
+
 def read(path):
     """(frames, (width, height), link) of a picture or film, by other people's readers."""
     if path.suffix == ".mp4":

@@ -11,10 +11,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ddgan import export, gallery
+from ddgan import checkpoint, export, gallery, posterior
 from ddgan.denoiser import Denoiser
 from ddgan.gallery import REDRAWS, Question, explore
 from ddgan.images import ImageSet, decode_pixels, encode_pixels, from_uint8, to_uint8
+from ddgan.posterior import ask
 from ddgan.request import Edit, Request
 from ddgan.session import Session
 
@@ -52,6 +53,20 @@ def cut(text, columns):
 def payload(session, request):
     *_, last = gallery.gallery(session, request)
     return json.loads(last, parse_constant=pytest.fail)
+
+
+def test_a_model_of_other_data_is_refused_in_its_own_panel_wherever_it_is_asked(session, name):
+    class Wide(Small):
+        card = Small.card | {"shape": [3, 32, 32]}
+
+    wide, line = session.adopt(Wide()), session.adopt(checkpoint.load("4-gaussians-1d"))
+    *_, last = explore(session, Question(Request("mnist", (name, wide), T=2, n=2), 2, 0, name))
+    good, bad = json.loads(last)["panels"]
+    assert good["error"] is None and "shape (3, 32, 32), not (1, 28, 28)" in bad["error"]
+    with pytest.raises(ValueError, match="shape"):
+        session.judge(Request("mnist", (wide,), T=1, n=2), wide)
+    answer = ask(session, posterior.Question(Request("25-gaussians", ("exact", line)), 4, (0.0, 0.0)))
+    assert "shape (1,), not (2,)" in answer.draws[line] and list(answer.distances) == ["exact"]
 
 
 @pytest.mark.parametrize("edit", [None, Edit(2, encode_pixels(PICTURE))])

@@ -71,6 +71,13 @@ def test_any_mapping_is_a_request_within_bounds_or_one_sentence(values):
         assert request.steps().T == request.T
 
 
+def test_a_strangers_images_are_priced_by_their_steps():
+    wanted = {"data": "cifar10", "denoisers": "regression", "T": 1000, "n": 5}
+    with pytest.raises(ValueError, match="images x T x denoisers is limited to 4,000, got 5,000"):
+        Request.parse(wanted)
+    assert Request.parse({**wanted, "n": 4}).n == 4 and Request.parse(wanted, local=True).n == 5
+
+
 def test_a_fork_keeps_the_past_and_the_other_samples_and_changes_the_rest():
     plain = Request(n=20, T=4)
     forked = Request.from_query("n=20&T=4&forks=z.2.7.3,eps.3.1.5")

@@ -367,7 +367,7 @@ class Discriminator(nn.Module):
     """(x_s (M B, C, H, W), x_t (B, C, H, W), level_s (B,), level_t (B,)) -> logits (M B,).
 
     M batches of x_s share one condition. An item's logit depends on the others of its four, through their standard
-    deviation: real and fake items must stand in fours of their own.
+    deviation, and never on those of another batch: real and fake stay apart.
     """
 
     STAGES = (1, 2, 4, 4)
@@ -395,7 +395,7 @@ class Discriminator(nn.Module):
         x = self.first(F.pixel_unshuffle(torch.cat([x_s, x_t.repeat(M, 1, 1, 1)], 1), self.patch))
         for block in self.blocks:
             x = block(x, embedded)
-        x = F.leaky_relu(self.final(torch.cat([x, _spread(x)], 1)), 0.2)
+        x = F.leaky_relu(self.final(torch.cat([x, _spread(x, math.gcd(len(x_t), GROUP))], 1)), 0.2)
         return self.logit(x.sum((2, 3)))[:, 0].float()
 
 
@@ -417,10 +417,10 @@ class _DownBlock(nn.Module):
         return (self.skip(x) + self.conv_1(h)) / SQRT2
 
 
-def _spread(x: Tensor) -> Tensor:
-    """The standard deviation within each four of items, averaged over all coordinates: (B, 1, H, W)."""
-    fours = x.float().unflatten(0, (-1, math.gcd(len(x), GROUP)))
+def _spread(x: Tensor, size: int) -> Tensor:
+    """The standard deviation within each group of `size` items, averaged over all coordinates: (B, 1, H, W)."""
+    groups = x.float().unflatten(0, (-1, size))
     # by hand: torch's own var has a slow double backward
-    variance = (fours - fours.mean(1, keepdim=True)).square().mean(1)
-    std = (variance + 1e-8).sqrt().mean((1, 2, 3)).repeat_interleave(fours.shape[1])
+    variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)
+    std = (variance + 1e-8).sqrt().mean((1, 2, 3)).repeat_interleave(size)
     return std[:, None, None, None].expand(-1, 1, *x.shape[2:]).to(x.dtype)
