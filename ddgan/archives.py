@@ -83,11 +83,11 @@ def read(path: Path, split: str) -> Arrays | None:
     return _mnist(*idx) if any(file.exists() for file in idx) else None
 
 
-def places(folder: Path) -> dict[str, list[Path]]:
+def places(folder: Path, split: str) -> dict[str, list[Path]]:
     """Where in a folder the official CIFAR-10 and MNIST may lie; of each, what is fastest to read comes first."""
     return {
         "cifar10": [folder / name for archive in CIFAR10 for name in (archive.folder, archive.file)],
-        "mnist": [_idx_path(folder / inside, "train", "images-idx3") for inside in ("mnist", "MNIST/raw", "")],
+        "mnist": [_idx_path(folder / inside, split, "images-idx3") for inside in ("mnist", "MNIST/raw", "")],
     }
 
 

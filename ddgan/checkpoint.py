@@ -248,12 +248,17 @@ def _is_finite(value: Any) -> bool:
 
 
 class Saved(NamedTuple):
-    """A run as it was saved: its tensors, updates, training seconds, and how often it went back from what is not finite."""
+    """A run as it was saved: its tensors, updates, training seconds, and how often it went back from what is not finite.
+
+    `data` is the fingerprint of what it trains on; `history`, a line a run, how the weights came about that it began with.
+    """
 
     state: dict[str, Tensor]
     step: int
     seconds: float
     rollbacks: int
+    data: str = ""
+    history: tuple[dict[str, Any], ...] = ()
 
 
 @contextmanager
@@ -297,19 +302,18 @@ def save_state(directory: Path, saved: Saved, config: Config) -> None:
         if not value.isfinite().all():
             raise FloatingPointError(f"{name} is not finite after update {saved.step}")
     state = {name: value.cpu().contiguous() for name, value in saved.state.items()}
-    note = {"config": json.dumps(config.to_dict())}
-    note |= {"step": str(saved.step), "seconds": repr(saved.seconds), "rollbacks": str(saved.rollbacks)}
+    note = {"config": json.dumps(config.to_dict()), "run": json.dumps(saved._replace(state={}))}
     newest, before = _states(directory)
     _write(newest, serialise(state, metadata=note | {"sha256": _digest(state, note)}), keep=before)
 
 
 def load_state(
-    directory: Path, expected: dict[str, Tensor], config: Config, say: Callable[[str], None] = warnings.warn
+    directory: Path, expected: dict[str, Tensor], config: Config, data: str = "", say: Callable[[str], None] = warnings.warn
 ) -> Saved:
     """The newest state of the run in this directory; where it is damaged, that is said, and the one before is it.
 
     `expected` names the tensors that must be there; Adam's, which a fresh optimiser lacks, may be there too.
-    ValueError where there is no state, none is whole, or its config differs (it says where).
+    ValueError where there is no state, none is whole, its config differs (it says where), or it is of other data.
     """
     if not holds_state(directory):
         raise ValueError(f"there is no run to resume in {directory}")
@@ -327,6 +331,8 @@ def load_state(
     if difference := of.difference(config):
         words = ", ".join(f"{name} {old!r} there and {new!r} now" for name, (old, new) in difference.items())
         raise ValueError(f"the run in {directory} has another configuration: {words}")
+    if saved.data != data:
+        raise ValueError(f"the run in {directory} was trained on other data than is given now")
     missing = [name for name, value in expected.items() if name not in saved.state or saved.state[name].shape != value.shape]
     if missing:
         raise ValueError(f"the state in {directory} does not hold {missing[0]} as this network needs it")
@@ -343,7 +349,8 @@ def _state(path: Path) -> tuple[Saved, Config]:
     try:
         note = _header(data, path, OURS)["__metadata__"]
         sha256 = note.pop("sha256")
-        saved = Saved(tensors, int(note["step"]), float(note["seconds"]), int(note["rollbacks"]))
+        _, step, seconds, rollbacks, of, history = json.loads(note["run"])
+        saved = Saved(tensors, int(step), float(seconds), int(rollbacks), str(of), tuple(history))
         config = Config.from_dict(json.loads(note["config"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a training state of this version") from error

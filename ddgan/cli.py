@@ -62,6 +62,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--T", type=int, help="train for exactly T steps; default: any number of steps")
     add.add_argument("--objective", help="ddgan or regression (the learned Gaussian denoiser)")
     add.add_argument("--data", help="where the preset's images are: an archive, a folder or a zip; default: found by name")
+    add.add_argument("--size", type=int, help="crop each image to its middle square and resize it to this many pixels")
     add.add_argument("--network", help="skip, plain (the paper's) or eps; images: unet-draw or unet (the paper's)")
     add.add_argument("--loss", help="r1r2, paper, rpgan, wgan-gp or rpgan-exact (images)")
     add.add_argument("--decay", help="late or cosine: how the learning rates fall")
@@ -192,7 +193,7 @@ def _train(options: argparse.Namespace) -> None:
     # a resumed run equals an unbroken one, so the card names the command that makes it from scratch
     command = f"python -m ddgan {shlex.join(word for word in sys.argv[1:] if word != '--resume')}"
     steps = fit(
-        config, options.out, images=options.data, seconds=limit, resume=options.resume, command=command,
+        config, options.out, images=options.data, size=options.size, seconds=limit, resume=options.resume, command=command,
         save_every=options.save_every, say=lambda words: print(f"\nddgan: {words}", file=sys.stderr),
     )  # fmt: skip
     _watch(_until_stopped(steps), config.batch)

@@ -11,6 +11,7 @@ noise: after k times back, an update's noise is a function of (seed, step, k), s
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import math
 import shutil
@@ -30,7 +31,7 @@ from . import checkpoint, networks, ranks
 from .config import Config
 from .data import from_points, law_of, read_csv
 from .denoiser import Denoiser
-from .images import ImageSet, batches, from_uint8, load_images, sheet, to_uint8
+from .images import OFFICIAL, ImageSet, batches, from_uint8, load_images, sheet, stacked_mnist, to_uint8
 from .image_metrics import judge_set
 from .machine import device, hardware, precision
 from .metrics import judge
@@ -45,6 +46,7 @@ __all__ = ["fit", "new_objective", "score"]
 _INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
 SHEET = 64  # images that samples.png shows
 JUDGED = 2000  # images that a card's metrics are of
+NETWORK = ("network", "width", "depth", "multipliers", "patch", "d_width", "latent_dim")  # what of a config shapes the weights
 ROLLBACKS = 3  # times that a run goes back from what is not finite, before it stops
 
 
@@ -59,9 +61,7 @@ def new_objective(config: Config, data: Law | ImageSet) -> Objective:
             generator = checkpoint.new_generator(config, tuple(data.shape))
             discriminator = None if regression else checkpoint.new_discriminator(config, tuple(data.shape))
     if config.init:
-        generator.load_state_dict(checkpoint.load(config.init).state_dict())
-        if discriminator:
-            discriminator.load_state_dict(checkpoint.load_discriminator(config.init).state_dict())
+        _begin_with(config, generator, discriminator)
     elif images:
         generator.fit(from_uint8(data.images))
     if images:
@@ -83,11 +83,25 @@ def new_objective(config: Config, data: Law | ImageSet) -> Objective:
     return objective
 
 
+def _begin_with(config: Config, generator: Denoiser, discriminator: torch.nn.Module | None) -> None:
+    """Take the weights of the model that a config names; ValueError, in one sentence, where they do not fit."""
+    begun = checkpoint.load(config.init)
+    try:
+        generator.load_state_dict(begun.state_dict())
+        if discriminator:
+            discriminator.load_state_dict(checkpoint.load_discriminator(config.init).state_dict())
+    except RuntimeError as error:
+        there = Config.from_dict(begun.card["config"]).difference(config)
+        sizes = ", ".join(f"{name} {a} there and {b} now" for name, (a, b) in there.items() if name in NETWORK)
+        raise ValueError(f"the weights of {config.init} are of another network: {sizes or 'data of another shape'}") from error
+
+
 def fit(
     config: Config,
     out: Path,
     *,
     images: str | None = None,
+    size: int | None = None,
     seconds: float = math.inf,
     resume: bool = False,
     command: str = "",
@@ -96,15 +110,15 @@ def fit(
 ) -> Iterator[TrainStep]:
     """Train a config into a directory: one record an update; the state is saved every `save_every` training seconds.
 
-    `images` says where the config's image set is, if it is not to be found by name; `say` hears of what went wrong and
-    was mended: a damaged state, updates that are not finite.
+    `images` says where the config's image set is, if it is not to be found by name, and `size` what to resize it to; `say`
+    hears of what went wrong and was mended: a damaged state, updates that are not finite.
     Closing the iterator saves and stops; with `resume` the run goes on from there, bit for bit. So it does from the state
     last saved where an update was broken off, by KeyboardInterrupt or a kill: half an update is never saved. The model
     stands in `out` with its card, which has metrics once the run has ended. ValueError where `out` holds a run and
     `resume` was not asked for, where it holds another run, where another process trains there, or where it cannot be
     written; FloatingPointError where going back does not help.
     """
-    run = _Run(config, out, _data(config, images), say)
+    run = _Run(config, out, _data(config, images, size), say)
     with nullcontext() if ranks.rank() else checkpoint.claimed(out):
         run.begin(resume)
         try:
@@ -114,7 +128,7 @@ def fit(
             run.keep(command, {})
             raise
         run.keep(command, {})  # first: judging takes minutes, and a stop must not cost the model
-        if images is None and not ranks.rank():
+        if not ranks.rank() and (images is None or run.fingerprint == OFFICIAL.get(config.data)):
             run.keep(command, score(run.model(), run.data, config))
 
 
@@ -125,6 +139,8 @@ class _Run:
         self.config, self.out, self.data = config, out, data
         self.say = (lambda words: None) if ranks.rank() else say
         self.objective = new_objective(config, data)
+        self.fingerprint = _fingerprint(config, data)
+        self.history = _history(config)
         self.last, self.saved, self.rollbacks = TrainStep(0, 0.0, 0.0, {}), None, 0
 
     def begin(self, resume: bool) -> None:
@@ -144,7 +160,8 @@ class _Run:
             return
         failure = None
         if not ranks.rank():
-            state = checkpoint.Saved(self.objective.state_dict(), self.last.step, self.last.seconds, self.rollbacks)
+            last = self.last.step, self.last.seconds, self.rollbacks
+            state = checkpoint.Saved(self.objective.state_dict(), *last, self.fingerprint, self.history)
             try:
                 checkpoint.save_state(self.out, state, self.config)
             except FloatingPointError as error:
@@ -155,9 +172,10 @@ class _Run:
 
     def restore(self) -> None:
         """Go back to the state last saved."""
-        saved = checkpoint.load_state(self.out, self.objective.state_dict(), self.config, self.say)
+        saved = checkpoint.load_state(self.out, self.objective.state_dict(), self.config, self.fingerprint, self.say)
         self.objective.load_state_dict(saved.state)
         self.last, self.rollbacks = TrainStep(saved.step, saved.seconds, 0.0, {}), saved.rollbacks
+        self.history = saved.history
 
     def updates(self, seconds: float, save_every: float) -> Iterator[TrainStep]:
         """Train to the end, which is saved; over again from the state last saved where that is not finite."""
@@ -228,6 +246,10 @@ class _Run:
             "rollbacks": self.rollbacks,
             "hardware": hardware(),
             "torch": torch.__version__,
+            "seen": self.last.step * self.config.batch,
+            "data": self.fingerprint,
+            "history": self.history,
+            "go_on": f"the same command with --init {self.out}, another --out and another --seed begins with these weights",
             "metrics": metrics,
         }
         dtype = torch.bfloat16 if isinstance(self.data, ImageSet) else torch.float32
@@ -235,10 +257,27 @@ class _Run:
         checkpoint.save(self.out, self.model(), self.config, tuple(self.data.shape), made, opponent, dtype)
 
 
-def _data(config: Config, images: str | None) -> Law | ImageSet:
+def _data(config: Config, images: str | None, size: int | None) -> Law | ImageSet:
     if config.network in networks.IMAGES:
-        return load_images(images or config.data)
+        data = load_images(images or config.data, size=size)
+        return stacked_mnist(data, len(data), seed=0) if images and config.data == "stackedmnist" else data
     return from_points(read_csv(config.data)) if config.data.endswith(".csv") else law_of(config.data)
+
+
+def _fingerprint(config: Config, data: Law | ImageSet) -> str:
+    """What a run must find again to go on: images, or a file's points; a toy's name says it all."""
+    if isinstance(data, ImageSet):
+        return data.fingerprint()
+    return hashlib.sha256(data.mu.numpy().tobytes()).hexdigest()[:16] if config.data.endswith(".csv") else ""
+
+
+def _history(config: Config) -> tuple[dict[str, Any], ...]:
+    """How the weights that a run begins with were made, the first run first."""
+    if not config.init:
+        return ()
+    card = checkpoint.load(config.init).card
+    made = {key: card[key] for key in ("command", "steps", "seconds", "seen", "hardware") if key in card}
+    return (*card.get("history", ()), made)
 
 
 def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:

@@ -124,18 +124,25 @@ def judge_images(
 ) -> dict[str, float]:
     """The metrics of samples (N, C, H, W), uint8 or in [-1, 1], by a classifier that knows its training images.
 
-    With `test`, floor_cfd: what its first N images score. With `train`, precision and recall against its first N.
-    ValueError for samples of another shape, or not finite.
+    With `train`, precision and recall against its first N. With `test`, the floor: what its first N images score, or as
+    many as there are, floor_n. ValueError for samples of another shape, or not finite.
     """
     images = _as_uint8(samples, classifier.shape)
-    features, logits = observe(classifier, images)
-    numbers = {"n": len(images), "cfd": cfd(classifier, features), "class_kl": class_kl(logits, classifier.share)}
-    if test is not None:
-        numbers["floor_cfd"] = cfd(classifier, _features(classifier, test, len(images)))
+    n, (features, logits) = len(images), observe(classifier, images)
+    numbers = {"n": n, "cfd": cfd(classifier, features), "class_kl": class_kl(logits, classifier.share)}
     if train is not None:
-        real = _features(classifier, train, len(images))
-        numbers["precision"], numbers["recall"] = precision_recall(real, features)
-    return numbers
+        numbers["precision"], numbers["recall"] = precision_recall(_features(classifier, train, n), features)
+    return numbers | (_floor(classifier, train, test, n) if test is not None else {})
+
+
+@lru_cache(maxsize=4)
+def _floor(classifier: Classifier, train: ImageSet | None, test: ImageSet, n: int) -> dict[str, float]:
+    """The metrics of the first n test images: no sampler is expected to do better."""
+    features, floor = _features(classifier, test, n), {"floor_n": len(test)} if len(test) < n else {}
+    floor["floor_cfd"] = cfd(classifier, features)
+    if train is not None:
+        floor["floor_precision"], floor["floor_recall"] = precision_recall(_features(classifier, train, n), features)
+    return floor
 
 
 def judge_set(batches: Iterable[Tensor], name: str) -> dict[str, float]:
@@ -150,6 +157,8 @@ def judge_set(batches: Iterable[Tensor], name: str) -> dict[str, float]:
 @lru_cache(maxsize=2)
 def _judge(name: str) -> Classifier:
     """One object a set, since the features that `_features` keeps are those of one classifier."""
+    if not name:
+        raise ValueError("this model was trained on images of its own, which no classifier here can judge")
     return load_classifier(f"{name}-classifier")
 
 
@@ -170,12 +179,14 @@ def fid(batches: Iterable[Tensor | np.ndarray], data: ImageSet) -> float:
     The batches are drawn only where torch-fidelity is there. ValueError for fewer samples, images without colour, or
     where torch-fidelity is missing or cannot fetch its network.
     """
+    if data.shape[0] != 3:
+        raise ValueError(f"FID needs images in colour, got {tuple(data.shape)}")
     try:
         from torch_fidelity import calculate_metrics
 
         samples = np.concatenate([_as_uint8(x, data.shape) for x in batches])
-        if len(samples) < 50_000 or data.shape[0] != 3:
-            raise ValueError(f"FID needs 50,000 samples in colour, got {len(samples):,} of shape {tuple(data.shape)}")
+        if len(samples) < 50_000:
+            raise ValueError(f"FID needs 50,000 samples, got {len(samples):,}")
         sets = [_Images(images) for images in (samples, data.images)]
         numbers = calculate_metrics(
             input1=sets[0], input2=sets[1], fid=True, cuda=torch.cuda.is_available(), save_cpu_ram=True, verbose=False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import io
 import json
 import math
@@ -30,11 +31,12 @@ from torch import Tensor
 from . import archives
 
 __all__ = [
-    "CACHE", "SETS", "ImageSet", "batches", "decode_pixels", "encode_pixels", "find_images", "from_uint8", "load_images",
+    "CACHE", "OFFICIAL", "SETS", "ImageSet", "batches", "decode_pixels", "encode_pixels", "find_images", "from_uint8", "load_images",
     "read_images", "sheet", "stacked_mnist", "to_uint8",
 ]  # fmt: skip
 
 SETS = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "stackedmnist": (3, 28, 28)}  # known by name; the shape of an image
+OFFICIAL = {"cifar10": "77961efd7928b438", "mnist": "2ba98d30237c6903"}  # the fingerprints of the training images
 CACHE = Path("~/.cache/ddgan").expanduser()  # where a download goes unless told otherwise
 
 # Pillow reads more: EPS and WMF run programs, ICO and ICNS hide an image whose size is not the one that they state
@@ -61,6 +63,10 @@ class ImageSet:
     def shape(self) -> torch.Size:
         """The shape of one image, (C, H, W)."""
         return torch.Size(self.images.shape[1:])
+
+    def fingerprint(self) -> str:
+        """What tells sets apart, whatever the order of their images: 16 hex digits of the sha256 of their sum, pixel by pixel."""
+        return hashlib.sha256(self.images.sum(0, dtype=np.uint64).tobytes()).hexdigest()[:16]
 
 
 def from_uint8(images: np.ndarray) -> Tensor:
@@ -106,8 +112,8 @@ def sheet(images: np.ndarray, columns: int, gap: int = 1) -> Image.Image:
 def batches(data: ImageSet, batch: int, *, seed: int, flip: bool) -> Callable[[int, torch.Generator], Tensor]:
     """(step, noise) -> x_0 (batch, C, H, W) in [-1, 1]: every epoch each image once, in an order of its own.
 
-    The order is a function of (seed, epoch) and `flip`, half of the images mirrored left to right, one of (seed, step),
-    so a resumed run sees what an unbroken one sees.
+    With `flip` half of them are mirrored, left to right. The order is a function of (seed, epoch), the mirroring one of
+    (seed, step), so a resumed run sees what an unbroken one sees.
     """
     N, orders = len(data), {}
 
@@ -153,7 +159,7 @@ def find_images(name: str, split: str = "train") -> Path | None:
     if name not in SETS:
         raise ValueError(f"a name of images is one of {', '.join(SETS)}, got {name!r}")
     for place in _places():
-        for path in archives.places(place)["cifar10" if name == "cifar10" else "mnist"]:
+        for path in archives.places(place, split)["cifar10" if name == "cifar10" else "mnist"]:
             if path.exists():
                 return path
         if (path := place / f"{name.removeprefix('stacked')}-{split}.zip").exists():

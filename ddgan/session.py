@@ -23,7 +23,7 @@ from .candidates import redraws
 from .config import Config
 from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
-from .images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
+from .images import OFFICIAL, SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
 from .image_metrics import fid, judge_set
 from .machine import device, on_gpu, on_loan, precision
 from .metrics import evaluate, judge, slices
@@ -42,7 +42,7 @@ class Source(NamedTuple):
     shape: torch.Size
     law: Law | None
     models: dict[str, Path]
-    set: str = ""  # the name of the image set that it is, or that its model was trained on
+    set: str = ""  # the name of the image set that it is, or that its model was trained on; "" for a stranger's images
 
 
 class Session:
@@ -222,7 +222,8 @@ def _source(data: str) -> Source:
     config = Config.from_dict(card["config"])
     models = {config.objective: path}
     if config.network in networks.IMAGES:
-        return Source(torch.Size(card["shape"]), None, models, config.data)
+        own = card.get("data") != OFFICIAL.get(config.data) and "data" in card  # its images are not those of the name
+        return Source(torch.Size(card["shape"]), None, models, "" if own else config.data)
     if (path / "points.csv").is_file():
         return _of_law(from_points(read_csv(path / "points.csv")), models)
     if config.data not in TOYS and not config.data.startswith(POINTS):

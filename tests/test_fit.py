@@ -16,6 +16,8 @@ from ddgan.checkpoint import load, load_state
 from ddgan.config import Config, preset
 from ddgan.fit import fit, new_objective
 from ddgan.images import ImageSet, batches
+from ddgan.request import Request
+from ddgan.session import Session
 
 ROOT = Path(__file__).parents[1]
 TINY = replace(preset("mnist"), width=16, d_width=16, batch=8, steps=4, every=2)
@@ -33,7 +35,7 @@ def folder(tmp_path_factory):
 
 
 def state(config: Config, out: Path) -> dict[str, torch.Tensor]:
-    return load_state(out, {}, config)[0]
+    return load_state(out, {}, config, load(out).card["data"])[0]
 
 
 def trained(config: Config, folder: Path, out: Path, **options) -> dict[str, torch.Tensor]:
@@ -48,6 +50,44 @@ def test_images_resume_bit_for_bit(folder, tmp_path):
     steps.close()
     resumed = trained(TINY, folder, tmp_path / "broken", resume=True)
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_a_run_goes_on_with_the_data_that_it_began_with_and_no_other(folder, tmp_path):
+    def one(brightness, directory):
+        directory.mkdir()
+        for i in range(8):
+            Image.new("L", (28, 28), brightness + i).save(directory / f"{i}.png")
+        return directory
+
+    trained(TINY, folder, tmp_path / "run")
+    with pytest.raises(ValueError, match="was trained on other data"):
+        list(fit(TINY, tmp_path / "run", images=str(one(100, tmp_path / "other")), resume=True))
+    points = tmp_path / "points.csv"
+    points.write_text("0,0\n1,1\n0,1\n")
+    config = Config(str(points), width=8, depth=1, batch=16, steps=2)
+    list(fit(config, tmp_path / "line"))
+    points.write_text("0,0\n1,1\n0,2\n")
+    with pytest.raises(ValueError, match="was trained on other data"):
+        list(fit(config, tmp_path / "line", resume=True))
+
+
+def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
+    trained(TINY, folder, tmp_path)
+    assert load(tmp_path).card["metrics"] == {}, "what is not MNIST is not judged as MNIST"
+    with pytest.raises(ValueError, match="images of its own, which no classifier here can judge"):
+        Session().judge(Request(str(tmp_path), ("ddgan",), T=1, n=4), "ddgan")
+
+
+def test_images_are_cropped_and_digits_stacked_on_request(folder, tmp_path):
+    small = replace(TINY, latent_dim=16 * 16, steps=1)
+    trained(small, folder, tmp_path / "small", size=16)
+    assert load(tmp_path / "small").card["shape"] == [1, 16, 16]
+    digits = tmp_path / "digits"
+    for i in range(8):
+        (digits / str(i)).mkdir(parents=True)
+        Image.new("L", (28, 28), 30 * i).save(digits / str(i) / "a.png")
+    trained(replace(preset("stackedmnist"), width=16, d_width=16, batch=8, steps=1), digits, tmp_path / "stacked")
+    assert load(tmp_path / "stacked").card["shape"] == [3, 28, 28]
 
 
 def test_the_file_holds_the_moving_average_rounded_to_bfloat16(folder, tmp_path):
@@ -98,6 +138,23 @@ def test_a_run_begins_with_the_weights_of_the_model_that_it_is_given(folder, tmp
     run = new_objective(replace(TINY, init=str(tmp_path / "first")), ImageSet(np.zeros((8, 1, 28, 28), np.uint8)))
     for name, value in run.networks["g"].state_dict().items():
         assert torch.equal(value.cpu(), first.state_dict()[name]), name
+
+
+def test_a_card_says_how_its_weights_came_about_and_how_to_go_on(folder, tmp_path):
+    trained(TINY, folder, tmp_path / "a", command="first")
+    trained(replace(TINY, init=str(tmp_path / "a"), steps=2), folder, tmp_path / "b", command="second")
+    steps = fit(replace(TINY, init=str(tmp_path / "b")), tmp_path / "c", images=str(folder), command="third")
+    next(steps), steps.close()
+    list(fit(replace(TINY, init=str(tmp_path / "b")), tmp_path / "c", images=str(folder), command="third", resume=True))
+    card = load(tmp_path / "c").card
+    assert [(run["command"], run["seen"]) for run in card["history"]] == [("first", 32), ("second", 16)] and card["seen"] == 32
+    assert f"--init {tmp_path / 'c'}" in card["go_on"]
+
+
+def test_weights_of_another_network_are_refused_in_a_sentence(folder, tmp_path):
+    trained(TINY, folder, tmp_path)
+    with pytest.raises(ValueError, match=r"another network: width 16 there and 32 now$"):
+        new_objective(replace(TINY, width=32, init=str(tmp_path)), ImageSet(np.zeros((8, 1, 28, 28), np.uint8)))
 
 
 @pytest.mark.slow

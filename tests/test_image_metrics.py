@@ -156,7 +156,7 @@ def test_fid_is_torch_fidelitys_and_says_what_it_needs(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "torch_fidelity", SimpleNamespace(calculate_metrics=calculate_metrics))
     assert fid([samples[:20_000], samples[20_000:]], data) == 3.75
-    with pytest.raises(ValueError, match="50,000 samples in colour, got 9 of"):
+    with pytest.raises(ValueError, match="50,000 samples, got 9"):
         fid([samples[:9]], data)
 
 

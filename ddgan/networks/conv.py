@@ -101,7 +101,7 @@ class Norm(nn.Module):
     def forward(self, x: Tensor, style: Tensor | None = None) -> Tensor:
         scale, shift = (self.weight, self.bias) if self.style is None else self.style(style).chunk(2, 1)
         if self._is_slow(x):
-            scale, shift = self._folded(x, scale, shift)
+            x, scale, shift = self._folded(x, scale, shift)
         elif self.style is None:
             return F.group_norm(x, self.groups, scale, shift, 1e-6)
         else:
@@ -114,13 +114,17 @@ class Norm(nn.Module):
         small = x[0, 0].numel() < 1024 and x.shape[1] < 16 * self.groups
         return small and x.dtype == torch.bfloat16 and x.device.type == "cpu"
 
-    def _folded(self, x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor]:
-        """Scale and shift (B, C) that normalise x too: it is read once for its moments and once for the result."""
-        x = x.permute(0, 2, 3, 1).flatten(1, 2).float()  # (B, H W, C)
-        mean, square, scale, shift = (v.unflatten(-1, (self.groups, -1)) for v in (x.mean(1), x.square().mean(1), scale, shift))
+    def _folded(self, x: Tensor, scale: Tensor, shift: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """x without its mean as bfloat16 has it, and the scale and shift (B, C) that take care of the rest and the deviation."""
+        flat = x.permute(0, 2, 3, 1).flatten(1, 2).float()  # (B, H W, C)
+        mean, square, scale, shift = (
+            v.unflatten(-1, (self.groups, -1)) for v in (flat.mean(1), flat.square().mean(1), scale, shift)
+        )
         mean, square = mean.mean(2, keepdim=True), square.mean(2, keepdim=True)
         scale = scale * (square - mean.square() + 1e-6).rsqrt()
-        return scale.flatten(1), (shift - scale * mean).flatten(1)
+        rough = mean.to(x.dtype)  # scale x would round x away where the mean is large
+        x = x - rough.expand_as(scale).flatten(1)[:, :, None, None]
+        return x, scale.flatten(1), (shift + scale * (rough - mean)).flatten(1)
 
 
 class Block(nn.Module):
