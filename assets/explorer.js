@@ -106,7 +106,7 @@ function panelCell(panel) {
 
 function truthCell(truth) {
   const ready = truth && !truth.reading && !truth.error;
-  const figure = cell('Training set', ready ? `the exact posterior over its ${truth.of.toLocaleString('en')} images` : '');
+  const figure = cell('Training set', ready ? `the exact posterior over the ${truth.of.toLocaleString('en')} images that training draws from` : '');
   if (!ready) { figure.append(make('p', 'gallery-error', truth?.error ?? (truth ? 'The training set is being read …' : 'Comparing with every image …'))); return figure; }
   summary(figure, truth);
   const effective = truth.effective < 9.95 ? truth.effective.toFixed(1) : Math.round(truth.effective).toLocaleString('en');

@@ -100,6 +100,7 @@ def parser() -> argparse.ArgumentParser:
         if name == "evaluate":
             add.add_argument("--samplings", type=int, default=1, help="how many seeds, from --seed on: the worst counts")
             add.add_argument("--fid", action="store_true", help="FID too, of 50,000 images, by torch-fidelity if it is installed")
+            add.add_argument("--nearest", type=Path, help="a .png of samples, each beside the training images nearest to it")
             add.add_argument("--json", action="store_true", help="print one JSON object")
         else:
             kinds = ".npz" if name == "sample" else f".{', .'.join(export.KINDS)}"
@@ -297,6 +298,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     for name in request.denoisers:
         measured = {"fid": session.fid(request, name, _progress)} if options.fid else {}
         rows[name] = session.judge(request, name, options.samplings, watch=_progress) | measured
+    if options.nearest:
+        for name, distance in export.neighbours(options.nearest, session, request).items():
+            rows[name]["nearest"] = distance
     if options.json:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}
         return _print_json({**request.to_dict(), **only})

@@ -19,6 +19,7 @@ import math
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import IO, Any
@@ -27,13 +28,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 from .gallery import gallery
-from .images import sheet
+from .image_metrics import nearest
+from .images import load_images, sheet, to_uint8
 from .sampler import Step
 from .request import DENOISERS, Request
 from .session import Session
 from .views import stage
 
-__all__ = ["KINDS", "MAX_NUMBERS", "finite", "link", "npz", "states", "write"]
+__all__ = ["KINDS", "MAX_NUMBERS", "finite", "link", "neighbours", "npz", "states", "write"]
 
 KINDS = {  # ending -> what it is
     "webp": "Animated WebP",
@@ -127,6 +129,26 @@ def npz(path: Path, request: Request, steps: Sequence[Step]) -> None:
     """
     arrays = {"x": steps[-1].x_s.numpy(), **states(steps), **_scale(request)}
     _replace(path, lambda file: np.savez_compressed(file, **arrays, link=np.array(link(request))))
+
+
+def neighbours(path: Path, session: Session, request: Request, k: int = 5) -> dict[str, float]:
+    """Write a .png of up to eight images a denoiser, each before the k training images nearest to it.
+
+    Returns by denoiser how far the nearest one is on average, in grey levels (image_metrics.nearest): what was learned by
+    heart would be at 0.
+    """
+    source, rows, distance = session.source(request.data), [], {}
+    if source.law is not None or not source.set:
+        raise ValueError(f"neighbours are looked for in a known set of images, {request.data[:40]} is none")
+    known = load_images(source.set)
+    for name in request.denoisers:
+        *_, last = session.run(replace(request, n=min(8, request.n)), name)
+        places, distances = nearest(last.x_s, known, k)
+        distance[name] = float(distances[:, 0].mean())
+        rows.append(np.concatenate([to_uint8(last.x_s)[:, None], known.images[places.numpy()]], 1))
+    pictures = sheet(np.concatenate(rows).reshape(-1, *known.shape), columns=1 + k)
+    _replace(path, lambda file: pictures.save(file, "png"))
+    return distance
 
 
 def _runs(session: Session, request: Request) -> Iterator[tuple[str, list[Step], str]]:

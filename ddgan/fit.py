@@ -45,7 +45,7 @@ __all__ = ["fit", "new_objective", "score"]
 
 _INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
 SHEET = 64  # images that samples.png shows
-JUDGED = 2000  # images that a card's metrics are of
+JUDGED, STACKED = 2000, 25_600  # images that a card's metrics are of; of StackedMNIST
 NETWORK = ("network", "width", "depth", "multipliers", "patch", "d_width", "latent_dim")  # what of a config shapes the weights
 ROLLBACKS = 3  # times that a run goes back from what is not finite, before it stops
 
@@ -281,8 +281,9 @@ def _history(config: Config) -> tuple[dict[str, Any], ...]:
 
 
 def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:
-    """What a card reports: three samplings of n, from seed 0 on, judged at the T that a model is for; of images one of 2,000."""
+    """What a card reports: three samplings of n, from seed 0 on, judged at the T that a model is for; of images a single one."""
     few, many = (1, 2, 4, 8), (4, 16, 64) if isinstance(law, Law) else (4, 16)
+    images = STACKED if config.data == "stackedmnist" else JUDGED
 
     def sampled(T: int, i: int) -> Tensor:
         (x_0,) = draw(Schedule.vp(T), denoiser, range(i * MAX_N, i * MAX_N + n), law.shape, at_once=n)
@@ -291,9 +292,9 @@ def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_0
     def judged(T: int) -> dict[str, float]:
         if isinstance(law, Law):
             return judge(law, n, partial(sampled, T), samplings=3)
-        return judge_set(draw(Schedule.vp(T), denoiser, range(JUDGED), law.shape), config.data)
+        return judge_set(draw(Schedule.vp(T), denoiser, range(images), law.shape), config.data)
 
-    if isinstance(law, ImageSet) and not (checkpoint.WEIGHTS / f"{config.data}-classifier").is_dir():
+    if isinstance(law, ImageSet) and not (checkpoint.WEIGHTS / f"{config.data.removeprefix('stacked')}-classifier").is_dir():
         return {}
     scores = {}
     for T in [config.T] if config.T is not None else many if config.objective == "regression" else few:

@@ -148,8 +148,12 @@ def _floor(classifier: Classifier, train: ImageSet | None, test: ImageSet, n: in
 def judge_set(batches: Iterable[Tensor], name: str) -> dict[str, float]:
     """judge_images of samples in [-1, 1], (B, C, H, W) at a time, by the shipped classifier of the image set `name`.
 
-    Against that set where it is on this machine. ValueError where there is no such classifier.
+    Against that set where it is on this machine; of stackedmnist the modes, by the classifier of mnist. ValueError where
+    there is no such classifier.
     """
+    if name == "stackedmnist":
+        samples = np.concatenate([to_uint8(x) for x in batches])
+        return {"n": len(samples), **dict(zip(("modes", "kl"), stacked_modes(samples, _judge("mnist")), strict=True))}
     classifier, samples = _judge(name), np.concatenate([to_uint8(x) for x in batches])
     return judge_images(samples, classifier, train=_known(name, "train"), test=_known(name, "test"))
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from . import checkpoint, networks
 from .candidates import redraws
-from .config import Config
+from .config import PRESETS, Config
 from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from .images import OFFICIAL, SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
@@ -82,11 +82,11 @@ class Session:
         return law
 
     def images(self, data: str) -> ImageSet | None:
-        """The training images of a data name, None while they are being read; ValueError where they are not here."""
+        """The images that a data name's networks learn from, None while they are being read; ValueError where they are not here."""
         if data not in self._reading:
             if data not in SETS or find_images(data) is None:
                 raise ValueError(f"the training set of {data} is not on this machine: DDGAN_DATA names the directory where it is")
-            self._reading[data] = self._reader.submit(load_images, data)
+            self._reading[data] = self._reader.submit(_training_images, data)
         reading = self._reading[data]
         return reading.result() if wait([reading], timeout=0.1).done else None
 
@@ -191,6 +191,12 @@ class Session:
         model, first = self.model(request, denoiser), request.seed * MAX_N
         seeds, at_once = range(first, first + request.n), 100
         return draw(request.steps(), model, seeds, self.source(request.data).shape, at_once), -(-request.n // at_once)
+
+
+def _training_images(data: str) -> ImageSet:
+    """A set's, with their mirror images where its networks are trained on both: a law that gives no labels."""
+    images = load_images(data).images
+    return ImageSet(np.concatenate([images, images[..., ::-1]]) if PRESETS[data].flip else images)
 
 
 def _missing(data: str, name: str, others: list[str]) -> str:

@@ -55,7 +55,8 @@ def payload(session, request):
     return json.loads(last, parse_constant=pytest.fail)
 
 
-def test_a_model_of_other_data_is_refused_in_its_own_panel_wherever_it_is_asked(session, name):
+def test_a_model_of_other_data_is_refused_in_its_own_panel_wherever_it_is_asked(session, name, monkeypatch):
+    monkeypatch.setattr(session, "images", lambda data: None)
     class Wide(Small):
         card = Small.card | {"shape": [3, 32, 32]}
 
@@ -200,6 +201,22 @@ def test_a_picture_holds_exact_pixels(session, name, tmp_path, kind):
         corner = np.asarray(image.convert("L"))[export.TOP :: k, export.GAP :: k][:28, :28]
     shown = steps[0].x_s if kind == "png" else last.x_s
     assert np.array_equal(corner, to_uint8(shown)[0, 0])
+
+
+def test_neighbours_stand_beside_their_sample(session, name, tmp_path, monkeypatch):
+    request = Request("mnist", (name,), T=2, n=3)
+    *_, last = session.run(request, name)
+    known = RANDOM.integers(0, 256, (20, 1, 28, 28), dtype=np.uint8)
+    known[[7, 4, 11]] = to_uint8(last.x_s) // 4 * 4  # nearly the samples
+    monkeypatch.setattr(export, "load_images", lambda _: ImageSet(known))
+    distance = export.neighbours(tmp_path / "x.png", session, request, k=2)
+    with Image.open(tmp_path / "x.png") as image:
+        cells = [np.asarray(image.convert("L"))[y : y + 28, x : x + 28] for y in (0, 29, 58) for x in (0, 29)]
+    for sample, neighbour, x, place in zip(cells[::2], cells[1::2], to_uint8(last.x_s), (7, 4, 11), strict=True):
+        assert np.array_equal(sample, x[0]) and np.array_equal(neighbour, known[place, 0])
+    assert 0 < distance[name] < 4
+    with pytest.raises(ValueError, match="25-gaussians is none"):
+        export.neighbours(tmp_path / "y.png", session, Request())
 
 
 def test_numbers_of_images_need_no_law(session, name, tmp_path):

@@ -1,4 +1,4 @@
-"""Who may import whom (design.md), read from the source with ast: for the modules that exist, whichever they are."""
+"""Who may import whom, read from the source with ast: for the modules that exist, whichever they are."""
 
 import ast
 from collections.abc import Iterator
@@ -10,58 +10,46 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "ddgan"
 
 CORE = ("gaussian", "schedule", "mixture", "denoiser", "sampler", "networks", "losses", "trainer", "data", "metrics", "checkpoint", "gaussianity", "archives", "image_metrics", "classifier")
-MAY_IMPORT = {
+MAY_IMPORT = {  # from the bottom up
+    "archives": "",
+    "config": "",
     "gaussian": "",
     "losses": "",
-    "config": "",
-    "plots": "",
-    "schedule": "gaussian",
-    "mixture": "gaussian schedule",
-    "denoiser": "schedule mixture",
-    "sampler": "gaussian schedule denoiser",
-    "networks": "denoiser",
-    "data": "config mixture",
-    "archives": "",
-    "images": "archives",
-    "image_metrics": "checkpoint images networks",
-    "classifier": "checkpoint image_metrics images machine networks trainer",
-    "metrics": "mixture",
-    "checkpoint": "config schedule networks",
-    "trainer": "schedule denoiser sampler losses",
-    "views": "sampler plots",
-    "export": "sampler views",
-    "session": "config checkpoint data networks denoiser schedule sampler trainer",
-    "cli": "config session metrics export",
-    "ui": "config session views export",
-    "app": "ui",
-    "__main__": "cli",
-}
-# what building showed to be better than design.md's table, which is to follow
-AND_ALSO = {
-    "request": "data images schedule",
-    "networks": "gaussian schedule",  # like, alpha_sigma
     "machine": "",
     "ranks": "",
-    "trainer": "ranks",
-    "fit": "image_metrics ranks checkpoint config data denoiser images machine metrics mixture networks request sampler schedule trainer",
-    "checkpoint": "denoiser",
-    "session": "candidates image_metrics images machine metrics mixture request",
-    "gallery": "candidates images request session views",
+    "images": "archives",
+    "schedule": "gaussian",
+    "mixture": "gaussian schedule",
+    "data": "config mixture",
+    "denoiser": "mixture schedule",
+    "gaussianity": "mixture schedule",
+    "metrics": "mixture",
+    "networks": "denoiser gaussian schedule",
+    "request": "data images schedule",
+    "sampler": "denoiser gaussian schedule",
     "candidates": "denoiser images sampler schedule",
-    "views": "mixture posterior schedule session studio data request",
-    "studio": "fit machine checkpoint config data denoiser metrics mixture sampler schedule session trainer request",
-    "export": "gallery images session request",
+    "checkpoint": "config denoiser networks schedule",
+    "trainer": "denoiser losses ranks sampler schedule",
+    "faults": "checkpoint images machine",
+    "image_metrics": "checkpoint images networks",
+    "official": "checkpoint config denoiser networks schedule",
+    "classifier": "checkpoint image_metrics images machine networks trainer",
+    "fit": "checkpoint config data denoiser image_metrics images machine metrics mixture networks ranks request sampler schedule trainer",
+    "session": "candidates checkpoint config data denoiser image_metrics images machine metrics mixture networks request sampler schedule trainer",
+    "posterior": "metrics mixture request sampler session",
+    "studio": "checkpoint config data denoiser fit machine metrics mixture request sampler schedule session trainer",
+    "views": "data mixture posterior request sampler schedule session studio",
+    "bench": "checkpoint config data denoiser fit images machine metrics networks request sampler schedule session trainer views",
+    "gallery": "candidates images request session views",
+    "crowd": "bench machine",
+    "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
+    "export": "gallery image_metrics images request sampler session views",
+    "cli": "archives bench classifier config crowd evidence export faults fit images machine metrics official ranks request schedule session trainer",
     "reply": "export posterior request session studio views",
     "snippet": "export request",
-    "crowd": "bench machine",
-    "faults": "checkpoint images machine",
-    "official": "checkpoint config denoiser networks schedule",
-    "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
-    "cli": "archives bench classifier crowd evidence faults fit images machine official ranks request schedule trainer",
-    "gaussianity": "mixture schedule",  # what a Gaussian misses, a property of the law alone
-    "ui": "evidence posterior reply snippet machine gallery gaussianity data images schedule studio request",
-    "posterior": "metrics mixture sampler session request",
-    "bench": "checkpoint denoiser images networks fit machine config data metrics sampler schedule session trainer views request",
+    "__main__": "cli",
+    "ui": "config data evidence export gallery gaussianity images machine posterior reply request schedule session snippet studio views",
+    "app": "ui",
 }
 HEAVY = {"gradio", "plotly", "PIL", "tqdm"}
 
@@ -128,8 +116,8 @@ FILES = sources()
 
 @pytest.mark.parametrize("module", FILES)
 def test_a_module_imports_only_what_lies_below_it(module):
-    assert module in {**MAY_IMPORT, **AND_ALSO}, f"who may ddgan/{module} import? Add it to the table"
-    allowed = {module, *MAY_IMPORT.get(module, "").split(), *AND_ALSO.get(module, "").split()}
+    assert module in MAY_IMPORT, f"who may ddgan/{module} import? Add it to the table"
+    allowed = {module, *MAY_IMPORT[module].split()}
     for path in FILES[module]:
         assert ours(imports_of(path)) <= allowed, path
 
