@@ -30,6 +30,7 @@ from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 from .gallery import gallery
 from .image_metrics import nearest
 from .images import load_images, sheet, to_uint8
+from .machine import while_wanted
 from .sampler import Step
 from .request import DENOISERS, Request
 from .session import Session
@@ -103,7 +104,7 @@ def write(
     # few steps deserve a look at each, many are one film of about ten seconds
     stay = 440 if glide else min(900, max(40, 10_000 // len(stops)))
     times = [stay if at == int(at) else 40 for at in stops]
-    pictures = [_sheet(view, at) for at in stops]
+    pictures = [_sheet(view, at) for at in while_wanted(stops)]
     save = {"webp": partial(_webp, lossless=images), "gif": _gif, "mp4": _mp4}[kind]
     _replace(path, lambda file: save(file, pictures, times, from_link))
 
@@ -449,7 +450,7 @@ def _mp4(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int],
         stream.width, stream.height, stream.pix_fmt = *pictures[0].size, "yuv420p"
         stream.codec_context.thread_count = 1  # the same bytes on every machine
         stream.options = {"crf": "18", "preset": "medium"}
-        for picture, time in zip(pictures, times, strict=True):
+        for picture, time in while_wanted(zip(pictures, times, strict=True)):
             for _ in range(time // unit):
                 video.mux(stream.encode(av.VideoFrame.from_image(picture)))
         video.mux(stream.encode())

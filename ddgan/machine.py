@@ -9,7 +9,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -21,7 +21,7 @@ except ImportError:
     spaces = None
 import torch
 
-__all__ = ["device", "give_way", "hardware", "on_gpu", "on_loan", "precision", "record", "single_thread", "urgent"]
+__all__ = ["commit", "device", "give_way", "hardware", "on_gpu", "on_loan", "precision", "record", "single_thread", "urgent", "watch_for", "while_wanted"]
 
 GPU_SECONDS = 20  # that one call may take: a visitor has some minutes a day
 COURTESY = 0.05  # seconds that give_way waits at most
@@ -45,7 +45,7 @@ def hardware() -> str:
 def record() -> dict[str, Any]:
     """What every number that is published goes with: commit, torch, hardware, device, threads."""
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "torch": torch.__version__,
         "hardware": hardware(),
         "device": device().type,
@@ -86,6 +86,23 @@ def on_gpu(task: Callable) -> Callable:
     return spaces.GPU(duration=GPU_SECONDS)(task) if on_loan() else task
 
 
+_wanted: Callable[[], bool] = lambda: True
+
+
+def watch_for(wanted: Callable[[], bool]) -> None:
+    """From now on `wanted` says whether somebody still waits for what the thread that calls it computes."""
+    global _wanted
+    _wanted = wanted
+
+
+def while_wanted(parts: Iterable[Any]) -> Iterator[Any]:
+    """The same parts of some long work; ValueError, which ends it, once nobody waits for it any more."""
+    for part in parts:
+        if not _wanted():
+            raise ValueError("nobody waits for this any more")
+        yield part
+
+
 _idle = threading.Condition()
 _urgent = 0
 
@@ -111,7 +128,7 @@ def give_way() -> None:
 
 
 @cache
-def _commit() -> str | None:
+def commit() -> str | None:
     """The commit that this runs from, with a + where the code has changed since; None where git does not know."""
     def git(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]

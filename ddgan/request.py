@@ -34,7 +34,9 @@ MAX_N = 100_000
 MAX_FORKS = 64
 MAX_IMAGES, MAX_IMAGE_WORK = 64, 4000  # of one request that does not come from this machine: images; times steps x denoisers
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
-MAX_OWN_WORK = 250_000_000  # times the own points that are its data: each is a component of the law
+MAX_PRICE = 200_000_000  # of one that does not come from this machine: some ten seconds of one core
+COMPONENTS = {"exact", "gaussian", "mean"}  # who computes with every component of the law ...
+NETWORK = 40  # ... and with how many a network would take as long
 
 
 class Fork(NamedTuple):
@@ -93,14 +95,27 @@ class Request:
         """How many points the data name holds itself."""
         return len(decode_points(self.data)) if self.data.startswith(POINTS) else 0
 
-    def afford(self, samplings: int = 1) -> None:
+    def afford(self, samplings: int = 1, *, local: bool = False) -> None:
         """ValueError, in one sentence, where so many samplings of the request are too much work."""
         times = " x samplings" if samplings > 1 else ""
         work = self.n * self.T * len(self.denoisers) * samplings
         if work > MAX_WORK:
             raise ValueError(f"n x T x denoisers{times} is limited to {MAX_WORK:,}, got {work:,}")
-        if work * self.own > MAX_OWN_WORK:
-            raise ValueError(f"n x T x denoisers{times} x own points is limited to {MAX_OWN_WORK:,}, got {work * self.own:,}")
+        if local:
+            return
+        if self.data in SETS:
+            if self.n > MAX_IMAGES:
+                raise ValueError(f"at most {MAX_IMAGES} images are drawn at a time, got n = {self.n}")
+            if work > MAX_IMAGE_WORK:
+                raise ValueError(f"images x T x denoisers{times} is limited to {MAX_IMAGE_WORK:,}, got {work:,}")
+            return
+        components = _components(self.data)
+        price = self.n * self.T * samplings * sum(components if name in COMPONENTS else NETWORK for name in self.denoisers)
+        if price > MAX_PRICE:
+            raise ValueError(
+                f"n x T{times} x {components} for each closed-form denoiser, the components of this law, and {NETWORK} for each "
+                f"network is limited to {MAX_PRICE:,}, got {price:,}"
+            )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, local: bool = False) -> Request:
@@ -125,16 +140,12 @@ class Request:
         )
         if not request.own and not local and request.data not in TOYS and request.data not in SETS:
             raise ValueError(f"data must be one of {', '.join([*TOYS, *SETS])}, got {request.data[:40]!r}")
-        if request.data in SETS and not local and request.n > MAX_IMAGES:
-            raise ValueError(f"at most {MAX_IMAGES} images are drawn at a time, got n = {request.n}")
-        if request.data in SETS and not local and (work := request.n * request.T * len(request.denoisers)) > MAX_IMAGE_WORK:
-            raise ValueError(f"images x T x denoisers is limited to {MAX_IMAGE_WORK:,}, got {work:,}")
         if not request.denoisers or len(set(request.denoisers)) < len(request.denoisers):
             raise ValueError("choose one or more denoisers, each once")
         for name in request.denoisers:
             if name not in DENOISERS and not OWN.fullmatch(name):
                 raise ValueError(f"a denoiser must be one of {', '.join(DENOISERS)}, got {name[:40]!r}")
-        request.afford()
+        request.afford(local=local)
         request.steps()
         return replace(request, forks=_forks(values.get("forks", ""), request), edit=_edit(values.get("edit", ""), request))
 
@@ -167,6 +178,11 @@ class Request:
 @lru_cache(maxsize=64)
 def _shape(data: str) -> tuple[int, ...]:
     return tuple(SETS[data] if data in SETS else law_of(data).shape)
+
+
+@lru_cache(maxsize=64)
+def _components(data: str) -> int:
+    return len(law_of(data).mu)
 
 
 @lru_cache(maxsize=64)

@@ -25,7 +25,7 @@ from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from .images import OFFICIAL, SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
 from .image_metrics import fid, judge_set
-from .machine import device, on_gpu, on_loan, precision
+from .machine import device, on_gpu, on_loan, precision, while_wanted
 from .metrics import evaluate, judge, slices
 from .mixture import Law
 from .request import DENOISERS, MAX_N, Request
@@ -33,7 +33,8 @@ from .sampler import Draws, Step, draw, sample
 
 __all__ = ["Session"]
 
-MAX_ADOPTED = 64
+MAX_ADOPTED, MAX_OWNED = 64, 8  # visitors' models that are kept, of all and of one
+AT_ONCE = 100  # images that are drawn together, where many are
 
 
 class Source(NamedTuple):
@@ -50,12 +51,13 @@ class Session:
 
     def __init__(self) -> None:
         self.adopted: OrderedDict[str, Denoiser] = OrderedDict()
+        self._owners: dict[str, str] = {}
         self.source = lru_cache(maxsize=32)(_source)
         self.denoiser = lru_cache(maxsize=64)(self._denoiser)
         self.discriminator = lru_cache(maxsize=32)(self._discriminator)
         self.reference = lru_cache(maxsize=32)(self._reference)
         self._reader, self._reading = ThreadPoolExecutor(1, "reader"), dict[str, Future[ImageSet]]()
-        self._arrays, self._redrawn = on_gpu(self._arrays), on_gpu(self._redrawn)
+        self._arrays, self._redrawn, self._judged = map(on_gpu, (self._arrays, self._redrawn, self._judged))
         if on_loan():  # models have their place on the GPU before the first call forks
             for data in SETS:
                 for name in self.source(data).models:
@@ -101,12 +103,13 @@ class Session:
         """The slices of n samples of the law that distances are measured to: the same for everybody."""
         return slices(self.law(data).sample(n, torch.Generator().manual_seed(1)))
 
-    def adopt(self, denoiser: Denoiser) -> str:
-        """Take in a visitor's model under a name that nobody can guess, `own-...`; the last MAX_ADOPTED are kept."""
+    def adopt(self, denoiser: Denoiser, owner: str = "") -> str:
+        """Take in a visitor's model under a name that nobody can guess, `own-...`; the last ones are kept."""
         name = f"own-{secrets.token_hex(8)}"
-        self.adopted[name] = denoiser
-        while len(self.adopted) > MAX_ADOPTED:
-            self.adopted.popitem(last=False)
+        self.adopted[name], self._owners[name] = denoiser, owner
+        mine = [known for known in self.adopted if self._owners[known] == owner]
+        for gone in {*mine[:-MAX_OWNED], *list(self.adopted)[:-MAX_ADOPTED]}:
+            del self.adopted[gone], self._owners[gone]
         return name
 
     def model(self, request: Request, denoiser: str) -> Denoiser:
@@ -120,9 +123,9 @@ class Session:
         """The T steps of one denoiser of the request, for all samples or some. All denoisers get the same x_T, z and eps."""
         model = self.model(request, denoiser)
         if len(self.source(request.data).shape) < 3:
-            return self._steps(request, denoiser, items)
+            return while_wanted(self._steps(request, denoiser, items))
         model.check(request.steps())
-        return (step.map(torch.from_numpy) for step in self._arrays(request, denoiser, items))
+        return while_wanted(step.map(torch.from_numpy) for step in self._arrays(request, denoiser, items))
 
     def redraws(self, request: Request, denoiser: str, x_t: Tensor, t: int, K: int) -> Tensor:
         """candidates.redraws of a denoiser of the request, for images."""
@@ -187,10 +190,14 @@ class Session:
         return fid(watch(*self._drawn(request, denoiser)), load_images(source.set))
 
     def _drawn(self, request: Request, denoiser: str) -> tuple[Iterator[Tensor], int]:
-        """The images of a request, some at a time, and how many times."""
-        model, first = self.model(request, denoiser), request.seed * MAX_N
-        seeds, at_once = range(first, first + request.n), 100
-        return draw(request.steps(), model, seeds, self.source(request.data).shape, at_once), -(-request.n // at_once)
+        """The images of a request, AT_ONCE at a time, and how many times."""
+        self.model(request, denoiser).check(request.steps())
+        return while_wanted(map(torch.from_numpy, self._judged(request, denoiser))), -(-request.n // AT_ONCE)
+
+    def _judged(self, request: Request, denoiser: str) -> Iterator[np.ndarray]:
+        first, shape = request.seed * MAX_N, self.source(request.data).shape
+        for x_0 in draw(request.steps(), self.model(request, denoiser), range(first, first + request.n), shape, AT_ONCE):
+            yield x_0.cpu().numpy()
 
 
 def _training_images(data: str) -> ImageSet:

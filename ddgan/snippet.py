@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import replace
 
+from . import reply
 from .export import link
-from .request import Request
+from .request import OWN, Request
 
 __all__ = ["KINDS", "snippets"]
 
@@ -21,28 +23,38 @@ from gradio_client import Client
 client = Client({address})
 reply = client.predict(
 {arguments}
-    api_name="/denoise",
+    api_name="/{endpoint}",
 )
-states = {{}}  # of every denoiser: (T + 1, n, ...), from noise to data
+{key} = {{}}  # of every denoiser: {shape}
 for name, answer in reply["denoisers"].items():
-    a = answer.get("states")  # or "predicted"; an "error" where it refused
-    states[name] = a and np.frombuffer(b64decode(a["data"]), a["dtype"]).reshape(a["shape"])
+    a = answer.get("{key}")  # {other}an "error" where it refused
+    {key}[name] = a and np.frombuffer(b64decode(a["data"]), a["dtype"]).reshape(a["shape"])
 """
+_ALL = {"key": "states", "shape": "(T + 1, n, ...), from noise to data", "other": 'or "predicted"; '}
+_LAST = {"key": "x", "shape": "(n, ...), the last states: all of them do not fit into one reply", "other": ""}
 _CURL = """\
 EVENT=$(curl -s {start} -H 'Content-Type: application/json' -d {body} | sed 's/.*"event_id":"\\([^"]*\\)".*/\\1/')
 curl -sN {result}/$EVENT
 """
+_OWN = "# MODEL.safetensors is the file that the tab Train lets you download\n"
 
 
 def snippets(request: Request, address: str) -> dict[str, str]:
-    """KINDS -> code that asks the page at this address, or this package, for all states of the request."""
-    asked = request.to_dict()
+    """KINDS -> code that asks the page at this address, or this package, for all states of the request.
+
+    Where these do not fit into a reply, the page is asked for the last ones.
+    """
+    asked, endpoint, arrays = request.to_dict(), "denoise", _ALL
+    try:
+        reply.fit(request, 2 * request.start + 1)
+    except ValueError:
+        endpoint, arrays = "compare", _LAST
     arguments = "\n".join(f"    {name}={json.dumps(value)}," for name, value in asked.items())
     api = f"{address.rstrip('/')}/gradio_api/call"
     return {
-        "python": _PYTHON.format(address=json.dumps(address), arguments=arguments),
+        "python": _PYTHON.format(address=json.dumps(address), arguments=arguments, endpoint=endpoint, **arrays),
         "curl": _CURL.format(
-            start=shlex.quote(f"{api}/v2/denoise"), body=shlex.quote(json.dumps(asked)), result=shlex.quote(f"{api}/denoise")
+            start=shlex.quote(f"{api}/v2/{endpoint}"), body=shlex.quote(json.dumps(asked)), result=shlex.quote(f"{api}/{endpoint}")
         ),
         "cli": _command(request),
         "link": link(request, address),
@@ -51,7 +63,11 @@ def snippets(request: Request, address: str) -> dict[str, str]:
 
 def _command(request: Request) -> str:
     """The command line that writes the request's arrays to an .npz file."""
+    own = any(OWN.fullmatch(name) for name in request.denoisers)
+    if own:  # the command line knows it as the DDGAN of its file
+        names = ["ddgan" if OWN.fullmatch(name) else name for name in request.denoisers if name != "ddgan"]
+        request = replace(request, data="MODEL.safetensors", denoisers=tuple(dict.fromkeys(names)))
     words = request.to_words()
     data, flags = words.pop("data"), {"denoisers": "--denoiser", "n": "-n"}
     options = [part for name, word in words.items() for part in (flags.get(name, f"--{name}"), word)]
-    return shlex.join(["python", "-m", "ddgan", "export", data, *options, "--out", "arrays.npz"])
+    return _OWN * own + shlex.join(["python", "-m", "ddgan", "export", data, *options, "--out", "arrays.npz"])

@@ -322,10 +322,11 @@ class Studio:
         self.runs: OrderedDict[str, Run] = OrderedDict()  # by visitor, in the order of their turns
         self._lock = threading.Lock()
 
-    def open(self, visitor: str, values: Mapping[str, Any], *, paused: bool = False) -> Run:
+    def open(self, visitor: str, values: Mapping[str, Any], *, paused: bool = False, waits: bool = True) -> Run:
         """A visitor's new run, which ends the one before; ValueError, in a sentence, for bad values or a full house.
 
-        `values` are fields of a Config, T = 0 standing for any number of steps, and `seconds`, the length.
+        `values` are fields of a Config, T = 0 standing for any number of steps, and `seconds`, the length. One that need not
+        wait has its turn now, before all that do.
         """
         config, seconds = parse(values)
         law = self.session.law(config.data)
@@ -335,9 +336,10 @@ class Studio:
             checkpoint.new_generator(config, tuple(law.shape))  # refuses what does not fit together
         with self._lock:
             self._close(visitor)
-            if len(self.runs) >= MAX_RUNS:
+            if waits and len(self.runs) >= MAX_RUNS:
                 raise ValueError(f"{MAX_RUNS} trainings run or wait here already: try again in some minutes")
             run = self.runs[visitor] = Run(config, law, seconds=seconds, paused=paused)
+            self.runs.move_to_end(visitor, last=waits)
         return run
 
     def run(self, visitor: str) -> Run | None:
@@ -360,12 +362,12 @@ class Studio:
             ids = [other.id for other in self.runs.values() if not other.over]
         return ids.index(run) if run in ids else 0
 
-    def adopt(self, run: Run) -> str | None:
+    def adopt(self, run: Run, visitor: str) -> str | None:
         """The name under which the session's denoisers now have the run's model; None where there is no good one."""
         denoiser = run.denoiser()
-        return denoiser and self.session.adopt(denoiser)
+        return denoiser and self.session.adopt(denoiser, visitor)
 
-    def load(self, path: Path) -> str:
+    def load(self, path: Path, visitor: str) -> str:
         """The name under which the session's denoisers now have the model of a file; ValueError where it is not one."""
         try:
             denoiser = checkpoint.load(path)
@@ -373,7 +375,7 @@ class Studio:
                 raise ValueError(f"{path} is for data of shape {denoiser.card['shape']}, wanted one or two coordinates")
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), f"the file {path.name}")) from None  # a visitor knows no paths of ours
-        return self.session.adopt(denoiser)
+        return self.session.adopt(denoiser, visitor)
 
     def coordinates(self, data: str) -> int:
         """How many numbers a point of the data has: what the skip generator's z needs."""
@@ -402,6 +404,8 @@ class Studio:
 def parse(values: Mapping[str, Any]) -> tuple[Config, float]:
     """The config and the seconds that a visitor's values stand for; ValueError for what is unknown or beyond LIMITS."""
     values = dict(values)
+    if missing := [name for name in ("data", "T", "seconds") if name not in values]:
+        raise ValueError(f"a training needs {missing[0]}")
     if unknown := values.keys() - {"data", "network", "loss", "lr_g", "lr_d", "gamma", "ema", *LIMITS}:
         raise ValueError(f"a training here has no setting {sorted(unknown)[0]!r}")
     sizes = {name: whole(name, values.pop(name), *bounds) for name, bounds in LIMITS.items() if name in values}

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import inspect
 import json
 import shlex
 import shutil
@@ -18,7 +19,7 @@ from gradio_client import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddgan import cli, crowd
+from ddgan import cli, crowd, reply
 from ddgan.bench import served
 from ddgan.checkpoint import load
 from ddgan.config import PRESETS
@@ -26,6 +27,7 @@ from ddgan.posterior import Question, ask
 from ddgan.request import Request
 from ddgan.session import Session
 from ddgan.snippet import snippets
+from ddgan.ui import api
 
 POINTS = Request.parse({"data": "rings", "denoisers": "exact,ddgan,gaussian", "T": 3, "seed": 7, "n": 40, "forks": "z.2.5"})
 IMAGES = Request.parse({"data": "mnist", "denoisers": "ddgan,regression", "T": 2, "seed": 3, "n": 4})
@@ -185,6 +187,20 @@ def test_a_raw_body_that_is_none_is_refused_without_a_traceback(address, body):
     assert "Traceback" not in text
 
 
+def test_the_code_of_what_does_not_fit_into_a_reply_gives_the_last_states(address):
+    request, space = Request("8-gaussians", ("exact", "mean"), T=128, n=5000), {}
+    with pytest.raises(ValueError, match="a reply holds at most"):
+        reply.fit(request, 257)
+    exec(snippets(request, address)["python"], space)
+    *_, last = SESSION.run(request, "mean")
+    assert np.array_equal(space["x"]["mean"], last.x_s.numpy())
+
+
+def test_a_visitors_model_is_a_file_on_the_command_line():
+    words = snippets(Request("rings", ("exact", "own-0123456789abcdef", "ddgan"), T=3), "http://h/")["cli"].splitlines()
+    assert words[0].startswith("# MODEL.safetensors is the file") and "export MODEL.safetensors --denoiser exact,ddgan" in words[1]
+
+
 def test_a_crowd_counts_every_answer_and_every_refusal(address):
     async def waves():
         async with httpx.AsyncClient(base_url=address) as client:
@@ -215,6 +231,18 @@ def parses_or_says_why(values):
 @settings(max_examples=300)
 def test_any_values_are_a_request_or_get_one_sentence(values):
     parses_or_says_why(values)
+
+
+@pytest.mark.parametrize("asked", [api.denoise, api.compare, api.posterior, api.evaluate, api.train], ids=lambda asked: asked.__name__)
+@given(st.data())
+@settings(max_examples=100)
+def test_any_values_of_any_endpoint_are_work_or_get_one_sentence(asked, data):
+    names = list(inspect.signature(asked).parameters)
+    values = data.draw(st.dictionaries(st.sampled_from(names), ANY, max_size=4))
+    try:
+        asked(**{**({"x": [0.0, 0.0]} if "x" in names else {}), **values})
+    except ValueError as error:
+        assert str(error) and "\n" not in str(error) and len(str(error)) < 400
 
 
 @pytest.mark.soak

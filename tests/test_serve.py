@@ -130,7 +130,7 @@ REFUSED = {
     "a session that is a path": (join(session_hash="../../etc"), 400),
     "a long session": (join(session_hash="a" * 1000), 400),
     "data that is no list": (join(data=3), 422),
-    "another's session": (lambda http: http.get(f"{API}/queue/data?session_hash=of-somebody"), 404),
+    "a session that is not there": (lambda http: http.get(f"{API}/queue/data?session_hash=of-somebody"), 404),
     "results of no job": (lambda http: http.get(f"{API}/call/x/0123456789abcdef"), 404),
     "an unknown endpoint": (posted(f"{API}/call/nothing", {"data": []}), 404),
     "an unknown component": (posted(f"{API}/component_server", {"session_hash": "mine", "component_id": 10**6, "fn_name": "place", "data": 1}), 404),
@@ -214,6 +214,32 @@ def test_training_gives_way_to_what_somebody_waits_for():
     assert waited.wait(5)
 
 
+def test_one_visitor_leaves_room_for_the_others(visitor):
+    """Who posts jobs and reads none of them is stopped at MAX_OF_ONE; trainings without a session at MAX_RUNS."""
+    dice = visitor.functions["dice", "click"]
+    said = [visitor.join(dice, visitor.values(dice, seed=seed)) for seed in range(serve.MAX_OF_ONE + 5)]
+    assert [answer.status_code for answer in said].count(429) >= 3 and f"{serve.MAX_OF_ONE} jobs" in said[-1].json()["detail"]
+    said = [visitor.http.post(f"{API}/call/v2/train", json={"seconds": 120}) for _ in range(MAX_RUNS + 5)]
+    assert [answer.status_code for answer in said].count(429) >= 3 and f"{MAX_RUNS} trainings" in said[-1].json()["detail"]
+    assert isinstance(Visitor(visitor.http.base_url).press("dice")[0], int), "another's picture comes all the same"
+    assert until(lambda: visitor.health()["waiting"] + visitor.health()["running"] == 0, 60)
+
+
+def test_the_files_of_all_visitors_have_their_limit(visitor, tmp_path, monkeypatch):
+    monkeypatch.setattr(serve, "MAX_FILES", 100)
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    guard = serve.Guard(lambda *_: pytest.fail("not let through"), None, serve.Readers(None))
+    sent, scope = [], {"type": "http", "method": "POST", "path": f"{API}/upload", "query_string": b""}
+    scope["headers"] = [(b"content-type", b"multipart/form-data; boundary=x"), (b"content-length", b"60")]
+    (tmp_path / "old").write_bytes(bytes(50))
+
+    async def send(message):
+        sent.append(message)
+
+    in_a_loop(guard(scope, None, send))
+    assert sent[0]["status"] == 429 and b"files of all visitors" in sent[1]["body"]
+
+
 # ---------------------------------------------------------------- 4: what nobody reads
 
 
@@ -227,6 +253,17 @@ def test_what_nobody_reads_stops(visitor):
     train(visitor)
     assert until(lambda: visitor.health()["training"])
     assert until(lambda: not visitor.health()["training"])
+
+
+def test_a_sampling_that_nobody_reads_stops_between_two_steps(server, visitor):
+    """Eight seconds of work and more, each; a plain function, which Gradio by itself would let run to its end."""
+    asked = {"data": "checkerboard", "denoisers": ["exact"], "n": 5000, "T": 75}
+    for _ in range(2):
+        assert visitor.http.post(f"{API}/call/v2/compare", json=asked).status_code == 200
+    assert until(lambda: visitor.health()["running"] == 2)
+    assert until(lambda: visitor.health()["running"] == 0)
+    ends = [line for line in server.log.splitlines() if "api compare: checkerboard" in line]
+    assert len(ends) == 2 and all(line.endswith(" s, left") for line in ends)
 
 
 def test_a_closed_tab_frees_its_slot(visitor):
@@ -428,6 +465,15 @@ def test_a_bug_is_a_sentence_for_the_visitor_and_a_traceback_for_the_host(caplog
     assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
+def test_a_refusal_is_a_line_of_the_log_too(server, visitor):
+    before = len(server.log.splitlines())
+    assert visitor.http.post(f"{API}/call/v2/denoise", json={"T": 0}).status_code == 422
+    assert visitor.http.post(f"{API}/call/secret", json={"data": []}).status_code == 404
+    assert until(lambda: len(server.log.splitlines()) >= before + 2)
+    values, route = server.log.splitlines()[before:]
+    assert values.endswith("api denoise: -: 0.00 s, refused") and route.endswith("POST /gradio_api/call: -: 0.00 s, refused (404)")
+
+
 def test_health_is_small_and_says_how_it_is(visitor):
     health = visitor.health()
     assert health.pop("commit") is None or len(visitor.health()["commit"]) >= 7
@@ -524,8 +570,9 @@ assert not spaces.calls, "points stay on the CPU"
 request = Request.parse({"data": "mnist", "T": 2, "n": 2, "forks": "eps.1.5.1"})
 *_, picture = gallery(session, request)
 *_, answer = explore(session, Question(request, 1, 0, "ddgan"))
+judged = session.judge(Request("mnist", T=1, n=4), "ddgan")
 *_, refused = gallery(session, Request.parse({"data": "mnist", "T": 128, "n": 1}))
-print(json.dumps({"placed": placed, "calls": spaces.calls, "picture": picture, "answer": answer, "refused": refused}))
+print(json.dumps({"placed": placed, "calls": spaces.calls, "picture": picture, "answer": answer, "judged": judged, "refused": refused}))
 '''
 
 
@@ -539,7 +586,7 @@ def test_images_are_sampled_where_a_gpu_is_lent_by_the_call_and_are_the_same(tmp
         found[name] = json.loads(run.stdout)
     lent, here = found["lent"], found["here"]
     assert lent["placed"] >= 4 and here["placed"] == 0
-    assert set(lent["calls"]) == {"_arrays", "_redrawn"} and here["calls"] == []
+    assert set(lent["calls"]) == {"_arrays", "_redrawn", "_judged"} and lent["judged"] == here["judged"] and here["calls"] == []
     assert lent["picture"] == here["picture"] and lent["answer"] == here["answer"] and lent["refused"] == here["refused"]
     assert "trained" in json.loads(lent["refused"])["panels"][0]["error"]
 
@@ -549,7 +596,7 @@ def test_images_are_sampled_where_a_gpu_is_lent_by_the_call_and_are_the_same(tmp
 
 @pytest.mark.soak
 def test_orphans_and_slow_readers(server):
-    """Twenty jobs that nobody reads keep at most 10 MB of 58; a reader that does not read loses its job, and frees the slot."""
+    """Twenty jobs more that nobody reads keep nothing more; a reader that does not read loses its job, and frees the slot."""
     visitor = Visitor(server.address)
     dice, memory = visitor.functions["dice", "click"], []
     for _ in range(6):

@@ -6,16 +6,16 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ddgan import checkpoint
+from ddgan import checkpoint, machine
 from ddgan.checkpoint import load
 from ddgan.config import Config
-from ddgan.data import TOYS, decode_points, encode_points, from_points
-from ddgan.denoiser import ExactDenoiser
+from ddgan.data import TOYS, decode_points, encode_points, from_points, toy
+from ddgan.denoiser import ExactDenoiser, MeanDenoiser
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import FAMILIES
 from ddgan.request import DENOISERS, MAX_WORK, Request
 from ddgan.fit import fit
-from ddgan.session import Session
+from ddgan.session import MAX_ADOPTED, MAX_OWNED, Session
 
 JUNK = st.one_of(
     st.none(),
@@ -76,6 +76,33 @@ def test_a_strangers_images_are_priced_by_their_steps():
     with pytest.raises(ValueError, match="images x T x denoisers is limited to 4,000, got 5,000"):
         Request.parse(wanted)
     assert Request.parse({**wanted, "n": 4}).n == 4 and Request.parse(wanted, local=True).n == 5
+
+
+def test_a_law_is_priced_by_its_components():
+    def price(**values):
+        with pytest.raises(ValueError, match="is limited to 200,000,000, got") as error:
+            Request.parse(values)
+        return int(str(error.value).rsplit(" ", 1)[1].replace(",", ""))
+
+    assert price(data="checkerboard", n=5000, T=100, denoisers="exact") == 5000 * 100 * 512
+    assert price(data="25-gaussians", n=5000, T=1000, denoisers="exact,ddgan") == 5000 * 1000 * (25 + 40)
+
+
+def test_a_visitor_has_few_models_and_takes_no_place_of_anothers():
+    session = Session()
+    mine = session.adopt(MeanDenoiser(toy("rings")), "me")
+    theirs = [session.adopt(MeanDenoiser(toy("rings")), "them") for _ in range(MAX_OWNED + 3)]
+    assert list(session.adopted) == [mine, *theirs[3:]]
+    others = [session.adopt(MeanDenoiser(toy("rings")), str(i)) for i in range(MAX_ADOPTED)]
+    assert list(session.adopted) == others
+
+
+def test_what_nobody_waits_for_ends_between_two_steps(monkeypatch):
+    steps = Session().run(Request(T=3, n=10), "exact")
+    next(steps)
+    monkeypatch.setattr(machine, "_wanted", lambda: False)
+    with pytest.raises(ValueError, match="nobody waits"):
+        next(steps)
 
 
 def test_a_fork_keeps_the_past_and_the_other_samples_and_changes_the_rest():
@@ -194,8 +221,10 @@ def test_a_request_may_hold_its_own_points_and_says_what_has_not_been_trained_on
         with pytest.raises(ValueError, match="has been trained on these points yet: the tab Train does it") as caught:
             session.run(request, name)
         assert len(str(caught.value)) < 120
-    with pytest.raises(ValueError, match="x own points is limited to 250,000,000, got 1,152,000,000"):
-        Request.parse({"data": request.data, "n": 5000, "T": 256, "denoisers": "exact,gaussian,mean"})
+    many = {"data": request.data, "n": 5000, "T": 256, "denoisers": "exact,gaussian,mean"}
+    with pytest.raises(ValueError, match="the components of this law, .* is limited to 200,000,000, got 1,152,000,000"):
+        Request.parse(many)
+    assert Request.parse(many, local=True).n == 5000
 
 
 def test_a_model_of_own_points_brings_them_along(tmp_path):

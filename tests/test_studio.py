@@ -101,6 +101,14 @@ def test_two_runs_do_not_touch_each_other():
         assert run.state == "done" and same(run.denoiser().state_dict(), weights(config, 30))
 
 
+def test_a_run_gives_way_to_what_somebody_waits_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(studio, "give_way", lambda: asked.append(run.last.step))
+    run = run_of()
+    list(run.frames())
+    assert asked == list(range(30)), "before every update"
+
+
 def test_stop_before_its_turn_and_closing_the_frames_end_a_run():
     run = run_of()
     run.stop()
@@ -228,7 +236,7 @@ def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only()
     run = desk.open("a", VALUES)
     run.config = replace(run.config, steps=5)
     list(run.frames())
-    name = desk.adopt(run)
+    name = desk.adopt(run, "me")
     asked = desk.request(name, ["exact"], n=50, seed=3)
     assert asked == Request.parse({"data": "8-gaussians", "T": 2, "denoisers": ["exact", name], "n": 50, "seed": 3})
     *_, last = desk.session.run(asked, name)
@@ -280,7 +288,7 @@ def trained(tmp_path_factory):
     run = desk.open("a", {**VALUES, "data": "25-gaussians", "T": 4})
     run.config = replace(run.config, steps=5)
     list(run.frames())
-    name = desk.adopt(run)
+    name = desk.adopt(run, "me")
     return desk, name, desk.save(name, tmp_path_factory.mktemp("file"))
 
 
@@ -289,7 +297,7 @@ def test_a_downloaded_model_gives_identical_samples_wherever_it_is_loaded(traine
     assert path.name == "ddgan-25-gaussians.safetensors"
     asked = desk.request(name, [], n=200, seed=1)
     *_, here = desk.session.run(asked, name)
-    again = desk.load(path)
+    again = desk.load(path, "me")
     assert again != name
     *_, there = desk.session.run(replace(asked, denoisers=(again,)), again)
     assert torch.equal(here.x_s, there.x_s)
@@ -356,7 +364,7 @@ def test_a_hostile_file_is_refused_in_one_sentence(trained, tmp_path, what):
     bad.write_bytes(HOSTILE[what](path))
     known = set(desk.session.adopted)
     with pytest.raises(ValueError) as error:
-        desk.load(bad)
+        desk.load(bad, "me")
     assert "bad.safetensors" in str(error.value) and "\n" not in str(error.value)
     assert str(tmp_path) not in str(error.value) and len(str(error.value)) < 400
     assert set(desk.session.adopted) == known
@@ -365,7 +373,7 @@ def test_a_hostile_file_is_refused_in_one_sentence(trained, tmp_path, what):
 def test_a_file_that_is_too_large_is_not_read(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(checkpoint, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="larger"):
-        trained[0].load(trained[2])
+        trained[0].load(trained[2], "me")
 
 
 def test_a_model_of_data_that_its_file_does_not_hold_says_so(trained, tmp_path):
@@ -375,7 +383,7 @@ def test_a_model_of_data_that_its_file_does_not_hold_says_so(trained, tmp_path):
     checkpoint.save_file(path, denoiser)
     with pytest.raises(ValueError, match="does not hold"):
         Session().source(str(path))
-    name = trained[0].load(path)  # it can still be compared, on other data
+    name = trained[0].load(path, "me")  # it can still be compared, on other data
     assert trained[0].request(name, [], n=10, seed=0).data == Request().data
     denoiser.card["long"] = "x" * 70_000
     with pytest.raises(ValueError, match="header"):

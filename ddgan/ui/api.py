@@ -27,7 +27,7 @@ from ..posterior import Question
 from ..request import Request, whole
 from ..schedule import FAMILIES
 from ..studio import Studio, parse
-from .jobs import job
+from .jobs import job, log
 
 __all__ = ["build"]
 
@@ -134,7 +134,7 @@ def evaluate(
     """Judge denoisers as `python -m ddgan evaluate` does: points against their law, the worst of several samplings; images, 64 at most, in the features of our classifier."""
     asked = locals()
     times = whole("samplings", asked.pop("samplings"), 1, MAX_SAMPLINGS)
-    request = _request({"n": 64 if data in SETS else 10_000, **_given(asked)})
+    request = _request({"n": 64 if isinstance(data, str) and data in SETS else 10_000, **_given(asked)})
     request.afford(times)
     return Work(request, lambda studio: reply.evaluate(studio.session, request, times))
 
@@ -185,14 +185,14 @@ def _given(asked: dict[str, Any]) -> dict[str, Any]:
 
 def _trained(studio: Studio, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     visitor = secrets.token_hex(8)
-    run = studio.open(visitor, {"latent_dim": studio.coordinates(asked["data"]), **asked})
+    run = studio.open(visitor, {"latent_dim": studio.coordinates(asked["data"]), **asked}, waits=False)
     try:
         with closing(run.frames()) as frames:
             for frame in frames:
                 yield {**(last := reply.progress(frame)), "denoiser": None, "model": None}
     finally:
         studio.close(visitor, run)
-    if name := studio.adopt(run):
+    if name := studio.adopt(run, "api"):
         with TemporaryDirectory() as directory:  # Gradio serves a copy
             file = gr.FileData(path=str(studio.save(name, Path(directory))))
             yield {**last, "denoiser": name, "model": file.model_dump()}
@@ -237,6 +237,7 @@ def _checked(asked: Callable[..., Work], *values: Any) -> list[dict[str, Any]]:
     try:
         asked(*values)
     except ValueError as error:
+        log.info("api %s: -: 0.00 s, refused", asked.__name__)
         words = str(error)
         named = [(found.start(), name) for name in names if (found := re.search(rf"\b{name.removesuffix('s')}s?\b", words))]
         _, wrong = min(named, default=(0, names[0]))  # the one that the sentence names first

@@ -2,26 +2,40 @@
 
     2026-01-01 12:00:00 INFO points: 25-gaussians, T = 4, n = 2000, 3 denoisers: 0.02 s, ok
 
-A visitor's mistake is `refused`, a page that was left `left`; only what should not happen is `failed`, with a traceback.
+A visitor's mistake is `refused`, what nobody waited for to the end `left`; only what should not happen is `failed`, with a
+traceback.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import gradio as gr
+from gradio.context import LocalContext
 
 from ..data import TOYS
 from ..images import SETS
 from ..machine import urgent
 from ..request import Request
 
-__all__ = ["Job", "job", "log", "size"]
+__all__ = ["Job", "drop", "job", "log", "size", "wanted"]
 
 log = logging.getLogger("ddgan")
+_dropped: deque[str] = deque(maxlen=1000)
+
+
+def drop(events: Iterable[str]) -> None:
+    """Nobody waits for these events of Gradio's queue any more: what computes for them is to end."""
+    _dropped.extend(events)
+
+
+def wanted() -> bool:
+    """Whether somebody waits for what the calling thread computes."""
+    return LocalContext.event_id.get(None) not in _dropped
 
 
 class Job:
@@ -49,6 +63,8 @@ def job(what: str, of: Request | str = "", *, background: bool = False) -> Itera
         line.outcome = "failed"
         raise
     finally:
+        if not wanted():
+            line.outcome = "left"
         log.info("%s: %s: %.2f s, %s", what, line.size or "-", time.monotonic() - begun, line.outcome)
 
 

@@ -1,9 +1,10 @@
 """What stands between the network and the page: which requests there are, how large, and what happens to what nobody reads.
 
 `Page` is gr.Blocks that answers every failure in one sentence. `Guard` lets through the requests that the page and its
-clients send, at most MAX_JSON bytes of JSON, MAX_DEPTH brackets deep, MAX_UPLOAD bytes of a file and MAX_WAITING jobs in
-the queue; any other is answered 4xx with one sentence, before Gradio sees it. It knows who reads, too: a job whose
-results nobody has read for PATIENCE seconds, or BACKLOG of them, is stopped, and what it left is dropped.
+clients send, at most MAX_JSON bytes of JSON, MAX_DEPTH brackets deep, MAX_UPLOAD bytes of a file, MAX_WAITING jobs in the
+queue, MAX_OF_ONE of a session and MAX_RUNS trainings; any other is answered 4xx with one sentence and a line in the log,
+before Gradio sees it. It knows who reads, too: a job whose results nobody has read for PATIENCE seconds, or BACKLOG of
+them, is stopped, and what it left is dropped.
 """
 
 from __future__ import annotations
@@ -15,12 +16,11 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from urllib.parse import parse_qs
 import gradio as gr
 from gradio.server_messages import UnexpectedErrorMessage
 from gradio.state_holder import SessionState
+from gradio.utils import get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
@@ -36,20 +37,24 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import views
-from .jobs import log
+from ..machine import commit, watch_for
+from ..studio import MAX_RUNS
+from .jobs import drop, log, wanted
 
 __all__ = ["MAX_WAITING", "Guard", "Page", "app_kwargs", "own_files"]
 
 MAX_JSON = 64 * 2**10  # bytes: a thousand drawn points have 20,000
 MAX_DEPTH = 16
 MAX_UPLOAD = 8 * 2**20  # bytes of a model or a CSV
+MAX_FILES = 256 * 2**20  # bytes of all that was sent and is kept, for an hour
 MAX_WAITING = 100  # jobs that wait, of all visitors
+MAX_OF_ONE = 20  # jobs of one session that wait or run; a page that opens has six
+AT_ONCE = 2  # server functions of components that run: they know no queue
 PATIENCE = 2.0  # seconds that results wait for a reader ...
 CROWD = 0.05  # ... and as many more for every job that waits: who has to share the server comes later to read
 ABSENCE = 10.0  # seconds after which a session that reads nothing is taken to have left what it waited for
 BACKLOG = 50  # results that a slow reader may be behind
 PREFIX = "ddgan-explorer-"
-_ROOT = Path(__file__).parents[2]
 _API = "/gradio_api"
 # what the page and gradio_client send; every other route of Gradio's is closed
 USED = {
@@ -73,6 +78,7 @@ class Page(gr.Blocks):
 
     def __init__(self, *args: Any, **kw: Any) -> None:
         super().__init__(*args, **kw)
+        watch_for(wanted)
         self.left: list[Callable[[str], Any]] = []
 
     async def preprocess_data(self, *args: Any, **kw: Any) -> list[Any]:
@@ -104,7 +110,7 @@ class Page(gr.Blocks):
 
 def app_kwargs(demo: Page) -> dict[str, Any]:
     """What Gradio's app gets from us, as launch(app_kwargs=...)."""
-    begun, commit = time.monotonic(), _commit()
+    begun = time.monotonic()
 
     async def health(_: Any) -> JSONResponse:
         queues = demo._queue.event_queue_per_concurrency_id
@@ -112,7 +118,7 @@ def app_kwargs(demo: Page) -> dict[str, Any]:
         return JSONResponse(
             {
                 "status": "ok",
-                "commit": commit,
+                "commit": commit(),
                 "seconds": round(time.monotonic() - begun),
                 "waiting": len(demo._queue),
                 "running": sum(running.values()),
@@ -128,21 +134,12 @@ def app_kwargs(demo: Page) -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
-    """The commit of this checkout, None where it is not one."""
-    if not (_ROOT / ".git").exists():
-        return None
-    with suppress(OSError, subprocess.SubprocessError):
-        run = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=_ROOT, capture_output=True, text=True, timeout=5)
-        return run.stdout.strip() or None
-    return None
-
-
 class Guard:
     """ASGI middleware: see the top of the file."""
 
     def __init__(self, app: ASGIApp, demo: Page, readers: Readers) -> None:
         self.app, self.demo, self.readers = app, demo, readers
+        self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -162,9 +159,11 @@ class Guard:
             if method == "POST":
                 receive = await self._checked(path, dict(scope["headers"]), receive)
             reads = self._read(path, scope["query_string"].decode("latin-1")) if method == "GET" else None
-            with self.readers.reading(reads):
-                await self.app(scope, receive, sent)
+            async with self._turns if path.startswith(f"{_API}/component_server") else nullcontext():
+                with self.readers.reading(reads):
+                    await self.app(scope, receive, sent)
         except HTTPException as error:
+            log.info("%s %s: -: 0.00 s, refused (%d)", scope["method"], "/".join(path.split("/")[:3])[:40], error.status_code)
             await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
         except Exception:
             log.exception("a request failed: %s %s", scope["method"], path.split("=")[0])
@@ -182,6 +181,8 @@ class Guard:
         announced = headers.get(b"content-length", b"")
         limited = _limited(receive, most, int(announced) if announced.isdigit() else 0)
         if upload:
+            if _bytes(Path(get_upload_folder())) + int(announced or 0) > MAX_FILES:
+                raise HTTPException(429, f"The files of all visitors have {MAX_FILES // 2**20} MB here: please try again in an hour.")
             return limited
         body = await _body(limited)
         self._understand(path, body)
@@ -215,19 +216,32 @@ class Guard:
         if what[0] == "queue" and not self._is(values.get("fn_index"), self.demo.fns):
             raise HTTPException(404, "The page has no function of this fn_index.")
         if what[0] == "call":
-            self._arguments(what[1 + (what[1] == "v2")], None if what[1] == "v2" else values.get("data"), values)
-        if what[0] in ("queue", "call"):
-            if len(self.demo._queue) >= MAX_WAITING:  # not 503, for which Gradio's page has words of its own
-                raise HTTPException(429, f"{MAX_WAITING} jobs wait here already: please try again in a moment.")
-            if named:
-                self.readers.asked(named)
+            name = what[1 + (what[1] == "v2")]
+            function = next((fn for fn in self.demo.fns.values() if fn.api_visibility == "public" and fn.api_name == name), None)
+            if function is None:
+                raise HTTPException(404, "The page has no function of this name.")
+            self._arguments(name, function.fn, None if what[1] == "v2" else values.get("data"), values)
+            self._room(named, function.concurrency_id)
+        if what[0] == "queue":
+            self._room(named, self.demo.fns[values["fn_index"]].concurrency_id)
 
-    def _arguments(self, name: str, data: Any, values: dict[str, Any]) -> None:
-        """HTTPException where there is no such endpoint, or it has other parameters: Gradio would fail at them."""
-        public = {fn.api_name: fn.fn for fn in self.demo.fns.values() if fn.api_visibility == "public"}
-        if name not in public:
-            raise HTTPException(404, "The page has no function of this name.")
-        parameters = inspect.signature(public[name]).parameters
+    def _room(self, session: str | None, kind: str) -> None:
+        """HTTPException, and not 503, for which Gradio's page has words of its own, where too many jobs wait."""
+        queue = self.demo._queue
+        trainings = queue.event_queue_per_concurrency_id.get("train")
+        if len(queue) >= MAX_WAITING:
+            raise HTTPException(429, f"{MAX_WAITING} jobs wait here already: please try again in a moment.")
+        if session and len(queue.pending_event_ids_session.get(session, ())) >= MAX_OF_ONE:
+            raise HTTPException(429, f"You wait for {MAX_OF_ONE} jobs here already: please let one end.")
+        if kind == "train" and trainings and len(trainings.queue) >= MAX_RUNS:
+            raise HTTPException(429, f"{MAX_RUNS} trainings wait here already: please try again in some minutes.")
+        if session:
+            self.readers.asked(session)
+
+    @staticmethod
+    def _arguments(name: str, function: Callable[..., Any], data: Any, values: dict[str, Any]) -> None:
+        """HTTPException where the endpoint has other parameters: Gradio would fail at them."""
+        parameters = inspect.signature(function).parameters
         if isinstance(data, list) and len(data) != len(parameters):
             raise HTTPException(422, f"The data of {name} are {len(parameters)} values, {', '.join(parameters)}; got {len(data)}.")
         if data is None and (unknown := values.keys() - parameters.keys()):
@@ -331,13 +345,15 @@ class Readers:
         patience = PATIENCE + CROWD * len(queue)
         sessions = {*queue.pending_messages_per_session, *queue.pending_event_ids_session}
         for session in sessions:
-            waiting = queue.pending_messages_per_session.get(session)
+            waiting, events = queue.pending_messages_per_session.get(session), queue.pending_event_ids_session.get(session, ())
             if self._open[session] and waiting is not None and waiting.qsize() > BACKLOG:
                 log.info("a reader is %d results behind: its jobs are stopped", waiting.qsize())
+                drop(events)
                 await queue.clean_events(session_hash=session)
                 _empty(waiting)
                 waiting.put_nowait(UnexpectedErrorMessage(message="Your connection was too slow for this: please start it again."))
             elif not self._open[session] and now - self._last.setdefault(session, now) > patience:
+                drop(events)
                 await queue.clean_events(session_hash=session)
                 if waiting is not None:
                     _empty(waiting)  # at once, whoever still holds the queue
@@ -347,6 +363,10 @@ class Readers:
             del self._last[session]
             for left in self.demo.left:
                 left(session)
+
+
+def _bytes(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def _empty(messages: asyncio.Queue) -> None:

@@ -130,7 +130,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
         finally:
             frames.close()
             studio.close(visitor, run)
-        name = studio.adopt(run)
+        name = studio.adopt(run, visitor)
         if name is None:
             return
         with TemporaryDirectory() as directory:  # Gradio serves a copy
@@ -141,12 +141,12 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
     def leave(request: gr.Request) -> None:
         studio.close(request.session_hash)
 
-    def load(path: str) -> list[Any]:
+    def load(path: str, request: gr.Request) -> list[Any]:
         """The visitor's model, of a file, which is deleted."""
         file = Path(path)
         try:
             with job("model file", f"{file.stat().st_size} bytes"):
-                name = studio.load(file)
+                name = studio.load(file, request.session_hash)
         except ValueError as error:
             return [gr.skip(), gr.skip(), _said(views.sentence(str(error)), failed=True)]
         finally:
