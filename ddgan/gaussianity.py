@@ -14,7 +14,6 @@ Source: Figure 2 of Xiao, Kreis, Vahdat, "Tackling the Generative Learning Trile
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -22,20 +21,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .mixture import Law, Mixture
+from .mixture import NODES, Law, hermite
 from .schedule import Schedule
 
-__all__ = ["GRID", "Landscape", "gap", "landscape", "mean_gap"]
+__all__ = ["GRID", "Landscape", "landscape", "mean_gap"]
 
 GRID = 512  # levels of the vp schedule that a step of the picture may start from and end at
-NODES = 10  # of a Gauss-Hermite sum: with 40 of them the page's landscape differs by less than .005 nats
 
 
 class Landscape(NamedTuple):
     """mean_gap of the steps between some levels of the schedule alpha_bar (GRID + 1,): gap[i, j] goes t -> s.
 
     t = level[j], s = level[i], counted in that schedule from 0 to GRID and denser towards the data, where the gap
-    changes most; zero where s >= t. z and weight (NODES,) are the nodes that `gap` sums over.
+    changes most; zero where s >= t. z and weight (NODES,) are the nodes that Mixture.gap sums over.
     """
 
     alpha_bar: np.ndarray
@@ -45,26 +43,15 @@ class Landscape(NamedTuple):
     weight: np.ndarray
 
 
-def gap(q: Mixture) -> Tensor:
-    """KL(q || N(E[q], Var[q])) in nats, (B,), for mixtures on the line (D = 1) with var > 0."""
-    z, weight = _nodes(q.log_w)
-    means, w = q.component_means()[..., 0], q.log_w.exp()  # (B, K)
-    x = means[..., None] + q.var.sqrt()[..., None] * z  # (B, K, NODES)
-    squared = (x[..., None] - means[:, None, None]).square() / q.var[:, None, None]  # (B, K, NODES, K)
-    log_q = (q.log_w - q.var.log() / 2)[:, None, None].sub(squared / 2).logsumexp(3)  # and -log(2 pi) / 2, left out
-    entropy = -(w * (log_q * weight).sum(2)).sum(1)
-    return (1 + q.cov()[:, 0, 0].log()) / 2 - entropy
-
-
 def mean_gap(law: Law, level_s: Tensor, level_t: Tensor) -> Tensor:
     """E_{x_t ~ q(x_t)} KL(q(x_s | x_t) || its best Gaussian) in nats, (B,), for levels_s (B,) and one level_t (1,)."""
-    z, weight = _nodes(law.mu)
+    z, weight = hermite(NODES)
     marginal = law.marginal(level_t)
     x_t = (marginal.mu + marginal.var.sqrt()[:, None] * z).reshape(-1, 1)  # (K * NODES, 1)
     weight = (law.log_w.exp()[:, None] * weight).flatten()
     B, n = len(level_s), len(x_t)
     q = law.reverse(x_t.repeat(B, 1), level_s.repeat_interleave(n), level_t.expand(B * n))
-    return gap(q).reshape(B, n) @ weight
+    return q.gap().reshape(B, n) @ weight
 
 
 @lru_cache(maxsize=8)
@@ -75,13 +62,4 @@ def landscape(law: Law, size: int = 49) -> Landscape:
     gaps = torch.zeros(len(level), len(level), dtype=torch.float64)
     for j in range(1, len(level)):
         gaps[:j, j] = mean_gap(law, schedule.level(level[:j]), schedule.level(level[j]))
-    return Landscape(*(part.numpy() for part in (schedule.alpha_bar, level, gaps, *_nodes(law.mu))))
-
-
-def _nodes(like: Tensor) -> tuple[Tensor, Tensor]:
-    """(z, weight), each (NODES,): sum_j weight_j f(z_j) = E f(z), z ~ N(0, 1), exact for polynomials to 2 NODES - 1."""
-    z, weight = _hermite(NODES)
-    return torch.from_numpy(z).to(like), torch.from_numpy(weight / math.sqrt(2 * math.pi)).to(like)
-
-
-_hermite = lru_cache(maxsize=4)(np.polynomial.hermite_e.hermegauss)
+    return Landscape(*(part.numpy() for part in (schedule.alpha_bar, level, gaps, *hermite(NODES))))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ddgan.data import toy
-from ddgan.gaussianity import GRID, gap, landscape, mean_gap
+from ddgan.gaussianity import GRID, landscape, mean_gap
 from ddgan.schedule import Schedule
 from ddgan.request import Request
 from ddgan.session import Session
@@ -63,7 +63,7 @@ def test_the_browsers_laws_are_the_librarys(shown, width):
     for s, t, x in STEPS:
         x_t, levels = torch.tensor([[x]], dtype=torch.float64), (SCHEDULE.level(s), SCHEDULE.level(t))
         q = LINE.reverse(x_t, *levels)
-        assert ask(page, "gap", s, t, x) == pytest.approx(float(gap(q)), abs=1e-9)
+        assert ask(page, "gap", s, t, x) == pytest.approx(float(q.gap()), abs=1e-9)
         assert ask(page, "best", s, t, x) == pytest.approx([float(q.mean()), float(q.cov())], abs=1e-9)
         p = LINE.given(x_t[0], *levels).log_prob(grid[:, None]).exp()
         assert ask(page, "curve", s, t, x) == pytest.approx(p.tolist(), rel=1e-9, abs=1e-12)
