@@ -60,6 +60,7 @@ __all__ = [
     "save_classifier",
     "save_file",
     "save_state",
+    "write",
 ]
 
 WEIGHTS = Path(__file__).parents[1] / "weights"
@@ -119,10 +120,10 @@ def save(
     weights = _serialised(denoiser, {"card": json.dumps(card, allow_nan=False)}, dtype)
     card["sha256"] = hashlib.sha256(weights).hexdigest()
     if discriminator is not None:
-        _write(directory / "discriminator.safetensors", opponent := _serialised(discriminator, None, dtype))
+        write(directory / "discriminator.safetensors", opponent := _serialised(discriminator, None, dtype))
         card["discriminator_sha256"] = hashlib.sha256(opponent).hexdigest()
-    _write(directory / "model.safetensors", weights)
-    _write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
+    write(directory / "model.safetensors", weights)
+    write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def save_file(path: Path, denoiser: Denoiser) -> None:
@@ -131,7 +132,7 @@ def save_file(path: Path, denoiser: Denoiser) -> None:
     data = _serialised(denoiser, {"card": note}, _dtype(denoiser.card))
     if _header_length(data) > MAX_HEADER:
         raise ValueError(f"the card is {len(note):,} characters long: too many for the header of one file")
-    _write(path, data)
+    write(path, data)
 
 
 def load(name: str | Path) -> Denoiser:
@@ -181,8 +182,8 @@ def save_classifier(directory: Path, classifier: Classifier, made: dict[str, Any
         **made,
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
-    _write(directory / "classifier.safetensors", weights)
-    _write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
+    write(directory / "classifier.safetensors", weights)
+    write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def load_classifier(name: str | Path) -> Classifier:
@@ -304,7 +305,7 @@ def save_state(directory: Path, saved: Saved, config: Config) -> None:
     state = {name: value.cpu().contiguous() for name, value in saved.state.items()}
     note = {"config": json.dumps(config.to_dict()), "run": json.dumps(saved._replace(state={}))}
     newest, before = _states(directory)
-    _write(newest, serialise(state, metadata=note | {"sha256": _digest(state, note)}), keep=before)
+    write(newest, serialise(state, metadata=note | {"sha256": _digest(state, note)}), keep=before)
 
 
 def load_state(
@@ -455,7 +456,7 @@ def _read(path: Path, times: int = 1) -> bytes:
         raise ValueError(f"{path} cannot be read ({error.strerror})") from error
 
 
-def _write(path: Path, data: bytes, keep: Path | None = None) -> None:
+def write(path: Path, data: bytes, keep: Path | None = None) -> None:
     """Through a temporary file, fsynced and renamed: the file is the old one or the new one, never half of it.
 
     The old one becomes `keep`, if given: between the two renames there is nothing else, and all of it.

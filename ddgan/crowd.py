@@ -98,7 +98,7 @@ class Visitor:
         return time.perf_counter() - begun, outcome
 
     async def _outcome(self) -> str:
-        """Read to the end of the stream: who goes before leaves, and with him whatever he asks for next."""
+        """Read to the end of the stream: to leave it earlier would cancel what this session asks for next."""
         outcome = "lost"
         async for message in self.messages():
             if message["msg"] == "process_completed":

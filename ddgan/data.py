@@ -27,7 +27,7 @@ MAX_POINTS = 5000  # of the user's own: every one is a component of the law
 POINTS = "points:"  # how a data name begins that holds its points
 MAX_NAMED = 1000  # points in a name: 5.3 kB of a link
 EXTENT = 4.0  # the coordinates of a name are whole numbers in 0..65535 that stand for -EXTENT..EXTENT
-JOINED = 12.0, 0.6  # two points are of one mode within so many standard deviations of theirs, and of the data's
+JOINED = 12.0, 0.6  # points of one mode are closer than so many standard deviations of a component and of the whole data
 
 
 def _grid_25() -> Law:

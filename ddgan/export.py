@@ -16,9 +16,7 @@ import base64
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
@@ -27,6 +25,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from . import checkpoint
 from .gallery import gallery
 from .image_metrics import nearest
 from .images import load_images, sheet, to_uint8
@@ -457,14 +456,6 @@ def _mp4(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int],
 
 
 def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Through a temporary file and a rename; ValueError where it cannot be written."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            write(file)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror})") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+    """What `write` writes becomes the file at once; ValueError where it cannot be written."""
+    write(file := io.BytesIO())
+    checkpoint.write(path, file.getvalue())

@@ -36,7 +36,7 @@ from .image_metrics import judge_set
 from .machine import device, hardware, precision
 from .metrics import judge
 from .mixture import Law
-from .request import MAX_N
+from .request import seeds
 from .sampler import draw
 from .schedule import MAX_T, Schedule
 from .trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
@@ -286,7 +286,7 @@ def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_0
     images = STACKED if config.data == "stackedmnist" else JUDGED
 
     def sampled(T: int, i: int) -> Tensor:
-        (x_0,) = draw(Schedule.vp(T), denoiser, range(i * MAX_N, i * MAX_N + n), law.shape, at_once=n)
+        (x_0,) = draw(Schedule.vp(T), denoiser, seeds(i, n), law.shape, at_once=n)
         return x_0
 
     def judged(T: int) -> dict[str, float]:

@@ -3,7 +3,7 @@
     paper        non-saturating GAN + gamma/2 E|grad d(real)|^2                         (R1: Mescheder et al. 2018)
     r1r2         the same GAN + gamma/2 (E|grad d(real)|^2 + E|grad d(fake)|^2)         (R1 + R2)
     rpgan        relativistic pairing, d judges real against fake, + both penalties     (R3GAN: Huang et al. 2024)
-    rpgan-exact  the same, |grad d|^2 by double backward: for images, at every so-manieth update
+    rpgan-exact  the same, |grad d|^2 by double backward: for images, in every k-th update only (`every`)
     wgan-gp      the critic's difference of means + gamma E(|grad d| - 1)^2 between real and fake  (Gulrajani et al. 2017)
 
 In r1r2 and rpgan |grad d|^2 is estimated by one finite difference along a random direction v ~ N(0, I), since

@@ -17,7 +17,7 @@ from .data import POINTS, TOYS, decode_points, law_of
 from .images import SETS, decode_pixels
 from .schedule import MAX_T, Schedule
 
-__all__ = ["DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "number", "whole"]
+__all__ = ["DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "number", "seeds", "whole"]
 
 # name -> (label, what it draws), in the order in which panels stand
 DENOISERS = {
@@ -63,7 +63,7 @@ class Edit(NamedTuple):
 
 @dataclass(frozen=True)
 class Request:
-    """What to sample. Sample i has seed (seed, i).
+    """What to sample. Sample i has seed seeds(seed, n)[i].
 
     `data` is a toy's name, holds its points itself (data.encode_points) or, on this machine, names a file. `span` is
     the schedule family's (lo, hi), None for its default. `forks`, in their order, change the noise of single steps:
@@ -202,6 +202,11 @@ def _list(name: str, value: Any) -> list[str]:
     if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
         raise ValueError(f"{name} must be names, got {str(value)[:40]!r}")
     return list(items)
+
+
+def seeds(seed: int, n: int) -> range:
+    """The seeds of n samples: those of one sampling are no other's."""
+    return range(seed * MAX_N, seed * MAX_N + n)
 
 
 def number(name: str, value: Any) -> float:

@@ -28,7 +28,7 @@ from .image_metrics import fid, judge_set
 from .machine import device, on_gpu, on_loan, precision, while_wanted
 from .metrics import evaluate, judge, slices
 from .mixture import Law
-from .request import DENOISERS, MAX_N, Request
+from .request import DENOISERS, Request, seeds
 from .sampler import Draws, Step, draw, sample
 
 __all__ = ["Session"]
@@ -144,7 +144,7 @@ class Session:
         model, shape = self.model(request, denoiser), self.source(request.data).shape
 
         def draws(seed: int) -> Draws:
-            return Draws.from_seeds(range(seed * MAX_N, seed * MAX_N + request.n)[items], shape, request.T, model.latent_dim)
+            return Draws.from_seeds(seeds(seed, request.n)[items], shape, request.T, model.latent_dim)
 
         chosen, noise = range(request.n)[items], draws(request.seed)
         for what, t, seed, item in request.forks:
@@ -195,8 +195,8 @@ class Session:
         return while_wanted(map(torch.from_numpy, self._judged(request, denoiser))), -(-request.n // AT_ONCE)
 
     def _judged(self, request: Request, denoiser: str) -> Iterator[np.ndarray]:
-        first, shape = request.seed * MAX_N, self.source(request.data).shape
-        for x_0 in draw(request.steps(), self.model(request, denoiser), range(first, first + request.n), shape, AT_ONCE):
+        model, shape = self.model(request, denoiser), self.source(request.data).shape
+        for x_0 in draw(request.steps(), model, seeds(request.seed, request.n), shape, AT_ONCE):
             yield x_0.cpu().numpy()
 
 

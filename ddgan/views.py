@@ -1,4 +1,4 @@
-"""Steps -> what the page draws: the one place that asks what kind of data it is looking at.
+"""Steps of points -> what the page draws; gallery.py does it for images.
 
 `stage` makes the payload of the stage (its layout is at the top of assets/stage.js) from a request; arrays travel as
 base64 int16, at most MAX_FRAMES states of at most MAX_SHOWN points each. `posterior` and `gap_map` answer a question
@@ -19,11 +19,10 @@ from torch import Tensor
 from .data import TOYS
 from .mixture import Law
 from .posterior import Answer, Question, ask, gaps, kernel_density, log_ratio, weights
-from .sampler import Step
 from .schedule import Schedule
 from .request import DENOISERS, Request
 from .session import Session
-from .studio import Frame
+from .studio import LIMIT, Frame
 
 __all__ = [
     "MAX_FRAMES", "MAX_SHOWN", "density", "forked", "frames", "gap_map", "lab", "posterior", "sentence", "stage", "target", "title",
@@ -31,7 +30,6 @@ __all__ = [
 
 MAX_SHOWN = 5000
 MAX_FRAMES = 129
-LIMIT = 2.6  # half the width of the view, in units of the data's standard deviation
 SCALE = 6.0 / 32767  # int16 -> data units
 NATS = 4.0  # where the colours of a log ratio end
 GRID = {1: 256, 2: 96}
@@ -251,8 +249,7 @@ def lab(frame: Frame) -> str:
     if frame.surface is not None:
         logits = frame.surface.nan_to_num()
         peak = _round_up(float(logits.abs().max()))
-        surface = (127.5 + 127.5 * logits / peak).round().to(torch.uint8)
-        surface = surface.T.flip(0) if surface.ndim == 2 else surface  # top row first
+        surface = _upright((127.5 + 127.5 * logits / peak).round().to(torch.uint8))
     return json.dumps(
         {
             **{name: getattr(frame, name) for name in ("run", "state", "note", "T", "step", "budget", "modes")},

@@ -216,13 +216,14 @@ def test_the_default_picture_is_small_enough_to_mail(session, tmp_path):
         ("x.png", {"t": -1}, "t must be in 0..3, got -1"),
         ("x.gif", {"t": 1}, "t chooses the step of a .png"),
         ("x.gif", {"glide": 1000}, "glide must be in 0..60"),
-        ("none/x.json", {}, "cannot be written"),
+        ("taken/x.json", {}, "cannot be written"),
     ],
 )
 def test_what_cannot_be_written_is_refused_in_a_sentence(session, tmp_path, name, options, sentence):
+    (tmp_path / "taken").write_text("no folder")
     with pytest.raises(ValueError, match=sentence):
         write(tmp_path / name, session, SMALL, **options)
-    assert not list(tmp_path.iterdir())
+    assert list(tmp_path.iterdir()) == [tmp_path / "taken"]
 
 
 def test_more_numbers_than_a_file_holds_are_refused_before_they_are_computed(tmp_path):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +21,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from ..checkpoint import WEIGHTS, read_card
+from ..checkpoint import WEIGHTS, read_card, write
 from ..machine import record
 
 __all__ = [
@@ -119,7 +118,7 @@ def run(
         done[_key(cell)] = Result(*cell, _plain(numbers), made)
         results = [done[_key(cell)] for cell in cells if _key(cell) in done]
         lines = ",\n".join(json.dumps(result._asdict(), allow_nan=False) for result in results)
-        _write(out / f"{experiment.name}.json", f'{{"name": "{experiment.name}", "cells": [\n{lines}\n]}}\n'.encode())
+        write(out / f"{experiment.name}.json", f'{{"name": "{experiment.name}", "cells": [\n{lines}\n]}}\n'.encode())
         short = {key: value for key, value in done[_key(cell)].numbers.items() if not isinstance(value, str)}
         say(f"{number} of {len(cells)}: {cell.row}, seed {cell.seed}, {made['wall_s']} s: {short}")
     return draw(experiment, out)
@@ -131,10 +130,10 @@ def draw(experiment: Experiment, out: Path = ASSETS) -> list[Result]:
     if results:
         figure = experiment.figure(results)
         if isinstance(figure, str):
-            _write(out / f"{experiment.name}.svg", figure.encode())
+            write(out / f"{experiment.name}.svg", figure.encode())
         else:
             figure.save(file := io.BytesIO(), "WEBP", lossless=True)
-            _write(out / f"{experiment.name}.webp", file.getvalue())
+            write(out / f"{experiment.name}.webp", file.getvalue())
     return results
 
 
@@ -225,13 +224,3 @@ def _plain(numbers: dict[str, Any]) -> dict[str, Any]:
         return float(f"{value:.5g}") if math.isfinite(value) else None
 
     return {key: plain(value) for key, value in numbers.items()}
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Through a temporary file that is renamed: the file is the old one or the new one, never half of it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        (temporary := path.with_name(f".{path.name}.tmp")).write_bytes(data)
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ValueError(f"{path} cannot be written ({error.strerror})") from error

@@ -8,7 +8,6 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw
 from torch.nn.functional import avg_pool2d
 
@@ -16,7 +15,7 @@ from .. import bench, checkpoint
 from ..image_metrics import stacked_modes
 from ..images import SETS, decode_pixels, encode_pixels, find_images, from_uint8, sheet, to_uint8
 from ..machine import device, precision
-from ..request import MAX_N, Edit, Request
+from ..request import Edit, Request, seeds
 from ..sampler import draw
 from ..schedule import Schedule
 from ..session import Session
@@ -52,8 +51,7 @@ def _stacked(seed: int, model: str, T: int, n: int, weights: list[str]) -> dict[
     if weights == ["none"]:
         raise ValueError(f"there is no {model} here: {' '.join(STACKEDMNIST.closes)}")
     denoiser = checkpoint.load(model).to(device(), precision(device()))
-    seeds = range(seed * MAX_N, seed * MAX_N + n)
-    images = np.concatenate([to_uint8(x) for x in draw(Schedule.vp(T), denoiser, seeds, SETS["stackedmnist"])])
+    images = np.concatenate([to_uint8(x) for x in draw(Schedule.vp(T), denoiser, seeds(seed, n), SETS["stackedmnist"])])
     modes, kl = stacked_modes(images, checkpoint.load_classifier("mnist-classifier"))
     return {"modes": modes, "kl": kl, "minutes": denoiser.card["seconds"] / 60}
 

@@ -16,7 +16,7 @@ from ..fit import new_objective
 from ..gaussian import Gaussian
 from ..metrics import coverage, evaluate
 from ..posterior import Question, ask
-from ..request import MAX_N, Request
+from ..request import Request, seeds
 from ..sampler import draw
 from ..schedule import Schedule
 from ..session import Session
@@ -34,7 +34,7 @@ ON_MODE = (Column("modes", "modes", "{:.1f}"), Column("on_mode", "on a mode", "{
 
 
 def _drawn(denoiser: Denoiser, schedule: Schedule, seed: int, n: int = N) -> Tensor:
-    (x_0,) = draw(schedule, denoiser, range(seed * MAX_N, seed * MAX_N + n), (2,), at_once=n)
+    (x_0,) = draw(schedule, denoiser, seeds(seed, n), (2,), at_once=n)
     return x_0
 
 

@@ -25,7 +25,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..denoiser import Denoiser
-from ..gaussian import like
 from ..schedule import Schedule, alpha_sigma
 
 __all__ = ["Attention", "Block", "Discriminator", "DrawUNet", "IndexedUNet", "Pyramid", "UNet", "blur", "shrink", "stretch"]

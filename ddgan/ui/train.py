@@ -15,7 +15,7 @@ import gradio as gr
 from .. import views
 from ..config import EXPERIMENTS, Config
 from ..data import TOYS
-from ..request import DENOISERS, Request
+from ..request import DENOISERS
 from ..studio import Studio, parse
 from .jobs import job
 from .lab import Lab
