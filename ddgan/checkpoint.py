@@ -303,7 +303,7 @@ def save_state(directory: Path, saved: Saved, config: Config) -> None:
         if not value.isfinite().all():
             raise FloatingPointError(f"{name} is not finite after update {saved.step}")
     state = {name: value.cpu().contiguous() for name, value in saved.state.items()}
-    note = {"config": json.dumps(config.to_dict()), "run": json.dumps(saved._replace(state={}))}
+    note = {"config": json.dumps(config.to_dict()), "run": json.dumps(dict(zip(saved._fields[1:], saved[1:], strict=True)))}
     newest, before = _states(directory)
     write(newest, serialise(state, metadata=note | {"sha256": _digest(state, note)}), keep=before)
 
@@ -350,8 +350,7 @@ def _state(path: Path) -> tuple[Saved, Config]:
     try:
         note = _header(data, path, OURS)["__metadata__"]
         sha256 = note.pop("sha256")
-        _, step, seconds, rollbacks, of, history = json.loads(note["run"])
-        saved = Saved(tensors, int(step), float(seconds), int(rollbacks), str(of), tuple(history))
+        saved = Saved(tensors, **json.loads(note["run"]))
         config = Config.from_dict(json.loads(note["config"]))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is not a training state of this version") from error

@@ -20,10 +20,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import archives, bench, evidence, export, faults, official, ranks
+from . import archives, bench, evidence, export, official, ranks
+from .bench import faults
+from .bench.crowd import crowd
 from .classifier import BATCH, fit_classifier
 from .config import PRESETS, Config, preset
-from .crowd import crowd
 from .fit import fit
 from .images import CACHE, find_images, load_images
 from .schedule import FAMILIES

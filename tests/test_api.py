@@ -19,8 +19,8 @@ from gradio_client import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ddgan import cli, crowd, reply
-from ddgan.bench import served
+from ddgan import cli, reply
+from ddgan.bench import crowd, served
 from ddgan.checkpoint import load
 from ddgan.config import PRESETS
 from ddgan.posterior import Question, ask

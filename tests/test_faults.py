@@ -15,7 +15,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from ddgan import cli, faults
+from ddgan import cli
+from ddgan.bench import faults
 from ddgan.checkpoint import load
 from ddgan.cli import main
 from ddgan.trainer import Adversarial
@@ -56,7 +57,7 @@ def updates(out):
     """How many updates the newest state has seen."""
     path = out / NEWEST if (out / NEWEST).exists() else out / BEFORE
     with safe_open(path, "pt") as file:
-        return int(file.metadata()["step"])
+        return json.loads(file.metadata()["run"])["step"]
 
 
 def files(out):

@@ -26,9 +26,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from .checkpoint import holds_state
-from .images import sheet
-from .machine import hardware
+from ..checkpoint import holds_state
+from ..images import sheet
+from ..machine import hardware
 
 __all__ = ["POINTS", "RUNS", "Main", "begin", "die_at", "kills", "new_images", "same", "until_saved"]
 

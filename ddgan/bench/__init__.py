@@ -24,20 +24,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import checkpoint, views
-from .config import PRESETS, Config
-from .data import toy
-from .denoiser import Denoiser
-from .images import SETS, ImageSet, from_uint8
-from .metrics import evaluate
-from .networks import conv
-from .sampler import Draws, sample
-from .schedule import Schedule
-from .request import Request
-from .fit import new_objective
-from .machine import device, precision, record
-from .session import Session
-from .trainer import train
+from .. import checkpoint, views
+from ..config import PRESETS, Config
+from ..data import toy
+from ..denoiser import Denoiser
+from ..images import SETS, ImageSet, from_uint8
+from ..metrics import evaluate
+from ..networks import conv
+from ..sampler import Draws, sample
+from ..schedule import Schedule
+from ..request import Request
+from ..fit import new_objective
+from ..machine import device, precision, record
+from ..session import Session
+from ..trainer import train
 
 __all__ = [
     "CHROMIUM", "IMAGES", "SHAPE", "awake", "ddpm_size", "images", "live", "paper_size", "sampling_seconds", "served", "started",
@@ -291,7 +291,7 @@ def started(
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-    app = Path(__file__).parents[1] / "app.py"
+    app = Path(__file__).parents[2] / "app.py"
     process = subprocess.Popen(
         [sys.executable, str(app), "--host", "127.0.0.1", "--port", str(port)],
         stdout=output,

@@ -19,8 +19,8 @@ from typing import Any
 
 import httpx
 
-from .bench import started
-from .machine import record
+from . import started
+from ..machine import record
 
 __all__ = ["Visitor", "crowd", "endpoints", "wave"]
 
