@@ -80,6 +80,13 @@ def test_the_results_are_what_the_cards_say():
             assert ratio == f"{_metrics(name, T)['sliced_w2'] / _metrics(name, T)['floor_sliced_w2']:.2f}", (name, T)
 
 
+def test_the_limits_name_the_images_that_the_shipped_models_were_shown():
+    for name in ("cifar10", "cifar10-regression"):
+        card = json.loads((ROOT / "weights" / name / "card.json").read_text())
+        seen = sum(run["seen"] for run in (*card["history"], card))
+        assert f"{round(seen, -3):,}" in README.rpartition("## Limits")[2], name
+
+
 def _modules():
     return [importlib.import_module(m.name) for m in pkgutil.walk_packages(ddgan.__path__, "ddgan.") if "__main__" not in m.name]
 
