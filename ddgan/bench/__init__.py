@@ -275,10 +275,10 @@ def _peak() -> int | None:
 
 
 @contextmanager
-def served(*, ssr: bool = False) -> Iterator[tuple[str, float]]:
+def served(*, ssr: bool = False, **environment: str) -> Iterator[tuple[str, float]]:
     """The app in a process of its own, with Gradio's server-side rendering or without: yields (address, seconds to HTTP 200)."""
     start = time.perf_counter()
-    with started(GRADIO_SSR_MODE=str(ssr)) as (_, address):
+    with started(GRADIO_SSR_MODE=str(ssr), **environment) as (_, address):
         yield address, time.perf_counter() - start
 
 

@@ -1,9 +1,13 @@
 """A real browser for the page: Debian's Chromium, driven by Playwright. In CI a missing browser is a failure."""
 
+import io
 import os
 import shutil
+import zipfile
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from ddgan.bench import CHROMIUM, served
 
@@ -19,8 +23,15 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def address():
-    with served() as (address, _):
+def address(tmp_path_factory):
+    """The page, with small training sets of noise for the exact posterior over images."""
+    folder, noise = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for name, shape in {"mnist": (28, 28), "cifar10": (32, 32, 3)}.items():
+        with zipfile.ZipFile(folder / f"{name}-train.zip", "w") as archive:
+            for i in range(20):
+                Image.fromarray(noise.integers(0, 256, shape, dtype=np.uint8)).save(file := io.BytesIO(), "png")
+                archive.writestr(f"{i}.png", file.getvalue())
+    with served(DDGAN_DATA=str(folder)) as (address, _):
         yield address
 
 

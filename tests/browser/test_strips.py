@@ -151,7 +151,40 @@ def test_the_explorer_answers_for_the_chosen_sample_and_step(visit):
     page.focus(f"{GALLERY} input[type=range]")
     page.keyboard.press("ArrowRight")
     page.wait_for_selector(f'{EXPLORER}[data-asked="2.2.ddgan"]', timeout=30_000)
-    page.wait_for_selector(f'{EXPLORER}[data-truth="done"], {EXPLORER}[data-truth="error"]', timeout=60_000)
+    page.wait_for_selector(f'{EXPLORER}[data-truth="done"]', timeout=60_000)
+    assert "the exact posterior over the 20 images that training draws from" in page.inner_text(EXPLORER)
+
+
+def test_cifar10_in_colour_and_its_posterior_over_both_mirrorings(visit):
+    page = visit("?data=cifar10&n=4&t=4&hold=1", ready=READY)
+    request = Request.from_query(page.get_attribute(GALLERY, "data-id"))
+    assert request.data == "cifar10"
+    for name in request.denoisers:
+        *_, last = Session().run(request, name)
+        rgb = page.evaluate(f"n => document.querySelector('{GALLERY}').gallery.pixels(n, 'x', 4, 2)", name)
+        shown = np.array(rgb).reshape(32, 32, 3).transpose(2, 0, 1)
+        assert np.array_equal(shown, to_uint8(last.x_s)[2])
+    page.wait_for_selector(f'{EXPLORER}[data-truth="done"]', timeout=60_000)
+    assert "over the 40 images that training draws from" in page.inner_text(EXPLORER)
+
+
+def test_an_edit_begins_with_an_uploaded_picture_or_with_the_chosen_sample(visit, tmp_path):
+    page = visit("?data=mnist&n=4&hold=2", ready=READY)
+    page.click("#paint button")
+    page.wait_for_selector(f'{PAINT}[data-ready="1"]')
+    board = f"document.querySelector('{PAINT}').board.pixels()"
+    page.click(f"{PAINT} [data-act=take]")
+    page.wait_for_function(f"Math.max(...{board}) > 100")
+    assert page.evaluate(board) == pixels(page, "ddgan", "x", 4, 2).flatten().tolist()
+    picture = np.zeros((56, 56), np.uint8)
+    picture[10:20, 30:50] = 255
+    Image.fromarray(picture).save(tmp_path / "mine.png")
+    page.set_input_files(f"{PAINT} input[type=file]", str(tmp_path / "mine.png"))
+    page.wait_for_function(f"{board}[7 * 28 + 20] > 250")
+    found = np.array(page.evaluate(board)).reshape(28, 28)
+    assert np.abs(found - picture.reshape(28, 2, 28, 2).mean((1, 3))).max() <= 2
+    request = after(page, lambda: button(page, "Noise it, and take the remaining steps"))
+    assert decode_pixels(request.edit.image, (784,)).tolist() == found.flatten().tolist() and same(page, request)
 
 
 def test_progress_is_shown_and_cancel_keeps_the_picture(visit):
