@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["drawn"]
+__all__ = ["drawn", "script"]
 
 _ASSETS = Path(__file__).parents[2] / "assets"
 
@@ -19,12 +19,14 @@ def drawn(name: str, classes: str, kw: dict[str, Any]) -> dict[str, Any]:
     return {
         "elem_id": name,
         "html_template": f'<div class="{classes}"></div>',
-        "js_on_load": _script(name),
+        "js_on_load": script(name),
         "apply_default_css": False,
         **kw,
     }
 
 
 @cache
-def _script(name: str) -> str:
-    return (_ASSETS / f"{name}.js").read_text(encoding="utf-8")
+def script(name: str) -> str:
+    """assets/NAME.js after what it shares with others: the body of one function."""
+    shared = ("common", "deck") if name in ("stage", "gallery") else ("common",)
+    return "".join((_ASSETS / f"{part}.js").read_text(encoding="utf-8") for part in (*shared, name))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,7 +15,7 @@ from ..request import DENOISERS, Request
 from ..schedule import FAMILIES
 from ..session import Session
 from . import exports
-from .drawn import drawn
+from .drawn import drawn, script
 from .jobs import job, size
 
 __all__ = ["Gallery", "build"]
@@ -29,7 +28,6 @@ FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n", "span", "forks", "e
 _SEARCH = "() => [document.querySelector('#gallery .gallery')?.dataset.id ? '' : location.search || '?']"
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run()), ...rest]"
 _PAINTED = "async (asked, ...rest) => [await document.querySelector('#paint .paint').board.edit(), ...rest]"
-_ASSETS = Path(__file__).parents[2] / "assets"
 
 
 class Gallery(gr.HTML):
@@ -72,10 +70,7 @@ def build(session: Session, tab: gr.Tab) -> None:
     exports.build(session, "#gallery .gallery")
     asked, span, forks, edit = (gr.Textbox("", visible=False) for _ in range(4))
     with gr.Accordion("Begin with an image: draw, upload or take a sample", open=False, elem_id="paint"):
-        gr.HTML(
-            html_template='<div class="draw paint"></div>', js_on_load=(_ASSETS / "paint.js").read_text(encoding="utf-8"),
-            apply_default_css=False,
-        )  # fmt: skip
+        gr.HTML(html_template='<div class="draw paint"></div>', js_on_load=script("paint"), apply_default_css=False)
         with gr.Row(elem_classes="paint-buttons"):
             begin = gr.Button("Noise it, and take the remaining steps", variant="primary", size="sm", scale=0, min_width=0)
     away = gr.Button("Begin at noise again", elem_id="images-away", elem_classes="offstage")

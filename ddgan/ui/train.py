@@ -30,8 +30,7 @@ GAMMAS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1]
 LOSSES = [("R1 + R2", "r1r2"), ("R1, the paper's", "paper"), ("relativistic", "rpgan")]
 FIELDS = ("data", "T", "network", "loss", "latent_dim", "lr_g", "lr_d", "gamma", "width", "depth", "batch", "seed")
 OWN = "Your own"
-_LINK = """(...values) => { const url = new URL(location.href); url.searchParams.set('train', values.join(','));
-  history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams) + url.hash); return []; }"""
+_LINK = "(...values) => { document.querySelector('#lab .lab')?.lab.link(values); return []; }"
 
 
 def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
