@@ -1,12 +1,12 @@
 /* "Copy as code": what the stage or the gallery shows, as code that gives the same arrays. One click opens the menu, one copies.
 
 Gradio runs it after common.js, for ddgan/ui/exports.py.
-.code[data-canvas] selects what is shown; its data-id is the query of the request. server.code(JSON) gives the code by kind;
+props.canvas selects what is shown; its data-id is the query of the request. server.code(JSON) gives the code by kind;
 props.kinds are their names (ddgan/snippet.py).
 
 For tests: .code has data-id, the query whose code is there. */
 
-const shown = () => document.querySelector(root.dataset.canvas);
+const shown = () => document.querySelector(props.canvas);
 
 root.innerHTML = `
   <button type="button" class="code-open" aria-expanded="false">Copy as code</button>

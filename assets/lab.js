@@ -1,10 +1,10 @@
 /* The lab: one training as it happens. Plain canvas, no library; colours and type are those of the stage.
 
-Gradio runs it after common.js, for ddgan/ui/lab.py.
+Gradio runs it after common.js, for ddgan/ui/train.py.
 props.target, a JSON string, once a run:
   dim (1 | 2), limit, scale         half width of the view in data units; int16 * scale = data units
   size, data                        the density of the data, base64 uint8, row 0 on top (dim 1: a curve)
-props.value, a JSON string, about six a second while it trains:
+props.value, a JSON string, about six a second while it trains, "" before:
   run, state, note                  id; waiting | training | paused | done | stopped | failed; a sentence
   T, step, seconds, budget, modes   what is sampled with; updates; seconds of training so far and at most; of the data
   cloud                             null | base64 int16 (N, dim): EMA samples, always from the same noise

@@ -1,13 +1,14 @@
 /* The stage: the same noise, denoised by several denoisers, on one scrubber. Plain canvas, no library.
 
-Gradio runs it after common.js and deck.js, for ddgan/ui/stage.py.
-It reads props.value, a JSON string:
+Gradio runs it after common.js and deck.js, for ddgan/ui/denoise.py.
+It reads props.value, a JSON string a run (arrays in base64, never lists of numbers), "" for nothing yet:
   id, query, T, n, dim (1 | 2)      query: the URL query string of this run, "" to leave the address alone
   t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from x_T down to x_0 (thinned for large T)
   limit, scale                      half width of the view in data units; int16 * scale = data units
   density                           null | {size: G, data: base64 uint8 (F, G, G), row 0 on top; dim 1: (F, G), linear}
   panels                            [{key, label, note, error, x, x0: base64 int16 (F, n, dim), metrics: F objects | null}]
   message, error                    a quiet sentence; a failure, which keeps the last picture
+Another value redraws the canvases and keeps the scrubber, the layers and the followed sample where they are.
 "State" is an index 0..F-1 (0 = x_T); state.at is real-valued because points glide from one state to the next.
 
 For tests: .stage has data-ready, data-id, data-state, data-t, data-playing and .stage = {state, points, goto, ...}. */

@@ -15,7 +15,7 @@ import gradio as gr
 from .. import views
 from ..machine import urgent
 from ..session import Session
-from .drawn import script
+from .drawn import drawn
 
 __all__ = ["build"]
 
@@ -36,10 +36,4 @@ def build(session: Session) -> gr.HTML:
     def gap_map(values):  # noqa: ANN001, ANN202
         return answered(views.gap_map, values)
 
-    return gr.HTML(
-        html_template='<div class="posterior"></div>',
-        js_on_load=script("posterior"),
-        server_functions=[posterior, gap_map],
-        apply_default_css=False,
-        elem_id="posterior",
-    )
+    return drawn("posterior", server_functions=[posterior, gap_map])

@@ -15,10 +15,10 @@ import gradio as gr
 from .. import views
 from ..config import EXPERIMENTS, Config
 from ..data import TOYS
-from ..request import DENOISERS, Request
+from ..request import DENOISERS
 from ..studio import Studio, parse
+from .drawn import drawn
 from .jobs import job
-from .lab import Lab
 from .serve import Page
 from .slider import Slider
 
@@ -65,7 +65,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
                 pause = gr.Button("Pause", min_width=0, interactive=False, elem_id="pause")
                 step = gr.Button("One step", min_width=0, elem_id="one-step")
                 stop = gr.Button("Stop", min_width=0, interactive=False, elem_id="stop")
-            lab = Lab(server_functions=[_place(studio)])
+            lab = drawn("lab", "stage lab", target="", server_functions=[_place(studio)])
             with gr.Row(elem_id="train-model"):
                 compare = gr.Button("Compare in Denoise", size="sm", min_width=90, interactive=False, elem_id="compare")
                 download = gr.DownloadButton("Download the model", size="sm", min_width=90, interactive=False, elem_id="download")
