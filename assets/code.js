@@ -1,22 +1,22 @@
 /* "Copy as code": what the stage or the gallery shows, as code that gives the same arrays. One click opens the menu, one copies.
 
-Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/exports.py.
-.code[data-canvas] selects what is shown; its data-id is the query of the request. server.code(JSON) gives the code by kind.
+Gradio runs it after common.js, for ddgan/ui/exports.py.
+props.canvas selects what is shown; its data-id is the query of the request. server.code(JSON) gives the code by kind;
+props.kinds are their names (ddgan/snippet.py).
 
 For tests: .code has data-id, the query whose code is there. */
 
-const root = element.querySelector('.code'), shown = () => document.querySelector(root.dataset.canvas);
-const KINDS = { python: 'Python', curl: 'curl', cli: 'Command line', link: 'Link' };
+const shown = () => document.querySelector(props.canvas);
 
 root.innerHTML = `
   <button type="button" class="code-open" aria-expanded="false">Copy as code</button>
   <div class="code-menu" role="group" aria-label="Copy as code" hidden>
-    ${Object.entries(KINDS).map(([kind, name]) => `<button type="button" data-kind="${kind}" aria-pressed="false">${name}</button>`).join('')}
+    ${Object.entries(props.kinds).map(([kind, name]) => `<button type="button" data-kind="${kind}" aria-pressed="false">${name}</button>`).join('')}
     <span class="code-said" role="status"></span>
     <pre tabindex="0" aria-label="The code"></pre>
   </div>`;
 
-const [opener, menu, pre, said] = ['.code-open', '.code-menu', 'pre', '.code-said'].map(selector => root.querySelector(selector));
+const [opener, menu, pre, said] = ['.code-open', '.code-menu', 'pre', '.code-said'].map($);
 const state = { code: {}, kind: 'python', latest: 0 };
 
 function show(kind) {
@@ -48,7 +48,7 @@ async function copy() {
     getSelection().selectAllChildren(pre);
     if (!document.execCommand('copy')) return (said.textContent = 'Selected: copy it with the keyboard.');
   }
-  said.textContent = `${KINDS[state.kind]} copied.`;
+  said.textContent = `${props.kinds[state.kind]} copied.`;
 }
 
 const changes = new MutationObserver(() => { if (shown()?.dataset.id !== root.dataset.id) ask(); });

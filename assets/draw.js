@@ -1,11 +1,10 @@
 /* A board to draw points on, by mouse, finger or keyboard. Plain canvas, no library.
 
-Gradio runs this file as the body of a function (element, ...); see ddgan/ui/draw.py. Nothing is sent while one draws:
+Gradio runs it after common.js, for ddgan/ui/draw.py. Nothing is sent while one draws:
 the page's own buttons read .draw.board = {points, show}. points() are at most LIMIT pairs of numbers, as the law is to
 be (it is standardised there); show(name) draws what a data name "points:..." holds (ddgan/data.py), which is also how
 a link that has such data fills the board. .draw has data-ready and data-count. */
 
-const root = element.querySelector('.draw');
 const RANGE = 3;              // half the width of the board
 const LIMIT = 1000;           // points
 const GAP = 0.05;             // along a stroke, from one point to the next
@@ -44,9 +43,7 @@ root.innerHTML = `
   </div>
   <p class="draw-sr" aria-live="polite"></p>`;
 
-const $ = selector => root.querySelector(selector);
 const board = $('.draw-board'), canvas = $('canvas'), ctx = canvas.getContext('2d'), live = $('.draw-sr');
-const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
 
 // ---------------------------------------------------------------- points
 
@@ -112,8 +109,7 @@ const EXAMPLES = {
 function decode(name) {
   if (!name?.startsWith('points:')) return null;
   try {
-    const plain = atob(name.slice(7).replaceAll('-', '+').replaceAll('_', '/'));
-    const bytes = new DataView(Uint8Array.from(plain, c => c.charCodeAt(0)).buffer);
+    const bytes = new DataView(unpack(name.slice(7).replaceAll('-', '+').replaceAll('_', '/'), Uint8Array).buffer);
     const whole = Array.from({ length: bytes.byteLength / 4 }, (_, i) => [0, 2].map(c => bytes.getUint16(4 * i + c, true) / 32767.5 - 1));
     const far = Math.max(...whole.flat().map(Math.abs));
     return whole.map(p => p.map(v => 0.9 * RANGE * v / far));
@@ -138,7 +134,7 @@ function invalidate() {
 function draw() {
   state.request = 0;
   if (!root.isConnected) return dispose();
-  const { w, h } = state, css = getComputedStyle(root), colour = name => css.getPropertyValue(`--draw-${name}`).trim();
+  const { w, h } = state, colour = colours('draw');
   if (!w) return;
   const dpr = canvas.width / w, unit = w / (2 * RANGE);
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
@@ -238,10 +234,7 @@ canvas.addEventListener('keydown', e => {
     ArrowLeft: move(-step, 0), ArrowRight: move(step, 0), ArrowUp: move(0, step), ArrowDown: move(0, -step),
     ' ': act, Enter: act, Delete: rub, Backspace: rub,
   };
-  if (!keys[e.key]) return;
-  e.preventDefault();
-  keys[e.key]();
-  invalidate();
+  if (obey(e, keys)) invalidate();
 });
 
 root.addEventListener('click', e => {
@@ -259,23 +252,14 @@ root.addEventListener('input', e => {
 
 // ---------------------------------------------------------------- life cycle
 
-const sizes = new ResizeObserver(() => {
-  if (!root.isConnected) return dispose();
+onSize(() => {
   const dpr = Math.min(devicePixelRatio || 1, 2);
   Object.assign(state, { w: board.clientWidth, h: board.clientHeight });
   canvas.width = state.w * dpr;
   canvas.height = state.h * dpr;
   invalidate();
-});
-const colours = new MutationObserver(invalidate);
-
-function dispose() {
-  sizes.disconnect();
-  colours.disconnect();
-}
-
-sizes.observe(board);
-colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+}).observe(board);
+onTheme(invalidate);
 root.board = { points: () => state.points.map(p => p.map(v => +v.toFixed(4))), show };
 update(decode(new URLSearchParams(location.search).get('data')) ?? []);
 root.dataset.ready = '1';

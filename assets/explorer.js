@@ -1,6 +1,6 @@
 /* The posterior explorer of images: what could one x_t have been? Redraws of every denoiser beside the training set.
 
-Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/images.py.
+Gradio runs it after common.js, for ddgan/ui/images.py.
 It asks, through a button that nobody sees, whenever the gallery (assets/gallery.js) says what is chosen, and reads
 props.value, a JSON string, which ddgan/gallery.py makes:
   query, step, item, of, shape, x   the question; x_t as a PNG. All pictures are PNG, base64
@@ -10,16 +10,12 @@ props.value, a JSON string, which ddgan/gallery.py makes:
                                     {of, effective, weights}: of how many, exp(entropy) of the posterior, their weights
 For tests: .explorer has data-asked ("step.item.of", once answered) and data-truth (wait | reading | error | done). */
 
-const root = element.querySelector('.explorer');
 const state = { answer: null, asked: '', later: null };
-const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
-const subscript = t => 'x' + [...String(t)].map(d => String.fromCharCode(0x2080 + +d)).join('');
-const gallery = () => document.querySelector('#gallery .gallery').gallery;
 const name = ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`;
 const percent = w => w >= 0.0995 ? `${(100 * w).toFixed(0)} %` : w >= 0.001 ? `${(100 * w).toFixed(1)} %` : w >= 0.0001 ? `${(100 * w).toFixed(2)} %` : '< 0.01 %';
 
 root.innerHTML = '<h2></h2><p class="explorer-lead"></p><div class="explorer-cells"></div>';
-const heading = root.querySelector('h2'), lead = root.querySelector('.explorer-lead'), cells = root.querySelector('.explorer-cells');
+const heading = $('h2'), lead = $('.explorer-lead'), cells = $('.explorer-cells');
 
 function ask() {
   clearTimeout(state.later);
@@ -64,7 +60,7 @@ function draw() {
 }
 
 function cell(title, text) {
-  const figure = make('figure', 'explorer-cell'), caption = make('figcaption', '');
+  const figure = make('figure', 'explorer-cell'), caption = make('figcaption');
   caption.append(make('strong', '', title), make('span', '', text));
   figure.append(caption);
   return figure;
@@ -72,7 +68,7 @@ function cell(title, text) {
 
 /* A canvas of `n` tiles of a sheet, to be painted once it has a place: `room` is a share of its cell's width. */
 function tiles(parent, label, job) {
-  const canvas = Object.assign(make('canvas', ''), { job });
+  const canvas = Object.assign(make('canvas'), { job });
   canvas.setAttribute('role', 'img');
   canvas.setAttribute('aria-label', label);
   parent.append(canvas);
@@ -87,7 +83,7 @@ function paint(canvas) {
 function summary(figure, { mean, std, spread }) {
   const pair = make('div', 'explorer-pair');
   for (const [sheet, text] of [[mean, 'mean'], [std, `standard deviation, ${spread.toFixed(2)}`]]) {
-    const part = make('div', '');
+    const part = make('div');
     part.append(make('span', '', text));
     tiles(part, text, { sheet, room: 0.5 });
     pair.append(part);
@@ -110,11 +106,11 @@ function truthCell(truth) {
   if (!ready) { figure.append(make('p', 'gallery-error', truth?.error ?? (truth ? 'The training set is being read …' : 'Comparing with every image …'))); return figure; }
   summary(figure, truth);
   const effective = truth.effective < 9.95 ? truth.effective.toFixed(1) : Math.round(truth.effective).toLocaleString('en');
-  const count = make('span', '');
+  const count = make('span');
   count.innerHTML = `effectively <b>${effective}</b> candidate${effective === '1.0' ? '' : 's'}; the likeliest:`;
   const list = make('div', 'explorer-likeliest');
   truth.weights.forEach((w, j) => {
-    const item = make('div', '');
+    const item = make('div');
     tiles(item, `candidate ${j + 1}`, { sheet: truth.images, room: 1 / 3, from: j });
     item.append(make('span', '', percent(w)));
     list.append(item);
@@ -123,13 +119,12 @@ function truthCell(truth) {
   return figure;
 }
 
-document.addEventListener('ddgan:images', function heard(e) {
-  if (!root.isConnected) return document.removeEventListener('ddgan:images', heard);
-  if (!e.detail.of || name(e.detail) === state.asked) return;
-  state.asked = name(e.detail);
+hear('images', chosen => {
+  if (!chosen.of || name(chosen) === state.asked) return;
+  state.asked = name(chosen);
   root.classList.add('stale');
   ask();
 });
-new ResizeObserver(draw).observe(root);
+onSize(draw);
 watch('value', receive);
 receive();

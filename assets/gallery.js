@@ -1,6 +1,6 @@
 /* The gallery: images on the way from noise, by several denoisers from the same noise, on one scrubber.
 
-Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/images.py.
+Gradio runs it after common.js and deck.js, for ddgan/ui/images.py.
 It reads props.value, a JSON string, which ddgan/gallery.py makes:
   id, query, T, n, shape [C, H, W]  query: the URL query string of this run, "" to leave the address alone
   t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from the noisiest state down to x_0
@@ -14,14 +14,11 @@ Every image is drawn in whole device pixels a pixel, never smoothed.
 It tells the document `ddgan:images` what is chosen, for assets/explorer.js. For tests: .gallery has data-ready, data-id,
 data-state, data-t, data-chosen and .gallery = {state, goto, choose, run, pixels}. */
 
-const root = element.querySelector('.gallery');
 const MOST = 8;               // css pixels a pixel, at most
 const BEAT = 950;             // ms at a state while playing
 const LABEL = 18;             // css pixels for the names over a strip
 const VIEWS = [['x', 'xₜ', 'The states that the denoiser has reached'], ['x0', 'Predicted x₀', 'What the denoiser answers for each state'],
   ['both', 'Both', 'Each state, and the x₀ predicted from it']];
-const OURS = ['data', 'denoisers', 'T', 'schedule', 'span', 'seed', 'n', 'forks', 'edit', 't', 'layers', 'hold', 'show'];   // in the address
-const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 
 const state = {
   data: null, views: [],      // the payload, its sheets decoded; per panel {panel, grids, strip}
@@ -33,47 +30,19 @@ const state = {
 
 // ---------------------------------------------------------------- markup
 
-const icon = path => `<svg viewBox="0 0 20 20" aria-hidden="true"><path d="${path}"/></svg>`;
-const PLAY = icon('M6 3.5v13l11-6.5z'), PAUSE = icon('M5 3.5h3.6v13H5zM11.4 3.5H15v13h-3.6z');
-const BACK = icon('M4 3.5h2.4v13H4zM16.5 3.5v13L7.5 10z'), NEXT = icon('M13.6 3.5H16v13h-2.4zM3.5 3.5v13l9-6.5z');
-
 root.innerHTML = `
   <p class="stage-notice" role="status" aria-live="polite"></p>
   <div class="gallery-edit" hidden><canvas aria-hidden="true"></canvas><span></span><button type="button" data-act="away">Begin at noise again</button></div>
-  <div class="stage-deck">
-    <div class="stage-bar">
-      <div class="stage-transport" role="group" aria-label="Playback">
-        <button type="button" data-act="back" aria-label="Step back" title="Step back, to more noise (←)">${BACK}</button>
-        <button type="button" data-act="play" aria-label="Play" title="Play or pause (space)">${PLAY}</button>
-        <button type="button" data-act="next" aria-label="Step forward" title="Step forward, to less noise (→)">${NEXT}</button>
-      </div>
-      <output class="stage-level"></output>
-      <div class="stage-layers" role="radiogroup" aria-label="What is shown">${VIEWS.map(([name, text, title]) =>
-        `<label class="stage-chip" title="${title}"><input type="radio" name="gallery-show" value="${name}">${text}</label>`).join('')}</div>
-    </div>
-    <div class="stage-scrub">
-      <div class="stage-strip">
-        <svg preserveAspectRatio="none" aria-hidden="true"></svg>
-        <input type="range" min="0" max="1" step="1" value="0" aria-label="Denoising step" disabled>
-      </div>
-      <div class="stage-ticks" aria-hidden="true"></div>
-    </div>
-    <div class="gallery-progress" hidden><progress max="1" value="0"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>
-  </div>
+${deckMarkup(`<div class="stage-layers" role="radiogroup" aria-label="What is shown">${VIEWS.map(([name, text, title]) =>
+    `<label class="stage-chip" title="${title}"><input type="radio" name="gallery-show" value="${name}">${text}</label>`).join('')}</div>`, 1,
+    '<div class="gallery-progress" hidden><progress max="1" value="0"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>')}
   <div class="gallery-panels" role="group" tabindex="0" aria-label="Images. Up and down arrows choose another sample, left and right another step."></div>
   <div class="gallery-ways"></div>
   <p class="stage-sr" aria-live="polite"></p>`;
 
-const $ = selector => root.querySelector(selector);
-const notice = $('.stage-notice'), range = $('input[type=range]'), strip = $('.stage-strip svg'), ticks = $('.stage-ticks');
-const level = $('.stage-level'), panels = $('.gallery-panels'), ways = $('.gallery-ways'), live = $('.stage-sr'), playButton = $('[data-act=play]');
+const range = $('input[type=range]'), panels = $('.gallery-panels'), ways = $('.gallery-ways'), live = $('.stage-sr');
 const bar = $('.gallery-progress'), begun = $('.gallery-edit');
-
-const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
-const subscript = t => 'x' + [...String(t)].map(d => String.fromCharCode(0x2080 + +d)).join('');
-const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
 const last = () => state.data.t.length - 1;
-const css = name => getComputedStyle(root).getPropertyValue(name).trim();
 
 // ---------------------------------------------------------------- payload
 
@@ -119,18 +88,13 @@ function advance(progress) {
   bar.querySelector('span').textContent = `${progress.label}: step ${progress.done} of ${progress.of}`;
 }
 
-function say(text, failed = false) {
-  notice.textContent = text ?? '';
-  notice.classList.toggle('failed', failed);
-}
-
 /* What is shown, the step that leaves it and the sample that is chosen, for whoever asks or listens. */
 const run = () => state.data && { query: state.data.id, t: state.data.t[state.at], step: state.data.t[Math.min(state.at, last() - 1)], item: state.chosen, of: state.of };
 const kind = () => ({ shape: state.data.shape, T: state.data.T, a: state.data.levels, edit: state.data.edit });
 
-function tell() {
+function announce() {
   clearTimeout(state.telling);
-  state.telling = setTimeout(() => { if (state.data && root.clientWidth && !state.timer) document.dispatchEvent(new CustomEvent('ddgan:images', { detail: { ...run(), ...kind() } })); }, 200);
+  state.telling = setTimeout(() => { if (state.data && root.clientWidth && !state.timer) tell('images', { ...run(), ...kind() }); }, 200);
 }
 
 function show(data) {
@@ -148,7 +112,7 @@ function show(data) {
   range.max = last();
   for (const control of root.querySelectorAll('.stage-bar button, .stage-bar input, .stage-scrub input')) control.disabled = !drawn.length;
   buildPanels();
-  buildScale();
+  buildScale(data);
   describe();
   address();
   if (!state.greeted && drawn.length) { state.greeted = true; if (!reducedMotion.matches) play(); }
@@ -160,16 +124,11 @@ function show(data) {
 function address() {
   const { data } = state;
   if (!data?.query || !root.clientWidth) return;
-  const url = new URL(location.href), t = data.t[state.at];
-  for (const name of OURS) url.searchParams.delete(name);
-  for (const [name, text] of new URLSearchParams(data.query)) url.searchParams.set(name, text);
-  const view = { t: t === 0 ? null : t, hold: state.chosen || null, show: state.show === 'both' ? null : state.show };
-  for (const [name, value] of Object.entries(view)) if (value !== null) url.searchParams.set(name, value);
-  const query = '?' + decodeURIComponent(url.searchParams) + url.hash;
-  if (query === location.search + location.hash) return;
-  history.replaceState(history.state, '', query);
-  if (window.parent !== window && document.referrer.startsWith('https://huggingface.co/'))
-    window.parent.postMessage({ queryString: query.slice(1), hash: '' }, 'https://huggingface.co');
+  const t = data.t[state.at];
+  keepInAddress({
+    ...NO_REQUEST, layers: null, ...Object.fromEntries(new URLSearchParams(data.query)),
+    t: t === 0 ? null : t, hold: state.chosen || null, show: state.show === 'both' ? null : state.show,
+  });
 }
 
 function recall() {
@@ -187,21 +146,21 @@ function buildPanels() {
   ways.replaceChildren();
   ways.classList.toggle('long', state.data.t.length > 6);
   state.views = state.data.panels.map(panel => {
-    const figure = make('figure', 'gallery-panel'), caption = make('figcaption', '');
+    const figure = make('figure', 'gallery-panel'), caption = make('figcaption');
     caption.append(make('strong', '', panel.label), make('span', '', panel.note ?? ''));
     figure.append(caption);
     panels.append(figure);
     if (panel.error) { figure.append(make('p', 'gallery-error', panel.error)); return { panel, grids: [] }; }
     const row = make('div', 'gallery-grids');
     const grids = ['x', 'x0'].map(kind => {
-      const part = make('div', 'gallery-grid'), name = make('span', ''), canvas = make('canvas', '');
+      const part = make('div', 'gallery-grid'), name = make('span'), canvas = make('canvas');
       canvas.setAttribute('role', 'img');
       canvas.dataset.panel = panel.key;
       part.append(name, canvas);
       row.append(part);
       return { kind, part, name, canvas };
     });
-    const along = make('figure', 'gallery-way'), title = make('figcaption', ''), way = make('canvas', '');
+    const along = make('figure', 'gallery-way'), title = make('figcaption'), way = make('canvas');
     way.setAttribute('role', 'img');
     way.dataset.panel = panel.key;
     along.append(title, way);
@@ -211,35 +170,18 @@ function buildPanels() {
   });
 }
 
-function buildScale() {
-  const { t, a, sigma } = state.data, x = i => 100 * i / last();
-  const curve = values => values.map((v, i) => `${x(i)},${40 - 36 * v}`).join(' ');
-  strip.setAttribute('viewBox', '0 0 100 40');
-  strip.innerHTML = `<polygon class="signal" points="0,40 ${curve(a)} 100,40"/><polyline class="signal" points="${curve(a)}"/>
-    <polyline class="noise" points="${curve(sigma)}"/>`;
-  ticks.replaceChildren(...t.map((label, i) => {
-    const tick = make('span', 'named', subscript(label));
-    tick.style.left = x(i) + '%';
-    tick.dataset.state = i;
-    return tick;
-  }));
-}
-
 function describe() {
   const { data, at } = state, t = data.t[at];
   range.value = at;
-  level.innerHTML = `<b>t = ${t}</b><span>signal √ᾱ = ${data.a[at].toFixed(2)}</span><span>noise σ = ${data.sigma[at].toFixed(2)}</span>`;
-  for (const tick of ticks.children) tick.classList.toggle('now', +tick.dataset.state === at);
   for (const input of root.querySelectorAll('[name=gallery-show]')) input.checked = input.value === state.show;
-  playButton.innerHTML = state.timer ? PAUSE : PLAY;
-  playButton.setAttribute('aria-label', state.timer ? 'Pause' : 'Play');
-  const words = `${subscript(t)}, ${t} of ${data.T} steps left, signal ${data.a[at].toFixed(2)}, noise ${data.sigma[at].toFixed(2)}, sample ${state.chosen} chosen`;
+  showPlaying(!!state.timer);
+  const words = `${showState(data, at)}, sample ${state.chosen} chosen`;
   range.setAttribute('aria-valuetext', words);
   if (!state.timer && root.dataset.ready) live.textContent = document.activeElement === range ? '' : words;
   draw();
-  Object.assign(root.dataset, { state: at, t, chosen: state.chosen, id: data.id, playing: +!!state.timer });
+  Object.assign(root.dataset, { state: at, t, chosen: state.chosen, id: data.id });
   if (root.clientWidth) root.dataset.ready = '1';
-  tell();
+  announce();
   clearTimeout(state.later);
   state.later = setTimeout(() => { if (!state.timer) address(); }, 300);
 }
@@ -306,7 +248,7 @@ function draw() {
   const { data, at, chosen, show } = state;
   if (!data || !root.clientWidth) return;
   drawEdit();
-  const columns = Math.ceil(Math.sqrt(data.n)), rows = Math.ceil(data.n / columns), focus = css('--stage-focus');
+  const columns = Math.ceil(Math.sqrt(data.n)), rows = Math.ceil(data.n / columns), colour = colours('stage');
   for (const { panel, grids, title, way } of state.views) {
     if (panel.error) continue;
     const room = panels.firstChild.clientWidth;
@@ -319,14 +261,14 @@ function draw() {
       grid.on = fit(grid.canvas, data.shape, show === 'both' ? (room - 12) / 2 : Math.min(room, 470), columns, rows);
       const sheet = grid.kind === 'x' || end ? panel.x : panel.x0;
       for (let j = 0; j < data.n; j++) grid.on.tile(sheet, at, j, j % columns, Math.floor(j / columns));
-      grid.on.frame(chosen % columns, Math.floor(chosen / columns), focus);
+      grid.on.frame(chosen % columns, Math.floor(chosen / columns), colour('focus'));
     }
-    drawWay(panel, title, way, focus);
+    drawWay(panel, title, way, colour);
   }
 }
 
 /* The whole way of the chosen sample: the states, and under each the x_0 that is predicted from it. */
-function drawWay(panel, title, way, focus) {
+function drawWay(panel, title, way, colour) {
   const { data, at, chosen } = state, F = data.t.length, on = fit(way, data.shape, Math.min(ways.firstChild.clientWidth, 150 * F), F, 2, LABEL);
   title.innerHTML = `<b>Sample #${chosen}</b> by ${panel.label}: every state, and the x₀ predicted from it`;
   way.setAttribute('aria-label', `${panel.label}, sample ${chosen}: the ${F} states, and the x₀ predicted from each`);
@@ -334,12 +276,12 @@ function drawWay(panel, title, way, focus) {
   on.ctx.font = `${Math.round(13 * on.dpr)}px ${getComputedStyle(root).fontFamily}`;
   on.ctx.textAlign = 'center';
   data.t.forEach((t, i) => {
-    on.ctx.fillStyle = i === at ? focus : css('--stage-ink');
+    on.ctx.fillStyle = colour(i === at ? 'focus' : 'ink');
     on.ctx.fillText(subscript(t), on.corner(i, 0)[0] + on.size / 2, Math.round(13 * on.dpr));
     on.tile(panel.x, i, chosen, i, 0);
     if (i < last()) on.tile(panel.x0, i, chosen, i, 1);
   });
-  on.frame(at, 0, focus, at < last() ? 2 : 1);
+  on.frame(at, 0, colour('focus'), at < last() ? 2 : 1);
 }
 
 /* The image that the steps began with. */
@@ -353,14 +295,14 @@ function drawEdit() {
 
 /* The last state of a sample, as an image of its own. */
 function image(key, j) {
-  const { shape: [, H, W], panels } = state.data, canvas = Object.assign(make('canvas', ''), { width: W, height: H });
+  const { shape: [, H, W], panels } = state.data, canvas = offscreen(W, H);
   canvas.getContext('2d').drawImage(panels.find(p => p.key === key).x, j * W, last() * H, W, H, 0, 0, W, H);
   return canvas;
 }
 
 /* The red, green, blue of an image as it is drawn, for tests: kind x | x0, state i, sample j. */
 function pixels(key, kind, i, j) {
-  const { shape: [, H, W], panels } = state.data, canvas = Object.assign(make('canvas', ''), { width: W, height: H }), ctx = canvas.getContext('2d');
+  const { shape: [, H, W], panels } = state.data, canvas = offscreen(W, H), ctx = canvas.getContext('2d');
   ctx.drawImage(panels.find(p => p.key === key)[kind], j * W, i * H, W, H, 0, 0, W, H);
   return [...ctx.getImageData(0, 0, W, H).data].filter((_, k) => k % 4 < 3);
 }
@@ -376,48 +318,21 @@ root.addEventListener('click', e => {
 });
 
 root.addEventListener('click', e => {
-  const act = e.target.closest('[data-act]')?.dataset.act, tick = e.target.closest('.stage-ticks span');
+  const { act } = e.target.dataset;
   if (act === 'cancel') { document.querySelector('#images-cancel')?.click(); advance(null); say('Cancelled: this is the picture before.'); }
   if (act === 'away') document.querySelector('#images-away')?.click();
-  if (!state.data) return;
-  if (act === 'play') state.timer ? pause() : play();
-  if (act === 'back') goto(state.at - 1);
-  if (act === 'next') goto(state.at + 1);
-  if (tick) goto(+tick.dataset.state);
 });
 
 root.addEventListener('change', e => { if (e.target.name === 'gallery-show') { state.show = e.target.value; describe(); } });
 range.addEventListener('input', () => goto(range.valueAsNumber));
 
-root.addEventListener('keydown', e => {
-  if (!state.data || e.ctrlKey || e.metaKey || e.altKey || e.target.matches('[type=radio]')) return;
-  const keys = {
-    ArrowRight: () => goto(state.at + 1), ArrowLeft: () => goto(state.at - 1), Home: () => goto(0), End: () => goto(last()),
-    ArrowUp: e.target === panels ? () => choose(state.chosen - 1) : e.target === range ? () => goto(state.at + 1) : null,
-    ArrowDown: e.target === panels ? () => choose(state.chosen + 1) : e.target === range ? () => goto(state.at - 1) : null,
-    ' ': e.target.matches('button') ? null : () => state.timer ? pause() : play(),
-  };
-  if (!keys[e.key]) return;
-  e.preventDefault();
-  keys[e.key]();
-});
 
 // ---------------------------------------------------------------- life cycle
 
-const sizes = new ResizeObserver(() => {
-  if (!root.isConnected) return dispose();
-  root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 560);
-  if (state.data && root.clientWidth) describe();
-});
-const colours = new MutationObserver(draw);
-
-function dispose() {          // gr.HTML has no destroy hook: everything outside root is let go here
-  clearInterval(state.timer);
-  for (const observer of [sizes, colours]) observer.disconnect();
-}
-
-sizes.observe(root);
-colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+letGo(() => clearInterval(state.timer));
+onSize(() => { if (state.data && root.clientWidth) { buildScale(state.data); describe(); } }, 560);
+onTheme(draw);
 root.gallery = { state: () => state.data && state.at, goto, choose, run, kind, pixels, image, fit, picture };
+drive({ ...root.gallery, last, playing: () => !!state.timer, play, pause, panels, choose: way => choose(state.chosen + way) });
 watch('value', receive);
 receive();

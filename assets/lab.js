@@ -1,10 +1,10 @@
 /* The lab: one training as it happens. Plain canvas, no library; colours and type are those of the stage.
 
-Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/lab.py.
+Gradio runs it after common.js, for ddgan/ui/train.py.
 props.target, a JSON string, once a run:
   dim (1 | 2), limit, scale         half width of the view in data units; int16 * scale = data units
   size, data                        the density of the data, base64 uint8, row 0 on top (dim 1: a curve)
-props.value, a JSON string, about six a second while it trains:
+props.value, a JSON string, about six a second while it trains, "" before:
   run, state, note                  id; waiting | training | paused | done | stopped | failed; a sentence
   T, step, seconds, budget, modes   what is sampled with; updates; seconds of training so far and at most; of the data
   cloud                             null | base64 int16 (N, dim): EMA samples, always from the same noise
@@ -12,10 +12,9 @@ props.value, a JSON string, about six a second while it trains:
   curve                             base64 float32 (P, 5): seconds, loss of D, loss of G, modes covered, share on a mode
 or {"error": sentence}, which keeps the picture. `server.place(run)` says how many trainings stand before a waiting one.
 
-For tests: .lab has data-ready, data-run, data-state, data-step, data-frames and .lab = {frame, points, curve}. */
+For tests: .lab has data-ready, data-run, data-state, data-step, data-frames and .lab = {frame, points, curve}.
+The page calls .lab.link(settings), which puts them in the address. */
 
-const root = element.querySelector('.lab');
-const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 const WORDS = { waiting: 'Waiting', training: 'Training', paused: 'Paused', done: 'Done', stopped: 'Stopped', failed: 'Stopped' };
 const PLACE_MS = 1000;        // between two questions about the place in the queue
 const CHARTS = [              // title, range, lines: [label, column of the curve, colour, dash]
@@ -42,22 +41,15 @@ root.innerHTML = `
     `<span class="lab-line"><svg viewBox="0 0 22 6" aria-hidden="true"><path class="${colour}" d="M0 3H22" stroke-dasharray="${dash.join(' ')}"/></svg>${label} <b></b></span>`).join('')}</figcaption>
     <div class="lab-chart"><canvas role="img"></canvas></div></figure>`).join('')}</div>`;
 
-const $ = selector => root.querySelector(selector), all = selector => [...root.querySelectorAll(selector)];
-const notice = $('.stage-notice'), deck = $('.lab-deck'), bar = $('.lab-progress'), fill = $('.lab-progress i');
+const all = selector => [...root.querySelectorAll(selector)];
+const notice = $('.stage-notice'), head = $('.lab-deck'), bar = $('.lab-progress'), fill = $('.lab-progress i');
 const cloud = $('.lab-cloud canvas'), surface = $('.lab-surface canvas'), hint = $('.lab-cloud p'), key = $('.lab-key');
 const charts = all('.lab-chart canvas'), values = all('.lab-line b');
 const canvases = [cloud, surface, ...charts];
 const number = n => $(`[data-n=${n}]`);
-const signed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]*$)/, '').replace('-', '−');
 const count = v => v.toLocaleString('en');
 
 // ---------------------------------------------------------------- payload
-
-function bytes(text, Type) {
-  const plain = atob(text), raw = new Uint8Array(plain.length);
-  for (let i = 0; i < raw.length; i++) raw[i] = plain.charCodeAt(i);
-  return new Type(raw.buffer);
-}
 
 function receive() {
   if (!props.value) return;
@@ -66,10 +58,10 @@ function receive() {
     frame = JSON.parse(props.value);
     if (frame.error) { state.error = frame.error; return describe(); }
     const target = props.target ? JSON.parse(props.target) : null;
-    if (target && state.target?.data !== target.data) { state.target = { ...target, density: bytes(target.data, Uint8Array) }; state.field = null; }
-    frame.cloud &&= bytes(frame.cloud, Int16Array);
-    frame.curve = bytes(frame.curve, Float32Array);
-    if (frame.surface) frame.surface.data = bytes(frame.surface.data, Uint8Array);
+    if (target && state.target?.data !== target.data) { state.target = { ...target, density: unpack(target.data, Uint8Array) }; state.field = null; }
+    frame.cloud &&= unpack(frame.cloud, Int16Array);
+    frame.curve = unpack(frame.curve, Float32Array);
+    if (frame.surface) frame.surface.data = unpack(frame.surface.data, Uint8Array);
   } catch (error) {
     state.error = `This frame could not be drawn: ${error.message}.`;
     return describe();
@@ -83,7 +75,7 @@ function receive() {
     Object.assign(state, { ahead: null, frames: 0 });
     // on a phone the settings fill the screen: bring what was started into sight
     const top = document.querySelector('#train-buttons') ?? root;
-    if (root.getBoundingClientRect().top > 0.6 * innerHeight) top.scrollIntoView({ block: 'start', behavior: reducedMotion.matches ? 'auto' : 'smooth' });
+    if (root.getBoundingClientRect().top > 0.6 * innerHeight) bring(top);
   }
   state.frames += 1;
   if (frame.state === 'waiting') askPlace(frame.run);
@@ -122,7 +114,7 @@ function describe() {
   root.dataset.ready = '1';
   if (!frame) return;
   Object.assign(root.dataset, { run: frame.run, state: frame.state, step: frame.step, frames: state.frames });
-  deck.hidden = false;
+  head.hidden = false;
   hint.hidden = !!frame.cloud;
   if (!frame.cloud) write(hint, frame.state === 'waiting' ? 'Waiting' : '');
   write($('.lab-state'), WORDS[frame.state]);
@@ -166,7 +158,7 @@ function draw() {
   if (!root.isConnected) return dispose();
   if (!root.clientWidth) return;          // a hidden tab: ResizeObserver wakes us
   state.theme ??= readTheme();
-  for (const canvas of canvases) fit(canvas);
+  canvases.forEach(blank);
   const { frame, target } = state;
   if (!frame || !target) return;
   if (target.dim === 2) drawCloud(); else drawHistogram();
@@ -174,27 +166,19 @@ function draw() {
   CHARTS.forEach((chart, i) => drawChart(charts[i], chart, i));
 }
 
-function fit(canvas) {
-  const dpr = Math.min(devicePixelRatio || 1, 2), w = Math.round(canvas.clientWidth * dpr), h = Math.round(canvas.clientHeight * dpr);
-  if (canvas.width !== w || canvas.height !== h) Object.assign(canvas, { width: w, height: h });
-  const ctx = canvas.getContext('2d');
-  ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
-  ctx.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
-}
-
 function readTheme() {
-  const css = getComputedStyle(root), colour = name => css.getPropertyValue(`--stage-${name}`).trim();
-  const theme = { font: css.fontFamily, density: colour('density'), peak: +colour('density-peak'), alpha: +colour('sample-alpha') };
+  const colour = colours('stage'), own = colours('lab');
+  const theme = { font: getComputedStyle(root).fontFamily, density: colour('density'), peak: +colour('density-peak'), alpha: +colour('sample-alpha') };
   for (const name of ['sample', 'ink', 'paper', 'line', 'plot']) theme[name] = colour(name);
-  for (const name of ['real', 'fake', 'nil']) theme[name] = css.getPropertyValue(`--lab-${name}`).trim().split(/[\s,]+/).map(Number);
-  theme.muted = css.getPropertyValue('--lab-muted').trim();
+  for (const name of ['real', 'fake', 'nil']) theme[name] = own(name).split(/[\s,]+/).map(Number);
+  theme.muted = own('muted');
   state.field = null;
   return theme;
 }
 
 /* A picture of G x G colours, stretched over the canvas. */
-function paint(canvas, G, colourOf) {
-  const small = Object.assign(document.createElement('canvas'), { width: G, height: G }), image = new ImageData(G, G);
+function paint(G, colourOf) {
+  const small = offscreen(G, G), image = new ImageData(G, G);
   for (let k = 0; k < G * G; k++) image.data.set(colourOf(k), 4 * k);
   small.getContext('2d').putImageData(image, 0, 0);
   return small;
@@ -209,7 +193,7 @@ function stretch(canvas, picture) {
 function drawCloud() {
   const { frame, target, theme } = state, ctx = cloud.getContext('2d'), w = cloud.clientWidth, unit = target.scale * w / (2 * target.limit);
   const rgb = theme.density.split(/[\s,]+/).map(Number);
-  state.field ??= paint(cloud, target.size, k => [...rgb, 255 * theme.peak * target.density[k] / 255]);
+  state.field ??= paint(target.size, k => [...rgb, 255 * theme.peak * target.density[k] / 255]);
   stretch(cloud, state.field);
   if (!frame.cloud) return;
   const radius = Math.max(1.1, w / 260);
@@ -227,7 +211,7 @@ function drawCloud() {
 function drawHistogram() {
   const { frame, target, theme } = state, ctx = cloud.getContext('2d'), w = cloud.clientWidth, h = cloud.clientHeight;
   const { limit, size: G } = target, base = h - 24, bins = 80, width = 2 * limit / bins;
-  const area = target.density.reduce((s, v) => s + v, 0) * 2 * limit / G, curve = Float64Array.from(target.density, v => v / area);
+  const area = sum(target.density) * 2 * limit / G, curve = Float64Array.from(target.density, v => v / area);
   const top = 1.35 * Math.max(...curve), y = v => base - (base - 10) * Math.min(1, v / top);
   ctx.fillStyle = theme.sample;
   ctx.globalAlpha = 0.6;
@@ -247,7 +231,7 @@ const mix = (a, b, u) => a.map((v, i) => v + (b[i] - v) * u);
 function drawSurface() {
   const { frame, theme, target } = state, { data } = frame.surface, G = Math.round(Math.sqrt(data.length)), w = surface.clientWidth;
   const lut = Array.from({ length: 256 }, (_, v) => [...mix(theme.nil, v > 127.5 ? theme.real : theme.fake, Math.abs(v - 127.5) / 127.5).map(Math.round), 255]);
-  stretch(surface, paint(surface, G, k => lut[data[k]]));
+  stretch(surface, paint(G, k => lut[data[k]]));
   const ctx = surface.getContext('2d');
   for (const [colour, width] of [[theme.paper, 4], [theme.ink, 1.6]]) {
     line(ctx, [[w / 2 - 6, w / 2], [w / 2 + 6, w / 2]], colour, width);
@@ -268,15 +252,6 @@ function drawLogits() {
   ctx.globalAlpha = 1;
   line(ctx, [[0, h / 2], [w, h / 2]], theme.line, 1);
   line(ctx, curve, theme.ink, 1.6);
-}
-
-function line(ctx, points, colour, width, dash = []) {
-  ctx.beginPath();
-  for (const [x, y] of points) ctx.lineTo(x, y);
-  Object.assign(ctx, { strokeStyle: colour, lineWidth: width, lineJoin: 'round' });
-  ctx.setLineDash(dash);
-  ctx.stroke();
-  ctx.setLineDash([]);
 }
 
 function drawChart(canvas, chart, which) {
@@ -308,22 +283,11 @@ function drawChart(canvas, chart, which) {
 
 // ---------------------------------------------------------------- life cycle
 
-const sizes = new ResizeObserver(() => {
-  if (!root.isConnected) return dispose();
-  root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 560);
-  invalidate();
-});
-const colours = new MutationObserver(() => { state.theme = null; invalidate(); });
-
-function dispose() {
-  sizes.disconnect();
-  colours.disconnect();
-}
-
-sizes.observe(root);
-colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+onSize(invalidate, 560);
+onTheme(() => { state.theme = null; invalidate(); });
 
 root.lab = {
+  link: settings => keepInAddress({ train: settings.join(',') }),
   frame: () => state.frame,
   points: () => {
     const { frame, target } = state;

@@ -1,6 +1,6 @@
 /* The oracle: share of samples on a mode over T for denoisers that need no training, as a curve and as a table.
 
-Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/why.py.
+Gradio runs it after common.js, for ddgan/ui/why.py.
 It reads props.value, a JSON string:
   n, steps                          samples per number; the T of the whole table
   series                            [{name, label}]
@@ -9,7 +9,6 @@ It reads props.value, a JSON string:
 
 For tests: .oracle has data-rows, data-running and .oracle = {stop}. */
 
-const root = element.querySelector('.oracle');
 const MARKS = {             // a shape each, so that colour is not needed to tell them apart
   exact: (x, y, r) => `<circle cx="${x}" cy="${y}" r="${r}"/>`,
   gaussian: (x, y, r) => `<rect x="${x - r}" y="${y - r}" width="${2 * r}" height="${2 * r}"/>`,
@@ -22,7 +21,6 @@ root.innerHTML = `
   <div class="oracle-table"><table><thead></thead><tbody></tbody></table><p>In brackets: modes found.</p></div></div>
   <p class="oracle-state" role="status"></p><progress max="1" value="0" hidden aria-label="Sampling"></progress>`;
 
-const $ = selector => root.querySelector(selector);
 const chart = $('.oracle-chart'), progress = $('progress'), status = $('.oracle-state');
 let data = null, stopped = null;                   // the run that was stopped: more of it may still be on its way
 
@@ -44,7 +42,7 @@ function draw() {
     const row = rows.find(row => row.T === T);
     return `<tr><th scope="row">${T}</th>${series.map(({ name }) => `<td>${row?.[name] ? `${percent(row[name].on_mode)} <small>(${row[name].modes})</small>` : running && now.T === T && now.name === name ? '…' : ''}</td>`).join('')}</tr>`;
   }).join('');
-  const all = steps.reduce((a, b) => a + b) * series.length, before = steps.filter(T => now && T < now.T).reduce((a, b) => a + b, 0) * series.length;
+  const all = sum(steps) * series.length, before = sum(steps.filter(T => now && T < now.T)) * series.length;
   progress.hidden = !running;
   if (running) progress.value = (before + series.findIndex(({ name }) => name === now.name) * now.T + now.T - now.s) / all;
   status.textContent = running ? `Sampling ${data.n.toLocaleString('en')} points at T = ${now.T} …`
@@ -68,14 +66,7 @@ function plot() {
     ${grid.join('')}${axis.join('')}<text x="${left + (w - left - right) / 2}" y="${h - 2}" text-anchor="middle">steps T</text>${curves.join('')}</svg>`;
 }
 
-const sizes = new ResizeObserver(() => {
-  if (!root.isConnected) return sizes.disconnect();
-  root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 760);
-  plot();
-});
-sizes.observe(root);
-sizes.observe(chart);
-
+onSize(plot, 760).observe(chart);
 root.oracle = { stop: () => { if (data?.now) { stopped = data.now.run; draw(); } } };
 watch('value', show);
 show();

@@ -1,7 +1,7 @@
 /* What concerns the whole page: parts that a link hides, the tab in the address, and the guided tour, a card that moves
    the page's real controls, one sentence at a time.
 
-Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/about.py.
+Gradio runs it after common.js, for ddgan/ui/about.py.
 The card is put on the body, so that it stays while tabs change. For tests: .tour has data-step, "" when closed. */
 
 const asked = new URLSearchParams(location.search);
@@ -19,11 +19,7 @@ const tab = name => buttons().find(button => button.textContent.trim() === name)
 const current = () => buttons().find(button => button.getAttribute('aria-selected') === 'true')?.textContent.trim();
 function keepTab() {
   const name = current();
-  if (!TABS.includes(name)) return;
-  const url = new URL(location.href);
-  if (name === TABS[0]) url.searchParams.delete('tab'); else url.searchParams.set('tab', name.toLowerCase());
-  const query = '?' + decodeURIComponent(url.searchParams) + url.hash;
-  if (query !== location.search + location.hash) history.replaceState(history.state, '', query);
+  if (TABS.includes(name)) keepInAddress({ tab: name === TABS[0] ? null : name.toLowerCase() });
 }
 /* Gradio builds its tabs in its own time: ask until the wanted one is there, then follow what is chosen. */
 const wanted = TABS.find(name => name.toLowerCase() === asked.get('tab')) ?? TABS[+IMAGES.includes(asked.get('data'))];
@@ -62,7 +58,7 @@ const find = selector => document.querySelector(selector), stage = () => find('#
 const wait = ms => new Promise(done => setTimeout(done, ms));
 const until = async ready => { for (let i = 0; i < 100 && !ready(); i++) await wait(50); };
 const layer = (name, on) => { const box = find(`[data-layer="${name}"]`); if (box.checked !== on) box.click(); };
-const look = selector => find(selector)?.scrollIntoView({ block: 'center', behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
+const look = selector => bring(find(selector), 'center');
 
 /* Choose an option of one of Gradio's dropdowns as a pointer would. */
 async function choose(id, text) {

@@ -1,11 +1,10 @@
 /* A board of pixels to begin with: drawn, uploaded or taken from the gallery, as large as the images of the data.
 
-Gradio runs this file as the body of a function (element, ...); see ddgan/ui/images.py. Nothing is sent while one paints,
+Gradio runs it after common.js, for ddgan/ui/images.py. Nothing is sent while one paints,
 not even an uploaded picture: edit() is what the page's button reads, "t.PIXELS", the `edit` of a request: the level to
 which the image is noised, and its pixels, deflated, in base64url (ddgan/images.py). The shape of the data and the levels
 come from the gallery (assets/gallery.js). For tests: .paint has data-ready, data-shape and .paint.board = {edit, pixels}. */
 
-const root = element.querySelector('.paint');
 const SHOWN = 300;            // css pixels, about
 const COLOURS = { 1: ['#ffffff', '#000000'], 3: ['#7ec0ee', '#ffffff', '#f2d16b', '#d55e00', '#a33c2c', '#6b4a2f', '#3f7d3a', '#24457a', '#8c8c8c', '#101010'] };
 const NAMES = { '#ffffff': 'white', '#000000': 'black', '#7ec0ee': 'sky', '#f2d16b': 'sand', '#d55e00': 'orange', '#a33c2c': 'red', '#6b4a2f': 'brown', '#3f7d3a': 'green', '#24457a': 'blue', '#8c8c8c': 'grey', '#101010': 'black' };
@@ -28,11 +27,7 @@ root.innerHTML = `
     <p class="draw-help" role="status"></p>
   </div>`;
 
-const $ = selector => root.querySelector(selector);
 const canvas = $('canvas'), ctx = canvas.getContext('2d'), levels = $('select'), file = $('[type=file]'), said = $('.draw-help');
-const subscript = t => 'x' + [...String(t)].map(d => String.fromCharCode(0x2080 + +d)).join('');
-const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
-const gallery = () => document.querySelector('#gallery .gallery').gallery;
 const HELP = 'Much noise leaves the layout, little keeps the strokes. Each sample has noise and z of its own.';
 
 // ---------------------------------------------------------------- the image
@@ -104,36 +99,33 @@ async function put(source) {
 }
 
 /* The bytes of the image, channel by channel. */
-function bytes() {
+function channels() {
   const [C, H, W] = state.shape, { data } = ink.getImageData(0, 0, W, H);
   return Uint8Array.from({ length: C * H * W }, (_, k) => data[4 * (k % (H * W)) + Math.floor(k / (H * W))]);
 }
 
 async function edit() {
-  const deflated = new Blob([bytes()]).stream().pipeThrough(new CompressionStream('deflate'));
+  const deflated = new Blob([channels()]).stream().pipeThrough(new CompressionStream('deflate'));
   const raw = new Uint8Array(await new Response(deflated).arrayBuffer());
-  document.querySelector('#gallery').scrollIntoView({ behavior: matchMedia('(prefers-reduced-motion: reduce)').matches ? 'auto' : 'smooth' });
+  bring(document.querySelector('#gallery'));
   return `${levels.value}.` + btoa(String.fromCharCode(...raw)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
 }
 
 // ---------------------------------------------------------------- what the gallery shows
 
-async function heard({ detail }) {
+async function heard(chosen) {
   const before = state.run;
-  state.run = detail;
-  if (String(detail.shape) !== String(state.shape)) shaped(detail.shape);
-  if (!before || before.T !== detail.T || String(before.a) !== String(detail.a)) {
-    const chosen = detail.a.findIndex(a => a >= 0.25);           // the layout shows through from about here
-    levels.replaceChildren(...detail.a.map((a, i) => new Option(`${subscript(detail.T - i)}: signal ${a.toFixed(2)}`, detail.T - i, i === chosen, i === chosen)));
+  state.run = chosen;
+  if (String(chosen.shape) !== String(state.shape)) shaped(chosen.shape);
+  if (!before || before.T !== chosen.T || String(before.a) !== String(chosen.a)) {
+    const first = chosen.a.findIndex(a => a >= 0.25);           // the layout shows through from about here
+    levels.replaceChildren(...chosen.a.map((a, i) => new Option(`${subscript(chosen.T - i)}: signal ${a.toFixed(2)}`, chosen.T - i, i === first, i === first)));
   }
-  if (detail.edit && detail.edit.image !== before?.edit?.image) { await put(detail.edit.image); levels.value = detail.edit.t; }
+  if (chosen.edit && chosen.edit.image !== before?.edit?.image) { await put(chosen.edit.image); levels.value = chosen.edit.t; }
   draw();
 }
 
-document.addEventListener('ddgan:images', function listen(e) {
-  if (!root.isConnected) return document.removeEventListener('ddgan:images', listen);
-  heard(e);
-});
+hear('images', heard);
 
 // ---------------------------------------------------------------- input
 
@@ -188,6 +180,6 @@ file.addEventListener('change', async () => {
 });
 
 said.textContent = HELP;
-new ResizeObserver(draw).observe(root);
-if (gallery().run()) heard({ detail: { ...gallery().run(), ...gallery().kind() } });     // we are mounted when we are first unfolded
-root.board = { edit, pixels: () => state.shape && [...bytes()] };
+onSize(draw);
+if (gallery().run()) heard({ ...gallery().run(), ...gallery().kind() });     // we are mounted when we are first unfolded
+root.board = { edit, pixels: () => state.shape && [...channels()] };

@@ -1,18 +1,12 @@
 /* What could this x_t have been? One question {query, t, x, of}, its exact answer and what every denoiser draws there.
 
-Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see
-ddgan/ui/posterior.py. The stage tells it what it shows and what was clicked by two events on the document:
+Gradio runs it after common.js, for ddgan/ui/posterior.py. The stage tells it what it shows and what was clicked by two events on the document:
   ddgan:run {query, T, dim}         ddgan:pick {t, x}
 server.posterior(question) and server.gap_map(question) answer with JSON of ddgan/views.py: densities, ratios and draws
 as base64. One question is under way at a time; of those that come meanwhile only the last is asked.
 
 For tests: .posterior has data-answer, the question (JSON) whose answer is drawn, and .posterior.answer, the answer. */
 
-const root = element.querySelector('.posterior');
-const SUB = d => 'ₒ₁₂₃₄₅₆₇₈₉'[d] ?? d, sub = t => 'x' + [...String(t)].map(d => d === '0' ? '₀' : SUB(+d)).join('');
-const signed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]*$)/, '').replace('-', '−');
-const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
-const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
 const START = [0.3, 0.2], NUDGE = 0.05;
 
 const state = { run: null, t: 1, x: [...START], of: 'x_0', draws: 'points', answer: null, map: null, mapKey: '', asked: '', busy: false, mapping: false, onScreen: false, theme: null };
@@ -43,8 +37,7 @@ root.innerHTML = `
   </div>
   <p class="stage-sr" aria-live="polite"></p>`;
 
-const $ = selector => root.querySelector(selector);
-const grid = $('.posterior-grid'), map = $('.map .posterior-plot'), failure = $('.posterior-error'), live = $('.stage-sr');
+const grid = $('.posterior-grid'), map = $('.map .posterior-plot'), live = $('.stage-sr');
 let cells = [];
 
 // ---------------------------------------------------------------- asking
@@ -59,9 +52,10 @@ async function ask() {
   state.asked = key;
   try {
     const answer = JSON.parse(await server.posterior(wanted) ?? '{"error": "The server gave no answer."}');
-    if (answer.error) fail(answer.error); else { fail(''); take(answer, key); }
+    say(answer.error);
+    if (!answer.error) take(answer, key);
   } catch (error) {
-    fail(`This point could not be asked about: ${error.message}.`);
+    say(`This point could not be asked about: ${error.message}.`);
   }
   state.busy = false;
   chart();
@@ -76,22 +70,16 @@ async function chart() {
   state.mapKey = key;
   const answer = await server.gap_map(wanted).catch(() => null), found = JSON.parse(answer ?? '{"error": ""}');
   if (answer === null) state.mapKey = '';  // lost on the way: the next point asks again
-  if (found.error === undefined) { state.map = { ...found, data: bytes(found.data, Uint8Array), seen: bytes(found.seen, Uint8Array) }; drawMap(readTheme()); }
+  if (found.error === undefined) { state.map = { ...found, data: unpack(found.data, Uint8Array), seen: unpack(found.seen, Uint8Array) }; drawMap(readTheme()); }
   state.mapping = false;
   if (answer !== null) chart();
 }
 
-function bytes(text, type) {
-  const plain = atob(text), raw = new Uint8Array(plain.length);
-  for (let i = 0; i < raw.length; i++) raw[i] = plain.charCodeAt(i);
-  return new type(raw.buffer);
-}
-
 function take(answer, key) {
   state.answer = {
-    ...answer, truth: bytes(answer.truth, Uint8Array),
-    panels: answer.panels.map(p => ({ ...p, points: bytes(p.points, Int16Array), density: bytes(p.density, Uint8Array) })),
-    surfaces: answer.surfaces && { ...answer.surfaces, seen: bytes(answer.surfaces.seen, Uint8Array), optimal: bytes(answer.surfaces.optimal, Int8Array), learned: answer.surfaces.learned && bytes(answer.surfaces.learned, Int8Array) },
+    ...answer, truth: unpack(answer.truth, Uint8Array),
+    panels: answer.panels.map(p => ({ ...p, points: unpack(p.points, Int16Array), density: unpack(p.density, Uint8Array) })),
+    surfaces: answer.surfaces && { ...answer.surfaces, seen: unpack(answer.surfaces.seen, Uint8Array), optimal: unpack(answer.surfaces.optimal, Int8Array), learned: answer.surfaces.learned && unpack(answer.surfaces.learned, Int8Array) },
   };
   build();
   draw();
@@ -102,13 +90,8 @@ function take(answer, key) {
   remember();
 }
 
-function fail(words) { failure.textContent = words; }
-
 function remember() {
-  const url = new URL(location.href);
-  state.draws === 'points' ? url.searchParams.delete('draws') : url.searchParams.set('draws', state.draws);
-  url.searchParams.set('at', [state.t, ...state.x.slice(0, state.run.dim).map(v => +v.toFixed(3)), state.of].join(','));
-  history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams).replace(/ /g, '+') + url.hash);
+  keepInAddress({ draws: state.draws === 'points' ? null : state.draws, at: [state.t, ...state.x.slice(0, state.run.dim).map(v => +v.toFixed(3)), state.of].join(',') });
 }
 
 function fromAddress() {
@@ -131,13 +114,13 @@ function move(change) {
 
 function controls() {
   const { run, t, x, of, draws } = state, select = $('[data-in=t]');
-  if (select.length !== run.T) select.replaceChildren(...Array.from({ length: run.T }, (_, i) => new Option(`${sub(i + 1)} → ${sub(i)}`, i + 1)));
+  if (select.length !== run.T) select.replaceChildren(...Array.from({ length: run.T }, (_, i) => new Option(`${subscript(i + 1)} → ${subscript(i)}`, i + 1)));
   select.value = t;
   for (const c of [0, 1]) { const input = $(`[data-in="${c}"]`); if (document.activeElement !== input) input.value = x[c].toFixed(2); }
   $('.second').hidden = run.dim === 1;
   for (const radio of root.querySelectorAll('[type=radio]')) radio.checked = radio.value === of || radio.value === draws;
-  $('.of-x').textContent = sub(t);
-  $('.s-x').textContent = sub(t - 1);
+  $('.of-x').textContent = subscript(t);
+  $('.s-x').textContent = subscript(t - 1);
 }
 
 root.addEventListener('change', e => {
@@ -171,11 +154,11 @@ const percent = v => (100 * v).toFixed(v < 0.0995 ? 1 : 0);
 const NUMBERS = [['on_mode', 'On a mode', v => (100 * v).toFixed(1) + ' %'], ['modes', 'Weights off by', v => (100 * v).toFixed(1) + ' %'], ['energy', 'Energy distance', v => signed(v, 3)]];
 
 function build() {
-  const { answer } = state, { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : sub(t - 1);
+  const { answer } = state, { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : subscript(t - 1);
   const wanted = [
-    { key: 'truth', label: `Truth: q(${target}|${sub(t)})`, note: 'weights in %, best Gaussian' },
+    { key: 'truth', label: `Truth: q(${target}|${subscript(t)})`, note: 'weights in %, best Gaussian' },
     ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '\u00a0' : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws${p.gaussian ? ', their Gaussian' : ' over the truth'}`, error: p.error })),
-    ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${sub(t - 1)}|${sub(t)}) − log p, p the DDGAN` }] : []),
+    ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${subscript(t - 1)}|${subscript(t)}) − log p, p the DDGAN` }] : []),
     ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D, after training' }] : []),
   ];
   const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));
@@ -183,8 +166,8 @@ function build() {
     state.shape = shape;
     for (const cell of cells) cell.figure.remove();
     cells = wanted.map(({ key, label, error }) => {
-      const figure = make('figure', 'posterior-cell'), caption = make('figcaption', ''), plot = make('div', 'posterior-plot'), canvas = make('canvas', '');
-      caption.append(make('strong', '', label), make('span', ''));
+      const figure = make('figure', 'posterior-cell'), caption = make('figcaption'), plot = make('div', 'posterior-plot'), canvas = make('canvas');
+      caption.append(make('strong', '', label), make('span'));
       canvas.setAttribute('role', 'img');
       canvas.setAttribute('aria-label', label);
       plot.append(canvas);
@@ -197,7 +180,7 @@ function build() {
   }
   wanted.forEach(({ note }, i) => { cells[i].figure.querySelector('figcaption span').textContent = note; });
   const fill = (cell, rows) => cell?.numbers.replaceChildren(...rows.map(([name, value, floor]) => {
-    const row = make('div', ''), dd = make('dd', '', value);
+    const row = make('div'), dd = make('dd', '', value);
     if (floor !== undefined) dd.append(make('small', '', `\u00a0(${floor})`));
     row.title = floor === undefined ? '' : 'In brackets what exact draws score: the noise floor of so many draws.';
     row.append(make('dt', '', name), dd);
@@ -214,7 +197,7 @@ function build() {
 // ---------------------------------------------------------------- drawing
 
 function readTheme() {
-  const css = getComputedStyle(root), colour = name => css.getPropertyValue(`--stage-${name}`).trim();
+  const colour = colours('stage');
   state.theme = { sample: colour('sample'), x0: colour('x0'), ink: colour('ink'), focus: colour('focus'), paper: colour('paper'), line: colour('line'), density: colour('density').split(',').map(Number), dark: document.body.classList.contains('dark') };
   return state.theme;
 }
@@ -226,20 +209,11 @@ function draw() {
   for (const cell of cells) if (!cell.error) drawCell(cell, theme);
 }
 
-function context(canvas) {
-  const dpr = Math.min(devicePixelRatio || 1, 2), w = canvas.clientWidth, h = canvas.clientHeight;
-  if (canvas.width !== Math.round(w * dpr) || canvas.height !== Math.round(h * dpr)) Object.assign(canvas, { width: Math.round(w * dpr), height: Math.round(h * dpr) });
-  const ctx = canvas.getContext('2d');
-  ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
-  ctx.clearRect(0, 0, w, h);
-  return { ctx, w, h };
-}
-
 /* A picture of as many rows, (r, g, b, a) of its k-th cell, scaled up smoothly; kept as long as its data are. */
 const pictures = new WeakMap();
 function field({ ctx, w, h }, data, rows, colour) {
   if (pictures.get(data)?.dark !== state.theme.dark) {
-    const canvas = Object.assign(make('canvas', ''), { width: data.length / rows, height: rows }), image = new ImageData(data.length / rows, rows);
+    const canvas = offscreen(data.length / rows, rows), image = new ImageData(data.length / rows, rows);
     for (let k = 0; k < data.length; k++) image.data.set(colour(data[k], k), 4 * k);
     canvas.getContext('2d').putImageData(image, 0, 0);
     pictures.set(data, { canvas, dark: state.theme.dark });
@@ -273,17 +247,16 @@ function cividis(v) {
   return CIVIDIS[i].map((c, k) => c + (CIVIDIS[i + 1][k] - c) * (at - i));
 }
 
-const rgb = hex => hex.match(/\w\w/g).map(v => parseInt(v, 16));
 const place = ({ w, h }, x) => [w / 2 * (1 + x[0] / LAYOUT.limit), h / 2 * (1 - (x[1] ?? 0) / LAYOUT.limit)];
 
 function drawMap(theme) {
-  const view = context(map.firstElementChild), { ctx, w, h } = view, field_ = state.map;
+  const view = blank(map.firstElementChild), { ctx, w, h } = view, field_ = state.map;
   if (field_ && field_.x.length === state.run.dim) {
     const { size, data, seen, seen_size } = field_, line = field_.x.length === 1;
     field(view, data, line ? 1 : size, v => [...cividis(v / 255), 255]);
     // where x_t never is, the map fades
     field(view, seen, line ? 1 : seen_size, v => [...rgb(theme.paper), 190 * (1 - Math.min(1, v / 60))]);
-    $('.map-note').textContent = `KL(q || best Gaussian) at every ${sub(state.t)}`;
+    $('.map-note').textContent = `KL(q || best Gaussian) at every ${subscript(state.t)}`;
     const nats = v => v < 0.0005 ? '0' : v < 0.005 ? v.toFixed(3) : v.toFixed(2);
     $('.posterior-legend').innerHTML = `<span>${nats(field_.low)}</span><i></i><span>${nats(field_.top)} nats</span>`;
   }
@@ -299,7 +272,7 @@ function drawMap(theme) {
 }
 
 function drawCell({ key, canvas }, theme) {
-  const { answer } = state, view = context(canvas), { ctx, w, h } = view, line = answer.dim === 1;
+  const { answer } = state, view = blank(canvas), { ctx, w, h } = view, line = answer.dim === 1;
   if (!w) return;
   if (key === 'optimal' || key === 'learned') {
     const { size, seen } = answer.surfaces, ratio = answer.surfaces[key], [up, down] = theme.dark ? [[98, 189, 242], [242, 163, 58]] : [[0, 114, 178], [213, 94, 0]];
@@ -318,7 +291,6 @@ function drawCell({ key, canvas }, theme) {
 }
 
 const LEVELS = [0.04, 0.3].map(part => 255 * Math.sqrt(part));    // of the highest density, whose root is drawn
-const sum = list => list.reduce((a, b) => a + b, 0);
 
 /* Draws as dots or, on a line, bars. */
 function dots(view, points, answer, colour) {
@@ -391,24 +363,18 @@ function ellipse(view, { mean, cov, dim, truth, size }, theme) {
 
 // ---------------------------------------------------------------- life cycle
 
-const stop = new AbortController();
-document.addEventListener('ddgan:run', e => {
+const heard = run => {
   const first = !state.run;
-  state.run = e.detail;
+  state.run = run;
   if (first) fromAddress();
   state.t = clamp(Math.round(state.t), 1, state.run.T);
-  if (!root.isConnected) return dispose();
   root.hidden = false;
   move({});
-}, { signal: stop.signal });
-document.addEventListener('ddgan:pick', e => { if (state.run) move({ t: e.detail.t, x: e.detail.x.length === 1 ? [e.detail.x[0], state.x[1]] : [...e.detail.x] }); }, { signal: stop.signal });
-
-const sizes = new ResizeObserver(() => root.isConnected ? draw() : dispose());
-const sight = new IntersectionObserver(entries => { state.onScreen = entries.at(-1).isIntersecting; ask(); }, { rootMargin: '200px' });
-const colours = new MutationObserver(() => draw());
-function dispose() { stop.abort(); for (const observer of [sizes, sight, colours]) observer.disconnect(); }
-sizes.observe(root);
-sight.observe(root);
-colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+};
+hear('run', heard);
+hear('pick', ({ t, x }) => { if (state.run) move({ t, x: x.length === 1 ? [x[0], state.x[1]] : [...x] }); });
+onSize(draw);
+onTheme(draw);
+observing(new IntersectionObserver(entries => { state.onScreen = entries.at(-1).isIntersecting; ask(); }, { rootMargin: '200px' })).observe(root);
 const shown = document.querySelector('#stage .stage')?.stage?.run?.();
-if (shown) document.dispatchEvent(new CustomEvent('ddgan:run', { detail: shown }));
+if (shown) heard(shown);

@@ -1,24 +1,21 @@
 /* The stage: the same noise, denoised by several denoisers, on one scrubber. Plain canvas, no library.
 
-Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/stage.py.
-It reads props.value, a JSON string:
+Gradio runs it after common.js and deck.js, for ddgan/ui/denoise.py.
+It reads props.value, a JSON string a run (arrays in base64, never lists of numbers), "" for nothing yet:
   id, query, T, n, dim (1 | 2)      query: the URL query string of this run, "" to leave the address alone
   t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from x_T down to x_0 (thinned for large T)
   limit, scale                      half width of the view in data units; int16 * scale = data units
   density                           null | {size: G, data: base64 uint8 (F, G, G), row 0 on top; dim 1: (F, G), linear}
   panels                            [{key, label, note, error, x, x0: base64 int16 (F, n, dim), metrics: F objects | null}]
   message, error                    a quiet sentence; a failure, which keeps the last picture
+Another value redraws the canvases and keeps the scrubber, the layers and the followed sample where they are.
 "State" is an index 0..F-1 (0 = x_T); state.at is real-valued because points glide from one state to the next.
 
 For tests: .stage has data-ready, data-id, data-state, data-t, data-playing and .stage = {state, points, goto, ...}. */
 
-const root = element.querySelector('.stage');
-const signed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]*$)/, '').replace('-', '−');
 const FOLLOWED = 8;           // samples whose whole path is drawn
 const PICK_RADIUS = 28;       // px: how near the pointer must come to a sample
-const OURS = ['data', 'denoisers', 'T', 'schedule', 'span', 'seed', 'n', 'forks', 'edit', 'show'];   // of a request and of the gallery, in the address
 const SEEK_MS = 280;          // glide to the nearest state after a drag, or one step by button
-const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 
 const LAYERS = [
   ['samples', 'Samples', true, 'The states x_t that the denoiser has reached'],
@@ -51,42 +48,15 @@ const state = {
 
 // ---------------------------------------------------------------- markup
 
-const icon = path => `<svg viewBox="0 0 20 20" aria-hidden="true"><path d="${path}"/></svg>`;
-const PLAY = icon('M6 3.5v13l11-6.5z'), PAUSE = icon('M5 3.5h3.6v13H5zM11.4 3.5H15v13h-3.6z');
-const BACK = icon('M4 3.5h2.4v13H4zM16.5 3.5v13L7.5 10z'), NEXT = icon('M13.6 3.5H16v13h-2.4zM3.5 3.5v13l9-6.5z');
-
 root.innerHTML = `
   <p class="stage-notice" role="status" aria-live="polite"></p>
-  <div class="stage-deck">
-    <div class="stage-bar">
-      <div class="stage-transport" role="group" aria-label="Playback">
-        <button type="button" data-act="back" aria-label="Step back" title="Step back, to more noise (←)">${BACK}</button>
-        <button type="button" data-act="play" aria-label="Play" title="Play or pause (space)">${PLAY}</button>
-        <button type="button" data-act="next" aria-label="Step forward" title="Step forward, to less noise (→)">${NEXT}</button>
-      </div>
-      <output class="stage-level"></output>
-      <div class="stage-layers" role="group" aria-label="Layers">${LAYERS.map(([name, text, , title]) =>
-        `<label class="stage-chip" title="${title}"><input type="checkbox" data-layer="${name}"
-          ${state.layers[name] ? 'checked' : ''}><i class="stage-key ${name}"></i>${text}</label>`).join('')}</div>
-    </div>
-    <div class="stage-scrub">
-      <div class="stage-strip">
-        <svg preserveAspectRatio="none" aria-hidden="true"></svg>
-        <input type="range" min="0" max="1" step="0.001" value="0" aria-label="Denoising step" disabled>
-      </div>
-      <div class="stage-ticks" aria-hidden="true"></div>
-    </div>
-  </div>
+${deckMarkup(`<div class="stage-layers" role="group" aria-label="Layers">${LAYERS.map(([name, text, , title]) =>
+    `<label class="stage-chip" title="${title}"><input type="checkbox" data-layer="${name}"
+      ${state.layers[name] ? 'checked' : ''}><i class="stage-key ${name}"></i>${text}</label>`).join('')}</div>`, 0.001)}
   <div class="stage-panels" role="group" tabindex="0" aria-label="Panels. Up and down arrows follow another sample; escape lets go."></div>
   <p class="stage-sr" aria-live="polite"></p>`;
 
-const $ = selector => root.querySelector(selector);
-const notice = $('.stage-notice'), range = $('input[type=range]'), strip = $('.stage-strip svg'), ticks = $('.stage-ticks');
-const level = $('.stage-level'), panels = $('.stage-panels'), live = $('.stage-sr'), playButton = $('[data-act=play]');
-
-const make = (tag, className, text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
-const subscript = t => 'x' + [...String(t)].map(d => String.fromCharCode(0x2080 + +d)).join('');
-const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
+const range = $('input[type=range]'), panels = $('.stage-panels'), live = $('.stage-sr');
 const lastState = () => state.data.F - 1;
 const current = () => state.motion?.to ?? Math.round(state.at);     // the state that labels and numbers speak of
 const focused = () => state.hover ?? state.pinned;
@@ -94,11 +64,10 @@ const playing = () => state.motion?.play !== undefined;
 
 // ---------------------------------------------------------------- payload
 
-function bytes(text, type, length, what) {
-  const plain = atob(text), raw = new Uint8Array(plain.length);
-  for (let i = 0; i < raw.length; i++) raw[i] = plain.charCodeAt(i);
-  if (raw.byteLength !== length * type.BYTES_PER_ELEMENT) throw new Error(`${what} has the wrong length`);
-  return new type(raw.buffer);
+function bytes(text, Type, length, what) {
+  const found = unpack(text, Type);
+  if (found.length !== length) throw new Error(`${what} has the wrong length`);
+  return found;
 }
 
 function decode(p) {
@@ -128,7 +97,7 @@ function receive() {
   }
   say(payload.message);
   state.query = payload.query;
-  keepInAddress();
+  keepRun();
   tell('run', run());
 }
 
@@ -136,7 +105,6 @@ function receive() {
 const run = () => state.data && {
   query: state.data.id, T: state.data.T, dim: state.data.dim, t: state.data.t[Math.min(current(), lastState() - 1)], item: state.pinned,
 };
-const tell = (what, detail) => document.dispatchEvent(new CustomEvent(`ddgan:${what}`, { detail }));
 
 /* A question about x_t: the sample that was hit, else the point itself. Clean data asks about the step that made it. */
 function pick(view, event, j) {
@@ -162,7 +130,7 @@ function show(data) {
   range.max = lastState();
   range.disabled = false;
   buildPanels();
-  buildScale();
+  buildScale(data);
   describe(true);
   invalidate();
 }
@@ -175,11 +143,8 @@ function remember() {
   clearTimeout(state.later);
   state.later = setTimeout(() => {
     if (!state.data || state.motion || state.dragging || !root.clientWidth) return;
-    const url = new URL(location.href), t = state.data.t[current()];
-    const keep = { t: t === 0 ? null : t, layers: shownLayers() === firstLayers ? null : shownLayers() || 'none', hold: state.pinned };
-    for (const [name, value] of Object.entries(keep)) value === null ? url.searchParams.delete(name) : url.searchParams.set(name, value);
-    const query = '?' + decodeURIComponent(url.searchParams) + url.hash;
-    if (query !== location.search + location.hash) history.replaceState(history.state, '', query);
+    const t = state.data.t[current()];
+    keepInAddress({ t: t === 0 ? null : t, layers: shownLayers() === firstLayers ? null : shownLayers() || 'none', hold: state.pinned });
   }, 400);
 }
 
@@ -191,22 +156,9 @@ function recall() {
   if (asked.has('layers')) for (const box of root.querySelectorAll('[data-layer]')) box.checked = state.layers[box.dataset.layer] = asked.get('layers').split(',').includes(box.dataset.layer);
 }
 
-function say(text, failed = false) {
-  notice.textContent = text ?? '';
-  notice.classList.toggle('failed', failed);
-}
-
 /* The address is that of the tab that is shown. */
-function keepInAddress() {
-  const { query } = state;
-  if (!query || !root.clientWidth) return;
-  const url = new URL(location.href);
-  for (const name of OURS) url.searchParams.delete(name);
-  for (const [name, text] of new URLSearchParams(query)) url.searchParams.set(name, text);
-  history.replaceState(history.state, '', '?' + url.searchParams + url.hash);
-  // In a Space we live in an iframe, and only the page around us can show the address.
-  if (window.parent !== window && document.referrer.startsWith('https://huggingface.co/'))
-    window.parent.postMessage({ queryString: query, hash: '' }, 'https://huggingface.co');
+function keepRun() {
+  if (state.query && root.clientWidth) keepInAddress({ ...NO_REQUEST, ...Object.fromEntries(new URLSearchParams(state.query)) });
 }
 
 // ---------------------------------------------------------------- panels and numbers (DOM)
@@ -222,15 +174,15 @@ function buildPanels() {
   panels.replaceChildren();
   panels.classList.toggle('line', data.dim === 1);
   state.views = data.panels.map(panel => {
-    const figure = make('figure', 'stage-panel'), caption = make('figcaption', ''), plot = make('div', 'stage-plot');
+    const figure = make('figure', 'stage-panel'), caption = make('figcaption'), plot = make('div', 'stage-plot');
     caption.append(make('strong', '', panel.label), make('span', '', panel.note ?? ''));
-    const canvas = make('canvas', '');
+    const canvas = make('canvas');
     canvas.setAttribute('role', 'img');
     plot.append(canvas);
     if (panel.error) plot.append(make('p', '', panel.error));
     const numbers = make('dl', 'stage-metrics');
     const cells = rows.map(([key, text, better]) => {
-      const row = make('div', ''), name = make('dt', '', text), value = make('dd', '', '–');
+      const row = make('div'), name = make('dt', '', text), value = make('dd', '', '–');
       name.append(Object.assign(make('small', '', better > 0 ? '\u00a0↑' : '\u00a0↓'), { title: better > 0 ? 'higher is better' : 'lower is better' }));
       row.append(name, value);
       numbers.append(row);
@@ -266,41 +218,15 @@ function fillMetrics(i) {
   });
 }
 
-// ---------------------------------------------------------------- scrubber (DOM)
-
-function buildScale() {
-  const { data } = state, { F, t, a, sigma } = data, x = i => 100 * i / (F - 1);
-  const curve = values => values.map((v, i) => `${x(i)},${40 - 36 * v}`).join(' ');
-  strip.setAttribute('viewBox', '0 0 100 40');
-  strip.innerHTML = `<polygon class="signal" points="0,40 ${curve(a)} 100,40"/><polyline class="signal" points="${curve(a)}"/>
-    <polyline class="noise" points="${curve(sigma)}"/>`;
-  const room = ticks.clientWidth / (F - 1) || 40;
-  const every = [1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100].find(k => k * room >= (F > 17 ? 34 : 20)) ?? F - 1;
-  ticks.replaceChildren(...t.map((label, i) => {
-    const fromEnd = F - 1 - i, named = i === 0 || (fromEnd % every === 0 && (i * room >= 24 || every === 1));
-    const tick = make('span', named ? 'named' : '', named ? subscript(label) : '');
-    tick.style.left = x(i) + '%';
-    tick.dataset.state = i;
-    return tick;
-  }));
-}
-
 function describe(force = false) {
   const { data } = state, i = current();
   range.value = state.at;
-  const turned = root.dataset.playing !== String(+playing());
-  if (turned) {
-    root.dataset.playing = +playing();
-    playButton.innerHTML = playing() ? PAUSE : PLAY;
-    playButton.setAttribute('aria-label', playing() ? 'Pause' : 'Play');
-  }
+  const turned = showPlaying(playing());
   if (!force && !turned && root.dataset.state === String(i)) return;
   root.dataset.state = i;
   root.dataset.t = data.t[i];
-  level.innerHTML = `<b>t = ${data.t[i]}</b><span>signal √ᾱ = ${data.a[i].toFixed(2)}</span><span>noise σ = ${data.sigma[i].toFixed(2)}</span>`;
-  for (const tick of ticks.children) tick.classList.toggle('now', +tick.dataset.state === i);
+  const words = showState(data, i);
   if (!playing()) {           // screen readers hear of states that stay, not of every one that passes
-    const words = `${subscript(data.t[i])}, ${data.t[i]} of ${data.T} steps left, signal ${data.a[i].toFixed(2)}, noise ${data.sigma[i].toFixed(2)}`;
     range.setAttribute('aria-valuetext', words);
     if (!force) live.textContent = document.activeElement === range ? '' : words;
   }
@@ -393,8 +319,7 @@ function measure() {
 }
 
 function readTheme() {
-  const css = getComputedStyle(root), colour = name => css.getPropertyValue(`--stage-${name}`).trim();
-  const { data, views } = state, w = Math.max(...views.map(v => v.w)), dpr = views[0]?.dpr || 1;
+  const colour = colours('stage'), { data, views } = state, w = Math.max(...views.map(v => v.w)), dpr = views[0]?.dpr || 1;
   const radius = clamp(w / 230 * Math.sqrt(2000 / data.n), 0.9, 3.2) * dpr;
   const [r, g, b] = colour('density').split(/[\s,]+/).map(Number), peak = +colour('density-peak');
   // Half smooth, half in bands: the bands read as contour lines without their clutter.
@@ -402,7 +327,7 @@ function readTheme() {
     const banded = 0.55 * v / 255 + 0.45 * Math.floor(v / 255 * 7) / 7;
     return (Math.round(255 * peak * banded) << 24 | b << 16 | g << 8 | r) >>> 0;
   });
-  const theme = { lut, font: css.fontFamily };
+  const theme = { lut, font: getComputedStyle(root).fontFamily };
   for (const name of ['sample', 'x0', 'ink', 'focus', 'paper', 'line']) theme[name] = colour(name);
   theme.dots = { sample: splat(theme.sample, radius, +colour('sample-alpha')), x0: splat(theme.x0, radius * 0.85, +colour('sample-alpha')) };
   state.field.key = null;
@@ -411,9 +336,9 @@ function readTheme() {
 
 /* A disc as a square of coverages, for drawCloud. */
 function splat(colour, radius, alpha) {
-  const size = 2 * Math.ceil(radius) + 1, ctx = Object.assign(make('canvas', ''), { width: size, height: size }).getContext('2d');
+  const size = 2 * Math.ceil(radius) + 1, ctx = offscreen(size, size).getContext('2d');
   ctx.fillStyle = colour;
-  const [r, g, b] = ctx.fillStyle.match(/\w\w/g).map(hex => parseInt(hex, 16));
+  const [r, g, b] = rgb(ctx.fillStyle);
   ctx.arc(size / 2, size / 2, radius, 0, 7);
   ctx.fill();
   const kernel = ctx.getImageData(0, 0, size, size).data.filter((_, i) => i % 4 === 3).map(v => v * alpha);
@@ -511,7 +436,7 @@ function drawHistogram(view) {
   if (data.density) {
     const G = data.density.size, source = data.density.data, next = Math.min(i + 1, lastState());
     curve = Float64Array.from({ length: G }, (_, k) => source[i * G + k] * (1 - f) + source[next * G + k] * f);
-    const area = curve.reduce((s, v) => s + v, 0) * 2 * limit / G || 1;
+    const area = sum(curve) * 2 * limit / G || 1;
     curve = curve.map(v => v / area);
     top = Math.max(...curve) * 1.35;
   }
@@ -648,14 +573,6 @@ panels.addEventListener('click', e => {
   invalidate();
 });
 
-root.addEventListener('click', e => {
-  const act = e.target.closest('[data-act]')?.dataset.act, tick = e.target.closest('.stage-ticks span');
-  if (act === 'play') playing() ? pause() : play();
-  if (act === 'back') glide(current() - 1);
-  if (act === 'next') glide(current() + 1);
-  if (tick) glide(+tick.dataset.state);
-});
-
 root.addEventListener('change', e => {
   const { layer } = e.target.dataset;
   if (layer) { state.layers[layer] = e.target.checked; invalidate(); }
@@ -664,7 +581,7 @@ root.addEventListener('change', e => {
 range.addEventListener('pointerdown', () => {
   state.dragging = true;
   const release = () => { if (state.dragging) { state.dragging = false; glide(Math.round(state.at)); } };
-  for (const name of ['pointerup', 'pointercancel']) window.addEventListener(name, release, { once: true, signal: stop.signal });
+  for (const name of ['pointerup', 'pointercancel']) window.addEventListener(name, release, { once: true, signal: gone.signal });
 });
 
 range.addEventListener('input', () => {
@@ -676,53 +593,23 @@ range.addEventListener('input', () => {
   invalidate();
 });
 
-root.addEventListener('keydown', e => {
-  if (!state.data || e.ctrlKey || e.metaKey || e.altKey) return;
-  const native = e.target.matches('button, [type=checkbox]');
-  const follow = step => {
-    const { followed } = state.data, k = followed.indexOf(state.pinned);
-    state.pinned = followed[k < 0 ? 0 : (k + step + followed.length) % followed.length];
-    invalidate();
-  };
-  const onPanels = e.target === panels;
-  const keys = {
-    ArrowRight: () => goto(current() + 1), ArrowLeft: () => goto(current() - 1),
-    ArrowUp: onPanels ? () => follow(-1) : e.target === range ? () => goto(current() + 1) : null,
-    ArrowDown: onPanels ? () => follow(1) : e.target === range ? () => goto(current() - 1) : null,
-    Home: () => goto(0), End: () => goto(lastState()),
-    PageUp: e.target === range ? () => goto(current() + Math.ceil(lastState() / 8)) : null,
-    PageDown: e.target === range ? () => goto(current() - Math.ceil(lastState() / 8)) : null,
-    ' ': native ? null : () => playing() ? pause() : play(),
-    Escape: state.pinned === null ? null : () => { state.pinned = null; invalidate(); },
-  };
-  if (!keys[e.key]) return;
-  e.preventDefault();
-  keys[e.key]();
-});
+function follow(way) {
+  const { followed } = state.data, k = followed.indexOf(state.pinned);
+  state.pinned = followed[k < 0 ? 0 : (k + way + followed.length) % followed.length];
+  invalidate();
+}
 
 // ---------------------------------------------------------------- life cycle
 
 let onScreen = false;
-const stop = new AbortController();       // gr.HTML has no destroy hook: everything outside root is let go here
-const sizes = new ResizeObserver(() => {
-  if (!root.isConnected) return dispose();
-  root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 560);
+const sizes = onSize(() => {
   measure();
-  if (state.data) { buildScale(); describe(true); keepInAddress(); }
+  if (state.data) { buildScale(state.data); describe(true); keepRun(); }
   invalidate();
-});
-const colours = new MutationObserver(() => { state.theme = null; invalidate(); });
-const sight = new IntersectionObserver(entries => { onScreen = entries.at(-1).isIntersecting; if (onScreen) invalidate(); }, { rootMargin: '0px 0px -20% 0px' });
-
-function dispose() {
-  stop.abort();
-  for (const observer of [sizes, colours, sight]) observer.disconnect();
-}
-
-sizes.observe(root);
-sight.observe(root);
-colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
-reducedMotion.addEventListener('change', () => { if (reducedMotion.matches) pause(); }, { signal: stop.signal });
+}, 560);
+observing(new IntersectionObserver(entries => { onScreen = entries.at(-1).isIntersecting; if (onScreen) invalidate(); }, { rootMargin: '0px 0px -20% 0px' })).observe(root);
+onTheme(() => { state.theme = null; invalidate(); });
+reducedMotion.addEventListener('change', () => { if (reducedMotion.matches) pause(); }, { signal: gone.signal });
 
 root.stage = {
   state: () => state.data ? current() : null,
@@ -732,5 +619,9 @@ root.stage = {
   },
   goto, play, pause, run,
 };
+drive({
+  ...root.stage, last: lastState, seek: glide, playing, panels, choose: follow,
+  others: () => ({ Escape: state.pinned === null ? null : () => { state.pinned = null; invalidate(); } }),
+});
 watch('value', receive);
 receive();

@@ -1,6 +1,6 @@
 /* Why few steps need many modes: a law on a line, every step that may be taken in it, and what a Gaussian misses there.
 
-Gradio runs this file as the body of a function (element, trigger, props, server, upload, watch); see ddgan/ui/why.py.
+Gradio runs it after common.js, for ddgan/ui/why.py.
 server.landscape() gives base64 float64 arrays: mu, var, log_w (K) of the law; alpha_bar (N + 1) of the schedule;
 gap (n x n), the mean over x_t of KL(q(x_s | x_t) || best Gaussian) in nats, from t = level[column] to s = level[row];
 z, weight: Gauss-Hermite nodes. Levels are counted 0 .. N. The law being four numbers a component, its conditionals are
@@ -8,7 +8,6 @@ computed here, at once while one drags; the tests hold them against the library'
 
 For tests: .why has data-ready, data-t, data-s, data-x and .why = {choose, gap, modes, curve, mean}. */
 
-const root = element.querySelector('.why');
 const LIMIT = 2.6;                                 // half the width of the view, in data units
 const BANDS = [0.01, 0.03, 0.1, 0.3, 1];           // nats: the edges of the map's colours
 const FRACTIONS = [[32, '1/32'], [8, '1/8'], [4, '1/4'], [2, '1/2'], [1, 'all']];
@@ -52,8 +51,7 @@ root.innerHTML = `
   </div>
   <p class="why-sr" aria-live="polite"></p>`;
 
-const $ = selector => root.querySelector(selector);
-const notice = $('.why-notice'), live = $('.why-sr'), title = $('.why-title'), numbers = $('.why-numbers');
+const live = $('.why-sr'), title = $('.why-title'), numbers = $('.why-numbers');
 const flow = pane('.flow'), map = pane('.map'), chosen = pane('.why-figure.chosen');
 const ladder = [...root.querySelectorAll('.why-ladder button')].map(button => ({ button, canvas: button.querySelector('canvas'), part: +button.dataset.part, output: button.querySelector('output') }));
 
@@ -62,12 +60,9 @@ function pane(name) {
   return { plot, canvas: plot.querySelector('canvas'), handle: plot.querySelector('.why-handle') };
 }
 
-const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
-const signed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]*$)/, '').replace('-', '−');
 const nats = v => Math.max(0, v) < 0.005 ? '0.00' : v.toFixed(2);
 const part = t => +(t / state.data.N).toFixed(3);
 const many = n => `${n} mode${n === 1 ? '' : 's'}`;
-const sum = values => values.reduce((a, b) => a + b, 0);
 
 // ---------------------------------------------------------------- the law (ddgan/mixture.py, ddgan/gaussianity.py)
 
@@ -143,12 +138,8 @@ function choose({ t = state.t, step = state.step, x = state.x }, byHand = true) 
 
 function settled() {
   live.textContent = root.contains(document.activeElement) && document.activeElement.matches('.why-handle') ? '' : words();
-  const { N } = state.data, url = new URL(location.href), exact = t => +(t / N).toFixed(4);
-  url.searchParams.set('why', [exact(state.t), exact(target()), +state.x.toFixed(3)]);
-  history.replaceState(history.state, '', '?' + url.searchParams + url.hash);
-  // In a Space we live in an iframe, and only the page around us can show the address.
-  if (window.parent !== window && document.referrer.startsWith('https://huggingface.co/'))
-    window.parent.postMessage({ queryString: url.searchParams.toString(), hash: '' }, 'https://huggingface.co');
+  const { N } = state.data, exact = t => +(t / N).toFixed(4);
+  keepInAddress({ why: [exact(state.t), exact(target()), +state.x.toFixed(3)] });
 }
 
 /* The link's t, s, x (t and s as parts of the whole walk), or null. */
@@ -168,10 +159,6 @@ function words() {
   return `t = ${part(state.t)}, s = ${part(target())}, x = ${signed(state.x, 2)}: ${many(modes(q))}, KL ${nats(gap(q))} nats; mean over x ${nats(meanGap(state.t, target()))} nats`;
 }
 
-function say(text) {
-  notice.textContent = text;
-}
-
 // ---------------------------------------------------------------- drawing
 
 function invalidate() {
@@ -179,21 +166,16 @@ function invalidate() {
 }
 
 function readTheme() {
-  const css = getComputedStyle(root), colour = name => css.getPropertyValue(`--why-${name}`).trim();
-  const theme = { font: css.fontFamily };
+  const colour = colours('why'), theme = { font: getComputedStyle(root).fontFamily };
   for (const name of ['law', 'back', 'best', 'chosen', 'ink', 'muted', 'line', 'paper', 'plot']) theme[name] = colour(name);
   theme.shades = [...BANDS, 0].map((_, i) => colour(`shade-${i}`));
   return theme;
 }
 
-/* Canvas of an element at its true size; null while it is hidden. */
+/* Canvas of an element and the room within its margins; null while it is hidden. */
 function open(canvas) {
-  const w = canvas.clientWidth, h = canvas.clientHeight, dpr = Math.min(devicePixelRatio || 1, 2);
-  if (!w || !h) return null;
-  if (canvas.width !== Math.round(w * dpr) || canvas.height !== Math.round(h * dpr)) Object.assign(canvas, { width: Math.round(w * dpr), height: Math.round(h * dpr) });
-  const ctx = canvas.getContext('2d');
-  ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
-  ctx.clearRect(0, 0, w, h);
+  if (!canvas.clientWidth || !canvas.clientHeight) return null;
+  const { ctx, w, h } = blank(canvas);
   ctx.font = `12.5px ${state.theme.font}`;
   ctx.lineJoin = 'round';
   return { ctx, w, h, left: MARGIN.left, top: MARGIN.top, width: w - MARGIN.left - MARGIN.right, height: h - MARGIN.top - MARGIN.bottom };
@@ -211,16 +193,6 @@ function draw() {
   Object.assign(root.dataset, { t: state.t, s, x: state.x, ready: 1 });
 }
 
-function line(ctx, points, colour, width, dash = []) {
-  ctx.beginPath();
-  for (const [x, y] of points) ctx.lineTo(x, y);
-  ctx.strokeStyle = colour;
-  ctx.lineWidth = width;
-  ctx.setLineDash(dash);
-  ctx.stroke();
-  ctx.setLineDash([]);
-}
-
 function label(ctx, text, x, y, { align = 'center', colour = state.theme.muted, bold = false } = {}) {
   ctx.font = `${bold ? '700 ' : ''}12.5px ${state.theme.font}`;
   ctx.textAlign = align;
@@ -229,11 +201,9 @@ function label(ctx, text, x, y, { align = 'center', colour = state.theme.muted, 
   ctx.fillText(text, x, y);
 }
 
-const rgb = colour => colour.match(/\w\w/g).map(hex => parseInt(hex, 16));
-
 /* A picture of columns of densities, each over its own maximum: (level of column c, row r) -> coverage of one colour. */
 function image(columns, rows, colour, peak, mixtureOf) {
-  const canvas = Object.assign(document.createElement('canvas'), { width: columns, height: rows }), ctx = canvas.getContext('2d');
+  const canvas = offscreen(columns, rows), ctx = canvas.getContext('2d');
   const picture = ctx.createImageData(columns, rows), pixels = new Uint32Array(picture.data.buffer), [r, g, b] = rgb(colour);
   const pixel = (LIMIT / rows) ** 2, p = new Float64Array(rows);   // what is thinner than a pixel still has to be seen
   for (let c = 0; c < columns; c++) {
@@ -307,7 +277,7 @@ function drawMap() {
   const { ctx, left, top, width, height } = box, { theme, data } = state, { N } = data, X = t => left + across(t) * width, Y = step => top + height * down(step);
   const shape = `${width} ${height}`;
   if (state.map?.shape !== shape) {
-    const canvas = Object.assign(document.createElement('canvas'), { width: Math.round(2 * width), height: Math.round(2 * height) });
+    const canvas = offscreen(Math.round(2 * width), Math.round(2 * height));
     const pen = canvas.getContext('2d'), picture = pen.createImageData(canvas.width, canvas.height), pixels = new Uint32Array(picture.data.buffer);
     const shades = theme.shades.map(shade => { const [r, g, b] = rgb(shade); return (255 << 24 | b << 16 | g << 8 | r) >>> 0; });
     for (let i = 0, y = 0; y < canvas.height; y++) for (let x = 0; x < canvas.width; x++, i++) {
@@ -428,9 +398,7 @@ root.addEventListener('keydown', e => {
     ArrowUp: () => inFlow ? choose({ x: state.x + high }) : longer(1),
     ArrowDown: () => inFlow ? choose({ x: state.x - high }) : longer(-1),
   };
-  if (!keys[e.key]) return;
-  e.preventDefault();
-  keys[e.key]();
+  obey(e, keys);
 });
 
 root.addEventListener('click', e => {
@@ -440,37 +408,20 @@ root.addEventListener('click', e => {
 
 // ---------------------------------------------------------------- life cycle
 
-const stop = new AbortController();                // gr.HTML has no destroy hook: everything outside root is let go here
-const sizes = new ResizeObserver(() => {
-  if (!root.isConnected) return dispose();
-  root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < 760);
-  invalidate();
-});
-const colours = new MutationObserver(() => { state.theme = state.marginal = state.map = null; invalidate(); });
-
-function dispose() {
-  stop.abort();
-  clearTimeout(state.settle);
-  for (const observer of [sizes, colours]) observer.disconnect();
-}
-
-function array(text) {
-  const plain = atob(text);
-  return [...new Float64Array(Uint8Array.from(plain, c => c.charCodeAt(0)).buffer)];
-}
+letGo(() => clearTimeout(state.settle));
 
 async function load() {
   const answer = await server.landscape('');
   if (!answer) return say('The pictures of this tab could not be computed: reload the page.');
-  const data = Object.fromEntries(Object.entries(answer).map(([name, text]) => [name, array(text)]));
+  const data = Object.fromEntries(Object.entries(answer).map(([name, text]) => [name, [...unpack(text, Float64Array)]]));
   data.N = data.alpha_bar.length - 1;
   data.cell = data.alpha_bar.map((_, v) => Math.min(data.level.findLastIndex(l => l <= v), data.level.length - 2));
   state.data = data;
   $('.why-bands').innerHTML = ['0', ...BANDS].map((edge, i) => `<i style="background: var(--why-shade-${i})"></i><span>${edge}</span>`).join('');
   choose({ t: data.N / 8, step: 3 * data.N / 32, x: -0.4, ...linked() }, false);
-  sizes.observe(root);
+  const sizes = onSize(invalidate, 760);
   for (const { plot } of [flow, map, chosen]) sizes.observe(plot);
-  colours.observe(document.body, { attributes: true, attributeFilter: ['class'] });
+  onTheme(() => { state.theme = state.marginal = state.map = null; invalidate(); });
 }
 
 root.why = {

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import gradio as gr
+
+from .drawn import script
 
 __all__ = ["build", "head"]
 
-_JS = (Path(__file__).parents[2] / "assets" / "page.js").read_text(encoding="utf-8")
 _HEAD = """<div class="hero"><h1>DDGAN Explorer</h1>
 <p>Each step draws x<sub>s</sub> given x<sub>t</sub>. When steps are few, that law has <b>many modes</b>: a GAN can
 learn it, a Gaussian cannot. Same noise, side by side. <button type="button" data-tour>Take the tour</button></p></div>"""
@@ -82,7 +81,7 @@ lecture or an embedded page.
 
 def head() -> None:
     """The title, one sentence, and the tour; it has no events of Gradio's."""
-    gr.HTML(html_template=_HEAD, js_on_load=_JS, apply_default_css=False)
+    gr.HTML(html_template=_HEAD, js_on_load=script("page"), apply_default_css=False)
 
 
 def build() -> None:

@@ -16,9 +16,9 @@ from ..schedule import FAMILIES
 from ..request import DENOISERS, Request
 from ..session import Session
 from . import draw, exports, posterior
+from .drawn import drawn
 from .jobs import job, size
 from .slider import Slider
-from .stage import Stage
 
 __all__ = ["build"]
 
@@ -59,7 +59,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         label="Denoisers, all on the same noise", container=False, elem_id="denoisers",
     )  # fmt: skip
     own, used = draw.build()
-    stage = Stage()
+    stage = drawn("stage")
     with gr.Row(elem_id="forks", elem_classes="forks"):
         gr.HTML('<span class="forks-name">Draw anew at this step, for the held sample or else for all</span>', apply_default_css=False)
         asked, forks = gr.Textbox(visible=False), gr.Textbox("", visible=False)

@@ -14,11 +14,11 @@ import gradio as gr
 
 from .. import views
 from ..data import encode_points, read_csv, thinned
+from .drawn import drawn
 from .jobs import job
 
 __all__ = ["build"]
 
-_JS = (Path(__file__).parents[2] / "assets" / "draw.js").read_text(encoding="utf-8")
 _POINTS = "() => [JSON.stringify(document.querySelector('#own .draw').board.points())]"
 _SHOW = "name => { if (name) document.querySelector('#own .draw').board.show(name); }"
 _LARGEST = 1_000_000  # bytes of a CSV
@@ -27,16 +27,16 @@ _LARGEST = 1_000_000  # bytes of a CSV
 def build() -> tuple[gr.Textbox, list[Any]]:
     """The accordion. Returns what holds the data name that was made, "" where none was, and the events that make one."""
     with gr.Accordion("Your own data", open=False, elem_id="own"):
-        gr.HTML(html_template='<div class="draw"></div>', js_on_load=_JS, apply_default_css=False)
+        drawn("draw")
         with gr.Row(elem_id="own-buttons"):
-            drawn, name = gr.Textbox(visible=False), gr.Textbox(visible=False)
+            points, name = gr.Textbox(visible=False), gr.Textbox(visible=False)
             use = gr.Button("Use these points", variant="primary", size="sm", scale=0, min_width=0, elem_id="use-points")
             upload = gr.UploadButton(
                 "Upload a CSV", file_types=[".csv", ".txt"], size="sm", scale=0, min_width=0, elem_id="upload-points"
             )
         note = gr.HTML(_note("A CSV has two numbers a line. The link of the page holds the points."), apply_default_css=False)
     quiet = {"show_progress": "hidden", "concurrency_id": "own", "concurrency_limit": 2, "api_visibility": "private"}
-    used = use.click(_drawn, drawn, [name, note], js=_POINTS, **quiet)
+    used = use.click(_drawn, points, [name, note], js=_POINTS, **quiet)
     read = upload.upload(_read, upload, [name, note], **quiet)
     read.then(None, name, None, js=_SHOW)
     return name, [used, read]

@@ -1,4 +1,4 @@
-"""What the components have in common that a script of assets/ draws in the browser."""
+"""What a script of assets/ draws in the browser, as a component."""
 
 from __future__ import annotations
 
@@ -6,25 +6,30 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["drawn"]
+import gradio as gr
+
+__all__ = ["drawn", "script"]
 
 _ASSETS = Path(__file__).parents[2] / "assets"
 
 
-def drawn(name: str, classes: str, kw: dict[str, Any]) -> dict[str, Any]:
-    """The props of a gr.HTML in which assets/NAME.js draws; those of kw win, as Gradio re-runs __init__ on every update.
+def drawn(name: str, classes: str = "", *, value: str = "", **props: Any) -> gr.HTML:
+    """A component in which assets/NAME.js draws its value, of the layout written down there; an empty one draws nothing.
 
-    The template is constant: a value travels as a prop and never enters the DOM.
+    The template is constant: a value travels as a prop and never enters the DOM, so that an update keeps what the visitor
+    has chosen. It is an output only, of events with show_progress="hidden". The props of gr.HTML among `props` win.
     """
-    return {
+    fixed = {
         "elem_id": name,
-        "html_template": f'<div class="{classes}"></div>',
-        "js_on_load": _script(name),
+        "html_template": f'<div class="{classes or name}"></div>',
+        "js_on_load": script(name),
         "apply_default_css": False,
-        **kw,
     }
+    return gr.HTML(value, **{**fixed, **props})
 
 
 @cache
-def _script(name: str) -> str:
-    return (_ASSETS / f"{name}.js").read_text(encoding="utf-8")
+def script(name: str) -> str:
+    """assets/NAME.js after what it shares with others: the body of one function."""
+    shared = ("common", "deck") if name in ("stage", "gallery") else ("common",)
+    return "".join((_ASSETS / f"{part}.js").read_text(encoding="utf-8") for part in (*shared, name))

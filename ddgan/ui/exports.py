@@ -25,7 +25,8 @@ from ..images import SETS
 from ..request import Request, whole
 from ..schedule import MAX_T
 from ..session import Session
-from ..snippet import snippets
+from ..snippet import KINDS, snippets
+from .drawn import drawn
 from .jobs import job, size
 
 __all__ = ["build"]
@@ -37,7 +38,6 @@ _ASK = """() => { const shown = document.querySelector('CANVAS').dataset;
 _SAVE = """file => { if (!file?.url) return;
   const link = Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name || ''});
   document.body.append(link); link.click(); link.remove(); }"""
-_CODE = (Path(__file__).parents[2] / "assets" / "code.js").read_text(encoding="utf-8")
 _HERE = "http://127.0.0.1:7860/"
 
 
@@ -47,10 +47,7 @@ def build(session: Session, canvas: str) -> None:
         gr.HTML('<span class="exports-name">Download</span>', apply_default_css=False)
         asked, made = gr.Textbox(visible=False), gr.DownloadButton(visible=False)
         buttons = {kind: gr.Button(SHORT[kind], size="sm", scale=0, min_width=0) for kind in export.KINDS}
-        gr.HTML(
-            html_template=f'<div class="code" data-canvas="{canvas}"></div>', js_on_load=_CODE, server_functions=[code],
-            apply_default_css=False,
-        )  # fmt: skip
+        drawn("code", elem_id=None, canvas=canvas, kinds=KINDS, server_functions=[code])
     note = gr.HTML(_note(""), apply_default_css=False)
     # a limit of its own: a long film must not keep anybody from a picture on the stage
     limits = {"concurrency_id": "export", "concurrency_limit": 1, "trigger_mode": "once"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -19,7 +18,7 @@ from . import exports
 from .drawn import drawn
 from .jobs import job, size
 
-__all__ = ["Gallery", "build"]
+__all__ = ["build"]
 
 FIRST = Request.parse({"data": "mnist"})
 SETS = [("MNIST", "mnist"), ("CIFAR-10", "cifar10")]
@@ -29,21 +28,6 @@ FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n", "span", "forks", "e
 _SEARCH = "() => [document.querySelector('#gallery .gallery')?.dataset.id ? '' : location.search || '?']"
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run()), ...rest]"
 _PAINTED = "async (asked, ...rest) => [await document.querySelector('#paint .paint').board.edit(), ...rest]"
-_ASSETS = Path(__file__).parents[2] / "assets"
-
-
-class Gallery(gr.HTML):
-    """gr.HTML whose value is a payload of ddgan/gallery.py."""
-
-    def __init__(self, value: str = "", **kw: Any) -> None:
-        super().__init__(value, **drawn("gallery", "stage gallery", kw))
-
-
-class Explorer(gr.HTML):
-    """What could x_t of the chosen sample have been? Its value is an answer of gallery.explore."""
-
-    def __init__(self, value: str = "", **kw: Any) -> None:
-        super().__init__(value, **drawn("explorer", "stage explorer", kw))
 
 
 def build(session: Session, tab: gr.Tab) -> None:
@@ -60,7 +44,7 @@ def build(session: Session, tab: gr.Tab) -> None:
         _denoisers(session, FIRST), value=list(FIRST.denoisers), show_label=False,
         label="Denoisers, all on the same noise", container=False, elem_id="images-denoisers",
     )  # fmt: skip
-    shown = Gallery()
+    shown = drawn("gallery", "stage gallery")
     with gr.Row(elem_classes="forks"):
         gr.HTML('<span class="forks-name">Draw anew at this step</span>', apply_default_css=False)
         alone = gr.Checkbox(True, label="for the chosen sample only", container=False, scale=0, min_width=230, elem_id="images-alone")
@@ -72,14 +56,11 @@ def build(session: Session, tab: gr.Tab) -> None:
     exports.build(session, "#gallery .gallery")
     asked, span, forks, edit = (gr.Textbox("", visible=False) for _ in range(4))
     with gr.Accordion("Begin with an image: draw, upload or take a sample", open=False, elem_id="paint"):
-        gr.HTML(
-            html_template='<div class="draw paint"></div>', js_on_load=(_ASSETS / "paint.js").read_text(encoding="utf-8"),
-            apply_default_css=False,
-        )  # fmt: skip
+        drawn("paint", "draw paint", elem_id=None)
         with gr.Row(elem_classes="paint-buttons"):
             begin = gr.Button("Noise it, and take the remaining steps", variant="primary", size="sm", scale=0, min_width=0)
     away = gr.Button("Begin at noise again", elem_id="images-away", elem_classes="offstage")
-    explorer = Explorer()
+    explorer = drawn("explorer", "stage explorer")
     explored = gr.Button("Explore", elem_id="images-explore", elem_classes="offstage")
     cancel = gr.Button("Cancel", elem_id="images-cancel", elem_classes="offstage")
     controls = [data, denoisers, T, schedule, seed, n, span, forks, edit]

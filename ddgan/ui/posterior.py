@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -16,10 +15,9 @@ import gradio as gr
 from .. import views
 from ..machine import urgent
 from ..session import Session
+from .drawn import drawn
 
 __all__ = ["build"]
-
-_JS = (Path(__file__).parents[2] / "assets" / "posterior.js").read_text(encoding="utf-8")
 
 
 def build(session: Session) -> gr.HTML:
@@ -38,10 +36,4 @@ def build(session: Session) -> gr.HTML:
     def gap_map(values):  # noqa: ANN001, ANN202
         return answered(views.gap_map, values)
 
-    return gr.HTML(
-        html_template='<div class="posterior"></div>',
-        js_on_load=_JS,
-        server_functions=[posterior, gap_map],
-        apply_default_css=False,
-        elem_id="posterior",
-    )
+    return drawn("posterior", server_functions=[posterior, gap_map])

@@ -17,8 +17,8 @@ from ..config import EXPERIMENTS, Config
 from ..data import TOYS
 from ..request import DENOISERS
 from ..studio import Studio, parse
+from .drawn import drawn
 from .jobs import job
-from .lab import Lab
 from .serve import Page
 from .slider import Slider
 
@@ -30,8 +30,7 @@ GAMMAS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1]
 LOSSES = [("R1 + R2", "r1r2"), ("R1, the paper's", "paper"), ("relativistic", "rpgan")]
 FIELDS = ("data", "T", "network", "loss", "latent_dim", "lr_g", "lr_d", "gamma", "width", "depth", "batch", "seed")
 OWN = "Your own"
-_LINK = """(...values) => { const url = new URL(location.href); url.searchParams.set('train', values.join(','));
-  history.replaceState(history.state, '', '?' + decodeURIComponent(url.searchParams) + url.hash); return []; }"""
+_LINK = "(...values) => { document.querySelector('#lab .lab')?.lab.link(values); return []; }"
 
 
 def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
@@ -66,7 +65,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
                 pause = gr.Button("Pause", min_width=0, interactive=False, elem_id="pause")
                 step = gr.Button("One step", min_width=0, elem_id="one-step")
                 stop = gr.Button("Stop", min_width=0, interactive=False, elem_id="stop")
-            lab = Lab(server_functions=[_place(studio)])
+            lab = drawn("lab", "stage lab", target="", server_functions=[_place(studio)])
             with gr.Row(elem_id="train-model"):
                 compare = gr.Button("Compare in Denoise", size="sm", min_width=90, interactive=False, elem_id="compare")
                 download = gr.DownloadButton("Download the model", size="sm", min_width=90, interactive=False, elem_id="download")

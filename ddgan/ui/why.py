@@ -1,7 +1,7 @@
 """The tab *Why*: one law on a line, every step that could be taken in it, and what few Gaussian steps do to 25 modes.
 
-`Why` draws the pictures in the browser (assets/why.js), from a few parameters of the law and the map of mean gaps; it
-fetches both itself when the tab is first shown. `Oracle` draws the table that the button fills (assets/oracle.js).
+assets/why.js draws the pictures in the browser, from a few parameters of the law and the map of mean gaps; it fetches both
+itself when the tab is first shown. assets/oracle.js draws the table that the button fills.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ..session import Session
 from .drawn import drawn
 from .jobs import job
 
-__all__ = ["Oracle", "Why", "build"]
+__all__ = ["build"]
 
 DATA = "4-gaussians-1d"
 DRAWN = ("exact", "gaussian", "mean")
@@ -30,20 +30,6 @@ _QUESTION = """<div class="oracle-question"><h2>How many steps until a Gaussian 
 <p>Nothing trained: the same noise goes through the true q(x<sub>s</sub> | x<sub>t</sub>), through its best Gaussian,
 and through DDPM's with the exact mean. Counted is the share of samples that end on one of the 25 Gaussians.</p></div>"""
 PAUSE = 0.15  # seconds between two signs of life, so that a stop is heard
-
-
-class Why(gr.HTML):
-    """The law on a line, its steps and its gaps."""
-
-    def __init__(self, value: str = "", **kw: Any) -> None:
-        super().__init__(value, **drawn("why", "why why-look", kw))
-
-
-class Oracle(gr.HTML):
-    """Share of samples on a mode over T, as a curve and a table; the value is a JSON string of `_oracle`."""
-
-    def __init__(self, value: str = "", **kw: Any) -> None:
-        super().__init__(value, **drawn("oracle", "oracle why-look", kw))
 
 
 def build(demo: gr.Blocks, session: Session) -> None:
@@ -56,13 +42,13 @@ def build(demo: gr.Blocks, session: Session) -> None:
         arrays = {**found._asdict(), "mu": law.mu.numpy(), "var": law.var.numpy(), "log_w": law.log_w.numpy()}
         return {name: base64.b64encode(a.astype("<f8").tobytes()).decode() for name, a in arrays.items()}
 
-    Why(server_functions=[landscape])
+    drawn("why", "why why-look", server_functions=[landscape])
     gr.HTML(_QUESTION)
     with gr.Row(elem_classes="oracle-buttons"):
         run = gr.Button("Sample with T = 1 … 128", variant="primary", scale=0, min_width=240, elem_id="oracle-run")
         stop = gr.Button("Stop", scale=0, min_width=90, elem_id="oracle-stop")
 
-    oracle = Oracle(_table([], None))
+    oracle = drawn("oracle", "oracle why-look", value=_table([], None))
 
     def sampled() -> Iterator[str]:
         yield from _oracle(session)

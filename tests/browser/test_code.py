@@ -12,7 +12,7 @@ ASKED = Request("rings", ("exact", "mean"), T=3, seed=7, n=500)
 def test_one_click_opens_the_menu_and_one_copies(visit, address, width, dark):
     page = visit("?" + ASKED.to_query(), width=width, dark=dark)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    menu = page.locator('.code[data-canvas*="stage"]')
+    menu = page.locator(".code").first
     menu.get_by_role("button", name="Copy as code").click()
     page.wait_for_function("[...document.querySelectorAll('.code')].some(c => c.dataset.id && c.querySelector('pre').textContent)")
     expected = snippets(ASKED, address.rstrip("/") + "/")

@@ -169,3 +169,15 @@ def test_two_visitors_do_not_see_each_others_pictures(visit):
     first = points(one, 0)
     assert after(other, lambda: choose(other, "data", "rings")).data == "rings"
     assert Request.from_query(drawn(one)) == Request(n=500, seed=1) and points(one, 0) == first != points(other, 0)
+
+
+def test_the_page_around_a_space_is_told_the_address_but_not_what_the_space_put_there(visit, address):
+    page = visit()
+    page.add_init_script("""told = [];
+      Object.defineProperty(document, 'referrer', {value: 'https://huggingface.co/spaces/somebody/ddgan'});
+      Object.defineProperty(window, 'parent', {value: {postMessage: (said, to) => to === 'https://huggingface.co' && told.push(said.queryString)}});""")
+    page.goto(address + "?n=500&__sign=secret", wait_until="domcontentloaded")
+    page.wait_for_function("told.some(query => query.includes('n=500') && query.includes('seed=0'))")
+    page.get_by_role("tab", name="Evidence").click()
+    page.wait_for_function("told.at(-1).includes('tab=evidence') && told.at(-1).includes('n=500')")
+    assert "secret" not in page.evaluate("told.join()") and "__sign=secret" in page.url

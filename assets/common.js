@@ -1,0 +1,101 @@
+/* What two or more of the scripts beside this one need.
+
+Gradio runs a script as the body of a function (element, trigger, props, server, upload, watch); ddgan/ui/drawn.py puts this
+file before each of them. All of it is const, so that a script that declares one of the names again fails at once. */
+
+const root = element.firstElementChild;
+const $ = selector => root.querySelector(selector);
+const make = (tag, className = '', text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
+const offscreen = (width, height) => Object.assign(document.createElement('canvas'), { width, height });
+const say = (text, failed = false) => { const notice = $('[role=status]'); notice.textContent = text ?? ''; notice.classList.toggle('failed', failed); };
+
+const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
+const bring = (node, block = 'start') => node?.scrollIntoView({ block, behavior: reducedMotion.matches ? 'auto' : 'smooth' });
+
+// ---------------------------------------------------------------- numbers and words
+
+const clamp = (v, lo, hi) => Math.min(hi, Math.max(lo, v));
+const sum = values => values.reduce((a, b) => a + b, 0);
+const signed = (v, digits) => v.toFixed(digits).replace(/^-(?=[0.]*$)/, '').replace('-', '−');
+const subscript = t => 'x' + [...String(t)].map(d => String.fromCharCode(0x2080 + +d)).join('');
+const rgb = hex => hex.match(/\w\w/g).map(v => parseInt(v, 16));
+
+/* Numbers of a payload, in base64. */
+const unpack = (text, Type) => {
+  const plain = atob(text), raw = new Uint8Array(plain.length);
+  for (let i = 0; i < raw.length; i++) raw[i] = plain.charCodeAt(i);
+  return new Type(raw.buffer);
+};
+
+// ---------------------------------------------------------------- the page around
+
+const gallery = () => document.querySelector('#gallery .gallery').gallery;
+const tell = (what, detail) => document.dispatchEvent(new CustomEvent(`ddgan:${what}`, { detail }));
+const hear = (what, act) => document.addEventListener(`ddgan:${what}`, e => root.isConnected ? act(e.detail) : dispose(), { signal: gone.signal });
+
+/* What a request, and the gallery's view of it, may have in the page's address. */
+const NO_REQUEST = Object.fromEntries(['data', 'denoisers', 'T', 'schedule', 'span', 'seed', 'n', 'forks', 'edit', 'show'].map(name => [name, null]));
+
+/* Parameters of the page's address, null for one to leave out. */
+const keepInAddress = values => {
+  const url = new URL(location.href), text = params => params.toString().replace(/%(2C|3A)/g, decodeURIComponent);      // , and : are for people to read
+  for (const [name, value] of Object.entries(values)) value === null ? url.searchParams.delete(name) : url.searchParams.set(name, value);
+  const query = '?' + text(url.searchParams) + url.hash;
+  if (query === location.search + location.hash) return;
+  history.replaceState(history.state, '', query);
+  // In a Space we live in an iframe, and only the page around us can show the address, without what the Space itself put there (__sign).
+  if (window.parent !== window && document.referrer.startsWith('https://huggingface.co/'))
+    window.parent.postMessage({ queryString: text(new URLSearchParams([...url.searchParams].filter(([name]) => !name.startsWith('__')))), hash: '' }, 'https://huggingface.co');
+};
+
+// ---------------------------------------------------------------- life cycle
+
+/* gr.HTML has no destroy hook: whoever finds that root has left the page lets go of everything outside it. */
+const gone = new AbortController(), dispose = () => gone.abort();
+const letGo = act => gone.signal.addEventListener('abort', act);
+const observing = observer => { letGo(() => observer.disconnect()); return observer; };
+
+/* When root, or what the observer is given besides, has another size; `narrow` is root under so many pixels. */
+const onSize = (act, narrow = 0) => {
+  const sizes = observing(new ResizeObserver(() => {
+    if (!root.isConnected) return dispose();
+    root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < narrow);
+    act();
+  }));
+  sizes.observe(root);
+  return sizes;
+};
+
+/* When the page turns dark or light. */
+const onTheme = act => observing(new MutationObserver(() => act())).observe(document.body, { attributes: true, attributeFilter: ['class'] });
+
+// ---------------------------------------------------------------- drawing and keys
+
+const colours = family => { const css = getComputedStyle(root); return name => css.getPropertyValue(`--${family}-${name}`).trim(); };
+
+/* A canvas as large as it is shown, empty, to be drawn on in css pixels. */
+const blank = canvas => {
+  const dpr = Math.min(devicePixelRatio || 1, 2), w = canvas.clientWidth, h = canvas.clientHeight, width = Math.round(w * dpr), height = Math.round(h * dpr);
+  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+  const ctx = canvas.getContext('2d');
+  ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
+  ctx.clearRect(0, 0, w, h);
+  return { ctx, w, h };
+};
+
+const line = (ctx, points, colour, width, dash = []) => {
+  ctx.beginPath();
+  for (const [x, y] of points) ctx.lineTo(x, y);
+  Object.assign(ctx, { strokeStyle: colour, lineWidth: width, lineJoin: 'round' });
+  ctx.setLineDash(dash);
+  ctx.stroke();
+  ctx.setLineDash([]);
+};
+
+/* Do what one of the keys {name: act | null} stands for, instead of what it does to a page; whether it was one of them. */
+const obey = (e, keys) => {
+  if (!keys[e.key]) return false;
+  e.preventDefault();
+  keys[e.key]();
+  return true;
+};
