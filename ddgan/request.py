@@ -17,7 +17,7 @@ from .data import POINTS, TOYS, decode_points, law_of
 from .images import SETS, decode_pixels
 from .schedule import MAX_T, Schedule
 
-__all__ = ["DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "number", "seeds", "whole"]
+__all__ = ["DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "forked", "number", "reseeded", "seeds", "unforked", "whole"]
 
 # name -> (label, what it draws), in the order in which panels stand
 DENOISERS = {
@@ -207,6 +207,23 @@ def _list(name: str, value: Any) -> list[str]:
 def seeds(seed: int, n: int) -> range:
     """The seeds of n samples: those of one sampling are no other's."""
     return range(seed * MAX_N, seed * MAX_N + n)
+
+
+def forked(forks: str, what: str, t: Any, item: Any = None) -> str:
+    """A request's forks, as a link holds them, and one more: new noise at the step from t, for one item or for all."""
+    before = forks.split(",") if forks else []
+    one = "" if item is None else f".{item}"
+    return ",".join([*before, f"{what}.{t}.{len(before) + 1}{one}"])
+
+
+def unforked(forks: str) -> str:
+    """The same without the last one."""
+    return forks.rpartition(",")[0]
+
+
+def reseeded(seed: Any) -> int:
+    """The seed after this one, which a visitor may have left empty."""
+    return (max(seed or 0, 0) + 1) % 2**31
 
 
 def number(name: str, value: Any) -> float:

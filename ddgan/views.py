@@ -8,6 +8,7 @@ about one x_t for assets/posterior.js.
 from __future__ import annotations
 
 import base64
+import html
 import json
 import math
 from typing import Any
@@ -25,7 +26,7 @@ from .session import Session
 from .studio import LIMIT, Frame
 
 __all__ = [
-    "MAX_FRAMES", "MAX_SHOWN", "density", "forked", "frames", "gap_map", "lab", "posterior", "sentence", "stage", "target", "title",
+    "MAX_FRAMES", "MAX_SHOWN", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "target", "title",
 ]  # fmt: skip
 
 MAX_SHOWN = 5000
@@ -229,6 +230,16 @@ def _picture(law: Law) -> np.ndarray:
 def _upright(lattice: Tensor) -> Tensor:
     """[x, y] with rising axes -> rows of a picture, the top one first; a line stays a line."""
     return lattice.T.flip(0) if lattice.ndim == 2 else lattice
+
+
+def refusal(error: ValueError) -> str:
+    """A sentence in place of a picture, as strict JSON."""
+    return json.dumps({"error": sentence(str(error))})
+
+
+def note(kind: str, words: str, *, failed: bool = False) -> str:
+    """What a visitor is told beside a control, as HTML: `kind` is the class that styles it."""
+    return f'<p class="{kind}{" failed" if failed else ""}" role="status">{html.escape(words)}</p>'
 
 
 def title(session: Session, name: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from .. import views
 from ..data import TOYS
 from ..images import SETS
 from ..schedule import FAMILIES
-from ..request import DENOISERS, Request
+from ..request import DENOISERS, Request, forked, reseeded, unforked
 from ..session import Session
 from . import draw, exports, posterior
 from .drawn import drawn
@@ -85,16 +85,16 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
                 line.size = size(request)
                 return views.stage(session, request)
         except ValueError as error:
-            return json.dumps({"error": views.sentence(str(error))})
+            return views.refusal(error)
 
     def fresh(*values: Any) -> tuple[str, str]:
         """Another request: the forks were of the one before."""
         return show(*values[:-1], ""), ""
 
-    def reseeded(*values: Any) -> tuple[Any, ...]:
+    def rolled(*values: Any) -> tuple[Any, ...]:
         """The next seed, with its picture: one trip to the server."""
         of = dict(zip(FIELDS, values, strict=True))
-        of["seed"] = (max(of["seed"] or 0, 0) + 1) % 2**31
+        of["seed"] = reseeded(of["seed"])
         return of["seed"], *fresh(*of.values())
 
     def ranged(*values: Any) -> tuple[Any, ...]:
@@ -112,16 +112,14 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         run, before = json.loads(asked or "null"), values[-1]
         if not isinstance(run, dict):
             return json.dumps({"error": "There is no picture yet to change."}), before
-        done = before.split(",") if before else []
-        item = "" if run.get("item") is None else f".{run['item']}"
-        return shown_or_kept([*done, f"{what}.{run.get('t')}.{len(done) + 1}{item}"], values)
+        return shown_or_kept(forked(before, what, run.get("t"), run.get("item")), values)
 
     def undo(*values: Any) -> tuple[str, str]:
-        return shown_or_kept(values[-1].split(",")[:-1], values)
+        return shown_or_kept(unforked(values[-1]), values)
 
-    def shown_or_kept(forks: list[str], values: tuple[Any, ...]) -> tuple[str, str]:
-        picture = show(*values[:-1], ",".join(forks))
-        return picture, values[-1] if "error" in json.loads(picture) else ",".join(forks)
+    def shown_or_kept(forks: str, values: tuple[Any, ...]) -> tuple[str, str]:
+        picture = show(*values[:-1], forks)
+        return picture, values[-1] if "error" in json.loads(picture) else forks
 
     def opened(request: gr.Request) -> list[Any]:
         """The controls and the picture that the address of the page stands for."""
@@ -138,8 +136,8 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     def view(asked: Request, problem: str | None = None) -> list[Any]:
         """The controls and the picture of a request."""
         lo, hi = asked.span or FAMILIES[asked.schedule].default
-        forked = ",".join(map(str, asked.forks))
-        picture = show(asked.data, list(asked.denoisers), asked.T, asked.schedule, lo, hi, asked.seed, asked.n, forked)
+        kept = ",".join(map(str, asked.forks))
+        picture = show(asked.data, list(asked.denoisers), asked.T, asked.schedule, lo, hi, asked.seed, asked.n, kept)
         if problem:
             picture = json.dumps({**json.loads(picture), "message": problem, "query": ""})
         return [
@@ -150,7 +148,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
             *_sliders(asked.schedule, (lo, hi)),
             asked.seed,
             gr.update(choices=sorted({*POINTS, asked.n}), value=asked.n),
-            forked,
+            kept,
             _formula(asked.schedule),
             picture,
         ]
@@ -161,7 +159,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     changed = [component.input for component in (data, T, n, seed, lo, hi)]
     gr.on(changed, fresh, controls, [stage, forks], trigger_mode="always_last", **quiet)
     denoisers.input(show, controls, stage, trigger_mode="always_last", **quiet)
-    dice.click(reseeded, controls, [seed, stage, forks], **quiet)
+    dice.click(rolled, controls, [seed, stage, forks], **quiet)
     for event in (schedule.input, reset.click):
         event(ranged, controls, [formula, lo, hi, stage, forks], **quiet)
     for what, button in again.items():

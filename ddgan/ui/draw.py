@@ -5,8 +5,8 @@ The board is assets/draw.js, in the browser alone; what leaves it is one list of
 
 from __future__ import annotations
 
-import html
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from .drawn import drawn
 from .jobs import job
 
 __all__ = ["build"]
+
+_note = partial(views.note, "own-note")
 
 _POINTS = "() => [JSON.stringify(document.querySelector('#own .draw').board.points())]"
 _SHOW = "name => { if (name) document.querySelector('#own .draw').board.show(name); }"
@@ -77,7 +79,3 @@ def _points(file: Path) -> tuple[str, str]:
 
 def _sentence(error: ValueError) -> str:
     return _note(views.sentence(str(error)), failed=True)
-
-
-def _note(text: str, *, failed: bool = False) -> str:
-    return f'<p class="own-note{" failed" if failed else ""}" role="status">{html.escape(text)}</p>'

@@ -9,7 +9,6 @@ browser.
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import re
 from collections.abc import Iterator
@@ -30,6 +29,8 @@ from .drawn import drawn
 from .jobs import job, size
 
 __all__ = ["build"]
+
+_note = partial(views.note, "exports-note")
 
 SHORT = {"webp": "WebP", "gif": "GIF", "mp4": "MP4", "png": "PNG of this step", "npz": "NumPy", "json": "JSON"}
 ADDRESS = re.compile(r"https?://[\w.:/~%\[\]-]{1,200}")
@@ -101,7 +102,3 @@ def _file(session: Session, cache: Path, kind: str, request: Request, t: int, ad
     path.parent.mkdir(parents=True, exist_ok=True)
     export.write(path, session, request, t=step, address=address)
     return path
-
-
-def _note(text: str, *, failed: bool = False) -> str:
-    return f'<p class="exports-note{" failed" if failed else ""}" role="status">{html.escape(text)}</p>'

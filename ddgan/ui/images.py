@@ -11,7 +11,7 @@ import gradio as gr
 
 from .. import views
 from ..gallery import Question, explore, gallery
-from ..request import DENOISERS, Request
+from ..request import DENOISERS, Request, forked, reseeded, unforked
 from ..schedule import FAMILIES
 from ..session import Session
 from . import exports
@@ -72,7 +72,7 @@ def build(session: Session, tab: gr.Tab) -> None:
                 line.size = size(request)
                 yield from gallery(session, request)
         except ValueError as error:
-            yield _error(error)
+            yield views.refusal(error)
 
     def changed(*values: Any, **other: Any) -> Iterator[list[Any]]:
         """The picture of the controls, some set to other values once it is there; the forks were of the one before."""
@@ -85,24 +85,22 @@ def build(session: Session, tab: gr.Tab) -> None:
         """The picture of other denoisers, forked as it was."""
         yield from changed(*values, forks=values[FIELDS.index("forks")])
 
-    def reseeded(*values: Any) -> Iterator[list[Any]]:
-        yield from changed(*values, seed=(max(values[FIELDS.index("seed")] or 0, 0) + 1) % 2**31)
+    def rolled(*values: Any) -> Iterator[list[Any]]:
+        yield from changed(*values, seed=reseeded(values[FIELDS.index("seed")]))
 
     def fork(what: str, asked: str, alone: bool, *values: Any) -> Iterator[list[Any]]:
         """New noise of one kind at the step that the gallery stands at."""
         run, before = json.loads(asked or "null"), values[FIELDS.index("forks")]
         if not isinstance(run, dict):
-            yield [_error(ValueError("there is no picture yet to change")), *[gr.skip()] * 4]
+            yield [views.refusal(ValueError("there is no picture yet to change")), *[gr.skip()] * 4]
             return
-        done = before.split(",") if before else []
-        item = f".{run.get('item')}" if alone else ""
-        yield from changed(*values, forks=",".join([*done, f"{what}.{run.get('step')}.{len(done) + 1}{item}"]))
+        yield from changed(*values, forks=forked(before, what, run.get("step"), run.get("item") if alone else None))
 
     def edited(painted: str, *values: Any) -> Iterator[list[Any]]:
         yield from changed(*values, edit=painted)
 
     def undo(*values: Any) -> Iterator[list[Any]]:
-        yield from changed(*values, forks=",".join(values[FIELDS.index("forks")].split(",")[:-1]))
+        yield from changed(*values, forks=unforked(values[FIELDS.index("forks")]))
 
     def answered(asked: str) -> Iterator[str]:
         try:
@@ -111,7 +109,7 @@ def build(session: Session, tab: gr.Tab) -> None:
                 line.size = size(question.request)
                 yield from explore(session, question)
         except ValueError as error:
-            yield _error(error)
+            yield views.refusal(error)
 
     def opened(address: str) -> Iterator[list[Any]]:
         """The controls and the picture that the address of the page stands for; nothing where there is one already."""
@@ -137,7 +135,7 @@ def build(session: Session, tab: gr.Tab) -> None:
         gr.on([data.input, T.input, n.input, seed.input], changed, controls, picture, trigger_mode="always_last", **quiet),
         denoisers.input(chosen, controls, picture, trigger_mode="always_last", **quiet),
         schedule.input(partial(changed, span=""), controls, picture, trigger_mode="always_last", **quiet),
-        dice.click(reseeded, controls, picture, **quiet),
+        dice.click(rolled, controls, picture, **quiet),
         back.click(undo, controls, picture, **quiet),
         begin.click(edited, [asked, *controls], picture, js=_PAINTED, **quiet),
         away.click(partial(changed, edit=""), controls, picture, **quiet),
@@ -148,10 +146,6 @@ def build(session: Session, tab: gr.Tab) -> None:
     ]
     explored.click(answered, asked, explorer, js=_RUN, trigger_mode="always_last", **quiet)
     cancel.click(None, None, None, cancels=runs)
-
-
-def _error(error: ValueError) -> str:
-    return json.dumps({"error": views.sentence(str(error))})
 
 
 def _linked(address: str) -> Request:

@@ -6,7 +6,6 @@ asks the server functions below, which answer in milliseconds.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -28,7 +27,7 @@ def build(session: Session) -> gr.HTML:
             with urgent():
                 return view(session, values)
         except ValueError as error:
-            return json.dumps({"error": views.sentence(str(error))})
+            return views.refusal(error)
 
     def posterior(values):  # noqa: ANN001, ANN202 - Gradio hands over JSON
         return answered(views.posterior, values)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,8 @@ from .serve import Page
 from .slider import Slider
 
 __all__ = ["build"]
+
+_said = partial(views.note, "train-said")
 
 STEPS = [1, 2, 3, 4, 6, 8, ("any number", 0)]
 RATES = [0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 4e-2]
@@ -80,7 +80,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
             given = dict(zip((*FIELDS, "seconds"), values, strict=True))
             run = studio.open(request.session_hash, {**given, "ema": config.ema}, paused=by_hand)
         except ValueError as error:
-            return [json.dumps({"error": views.sentence(str(error))}), gr.skip(), *[gr.skip()] * len(buttons)]
+            return [views.refusal(error), gr.skip(), *[gr.skip()] * len(buttons)]
         if by_hand:
             run.step()
         return [gr.update(value=views.lab(run.waiting()), target=views.target(run.law)), run.id, *_buttons("waiting")]
@@ -237,7 +237,3 @@ def _buttons(state: str) -> list[Any]:
         gr.update(interactive=live or idle),
         gr.update(interactive=not idle),
     ]
-
-
-def _said(words: str, *, failed: bool = False) -> str:
-    return f'<p class="train-said{" failed" if failed else ""}" role="status">{html.escape(words)}</p>'
