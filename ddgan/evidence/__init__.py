@@ -33,6 +33,6 @@ def readme(text: str) -> str:
     lines = ["| `python -m ddgan evidence` | ours | the paper | run |", "|---|---|---|---|"]
     for e in EXPERIMENTS.values():
         results = read(e.name)
-        ours, run = (e.headline(means(results)), effort(results)) if results else ("not run yet", "")
+        ours, run = (e.headline(means(results)), effort(e, results)) if results else ("not run yet", "")
         lines.append(f"| `{e.name}`: {e.title} | {ours} | {e.paper} | {run} |")
     return before + mark + "\n".join(lines) + "\n" + end + after

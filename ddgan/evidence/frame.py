@@ -180,17 +180,18 @@ def weights(*models: str) -> list[str]:
     return [read_card(path)["sha256"][:10] if (path / "card.json").is_file() else "none" for path in paths]
 
 
-def provenance(results: list[Result]) -> str:
+def provenance(experiment: Experiment, results: list[Result]) -> str:
     """Where the numbers come from, in a line: hardware, torch, commit, seeds, wall time."""
     machines = {f"{r.record['hardware']}, torch {r.record['torch']}, commit {r.record['commit']}" for r in results}
-    return f"{'; '.join(sorted(machines))}; {effort(results)}"
+    return f"{'; '.join(sorted(machines))}; {effort(experiment, results)}"
 
 
-def effort(results: list[Result]) -> str:
-    """How many seeds, and the wall time of all cells."""
+def effort(experiment: Experiment, results: list[Result]) -> str:
+    """How many seeds, the wall time of all cells, and how many are still to be run."""
+    left = len(experiment.cells(False)) - len(results)
     seeds, seconds = len({r.seed for r in results}), sum(r.record["wall_s"] for r in results)
     time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-    return f"{seeds} seed{'s' * (seeds > 1)}, {time}"
+    return f"{seeds} seed{'s' * (seeds > 1)}, {time}" + (f", {left} measurements not run yet" if left > 0 else "")
 
 
 def _rows(results: Iterable[Result]) -> dict[str, dict[str, list[float]]]:

@@ -50,7 +50,7 @@ def _section(e: Experiment) -> str:
         f'<section id="evidence-{e.name}"><h3>{escape(e.title)}</h3><p class="evidence-claim">{escape(e.claim)}</p>{measured}'
         f'<p class="evidence-note">{escape(e.note)}</p>'
         f'<p><a class="evidence-open" href="{escape(e.link)}">Open in the explorer</a> {_command(e.command)}</p>{closes}'
-        f'<p class="evidence-note">{escape(provenance(results)) if results else ""}</p></section>'
+        f'<p class="evidence-note">{escape(provenance(e, results)) if results else ""}</p></section>'
     )
 
 
