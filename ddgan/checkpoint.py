@@ -105,6 +105,7 @@ def save(
     directory: Path,
     denoiser: Denoiser,
     config: Config,
+    *,
     shape: tuple[int, ...],
     made: dict[str, Any],
     discriminator: nn.Module | None = None,

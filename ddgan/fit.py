@@ -254,7 +254,8 @@ class _Run:
         }
         dtype = torch.bfloat16 if isinstance(self.data, ImageSet) else torch.float32
         opponent = self.objective.networks.get("d")
-        checkpoint.save(self.out, self.model(), self.config, tuple(self.data.shape), made, opponent, dtype)
+        model, shape = self.model(), tuple(self.data.shape)
+        checkpoint.save(self.out, model, self.config, shape=shape, made=made, discriminator=opponent, dtype=dtype)
 
 
 def _data(config: Config, images: str | None, size: int | None) -> Law | ImageSet:
@@ -280,24 +281,22 @@ def _history(config: Config) -> tuple[dict[str, Any], ...]:
     return (*card.get("history", ()), made)
 
 
-def score(denoiser: Denoiser, law: Law | ImageSet, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:
+def score(denoiser: Denoiser, data: Law | ImageSet, config: Config, n: int = 10_000) -> dict[str, dict[str, float]]:
     """What a card reports: three samplings of n, from seed 0 on, judged at the T that a model is for; of images a single one."""
-    few, many = (1, 2, 4, 8), (4, 16, 64) if isinstance(law, Law) else (4, 16)
-    images = STACKED if config.data == "stackedmnist" else JUDGED
+    if isinstance(data, ImageSet) and not (checkpoint.WEIGHTS / f"{config.data.removeprefix('stacked')}-classifier").is_dir():
+        return {}
+    stacked = config.data == "stackedmnist"
+    few, many = (4,) if stacked else (1, 2, 4, 8), (4, 16, 64) if isinstance(data, Law) else (4, 16)
 
     def sampled(T: int, i: int) -> Tensor:
-        (x_0,) = draw(Schedule.vp(T), denoiser, seeds(i, n), law.shape, at_once=n)
+        (x_0,) = draw(Schedule.vp(T), denoiser, seeds(i, n), data.shape, at_once=n)
         return x_0
 
-    def judged(T: int) -> dict[str, float]:
-        if isinstance(law, Law):
-            return judge(law, n, partial(sampled, T), samplings=3)
-        return judge_set(draw(Schedule.vp(T), denoiser, range(images), law.shape), config.data)
-
-    if isinstance(law, ImageSet) and not (checkpoint.WEIGHTS / f"{config.data.removeprefix('stacked')}-classifier").is_dir():
-        return {}
     scores = {}
     for T in [config.T] if config.T is not None else many if config.objective == "regression" else few:
-        numbers = judged(T)
+        if isinstance(data, Law):
+            numbers = judge(data, n, partial(sampled, T), samplings=3)
+        else:
+            numbers = judge_set(draw(Schedule.vp(T), denoiser, range(STACKED if stacked else JUDGED), data.shape), config.data)
         scores[f"T={T}"] = {name: round(v, 5) if math.isfinite(v) else None for name, v in numbers.items()}
     return scores

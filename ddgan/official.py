@@ -60,7 +60,8 @@ def convert(path: Path, out: Path) -> None:
             )
         place.copy_(value)
     denoiser.levels = Levels(tuple(Schedule.vp(4).level(torch.arange(1, 5)).tolist()), between=False)
-    checkpoint.save(out, denoiser, CIFAR10, SHAPE, {**MADE, "source_sha256": hashlib.sha256(data).hexdigest()})
+    made = {**MADE, "source_sha256": hashlib.sha256(data).hexdigest()}
+    checkpoint.save(out, denoiser, CIFAR10, shape=SHAPE, made=made)
 
 
 def slots(network: UNet) -> dict[str, Tensor]:

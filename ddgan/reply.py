@@ -24,12 +24,12 @@ from .session import Session
 from .studio import Frame
 from .views import sentence
 
-__all__ = ["MAX_NUMBERS", "array", "compare", "denoise", "evaluate", "fit", "posterior", "progress"]
+__all__ = ["MAX_NUMBERS", "afford", "array", "compare", "denoise", "evaluate", "posterior", "progress"]
 
 MAX_NUMBERS = 2_000_000  # in one reply: 8 MB, 11 MB of JSON
 
 
-def fit(request: Request, per_sample: int) -> None:
+def afford(request: Request, per_sample: int) -> None:
     """ValueError, in one sentence, where so many states of every sample do not fit into one reply."""
     numbers = request.n * len(request.denoisers) * per_sample * math.prod(request.shape)
     if numbers > MAX_NUMBERS:

@@ -46,7 +46,7 @@ def snippets(request: Request, address: str) -> dict[str, str]:
     """
     asked, endpoint, arrays = request.to_dict(), "denoise", _ALL
     try:
-        reply.fit(request, 2 * request.start + 1)
+        reply.afford(request, 2 * request.start + 1)
     except ValueError:
         endpoint, arrays = "compare", _LAST
     arguments = "\n".join(f"    {name}={json.dumps(value)}," for name, value in asked.items())

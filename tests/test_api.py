@@ -190,7 +190,7 @@ def test_a_raw_body_that_is_none_is_refused_without_a_traceback(address, body):
 def test_the_code_of_what_does_not_fit_into_a_reply_gives_the_last_states(address):
     request, space = Request("8-gaussians", ("exact", "mean"), T=128, n=5000), {}
     with pytest.raises(ValueError, match="a reply holds at most"):
-        reply.fit(request, 257)
+        reply.afford(request, 257)
     exec(snippets(request, address)["python"], space)
     *_, last = SESSION.run(request, "mean")
     assert np.array_equal(space["x"]["mean"], last.x_s.numpy())

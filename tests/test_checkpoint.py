@@ -15,7 +15,7 @@ CONFIG = Config("8-gaussians", width=8, depth=1)
 def model(tmp_path):
     denoiser = checkpoint.new_generator(CONFIG, (2,))
     denoiser.levels = Levels((-10.0, 1.0), between=True)
-    checkpoint.save(tmp_path, denoiser, CONFIG, (2,), {"seconds": 1.0})
+    checkpoint.save(tmp_path, denoiser, CONFIG, shape=(2,), made={"seconds": 1.0})
     return tmp_path, denoiser
 
 
@@ -74,7 +74,7 @@ def test_a_foreign_card_is_refused_in_a_sentence(model, text):
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     denoiser = checkpoint.new_generator(CONFIG, (2,))
     next(denoiser.parameters()).data[0, 0] = torch.nan
-    checkpoint.save(tmp_path, denoiser, CONFIG, (2,), {})
+    checkpoint.save(tmp_path, denoiser, CONFIG, shape=(2,), made={})
     with pytest.raises(ValueError, match="not finite"):
         checkpoint.load(tmp_path)
 
@@ -93,7 +93,7 @@ def test_a_failed_write_leaves_the_old_file_and_says_so(model, monkeypatch):
 
     monkeypatch.setattr(checkpoint.os, "fsync", full)
     with pytest.raises(ValueError, match="cannot be written .No space left"):
-        checkpoint.save(directory, denoiser, CONFIG, (2,), {})
+        checkpoint.save(directory, denoiser, CONFIG, shape=(2,), made={})
     assert (directory / "model.safetensors").read_bytes() == before
 
 
@@ -102,7 +102,7 @@ def test_a_discriminator_is_kept_beside_its_model_and_checked(model, tmp_path):
     with pytest.raises(ValueError, match="without its discriminator"):
         checkpoint.load_discriminator(directory)
     d = networks.discriminator(CONFIG.network, (2,), width=CONFIG.width, depth=CONFIG.depth)
-    checkpoint.save(tmp_path, denoiser, CONFIG, (2,), {}, d)
+    checkpoint.save(tmp_path, denoiser, CONFIG, shape=(2,), made={}, discriminator=d)
     again = checkpoint.load_discriminator(tmp_path)
     x, level = torch.randn(5, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(5)
     assert torch.equal(d(x, x, level + 1, level), again(x, x, level + 1, level))

@@ -83,7 +83,7 @@ def denoise(
 ) -> Work:
     """Sample points or images with every denoiser, on the same noise: the states of every step, from x_T to x_0, and the x_0 that each step predicted. Arrays are base64 of float32."""
     request = _request(locals())
-    reply.fit(request, 2 * request.start + 1)
+    reply.afford(request, 2 * request.start + 1)
     return Work(request, lambda studio: reply.denoise(studio.session, request))
 
 
@@ -100,7 +100,7 @@ def compare(
 ) -> Work:
     """Sample several denoisers on the same noise: their samples and, for points, how many modes they cover, the share on a mode, KL and distance to the law."""
     request = _request(locals())
-    reply.fit(request, 1)
+    reply.afford(request, 1)
     return Work(request, lambda studio: reply.compare(studio.session, request))
 
 
