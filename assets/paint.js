@@ -45,6 +45,7 @@ function keep() {
 /* Another kind of image: a board of its size and colours. */
 function shaped(shape) {
   const [C, H, W] = state.shape = shape;
+  state.cursor = [W >> 1, H >> 1];
   Object.assign(pixels, { width: W, height: H });
   state.past = [];
   state.colour = COLOURS[C][0];
@@ -150,13 +151,14 @@ function undo() {
 
 canvas.addEventListener('keydown', e => {
   const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
-  if (e.key === 'z' && (e.ctrlKey || e.metaKey)) undo();
+  if (!state.shape) return;
+  if (e.key.toLowerCase() === 'z' && (e.ctrlKey || e.metaKey)) undo();
   else if (e.key === ' ') { keep(); const [x, y] = state.cursor, p = [x + 0.5, y + 0.5]; dab(p, p); }
   else if (move) { state.cursor = state.cursor.map((v, c) => clamp(v + move[c], 0, [pixels.width, pixels.height][c] - 1)); draw(); }
   else return;
   e.preventDefault();
 });
-canvas.addEventListener('focus', () => { if (state.shape) { state.cursor ??= [pixels.width >> 1, pixels.height >> 1]; draw(); } });
+canvas.addEventListener('focus', draw);
 canvas.addEventListener('blur', draw);
 
 root.addEventListener('click', async e => {
