@@ -73,8 +73,11 @@ def test_the_results_are_what_the_cards_say():
     for name, T, *numbers in images:
         keys = ("cfd", "floor_cfd", "precision", "recall", "class_kl")
         assert numbers == [f"{_metrics(name, T)[key]:.{4 if 'cfd' in key else 3}f}" for key in keys], (name, T)
+    stacked = re.findall(r"^\| `([\w-]+)` \| T = (\d+) \| (\d+) / 1000 \| ([\d.]+) \|$", README, re.M)
+    for name, T, modes, kl in stacked:
+        assert (int(modes), kl) == (_metrics(name, T)["modes"], f"{_metrics(name, T)['kl']:.3f}"), name
     ddgans = {name for name in shipped if not name.endswith(("-regression", "-official"))}
-    assert ddgans <= {name for name, *_ in spots + curves + images} <= shipped
+    assert ddgans <= {name for name, *_ in spots + curves + images + stacked} <= shipped
     for name, *ratios in curves:
         for T, ratio in zip((1, 2, 4, 8), ratios, strict=True):
             assert ratio == f"{_metrics(name, T)['sliced_w2'] / _metrics(name, T)['floor_sliced_w2']:.2f}", (name, T)

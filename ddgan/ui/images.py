@@ -21,7 +21,7 @@ from .jobs import job, size
 __all__ = ["build"]
 
 FIRST = Request.parse({"data": "mnist"})
-SETS = [("MNIST", "mnist"), ("CIFAR-10", "cifar10")]
+SETS = [("MNIST", "mnist"), ("CIFAR-10", "cifar10"), ("StackedMNIST", "stackedmnist")]
 STEPS = [1, 2, 3, 4, 6, 8]
 SAMPLES = [4, 9, 16, 36, 64]
 FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n", "span", "forks", "edit")
