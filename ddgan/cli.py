@@ -20,7 +20,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import archives, bench, evidence, export, official, ranks
+from . import archives, bench, checkpoint, evidence, export, official, ranks
 from .bench import faults
 from .bench.crowd import crowd
 from .classifier import BATCH, fit_classifier
@@ -36,6 +36,26 @@ from .trainer import TrainStep
 __all__ = ["main", "parser"]
 
 GRACE = 20.0  # seconds from a signal to the end of a training: torchrun kills after 30
+# what `train` may change of a preset
+WHOLE = {
+    "width": "hidden width, or channels at full resolution",
+    "depth": "hidden layers, or blocks a resolution",
+    "d-width": "width of D; 0: as wide as G",
+    "patch": "side of the squares that images are folded by",
+    "latent-dim": "numbers in z; 0: none",
+    "every": "updates from one gradient penalty to the next",
+    "batch": "samples an update",
+    "accumulate": "parts that a batch is cut into, to save memory",
+    "steps": "updates",
+    "seed": "of the first weights, the order of the data and the noise",
+}
+RATES = {
+    "clean": "share of the updates whose step ends at clean data",
+    "gamma": "weight of the gradient penalty",
+    "lr-g": "learning rate of G",
+    "lr-d": "learning rate of D",
+    "ema": "slowest rate of the moving average",
+}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -68,10 +88,10 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--loss", help="r1r2, paper, rpgan, wgan-gp or rpgan-exact (images)")
     add.add_argument("--decay", help="late or cosine: how the learning rates fall")
     add.add_argument("--init", help="a model to begin with: a shipped one's name, or a directory")
-    for name in ("width", "depth", "d-width", "patch", "latent-dim", "every", "batch", "accumulate", "steps", "seed"):
-        add.add_argument(f"--{name}", type=int)
-    for name in ("clean", "gamma", "lr-g", "lr-d", "ema"):
-        add.add_argument(f"--{name}", type=float)
+    for name, words in WHOLE.items():
+        add.add_argument(f"--{name}", type=int, help=words)
+    for name, words in RATES.items():
+        add.add_argument(f"--{name}", type=float, help=words)
     add.add_argument("--seconds", type=float, default=math.inf, help="stop after this many seconds of training")
     add.add_argument("--minutes", type=float, help="the same in minutes")
     add.add_argument("--resume", action="store_true", help="go on with the run in --out")
@@ -185,6 +205,8 @@ def _train(options: argparse.Namespace) -> None:
     if given.get("objective") == "regression":
         given.setdefault("latent_dim", 0)
     own = options.preset.endswith(".csv")
+    if not own and options.preset not in PRESETS and Path(options.preset).exists():
+        raise ValueError(f"images are given as --data: python -m ddgan train cifar10 --data {options.preset} --size 32 --out ...")
     config = replace(Config(options.preset) if own else preset(options.preset), **given)
     limit = options.seconds if options.minutes is None else 60 * options.minutes
     if not limit > 0:
@@ -199,6 +221,9 @@ def _train(options: argparse.Namespace) -> None:
         save_every=options.save_every, say=lambda words: print(f"\nddgan: {words}", file=sys.stderr),
     )  # fmt: skip
     _watch(_until_stopped(steps), config.batch)
+    if not ranks.rank():
+        for T, numbers in checkpoint.read_card(options.out)["metrics"].items():
+            print(f"{T}: " + "  ".join(f"{name} {value}" for name, value in numbers.items()), file=sys.stderr)
     print(f"{options.out}/model.safetensors")
 
 
@@ -296,12 +321,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     request = _request(options, denoisers="ddgan", n=10_000 if points else 50_000 if options.fid else 2000)
     if not 1 <= options.samplings <= 100:
         raise ValueError(f"--samplings must be in 1..100, got {options.samplings}")
+    near = export.neighbours(options.nearest, session, request) if options.nearest else {}  # first: it may refuse
     for name in request.denoisers:
         measured = {"fid": session.fid(request, name, _progress)} if options.fid else {}
         rows[name] = session.judge(request, name, options.samplings, watch=_progress) | measured
-    if options.nearest:
-        for name, distance in export.neighbours(options.nearest, session, request).items():
-            rows[name]["nearest"] = distance
+        rows[name] |= {"nearest": near[name]} if near else {}
     if options.json:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}
         return _print_json({**request.to_dict(), **only})

@@ -125,7 +125,8 @@ def finite(value: Any) -> Any:
 def npz(path: Path, request: Request, steps: Sequence[Step]) -> None:
     """Write x (n, *D) and the states of every step of one run of the request.
 
-    states (T+1, n, *D) from x_T to x_0; predicted (T, n, *D), the x_0 of each step; t (T+1,); alpha_bar (T+1,).
+    states (T+1, n, *D) from x_T to x_0; predicted (T, n, *D), the x_0 of each step; t (T+1,) and
+    alpha_bar (T+1,), those of each state.
     """
     arrays = {"x": steps[-1].x_s.numpy(), **states(steps), **_scale(request)}
     _replace(path, lambda file: np.savez_compressed(file, **arrays, link=np.array(link(request))))
@@ -170,9 +171,9 @@ def _some(refused: Sequence[str], request: Request) -> None:
 
 
 def _scale(request: Request) -> dict[str, np.ndarray]:
-    """What all runs of a request share: t of the states, from T down; alpha_bar (T+1,), indexed by t."""
-    alpha_bar = request.steps().alpha_bar.numpy()
-    return {"t": np.arange(request.start, -1, -1), "alpha_bar": alpha_bar, "request": np.array(request.to_query())}
+    """What all runs of a request share: t and alpha_bar of every state, from T down to 0."""
+    t = np.arange(request.start, -1, -1)
+    return {"t": t, "alpha_bar": request.steps().alpha_bar.numpy()[t], "request": np.array(request.to_query())}
 
 
 def states(steps: Sequence[Step]) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -118,7 +119,10 @@ def fit(
     `resume` was not asked for, where it holds another run, where another process trains there, or where it cannot be
     written; FloatingPointError where going back does not help.
     """
-    run = _Run(config, out, _data(config, images, size), say)
+    data = _data(config, images, size)
+    if config.network == "unet-draw" and config.latent_dim:  # as many numbers as the data has, whichever it is
+        config = replace(config, latent_dim=data.shape.numel())
+    run = _Run(config, out, data, say)
     with nullcontext() if ranks.rank() else checkpoint.claimed(out):
         run.begin(resume)
         try:

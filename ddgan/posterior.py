@@ -96,7 +96,7 @@ def ask(session: Session, question: Question) -> Answer:
     return Answer(
         truth,
         int((weights >= VISIBLE).sum()),
-        float(-torch.xlogy(weights, weights).sum()),
+        abs(float(torch.xlogy(weights, weights).sum())),  # and no -0
         truth.gap(),
         answers,
         {name: _distances(x, exact, truth) for name, x in answers.items() if isinstance(x, Tensor)},

@@ -48,7 +48,8 @@ def denoise(session: Session, request: Request) -> dict[str, Any]:
     def walked(name: str) -> dict[str, Any]:
         return {key: array(value) for key, value in states(list(session.run(request, name))).items()}
 
-    scale = {"t": list(range(request.start, -1, -1)), "alpha_bar": request.steps().alpha_bar.tolist()}
+    t = list(range(request.start, -1, -1))  # of the states
+    scale = {"t": t, "alpha_bar": request.steps().alpha_bar[t].tolist()}
     return {"request": request.to_dict(), **scale, "denoisers": _each(request, walked)}
 
 

@@ -87,7 +87,8 @@ class Session:
         """The images that a data name's networks learn from, None while they are being read; ValueError where they are not here."""
         if data not in self._reading:
             if data not in SETS or find_images(data) is None:
-                raise ValueError(f"the training set of {data} is not on this machine: DDGAN_DATA names the directory where it is")
+                way = "python -m ddgan data cifar10 gets it, or " if data == "cifar10" else ""
+                raise ValueError(f"the training set of {data} is not on this machine: {way}DDGAN_DATA names the directory where it is")
             self._reading[data] = self._reader.submit(_training_images, data)
         reading = self._reading[data]
         return reading.result() if wait([reading], timeout=0.1).done else None

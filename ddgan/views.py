@@ -99,7 +99,7 @@ def _panel(session: Session, request: Request, name: str, shown: list[int]) -> d
 
 
 def _title(name: str) -> tuple[str, str]:
-    return DENOISERS.get(name, ("Your model", "trained here, for this visitor alone"))
+    return DENOISERS.get(name, ("Your model", "trained here; who has its link has it too"))
 
 
 def sentence(words: str) -> str:

@@ -79,8 +79,7 @@ def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
 
 
 def test_images_are_cropped_and_digits_stacked_on_request(folder, tmp_path):
-    small = replace(TINY, latent_dim=16 * 16, steps=1)
-    trained(small, folder, tmp_path / "small", size=16)
+    list(fit(replace(TINY, steps=1), tmp_path / "small", images=str(folder), size=16))
     assert load(tmp_path / "small").card["shape"] == [1, 16, 16]
     digits = tmp_path / "digits"
     for i in range(8):

@@ -42,7 +42,7 @@ MAY_IMPORT = {  # from the bottom up
     "gallery": "candidates images request session views",
     "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
     "export": "checkpoint gallery image_metrics images machine request sampler session views",
-    "cli": "archives bench classifier config evidence export fit images machine metrics official ranks request schedule session trainer",
+    "cli": "archives bench checkpoint classifier config evidence export fit images machine metrics official ranks request schedule session trainer",
     "reply": "export posterior request session studio views",
     "snippet": "export reply request",
     "__main__": "cli",

@@ -152,7 +152,7 @@ def table(experiment: Experiment, results: list[Result]) -> list[list[str]]:
     """The heading, then a line for every row: mean over seeds, +- their standard deviation, and the paper's number."""
     heads, lines = [""], []
     for column in experiment.columns:
-        heads += [column.heading, *(["the paper's"] if column.paper else [])]
+        heads += [column.heading, *([f"{column.heading}, paper"] if column.paper else [])]
     for row, numbers in _rows(results).items():
         line = [row]
         for column in experiment.columns:

@@ -61,9 +61,9 @@ def _oracle_cells(quick: bool) -> list[Cell]:
 
 def _oracle_figure(results: list[Result]) -> str:
     labels = {"exact": "exact law", "gaussian": "best Gaussian", "mean": "DDPM with the exact mean"}
-    wide = {row: v for row, v in means(results).items() if row.endswith(".035")}
+    wide = {row: v for row, v in means(results).items() if row.endswith(".018")}
     rows = {row.partition(",")[0]: {label: [v[name]] for name, label in labels.items()} for row, v in wide.items()}
-    return chart(rows, "share of samples on a mode, std .035", joined=True)
+    return chart(rows, "share of samples on a mode, std .018", joined=True)
 
 
 ORACLE = Experiment(
@@ -82,10 +82,10 @@ ORACLE = Experiment(
     ),
     _oracle_figure,
     lambda rows: "on a mode at T = 4: exact law {exact:.1%}, best Gaussian {gaussian:.1%}, DDPM {mean:.1%}".format(
-        **rows["T = 4, std .035"]
+        **rows["T = 4, std .018"]
     ),
     "Gaussian steps must be small (section 3)",
-    "?T=16&denoisers=exact,gaussian,mean",
+    "?T=4&denoisers=exact,gaussian,mean",
     note="Share of 20,000 samples within 4 standard deviations of a mode, for modes of two widths. At T = 1 DDPM puts everything "
     "on the one mode in the middle.",
 )

@@ -85,4 +85,4 @@ def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None
         demo.close(verbose=False)
     except (OSError, ServerFailedToStartError) as error:
         where = f"{host or 'this machine'}, port {port or '7860 to 7959'}"
-        raise OSError(f"nobody can listen at {where}: is it taken? Choose another one with --port") from error
+        raise OSError(f"{where} is already in use or not allowed: choose another one with --port") from error

@@ -60,7 +60,7 @@ answers, which least squares learns, is a blur. Pixels are drawn exactly; those 
 
 *Your own data* under the controls takes drawn points or a CSV of two columns: their exact law is known at once, since
 each point is a small Gaussian. *Train* learns a DDGAN for them, or for any other data, while you watch; the model then
-stands among the denoisers, for you alone, and can be downloaded as one file.
+stands among the denoisers, for you and whoever has the link, and can be downloaded as one file.
 
 ## Keys
 

@@ -25,7 +25,12 @@ __all__ = ["build"]
 STEPS = [1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64, 128]
 POINTS = [500, 1000, 2000, 5000]
 DATA = {"4-gaussians-1d": "4 Gaussians on a line"}
-_RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#stage .stage').stage.run()), ...rest]"
+# what the stage stands at; it goes on to the state that the new noise leads to
+_RUN = """(asked, ...rest) => {
+  const {stage} = document.querySelector('#stage .stage'), run = JSON.stringify(stage.run());
+  stage.goto((stage.state() ?? 0) + 1);
+  return [run, ...rest];
+}"""
 _TO_STAGE = """(own, ...rest) => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});

@@ -13,6 +13,13 @@ from ..evidence import ASSETS, EXPERIMENTS, Experiment, means, provenance, read,
 __all__ = ["build"]
 
 _COPY = """element.addEventListener('click', async event => {
+  const entry = event.target.closest('a[href^="#"]');
+  if (entry) {  // by hand: the page's <base> would make it a link to its start
+    event.preventDefault();
+    element.querySelector(entry.hash).scrollIntoView({ behavior: 'smooth' });
+    history.replaceState(history.state, '', location.pathname + location.search + entry.hash);
+    return;
+  }
   const button = event.target.closest('[data-copy]');
   if (!button) return;
   await navigator.clipboard.writeText(button.dataset.copy).catch(() => {});

@@ -22,7 +22,7 @@ __all__ = ["build"]
 
 FIRST = Request.parse({"data": "mnist"})
 SETS = [("MNIST", "mnist"), ("CIFAR-10", "cifar10"), ("StackedMNIST", "stackedmnist")]
-STEPS = [1, 2, 3, 4, 6, 8]
+STEPS = [1, 2, 3, 4, 6, 8, 16]
 SAMPLES = [4, 9, 16, 36, 64]
 FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n", "span", "forks", "edit")
 _SEARCH = "() => [document.querySelector('#gallery .gallery')?.dataset.id ? '' : location.search || '?']"

@@ -19,8 +19,16 @@ def test_the_tab_shows_every_experiment_and_opens_its_setting(visit, width, dark
     page.keyboard.press("Enter")
     page.wait_for_selector(f'{STAGE}[data-ready="1"]', timeout=30_000)
     request = Request.from_query(drawn(page))
-    assert (request.T, request.denoisers) == (16, ("exact", "gaussian", "mean"))
+    assert (request.T, request.denoisers) == (4, ("exact", "gaussian", "mean"))
     assert page.get_by_role("tab", name="Denoise").get_attribute("aria-selected") == "true"
+
+
+def test_an_entry_of_the_list_leads_to_its_experiment(visit):
+    page = visit("?tab=evidence", ready="#evidence-oracle table")
+    page.click("#evidence nav a[href='#evidence-edits']")
+    page.wait_for_function("Math.abs(document.querySelector('#evidence-edits').getBoundingClientRect().top) < 300")
+    assert page.url.endswith("?tab=evidence#evidence-edits")
+    assert page.get_by_role("tab", name="Evidence").get_attribute("aria-selected") == "true"
 
 
 def test_a_command_can_be_copied(visit):
