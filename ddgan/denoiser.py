@@ -51,6 +51,7 @@ class Levels:
             raise ValueError(
                 f"this model was trained on noise levels of {known_words}, "
                 f"the schedule with T = {schedule.T} asks for {asked[off.argmax()]:.2f}"
+                + ": choose fewer steps" * bool(self.between and asked.max() > known.max() + 0.01)
             )
 
 

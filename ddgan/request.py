@@ -17,7 +17,7 @@ from .data import POINTS, TOYS, decode_points, law_of
 from .images import SETS, decode_pixels
 from .schedule import MAX_T, Schedule
 
-__all__ = ["DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "forked", "number", "reseeded", "seeds", "unforked", "whole"]
+__all__ = ["COMPONENTS", "DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "forked", "number", "reseeded", "seeds", "unforked", "whole"]
 
 # name -> (label, what it draws), in the order in which panels stand
 DENOISERS = {

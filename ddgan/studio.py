@@ -30,7 +30,7 @@ from .metrics import coverage
 from .mixture import Law
 from .sampler import Draws, sample
 from .schedule import Schedule
-from .request import Request, number, whole
+from .request import COMPONENTS, Request, number, whole
 from .fit import new_objective
 from .machine import give_way, hardware
 from .session import Session
@@ -388,7 +388,9 @@ class Studio:
         config = self.session.adopted[name].card["config"]
         values = {"T": config["T"] or ANY_T, "denoisers": [*denoisers, name], "n": n, "seed": seed}
         try:
-            return Request.parse({**values, "data": config["data"]})
+            source = self.session.source(config["data"])
+            there = [other for other in denoisers if other in COMPONENTS or other in source.models or other in self.session.adopted]
+            return Request.parse({**values, "denoisers": [*there, name], "data": config["data"]})
         except ValueError:  # its data is not here: the first view's, then
             return Request.parse(values)
 

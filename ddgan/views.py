@@ -26,7 +26,7 @@ from .session import Session
 from .studio import LIMIT, Frame
 
 __all__ = [
-    "MAX_FRAMES", "MAX_SHOWN", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "target", "title",
+    "MAX_FRAMES", "MAX_SHOWN", "data_label", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "target", "title",
 ]  # fmt: skip
 
 MAX_SHOWN = 5000
@@ -36,6 +36,7 @@ NATS = 4.0  # where the colours of a log ratio end
 GRID = {1: 256, 2: 96}
 GAPS = 24
 CURVE = 240
+LABELS = {"4-gaussians-1d": "4 Gaussians on a line"}
 
 
 def frames(T: int) -> list[int]:
@@ -230,6 +231,11 @@ def _picture(law: Law) -> np.ndarray:
 def _upright(lattice: Tensor) -> Tensor:
     """[x, y] with rising axes -> rows of a picture, the top one first; a line stays a line."""
     return lattice.T.flip(0) if lattice.ndim == 2 else lattice
+
+
+def data_label(name: str) -> str:
+    """What a toy is called on the page; any other name is a visitor's own points."""
+    return LABELS.get(name, name.replace("-", " ")) if name in TOYS else "your own points"
 
 
 def refusal(error: ValueError) -> str:

@@ -24,7 +24,6 @@ __all__ = ["build"]
 
 STEPS = [1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64, 128]
 POINTS = [500, 1000, 2000, 5000]
-DATA = {"4-gaussians-1d": "4 Gaussians on a line"}
 # what the stage stands at; it goes on to the state that the new noise leads to
 _RUN = """(asked, ...rest) => {
   const {stage} = document.querySelector('#stage .stage'), run = JSON.stringify(stage.run());
@@ -177,8 +176,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
 
 def _data(name: str) -> list[tuple[str, str]]:
     """The choices: all toys, and a visitor's own points."""
-    toys = [(DATA.get(toy, toy.replace("-", " ")), toy) for toy in TOYS]
-    return toys if name in TOYS else [*toys, ("your own points", name)]
+    return [(views.data_label(known), known) for known in dict.fromkeys([*TOYS, name])]
 
 
 def _update(name: str) -> Any:

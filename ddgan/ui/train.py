@@ -219,7 +219,7 @@ def _steps(config: Config) -> int:
 
 
 def _data(*own: str) -> list[tuple[str, str]]:
-    return [(name.replace("-", " "), name) for name in TOYS] + [("your own points", name) for name in own]
+    return [(views.data_label(name), name) for name in (*TOYS, *own)]
 
 
 def _follow(shown: str, chosen: str) -> Any:
