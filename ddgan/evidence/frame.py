@@ -61,6 +61,7 @@ class Column:
     heading: str
     form: str = "{:.3f}"
     paper: dict[str, float] | None = None
+    theirs: str = ""  # the heading of the paper's numbers, where they measure another thing
     comparable: bool = False
 
 
@@ -152,7 +153,7 @@ def table(experiment: Experiment, results: list[Result]) -> list[list[str]]:
     """The heading, then a line for every row: mean over seeds, +- their standard deviation, and the paper's number."""
     heads, lines = [""], []
     for column in experiment.columns:
-        heads += [column.heading, *([f"{column.heading}, paper"] if column.paper else [])]
+        heads += [column.heading, *([column.theirs or f"{column.heading}, paper"] if column.paper else [])]
     for row, numbers in _rows(results).items():
         line = [row]
         for column in experiment.columns:

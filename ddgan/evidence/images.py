@@ -80,7 +80,7 @@ STACKEDMNIST = Experiment(
     lambda results: chart({row: {"": [v["modes"]]} for row, v in means(results).items()}, "modes of 1000, in 25,600 samples"),
     lambda rows: "; ".join(f"{row}: {v['modes']:.0f} of 1000 modes, KL {v['kl']:.3f}" for row, v in rows.items()),
     "1000 modes, KL .071 (StyleGAN2: 940, .424)",
-    "?data=stackedmnist&T=4&n=16",
+    "?data=stackedmnist&denoisers=ddgan&T=4&n=16",
     note="Classes by our classifier of MNIST, over 25,600 samples. One network for any number of steps, and one that has the "
     "same generator and discriminator and was trained for one step alone; 45 minutes of one core each. So early the first, which "
     "spreads its training over all noise levels, is behind the second, and behind the paper's.",

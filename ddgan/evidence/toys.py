@@ -166,8 +166,8 @@ def _toys_cells(quick: bool) -> list[Cell]:
 
 def _toys_figure(results: list[Result]) -> str:
     shown = {r.row: decode(r.numbers["points"]) for r in results if "points" in r.numbers}
-    panels = {row.replace("; the paper's", ", paper").replace("; ", ", "): points for row, points in shown.items()}
-    return scatter(panels, "25 Gaussians by every method, seed 0")
+    panels = {row.replace("; the paper's", "*").removesuffix("; ours"): points for row, points in shown.items()}
+    return scatter(panels, "25 Gaussians by every method, seed 0 (*: the paper's recipe)")
 
 
 TOYS_25 = Experiment(
@@ -231,7 +231,7 @@ TOYS_ABLATIONS = Experiment(
     "Is it worse without z, in one shot, or with another output than x₀, as in the paper's table 2?",
     _ablation_cells,
     _train,
-    (*ON_MODE, Column("sliced_w2", "SW₂", paper=FID)),
+    (*ON_MODE, Column("sliced_w2", "SW₂", paper=FID, theirs="FID on CIFAR-10, paper")),
     partial(_by_row, "on_mode", "share of samples on a mode, one mark a seed"),
     lambda rows: ", ".join(
         f"{row} {rows[row]['on_mode']:.1%}" for row in ("T = 4", "no z", "direct x_s", "eps output", "one-shot")
