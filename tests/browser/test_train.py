@@ -190,7 +190,7 @@ def test_own_points_of_a_link_are_trained_on(visit):
 @pytest.mark.parametrize(("width", "dark"), [(390, True), (1280, False)])
 def test_the_tab_fits_and_works_by_keyboard(visit, width, dark):
     page = opened(visit, width=width, dark=dark)
-    choose(page, "train-data", "4 gaussians 1d")
+    choose(page, "train-data", "4 Gaussians on a line")
     page.wait_for_function("document.querySelector('#latent input').value === '1'")
     page.focus("#one-step")
     page.keyboard.press("Enter")
