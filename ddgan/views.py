@@ -26,7 +26,7 @@ from .session import Session
 from .studio import LIMIT, Frame
 
 __all__ = [
-    "MAX_FRAMES", "MAX_SHOWN", "data_label", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "target", "title",
+    "MAX_FRAMES", "MAX_SHOWN", "data_choices", "data_label", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "target", "title",
 ]  # fmt: skip
 
 MAX_SHOWN = 5000
@@ -236,6 +236,11 @@ def _upright(lattice: Tensor) -> Tensor:
 def data_label(name: str) -> str:
     """What a toy is called on the page; any other name is a visitor's own points."""
     return LABELS.get(name, name.replace("-", " ")) if name in TOYS else "your own points"
+
+
+def data_choices(*own: str) -> list[tuple[str, str]]:
+    """(label, name) of all toys, and of a visitor's own points."""
+    return [(data_label(name), name) for name in dict.fromkeys([*TOYS, *own])]
 
 
 def refusal(error: ValueError) -> str:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from torch.nn.functional import avg_pool2d
 
 from .. import bench, checkpoint
-from ..image_metrics import stacked_modes
+from ..image_metrics import judge_set
 from ..images import SETS, decode_pixels, encode_pixels, find_images, from_uint8, sheet, to_uint8
 from ..machine import device, precision
 from ..request import Edit, Request, seeds
@@ -51,9 +51,8 @@ def _stacked(seed: int, model: str, T: int, n: int, weights: list[str]) -> dict[
     if weights == ["none"]:
         raise ValueError(f"there is no {model} here: {model}/card.json and model.safetensors belong into weights/")
     denoiser = checkpoint.load(model).to(device(), precision(device()))
-    images = np.concatenate([to_uint8(x) for x in draw(Schedule.vp(T), denoiser, seeds(seed, n), SETS["stackedmnist"])])
-    modes, kl = stacked_modes(images, checkpoint.load_classifier("mnist-classifier"))
-    return {"modes": modes, "kl": kl, "seen": _seen(denoiser.card)}
+    judged = judge_set(draw(Schedule.vp(T), denoiser, seeds(seed, n), SETS["stackedmnist"]), "stackedmnist")
+    return {"modes": judged["modes"], "kl": judged["kl"], "seen": _seen(denoiser.card)}
 
 
 def _seen(card: dict[str, Any]) -> float:

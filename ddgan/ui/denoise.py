@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 
 from .. import views
-from ..data import TOYS
 from ..images import SETS
 from ..schedule import FAMILIES
 from ..request import DENOISERS, Request, forked, reseeded, unforked
@@ -46,7 +45,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     first = Request()
     with gr.Row(elem_classes="controls"):
         data = gr.Dropdown(
-            _data(first.data), value=first.data, label="Data", filterable=False, scale=3, min_width=150, elem_id="data",
+            views.data_choices(first.data), value=first.data, label="Data", filterable=False, scale=3, min_width=150, elem_id="data",
         )  # fmt: skip
         T = gr.Dropdown(STEPS, value=first.T, label="Steps T", filterable=False, scale=2, min_width=90, elem_id="T")
         schedule = gr.Dropdown(
@@ -174,13 +173,8 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     return [*controls, formula, stage], view
 
 
-def _data(name: str) -> list[tuple[str, str]]:
-    """The choices: all toys, and a visitor's own points."""
-    return [(views.data_label(known), known) for known in dict.fromkeys([*TOYS, name])]
-
-
 def _update(name: str) -> Any:
-    return gr.update(choices=_data(name), value=name)
+    return gr.update(choices=views.data_choices(name), value=name)
 
 
 def _denoisers(session: Session, asked: Iterable[str] = ()) -> list[tuple[str, str]]:

@@ -44,7 +44,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
             experiment = pick([*EXPERIMENTS, OWN], value=first, label="Experiment", elem_id="experiment")
             comment = gr.Markdown(words, elem_id="comment")
             with gr.Row(elem_classes="train-grid"):
-                data = pick(_data(), value=config.data, label="Data", elem_id="train-data")
+                data = pick(views.data_choices(), value=config.data, label="Data", elem_id="train-data")
                 T = pick(STEPS, value=_steps(config), label="Steps T", elem_id="train-T")
                 network = pick(["skip", "plain"], value=config.network, label="Generator", elem_id="network")
                 loss = pick(LOSSES, value=config.loss, label="Loss", elem_id="loss")
@@ -170,7 +170,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
         except ValueError:
             return same
         found = {**asked.to_dict(), "T": _steps(asked)}
-        of = gr.update(choices=_data(*[asked.data][asked.data in TOYS :]), value=asked.data)
+        of = gr.update(choices=views.data_choices(asked.data), value=asked.data)
         return [OWN, _experiment(OWN)[0], of, *(found[name] for name in FIELDS[1:]), length]
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
@@ -218,13 +218,9 @@ def _steps(config: Config) -> int:
     return config.T or 0
 
 
-def _data(*own: str) -> list[tuple[str, str]]:
-    return [(views.data_label(name), name) for name in (*TOYS, *own)]
-
-
 def _follow(shown: str, chosen: str) -> Any:
     """Own data that Denoise shows can be trained on."""
-    return gr.skip() if shown in TOYS or shown == chosen else gr.update(choices=_data(shown), value=shown)
+    return gr.skip() if shown in TOYS or shown == chosen else gr.update(choices=views.data_choices(shown), value=shown)
 
 
 def _buttons(state: str) -> list[Any]:
