@@ -122,6 +122,7 @@ def test_every_shipped_model_loads_is_small_and_has_a_whole_card():
         assert (checkpoint.WEIGHTS / name / "model.safetensors").stat().st_size < (32 * 2**20 if images else 200_000)
         assert {"command", "hardware", "seconds", "metrics", "sha256", "config", "steps"} <= set(card)
         assert card["metrics"], f"{name} was not judged"
+        assert not images or (checkpoint.WEIGHTS / name / "samples.png").is_file(), f"{name} has no sheet of samples"
         assert not images or f"--init weights/{name}" in card["go_on"] and card["seen"] == card["steps"] * card["config"]["batch"]
         # a limit in minutes ends a run before its updates do, and brings its learning rates down
         assert card["steps"] == card["config"]["steps"] or "--minutes" in card["command"], f"{name} was not trained to the end"
