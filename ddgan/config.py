@@ -99,9 +99,10 @@ def _multipliers(values: Any) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _both(gan: Config) -> dict[str, Config]:
+def _both(gan: Config, name: str = "") -> dict[str, Config]:
+    name = name or gan.data
     mean = replace(Config(gan.data, clean=0.5, steps=8_000) if gan.network == "skip" else gan, objective="regression", latent_dim=0)
-    return {gan.data: gan, f"{gan.data}-regression": mean}
+    return {name: gan, f"{name}-regression": mean}
 
 
 def _modes(name: str) -> Config:
@@ -121,6 +122,8 @@ def _images(name: str, **values: Any) -> Config:
     return replace(Config(name, batch=64, steps=20_000, **size, **loss), **values)
 
 
+_CIFAR10 = _images("cifar10", clean=0.5, width=48, multipliers=(1, 2, 2), latent_dim=3 * 32 * 32, flip=True, steps=16_000)
+
 # A data set's name is its DDGAN; NAME-regression the learned Gaussian denoiser; -live is the one to watch as it learns,
 # -paper the paper's own recipe.
 PRESETS: dict[str, Config] = {
@@ -133,13 +136,10 @@ PRESETS: dict[str, Config] = {
     **_both(_curve("rings")),
     **_both(Config("4-gaussians-1d", clean=0.5, latent_dim=1)),
     **_both(_images("mnist", clean=0.5, width=48, multipliers=(1, 2), d_width=32, latent_dim=28 * 28)),
-    **_both(_images("cifar10", clean=0.5, width=48, multipliers=(1, 2, 2), latent_dim=3 * 32 * 32, flip=True, steps=16_000)),
     **_both(_images("stackedmnist", clean=0.5, width=48, multipliers=(1, 2), latent_dim=3 * 28 * 28)),
+    **_both(_CIFAR10),
     # the same for a GPU: 11.1M parameters, which a CPU would train for weeks
-    "cifar10-large": _images(
-        "cifar10", clean=0.5, width=80, depth=2, multipliers=(1, 2, 2), latent_dim=3 * 32 * 32, flip=True,
-        batch=256, ema=2e-4, steps=60_000,
-    ),
+    **_both(replace(_CIFAR10, width=80, depth=2, batch=256, ema=2e-4, steps=60_000), "cifar10-large"),
     "cifar10-paper": _images(
         "cifar10", T=4, clean=0.25, network="unet", width=128, depth=2, multipliers=(1, 2, 2, 2), patch=1, latent_dim=100,
         loss="paper", gamma=0.02, every=15, lr_g=1.6e-4, lr_d=1.25e-4, decay="cosine", ema=1e-4, batch=256, flip=True, steps=400_000,

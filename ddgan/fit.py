@@ -66,7 +66,8 @@ def new_objective(config: Config, data: Law | ImageSet) -> Objective:
     elif images:
         generator.fit(from_uint8(data.images))
     if images:
-        generator, discriminator = generator.to(device()), discriminator and discriminator.to(device())
+        place = {"device": device(), "memory_format": torch.channels_last}
+        generator, discriminator = generator.to(**place), discriminator and discriminator.to(**place)
     if config.T is not None:
         pairs = Consecutive(Schedule.vp(config.T), clean=config.clean)
     else:  # a regression denoiser also has to serve the long chains that it needs
@@ -80,7 +81,9 @@ def new_objective(config: Config, data: Law | ImageSet) -> Objective:
     if images:
         objective.precision = precision(objective.device)
         if objective.device.type == "cuda":
-            generator.compile()  # not D, whose penalty is differentiated twice
+            generator.compile()
+            if discriminator:
+                objective.critic = torch.compile(discriminator)
     return objective
 
 

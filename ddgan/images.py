@@ -69,9 +69,9 @@ class ImageSet:
         return hashlib.sha256(self.images.sum(0, dtype=np.uint64).tobytes()).hexdigest()[:16]
 
 
-def from_uint8(images: np.ndarray) -> Tensor:
+def from_uint8(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """uint8 (N, C, H, W) -> float32 in [-1, 1]: v / 127.5 - 1."""
-    return torch.from_numpy(np.ascontiguousarray(images)).float() / 127.5 - 1
+    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float() / 127.5 - 1
 
 
 def to_uint8(x: Tensor) -> np.ndarray:
@@ -110,7 +110,7 @@ def sheet(images: np.ndarray, columns: int, gap: int = 1) -> Image.Image:
 
 
 def batches(data: ImageSet, batch: int, *, seed: int, flip: bool) -> Callable[[int, torch.Generator], Tensor]:
-    """(step, noise) -> x_0 (batch, C, H, W) in [-1, 1]: every epoch each image once, in an order of its own.
+    """(step, noise) -> x_0 (batch, C, H, W) in [-1, 1], where noise is: every epoch each image once, in an order of its own.
 
     With `flip` half of them are mirrored, left to right. The order is a function of (seed, epoch), the mirroring one of
     (seed, step), so a resumed run sees what an unbroken one sees.
@@ -123,14 +123,14 @@ def batches(data: ImageSet, batch: int, *, seed: int, flip: bool) -> Callable[[i
             orders[epoch] = np.random.default_rng((seed, epoch)).permutation(N)
         return orders[epoch]
 
-    def draw(step: int, _: torch.Generator) -> Tensor:
+    def draw(step: int, noise: torch.Generator) -> Tensor:
         places = np.arange(step * batch, (step + 1) * batch)
         chosen = np.concatenate([order(epoch)[places[places // N == epoch] % N] for epoch in np.unique(places // N)])
-        x = from_uint8(data.images[chosen])
+        images = data.images[chosen]
         if flip:
             mirrored = np.random.default_rng((seed, step, 1)).random(batch) < 0.5
-            x[mirrored] = x[mirrored].flip(-1)
-        return x
+            images[mirrored] = images[mirrored][..., ::-1]
+        return from_uint8(images, noise.device)
 
     return draw
 

@@ -131,7 +131,7 @@ class Objective:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
     def _forward_pair(self, x_0: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        s, t = self.pairs.draw(len(x_0), noise)
+        s, t = (v.cpu() for v in self.pairs.draw(len(x_0), noise))  # where schedules are
         schedule = self.pairs.schedule
         x_s = schedule.marginal(x_0, s).at(_randn_like(x_0, noise))
         return s, t, x_s, schedule.transition(x_s, s, t).at(_randn_like(x_0, noise))
@@ -222,6 +222,7 @@ class Adversarial(Objective):
         ema: float = 0.005,
     ) -> None:
         super().__init__({"g": (generator, lr[0]), "d": (discriminator, lr[1])}, pairs, betas, ema)
+        self.critic = discriminator  # D where no second derivative is taken: there it may be a compiled one
         self.d_loss, self.g_loss = LOSSES[loss]
         self.gamma, self.every = gamma, every
 
@@ -237,15 +238,15 @@ class Adversarial(Objective):
         def faked(p: _Part) -> Tensor:
             return reverse_step(schedule, generator, p.x_t, p.s, p.t, z=p.z, eps=p.eps).x_s
 
-        def critic(p: _Part) -> Critic:
+        def given(p: _Part, d: nn.Module) -> Critic:
             level_s, level_t = (schedule.level(v).to(p.x_t) for v in (p.s, p.t))
-            return partial(discriminator, x_t=p.x_t, level_s=level_s, level_t=level_t)
+            return partial(d, x_t=p.x_t, level_s=level_s, level_t=level_t)
 
         def d_loss(p: _Part, fake: Tensor) -> Tensor:
-            return self.d_loss(critic(p), p.x_s, fake.detach(), p.v, gamma)
+            return self.d_loss(given(p, discriminator if gamma else self.critic), p.x_s, fake.detach(), p.v, gamma)
 
         def g_loss(p: _Part, fake: Tensor) -> Tensor:
-            return self.g_loss(critic(p), p.x_s, fake if fake.requires_grad else faked(p))
+            return self.g_loss(given(p, self.critic), p.x_s, fake if fake.requires_grad else faked(p))
 
         # the graphs of several parts would not fit: G draws them again
         with torch.set_grad_enabled(self.accumulate == 1), self._autocast():

@@ -56,7 +56,12 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
 
 
 def blur(x: Tensor) -> Tensor:
-    """Each channel convolved with [1, 2, 1] / 4 along both axes, zeros outside."""
+    """Each channel convolved with [1, 2, 1] / 4 along both axes, zeros outside: on GPUs as the mean of pairs, twice.
+
+    A convolution's double backward goes through the channels one by one, which a GPU waits for; on CPUs it is the faster.
+    """
+    if x.is_cuda:
+        return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1, padding=1), 2, stride=1)
     line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
     return F.conv2d(x, torch.outer(line, line).expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
 
