@@ -32,6 +32,7 @@ import pytest
 import test_images
 import test_studio
 import torch
+from gradio.data_classes import PredictBodyInternal
 from gradio.routes import App
 from test_studio import trained  # noqa: F401 - a fixture
 from visitor import API, Visitor
@@ -280,13 +281,13 @@ def test_a_closed_tab_frees_its_slot(visitor):
     assert until(lambda: not visitor.health()["training"])
 
 
-def test_a_reader_far_behind_is_told():
+def test_a_reader_far_behind_is_told_and_its_stream_ends():
     async def story():
         with serve.Page() as demo:
             gr.Button()
-        demo.queue()
-        readers, queue = serve.Readers(demo), demo._queue
+        readers, queue = serve.Readers(demo), demo.queue()._queue
         messages = queue.pending_messages_per_session["slow"] = asyncio.Queue()
+        queue.pending_event_ids_session["slow"] = {"one", "other"}
         with readers.reading("slow"):
             for i in range(serve.BACKLOG):
                 messages.put_nowait(i)
@@ -294,7 +295,11 @@ def test_a_reader_far_behind_is_told():
             assert messages.qsize() == serve.BACKLOG
             messages.put_nowait(0)
             await readers.tidy()
-            assert messages.qsize() == 1 and "too slow" in messages.get_nowait().message
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=demo.app), base_url="http://here") as client:
+            answer = await asyncio.wait_for(client.get(f"{API}/queue/data", params={"session_hash": "slow"}), 5)
+        said = [json.loads(line[5:]) for line in answer.text.splitlines() if line.startswith("data:")]
+        assert {event["event_id"] for event in said if event["msg"] == "process_completed"} == {"one", "other"}
+        assert all("too slow" in event["output"]["error"] for event in said[:2]) and said[2]["msg"] == "close_stream"
 
     in_a_loop(story())
 
@@ -322,22 +327,53 @@ def test_sessions_that_nobody_reads_are_forgotten_and_said_to_have_left(monkeypa
     in_a_loop(story())
 
 
-def test_in_a_crowd_results_wait_longer_for_their_reader(monkeypatch):
+@pytest.mark.parametrize("others, kept", [(100, {"late"}), (0, set())])
+def test_in_a_crowd_results_wait_longer_for_a_reader_who_is_still_to_come(monkeypatch, others, kept):
     monkeypatch.setattr(serve, "PATIENCE", 0.0)
+    monkeypatch.setattr(serve, "CROWD", 0.01)
 
     async def story():
         with serve.Page() as demo:
             gr.Button()
         readers, queue = serve.Readers(demo), demo.queue()._queue
-        queue.pending_messages_per_session["late"] = asyncio.Queue()
-        kept = []
-        for waiting in (100, 0):
-            monkeypatch.setattr(type(queue), "__len__", lambda self, waiting=waiting: waiting)
-            await readers.tidy()
-            await asyncio.sleep(0.01)
-            await readers.tidy()
-            kept.append("late" in queue.pending_messages_per_session)
-        assert kept == [True, False]
+        for session in ("late", "left"):
+            queue.pending_messages_per_session[session] = asyncio.Queue()
+            readers.asked(session)
+        with readers.reading("left"):
+            pass
+        for i in range(others):
+            readers.asked(f"other-{i}")
+        await asyncio.sleep(0.1)
+        await readers.tidy()
+        assert set(queue.pending_messages_per_session) == kept
+
+    in_a_loop(story())
+
+
+def test_what_a_session_asks_for_while_its_unread_results_are_dropped_is_done(monkeypatch):
+    monkeypatch.setattr(serve, "PATIENCE", 0.0)
+
+    async def story():
+        with serve.Page() as demo:
+            gr.Button().click(lambda: None, api_name="work")
+        readers, queue = serve.Readers(demo), demo.queue()._queue
+
+        async def ask():
+            body = PredictBodyInternal(session_hash="late", fn_index=0, data=[])
+            return (await queue.push(body=body, request=None, username=None))[1]
+
+        await ask()
+        await readers.tidy()
+        await asyncio.sleep(0.01)
+        await queue.delete_lock.acquire()  # as while Gradio takes the next job
+        tidying = asyncio.create_task(readers.tidy())
+        await asyncio.sleep(0.01)
+        new = await ask()
+        queue.delete_lock.release()
+        await tidying
+        left = queue.event_queue_per_concurrency_id[demo.fns[0].concurrency_id].queue
+        assert [event._id for event in left] == [new]
+        assert queue.pending_event_ids_session["late"] == {new} and "late" in queue.pending_messages_per_session
 
     in_a_loop(story())
 

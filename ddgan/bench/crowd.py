@@ -48,7 +48,7 @@ def crowd(share: float, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 async def _measure(address: str, memory: Callable[[], float], share: float, note: Callable[[str, Any], None]) -> None:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)  # the server's is 5
     async with httpx.AsyncClient(base_url=address, limits=limits, timeout=PATIENCE) as client:
         visitors = [Visitor(client, known := await endpoints(client)) for _ in range(max(WAVES))]
         note("first_request_s", round((await visitors[0].ask("denoise", POINTS))[0], 2))

@@ -49,7 +49,8 @@ def build() -> serve.Page:
             with gr.Tab("About", id="about"):
                 about.build()
         api.build(studio)
-    return demo.queue(max_size=serve.MAX_WAITING, default_concurrency_limit=1, api_open=False)
+    # who waits hears of it once a second: after every job, as is Gradio's way, a crowd's readers would hear of nothing else
+    return demo.queue(status_update_rate=1, max_size=serve.MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
 
 def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:

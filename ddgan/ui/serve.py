@@ -19,7 +19,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from itertools import accumulate
 from pathlib import Path
@@ -27,9 +27,9 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import gradio as gr
-from gradio.server_messages import UnexpectedErrorMessage
+from gradio.server_messages import ProcessCompletedMessage
 from gradio.state_holder import SessionState
-from gradio.utils import get_upload_folder
+from gradio.utils import error_payload, get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse
@@ -51,8 +51,8 @@ MAX_WAITING = 100  # jobs that wait, of all visitors
 MAX_OF_ONE = 20  # jobs of one session that wait or run; a page that opens has six
 AT_ONCE = 2  # server functions of components that run: they know no queue
 PATIENCE = 2.0  # seconds that results wait for a reader ...
-CROWD = 0.05  # ... and as many more for every job that waits: who has to share the server comes later to read
-ABSENCE = 10.0  # seconds after which a session that reads nothing is taken to have left what it waited for
+CROWD = 0.1  # ... and, before he first comes, as many more for every session here: who shares the server comes later
+ABSENCE = 10.0  # seconds after which a session that reads nothing is taken to have left what it waited for, crowd or not
 BACKLOG = 50  # results that a slow reader may be behind
 PREFIX = "ddgan-explorer-"
 _API = "/gradio_api"
@@ -303,10 +303,12 @@ class Readers:
         self.demo = demo
         self._open: Counter[str] = Counter()
         self._last: dict[str, float] = {}
+        self._coming: set[str] = set()  # those that have asked for something and not begun to read
 
     def asked(self, session: str) -> None:
-        """The session has a new job, and PATIENCE to begin to read."""
+        """The session has a new job, and some time to begin to read."""
         self._last[session] = time.monotonic()
+        self._coming.add(session)
 
     @contextmanager
     def reading(self, session: str | None) -> Iterator[None]:
@@ -321,7 +323,8 @@ class Readers:
             self._open[session] -= 1
             if not self._open[session]:
                 del self._open[session]
-            self.asked(session)
+            self._last[session] = time.monotonic()
+            self._coming.discard(session)
 
     @asynccontextmanager
     async def watched(self, _: Any) -> AsyncIterator[None]:
@@ -342,36 +345,41 @@ class Readers:
     async def tidy(self) -> None:
         """Stop the jobs that nobody reads and drop their results; tell a reader who is far behind."""
         queue, now = self.demo._queue, time.monotonic()
-        patience = PATIENCE + CROWD * len(queue)
-        sessions = {*queue.pending_messages_per_session, *queue.pending_event_ids_session}
-        for session in sessions:
-            waiting, events = queue.pending_messages_per_session.get(session), queue.pending_event_ids_session.get(session, ())
-            if self._open[session] and waiting is not None and waiting.qsize() > BACKLOG:
-                log.info("a reader is %d results behind: its jobs are stopped", waiting.qsize())
-                drop(events)
-                await queue.clean_events(session_hash=session)
-                _empty(waiting)
-                waiting.put_nowait(UnexpectedErrorMessage(message="Your connection was too slow for this: please start it again."))
+        for session in {*queue.pending_messages_per_session, *queue.pending_event_ids_session}:
+            messages, events = queue.pending_messages_per_session.get(session), [*queue.pending_event_ids_session.get(session, ())]
+            patience = min(ABSENCE, PATIENCE + CROWD * len(self._last)) if session in self._coming else PATIENCE
+            if self._open[session] and messages is not None and messages.qsize() > BACKLOG:
+                log.info("a reader is %d results behind: its jobs are stopped", messages.qsize())
+                await self._stop(events, messages)
+                for event in events:
+                    messages.put_nowait(_failed(event, "Your connection was too slow for this: please start it again."))
             elif not self._open[session] and now - self._last.setdefault(session, now) > patience:
-                drop(events)
-                await queue.clean_events(session_hash=session)
-                if waiting is not None:
-                    _empty(waiting)  # at once, whoever still holds the queue
+                # before anything is awaited: what the session asks for meanwhile stays
                 queue.pending_messages_per_session.pop(session, None)
                 queue.pending_event_ids_session.pop(session, None)
+                await self._stop(events, messages)
         for session in [s for s, since in self._last.items() if not self._open[s] and now - since > ABSENCE]:
             del self._last[session]
+            self._coming.discard(session)
             for left in self.demo.left:
                 left(session)
+
+    async def _stop(self, events: Iterable[str], messages: asyncio.Queue | None) -> None:
+        """End jobs and drop what they left unread: at once, whoever still holds it."""
+        while messages is not None and not messages.empty():
+            messages.get_nowait()
+        drop(events)
+        for event in events:
+            await self.demo._queue.clean_events(event_id=event)
+
+
+def _failed(event: str, sentence: str) -> ProcessCompletedMessage:
+    """The end of a job, as Gradio's page and clients know it."""
+    return ProcessCompletedMessage(event_id=event, output=error_payload(gr.Error(sentence), True), success=False)
 
 
 def _bytes(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-
-
-def _empty(messages: asyncio.Queue) -> None:
-    while not messages.empty():
-        messages.get_nowait()
 
 
 def own_files() -> None:
