@@ -24,6 +24,12 @@ def after(page, act):
     return Request.from_query(drawn(page))
 
 
+def painted(page, opened):
+    """Wait until what an opened tab or accordion holds has been painted: until then Gradio writes its own values over what is typed."""
+    page.wait_for_selector(opened)
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def choose(page, control, option):
     page.click(f"#{control} input")
     page.get_by_role("option", name=option, exact=True).click()
@@ -151,7 +157,9 @@ def test_numbers_out_of_range_are_a_sentence_or_the_end_of_the_range_never_a_toa
     page.fill("#seed input", "-5")
     page.wait_for_function("document.querySelector('.stage-notice').textContent.includes('0..2147483647, got -5')")
     page.get_by_role("button", name="Range of the schedule").click()
-    page.fill("#hi input[type=number]", "5000")
+    painted(page, "#hi")
+    with page.expect_request(lambda sent: "5000" in (sent.post_data or "")):  # as typed: 50 stands there only once the field is left
+        page.fill("#hi input[type=number]", "5000")
     page.keyboard.press("Tab")
     request = after(page, lambda: page.fill("#seed input", "3"))
     assert (request.seed, request.span[1]) == (3, 50) and page.inner_text(".stage-notice") == ""

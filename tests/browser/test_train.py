@@ -7,6 +7,7 @@ import pytest
 from ddgan import checkpoint
 from ddgan.data import encode_points
 from ddgan.request import Request
+from test_page import painted
 
 STAGE = "#stage .stage"
 LAB = "#lab .lab"
@@ -16,7 +17,7 @@ WHILE = 120_000  # ms: a busy machine trains slowly
 def opened(visit, query="", **how):
     page = visit(query, **how)
     page.get_by_role("tab", name="Train").click()
-    page.wait_for_selector("#start")
+    painted(page, "#start")
     return page
 
 
@@ -205,8 +206,7 @@ def test_the_tab_fits_and_works_by_keyboard(visit, width, dark):
 
 
 def test_the_settings_are_in_the_link(visit):
-    page = visit()
-    page.get_by_role("tab", name="Train").click()
+    page = opened(visit)
     page.click("#train-T input")
     page.get_by_role("option", name="2", exact=True).click()
     page.click("#gamma input")
