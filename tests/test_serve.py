@@ -3,7 +3,7 @@
 1   bad input            test_session.py, test_api.py
 2   bad requests         test_what_the_page_does_not_send_is_refused_in_one_sentence
 3   twenty press Train   test_twenty_press_train
-4   nobody reads         test_what_nobody_reads_stops, test_a_reader_far_behind_is_told; soak: test_orphans_and_slow_readers
+4   nobody reads         test_what_nobody_reads_stops, test_a_reader_far_behind_is_told_and_its_stream_ends; soak: test_orphans_and_slow_readers
 5   hostile files        test_hostile_models_through_the_page, test_images.py, test_studio.py
 6-8 disk, kill, NaN      test_faults.py, test_studio.py
 9   isolation            test_twenty_sessions_at_once_get_what_each_gets_alone

@@ -16,7 +16,7 @@ _COPY = """element.addEventListener('click', async event => {
   const entry = event.target.closest('a[href^="#"]');
   if (entry) {  // by hand: the page's <base> would make it a link to its start
     event.preventDefault();
-    element.querySelector(entry.hash).scrollIntoView({ behavior: 'smooth' });
+    element.querySelector(entry.hash).scrollIntoView();
     history.replaceState(history.state, '', location.pathname + location.search + entry.hash);
     return;
   }
