@@ -23,7 +23,7 @@ except ImportError:
     spaces = None
 import torch
 
-__all__ = ["commit", "device", "give_memory_back", "give_way", "hardware", "on_gpu", "on_loan", "precision", "record", "single_thread", "urgent", "watch_for", "while_wanted"]
+__all__ = ["commit", "device", "give_memory_back", "give_way", "hardware", "on_gpu", "on_loan", "one_arena", "precision", "record", "single_thread", "urgent", "watch_for", "while_wanted"]
 
 GPU_SECONDS = 20  # that one call may take: a visitor has some minutes a day
 COURTESY = 0.05  # seconds that give_way waits at most
@@ -34,11 +34,20 @@ def single_thread() -> None:
     torch.set_num_threads(1)
 
 
+def one_arena() -> None:
+    """Let all threads of a server share one heap: of one each, glibc keeps tens of megabytes that nobody uses any more."""
+    _glibc("mallopt", -8, 1)  # M_ARENA_MAX
+
+
 def give_memory_back() -> None:
-    """One arena for all threads of a server: of one each, glibc keeps tens of megabytes that nobody uses any more."""
+    """Return to the system what is free again."""
+    _glibc("malloc_trim", 0)
+
+
+def _glibc(function: str, *arguments: int) -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):  # another C library
-            ctypes.CDLL(None).mallopt(-8, 1)  # M_ARENA_MAX
+            getattr(ctypes.CDLL(None), function)(*arguments)
 
 
 def hardware() -> str:

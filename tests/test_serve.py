@@ -644,7 +644,7 @@ def test_orphans_and_slow_readers(server):
             orphan = Visitor(server.address)
             orphan.join(dice, orphan.values(dice, seed=seed, n=5000, T=8))
         assert until(lambda: visitor.health()["waiting"] + visitor.health()["running"] == 0, 60)
-        time.sleep(2 * serve.PATIENCE)
+        time.sleep(serve.ABSENCE + serve.PATIENCE)
         memory.append(server.memory())
         print(f"20 orphans more: {memory[-1] - memory[0]:+.1f} MB", flush=True)
     assert memory[-1] - memory[0] < 20, "of a hundred answers, 38 MB, that nobody fetched"

@@ -176,7 +176,7 @@ async def _orphans(visitors: list[Visitor], memory: Callable[[], float]) -> list
     for _ in range(5):
         await asyncio.gather(*(visitor.post("denoise", {**POINTS, "n": 5000, "T": 8}) for visitor in visitors[:STORM]))
         await _until(lambda: _health(visitors[0].client, "waiting", wanted=False))
-        await asyncio.sleep(5)
+        await asyncio.sleep(12)  # longer than what they left waits for a reader
         kept.append(round(memory() - before, 1))
     return kept
 

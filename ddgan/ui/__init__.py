@@ -12,7 +12,7 @@ from pathlib import Path
 import gradio as gr
 from gradio.exceptions import ServerFailedToStartError
 
-from ..machine import give_memory_back, single_thread
+from ..machine import one_arena, single_thread
 from ..session import Session
 from ..studio import Studio
 from . import about, api, denoise, evidence, images, serve, train, why
@@ -56,7 +56,7 @@ def build() -> serve.Page:
 def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
     """Serve the page until interrupted or terminated; OSError, in one sentence, where nobody can listen there."""
     single_thread()
-    give_memory_back()
+    one_arena()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
     serve.log.setLevel(logging.INFO)
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "86400")

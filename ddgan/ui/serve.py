@@ -37,7 +37,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import views
-from ..machine import commit, watch_for
+from ..machine import commit, give_memory_back, watch_for
 from ..studio import MAX_RUNS
 from .jobs import drop, log, wanted
 
@@ -334,7 +334,8 @@ class Readers:
             while True:
                 await asyncio.sleep(PATIENCE / 4)
                 try:
-                    await self.tidy()
+                    if await self.tidy():
+                        give_memory_back()
                 except Exception:
                     log.exception("the sessions could not be looked after")
 
@@ -342,18 +343,20 @@ class Readers:
         yield
         task.cancel()
 
-    async def tidy(self) -> None:
-        """Stop the jobs that nobody reads and drop their results; tell a reader who is far behind."""
-        queue, now = self.demo._queue, time.monotonic()
+    async def tidy(self) -> bool:
+        """Stop the jobs that nobody reads and drop their results, if there are any; tell a reader who is far behind."""
+        queue, now, dropped = self.demo._queue, time.monotonic(), False
         for session in {*queue.pending_messages_per_session, *queue.pending_event_ids_session}:
             messages, events = queue.pending_messages_per_session.get(session), [*queue.pending_event_ids_session.get(session, ())]
             patience = min(ABSENCE, PATIENCE + CROWD * len(self._last)) if session in self._coming else PATIENCE
             if self._open[session] and messages is not None and messages.qsize() > BACKLOG:
+                dropped = True
                 log.info("a reader is %d results behind: its jobs are stopped", messages.qsize())
                 await self._stop(events, messages)
                 for event in events:
                     messages.put_nowait(_failed(event, "Your connection was too slow for this: please start it again."))
             elif not self._open[session] and now - self._last.setdefault(session, now) > patience:
+                dropped |= messages is not None and not messages.empty()
                 # before anything is awaited: what the session asks for meanwhile stays
                 queue.pending_messages_per_session.pop(session, None)
                 queue.pending_event_ids_session.pop(session, None)
@@ -363,6 +366,7 @@ class Readers:
             self._coming.discard(session)
             for left in self.demo.left:
                 left(session)
+        return dropped
 
     async def _stop(self, events: Iterable[str], messages: asyncio.Queue | None) -> None:
         """End jobs and drop what they left unread: at once, whoever still holds it."""
