@@ -136,8 +136,8 @@ PRESETS: dict[str, Config] = {
     **_both(_curve("rings")),
     **_both(Config("4-gaussians-1d", clean=0.5, latent_dim=1)),
     **_both(_images("mnist", clean=0.5, width=48, multipliers=(1, 2), d_width=32, latent_dim=28 * 28)),
-    **_both(_images("stackedmnist", clean=0.5, width=48, multipliers=(1, 2), latent_dim=3 * 28 * 28)),
     **_both(_CIFAR10),
+    **_both(_images("stackedmnist", clean=0.5, width=48, multipliers=(1, 2), latent_dim=3 * 28 * 28)),
     # the same for a GPU: 11.1M parameters, which a CPU would train for weeks
     **_both(replace(_CIFAR10, width=80, depth=2, batch=256, ema=2e-4, steps=60_000), "cifar10-large"),
     "cifar10-paper": _images(

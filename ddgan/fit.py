@@ -66,8 +66,7 @@ def new_objective(config: Config, data: Law | ImageSet) -> Objective:
     elif images:
         generator.fit(from_uint8(data.images))
     if images:
-        place = {"device": device(), "memory_format": torch.channels_last}
-        generator, discriminator = generator.to(**place), discriminator and discriminator.to(**place)
+        generator, discriminator = generator.to(device()), discriminator and discriminator.to(device())
     if config.T is not None:
         pairs = Consecutive(Schedule.vp(config.T), clean=config.clean)
     else:  # a regression denoiser also has to serve the long chains that it needs

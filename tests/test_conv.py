@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddgan import networks
-from ddgan.networks.conv import Attention, DrawUNet, IndexedUNet, Norm, Pyramid, shrink, stretch
+from ddgan.networks.conv import Attention, DrawUNet, IndexedUNet, Norm, Pyramid, convolved, means_of_pairs, shrink, stretch
 from ddgan.schedule import Schedule, alpha_sigma
 from ddgan.trainer import Adversarial, Consecutive, Regression
 
@@ -88,6 +88,11 @@ def test_the_fast_resampling_is_the_filter_of_its_definition():
     pyramid = Pyramid(5, 7).double()
     filtered = resampled(x, pad=2)
     torch.testing.assert_close(pyramid(x), F.conv2d(filtered, pyramid.conv.weight, pyramid.conv.bias, stride=2))
+
+
+def test_the_blur_of_gpus_is_that_of_cpus():
+    x = randn(2, 3, 7, 8).double()
+    torch.testing.assert_close(means_of_pairs(x), convolved(x))
 
 
 @pytest.mark.parametrize("resample", [shrink, stretch])

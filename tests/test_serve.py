@@ -281,6 +281,26 @@ def test_a_closed_tab_frees_its_slot(visitor):
     assert until(lambda: not visitor.health()["training"])
 
 
+def test_who_leaves_midway_and_asks_again_gets_an_answer_and_an_end(visitor):
+    train(visitor)
+    results = visitor.results()
+    while next(results)["msg"] != "process_generating":
+        pass
+    results.close()
+    dice = visitor.functions["dice", "click"]
+    assert visitor.join(dice).status_code == 200
+    said = [message["msg"] for message in until_an_heartbeat(visitor.results())]
+    assert said[-2:] == ["process_completed", "close_stream"]
+
+
+def until_an_heartbeat(messages):
+    """A stream that has nothing to say any more, and does not end, says so every 15 seconds."""
+    for message in messages:
+        yield message
+        if message["msg"] == "heartbeat":
+            return
+
+
 def test_a_reader_far_behind_is_told_and_its_stream_ends():
     async def story():
         with serve.Page() as demo:
@@ -327,7 +347,7 @@ def test_sessions_that_nobody_reads_are_forgotten_and_said_to_have_left(monkeypa
     in_a_loop(story())
 
 
-@pytest.mark.parametrize("others, kept", [(100, {"late"}), (0, set())])
+@pytest.mark.parametrize("others, kept", [(100, {"late", "call"}), (0, set())])
 def test_in_a_crowd_results_wait_longer_for_a_reader_who_is_still_to_come(monkeypatch, others, kept):
     monkeypatch.setattr(serve, "PATIENCE", 0.0)
     monkeypatch.setattr(serve, "CROWD", 0.01)
@@ -336,9 +356,9 @@ def test_in_a_crowd_results_wait_longer_for_a_reader_who_is_still_to_come(monkey
         with serve.Page() as demo:
             gr.Button()
         readers, queue = serve.Readers(demo), demo.queue()._queue
-        for session in ("late", "left"):
+        for session in ("late", "call", "left"):
             queue.pending_messages_per_session[session] = asyncio.Queue()
-            readers.asked(session)
+            readers.asked(session) if session != "call" else await readers.tidy()  # a call makes up its session as it goes
         with readers.reading("left"):
             pass
         for i in range(others):
@@ -352,6 +372,7 @@ def test_in_a_crowd_results_wait_longer_for_a_reader_who_is_still_to_come(monkey
 
 def test_what_a_session_asks_for_while_its_unread_results_are_dropped_is_done(monkeypatch):
     monkeypatch.setattr(serve, "PATIENCE", 0.0)
+    monkeypatch.setattr(serve, "CROWD", 0.0)
 
     async def story():
         with serve.Page() as demo:
@@ -365,7 +386,7 @@ def test_what_a_session_asks_for_while_its_unread_results_are_dropped_is_done(mo
         await ask()
         await readers.tidy()
         await asyncio.sleep(0.01)
-        await queue.delete_lock.acquire()  # as while Gradio takes the next job
+        await queue.delete_lock.acquire()  # should Gradio ever hold it for longer than a moment
         tidying = asyncio.create_task(readers.tidy())
         await asyncio.sleep(0.01)
         new = await ask()

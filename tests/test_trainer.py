@@ -142,6 +142,26 @@ def test_d_still_learns_after_the_loss_of_g_was_not_finite():
     assert len(run(objective)) == 20
 
 
+def test_a_compiled_critic_changes_nothing_and_is_never_differentiated_twice():
+    def objective() -> Adversarial:
+        made = adversarial(Consecutive(Schedule.vp(4)), "paper")
+        made.every = 2
+        return made
+
+    plain, other, asked = objective(), objective(), []
+    d = other.networks["d"]
+
+    def critic(x: Tensor, **given: Tensor) -> Tensor:
+        asked.append(other.updates)
+        return d(x, **given)
+
+    other.critic = critic
+    other.load_state_dict(plain.state_dict())
+    for steps in zip(run(plain, stop=4), run(other, stop=4), strict=True):
+        assert steps[0].losses == steps[1].losses
+    assert asked == [0, 1, 1, 2, 3, 3]  # in updates 0 and 2 a penalty is part of D's step, and G's step alone is the critic's
+
+
 def test_the_rate_is_constant_for_half_the_run_then_falls_linearly_to_5_percent():
     objective = regression(PAIRS["consecutive"])
     group, rates = objective.optimisers["g"].param_groups[0], []

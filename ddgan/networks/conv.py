@@ -56,14 +56,22 @@ def dense(inputs: int, outputs: int) -> nn.Linear:
 
 
 def blur(x: Tensor) -> Tensor:
-    """Each channel convolved with [1, 2, 1] / 4 along both axes, zeros outside: on GPUs as the mean of pairs, twice.
+    """Each channel convolved with [1, 2, 1] / 4 along both axes, zeros outside.
 
-    A convolution's double backward goes through the channels one by one, which a GPU waits for; on CPUs it is the faster.
+    A convolution is what CPUs are fast at; its double backward goes through the channels one by one, which a GPU waits for.
     """
-    if x.is_cuda:
-        return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1, padding=1), 2, stride=1)
+    return means_of_pairs(x) if x.is_cuda else convolved(x)
+
+
+def convolved(x: Tensor) -> Tensor:
+    """`blur` as it is defined."""
     line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
     return F.conv2d(x, torch.outer(line, line).expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
+
+
+def means_of_pairs(x: Tensor) -> Tensor:
+    """`blur` as [1, 1] / 2 twice."""
+    return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1, padding=1), 2, stride=1)
 
 
 def shrink(x: Tensor) -> Tensor:

@@ -3,8 +3,8 @@
 `Page` is gr.Blocks that answers every failure in one sentence. `Guard` lets through the requests that the page and its
 clients send, at most MAX_JSON bytes of JSON, MAX_DEPTH brackets deep, MAX_UPLOAD bytes of a file, MAX_WAITING jobs in the
 queue, MAX_OF_ONE of a session and MAX_RUNS trainings; any other is answered 4xx with one sentence and a line in the log,
-before Gradio sees it. It knows who reads, too: a job whose results nobody has read for PATIENCE seconds, or BACKLOG of
-them, is stopped, and what it left is dropped.
+before Gradio sees it. It knows who reads, too: a job whose reader has been gone for PATIENCE seconds, has not come within a
+little more, ABSENCE at most, or is BACKLOG results behind, is stopped, and what it left is dropped.
 """
 
 from __future__ import annotations
@@ -303,12 +303,12 @@ class Readers:
         self.demo = demo
         self._open: Counter[str] = Counter()
         self._last: dict[str, float] = {}
-        self._coming: set[str] = set()  # those that have asked for something and not begun to read
+        self._gone: set[str] = set()  # those that have read, and asked for nothing since
 
     def asked(self, session: str) -> None:
         """The session has a new job, and some time to begin to read."""
         self._last[session] = time.monotonic()
-        self._coming.add(session)
+        self._gone.discard(session)
 
     @contextmanager
     def reading(self, session: str | None) -> Iterator[None]:
@@ -321,10 +321,20 @@ class Readers:
             yield
         finally:
             self._open[session] -= 1
+            self._last[session] = time.monotonic()
             if not self._open[session]:
                 del self._open[session]
-            self._last[session] = time.monotonic()
-            self._coming.discard(session)
+                self._gone.add(session)
+                self._end_what_runs(session)
+
+    def _end_what_runs(self, session: str) -> None:
+        """End the jobs of who left midway: Gradio stops to send their results, lets them run, and has the next reader wait for them."""
+        queue = self.demo._queue
+        events = queue.pending_event_ids_session.get(session, set())
+        forgotten = session not in queue.pending_messages_per_session
+        dead = {e for e in events if forgotten or (job := queue.event_ids_to_events.get(e)) and not job.alive}
+        drop(dead)
+        events -= dead
 
     @asynccontextmanager
     async def watched(self, _: Any) -> AsyncIterator[None]:
@@ -335,7 +345,7 @@ class Readers:
                 await asyncio.sleep(PATIENCE / 4)
                 try:
                     if await self.tidy():
-                        give_memory_back()
+                        await asyncio.to_thread(give_memory_back)
                 except Exception:
                     log.exception("the sessions could not be looked after")
 
@@ -348,7 +358,7 @@ class Readers:
         queue, now, dropped = self.demo._queue, time.monotonic(), False
         for session in {*queue.pending_messages_per_session, *queue.pending_event_ids_session}:
             messages, events = queue.pending_messages_per_session.get(session), [*queue.pending_event_ids_session.get(session, ())]
-            patience = min(ABSENCE, PATIENCE + CROWD * len(self._last)) if session in self._coming else PATIENCE
+            patience = PATIENCE if session in self._gone else min(ABSENCE, PATIENCE + CROWD * len(self._last))
             if self._open[session] and messages is not None and messages.qsize() > BACKLOG:
                 dropped = True
                 log.info("a reader is %d results behind: its jobs are stopped", messages.qsize())
@@ -363,7 +373,7 @@ class Readers:
                 await self._stop(events, messages)
         for session in [s for s, since in self._last.items() if not self._open[s] and now - since > ABSENCE]:
             del self._last[session]
-            self._coming.discard(session)
+            self._gone.discard(session)
             for left in self.demo.left:
                 left(session)
         return dropped
@@ -373,8 +383,11 @@ class Readers:
         while messages is not None and not messages.empty():
             messages.get_nowait()
         drop(events)
+        queue = self.demo._queue
+        for job in filter(None, map(queue.event_ids_to_events.get, events)):
+            job.alive = False  # before anything is awaited: it has nowhere to send to any more
         for event in events:
-            await self.demo._queue.clean_events(event_id=event)
+            await queue.clean_events(event_id=event)
 
 
 def _failed(event: str, sentence: str) -> ProcessCompletedMessage:
