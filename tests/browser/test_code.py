@@ -14,7 +14,7 @@ def test_one_click_opens_the_menu_and_one_copies(visit, address, width, dark):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     menu = page.locator(".code").first
     menu.get_by_role("button", name="Copy as code").click()
-    page.wait_for_function("[...document.querySelectorAll('.code')].some(c => c.dataset.id && c.querySelector('pre').textContent)")
+    page.wait_for_function("[...document.querySelectorAll('.code')].some(c => c.dataset.id?.includes('rings') && c.querySelector('pre').textContent)")
     expected = snippets(ASKED, address.rstrip("/") + "/")
     for kind, name in KINDS.items():
         menu.get_by_role("button", name=name, exact=True).click()
