@@ -126,11 +126,11 @@ def batches(data: ImageSet, batch: int, *, seed: int, flip: bool) -> Callable[[i
     def draw(step: int, noise: torch.Generator) -> Tensor:
         places = np.arange(step * batch, (step + 1) * batch)
         chosen = np.concatenate([order(epoch)[places[places // N == epoch] % N] for epoch in np.unique(places // N)])
-        images = data.images[chosen]
+        x_0 = from_uint8(data.images[chosen], noise.device)
         if flip:
-            mirrored = np.random.default_rng((seed, step, 1)).random(batch) < 0.5
-            images[mirrored] = images[mirrored][..., ::-1]
-        return from_uint8(images, noise.device)
+            mirrored = torch.from_numpy(np.random.default_rng((seed, step, 1)).random(batch) < 0.5).to(noise.device)
+            x_0 = torch.where(mirrored[:, None, None, None], x_0.flip(3), x_0)
+        return x_0
 
     return draw
 

@@ -19,7 +19,7 @@ eqs. 1-4; the posterior is eq. 7 of Ho, Jain, Abbeel, "Denoising Diffusion Proba
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -123,10 +123,14 @@ class Schedule:
         """The number of steps."""
         return len(self.alpha_bar) - 1
 
+    def to(self, device: torch.device) -> Schedule:
+        """The same schedule there. Off the CPU the steps that it is asked for are not checked: that would wait for the device."""
+        return replace(self, alpha_bar=self.alpha_bar.to(device))
+
     def _at(self, t: int | Tensor) -> Tensor:
-        """alpha_bar_t as (B,), or (1,) for a plain int, float64, on the CPU."""
-        t = torch.as_tensor(t, device="cpu").reshape(-1)
-        if ((t < 0) | (t > self.T)).any():
+        """alpha_bar_t as (B,), or (1,) for a plain int, float64, where the schedule is."""
+        t = torch.as_tensor(t, device=self.alpha_bar.device).reshape(-1)
+        if self.alpha_bar.is_cpu and ((t < 0) | (t > self.T)).any():
             raise ValueError(f"t must be in 0..{self.T}, got {t.tolist()[:4]}")
         return self.alpha_bar[t]
 
@@ -155,6 +159,7 @@ class Schedule:
 
     def _ratio(self, s: int | Tensor, t: int | Tensor) -> Tensor:
         """r^2 = alpha_bar_t / alpha_bar_s; ValueError unless s < t."""
-        if not (torch.as_tensor(s, device="cpu") < torch.as_tensor(t, device="cpu")).all():
+        alpha_s, alpha_t = self._at(s), self._at(t)
+        if self.alpha_bar.is_cpu and not (alpha_t < alpha_s).all():
             raise ValueError(f"a step goes from t to an earlier s < t, got s = {s}, t = {t}")
-        return self._at(t) / self._at(s)
+        return alpha_t / alpha_s

@@ -25,11 +25,12 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from . import ranks
 from .denoiser import Denoiser, Levels
 from .losses import LOSSES, Critic, squared_error
+from .recorded import Recorded
 from .sampler import reverse_step
 from .schedule import Schedule
 
@@ -64,7 +65,8 @@ class Consecutive:
 
     def draw(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
         """See `Pairs`."""
-        t = 1 + torch.multinomial(self.weights.to(noise.device), n, replacement=True, generator=noise)
+        self.weights = self.weights.to(noise.device)
+        t = 1 + torch.multinomial(self.weights, n, replacement=True, generator=noise)
         return t - 1, t
 
     def levels(self) -> Levels:
@@ -87,10 +89,10 @@ class Anywhere:
         u, v, at_top, at_zero = torch.rand(4, n, generator=noise, device=noise.device, dtype=torch.float64)
         T, first = self.schedule.T, self.first
         t = torch.where(u < 0.5, first + 2 * u * (T - first), first * (T / first) ** (2 * u - 1)).round().long()
-        t = torch.where(at_top < self.top, T, t)
+        t = t.masked_fill(at_top < self.top, T)
         s = (v * t).long()
         # the cleanest s that is ever asked for is x_0 or a level that some schedule can start from
-        return torch.where((at_zero < self.clean) | (s < first), 0, s), t
+        return s.masked_fill((at_zero < self.clean) | (s < first), 0), t
 
     def levels(self) -> Levels:
         """Everything from `first` to T."""
@@ -105,6 +107,7 @@ class Objective:
     """
 
     accumulate: int = 1  # parts that a batch is cut into, whose gradients are added up
+    every: int = 1  # updates from one penalty to the next
     precision: torch.dtype = torch.float32  # of the networks' arithmetic
     decay: str = "late"  # one of DECAYS
 
@@ -114,24 +117,52 @@ class Objective:
         self.pairs, self.ema = pairs, ema
         self.networks = {name: network for name, (network, _) in networks.items()}
         self.rates = {name: lr for name, (_, lr) in networks.items()}
+        self.device = next(self.networks["g"].parameters()).device
+        cuda = self.device.type == "cuda"
+        self.source = self.device if cuda else torch.device("cpu")  # of schedules and noise: MPS has no float64
+        pairs.schedule = pairs.schedule.to(self.source)
         self.optimisers = {
-            name: torch.optim.Adam(network.parameters(), lr=lr, betas=betas, fused=True)
+            name: torch.optim.Adam(
+                network.parameters(), lr=torch.tensor(lr, device=self.device) if cuda else lr, betas=betas, fused=True, capturable=cuda
+            )
             for name, (network, lr) in networks.items()
         }
         self.updates = 0
-        self.device = next(self.networks["g"].parameters()).device
+        self.recorded: dict[bool, Recorded] = {}  # on a CUDA device: updates with a penalty, and those without
         self.denoiser = copy.deepcopy(self.networks["g"]).requires_grad_(False).eval()
         self.denoiser.levels = pairs.levels()
 
     def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
-        """One step on a batch x_0 (B, *D); `progress` in [0, 1] sets the learning rate. Returns losses by name."""
+        """One step on a batch x_0 (B, *D); `progress` in [0, 1] sets the learning rate. Returns losses by name.
+
+        FloatingPointError where one is not finite: its network then keeps its weights.
+        """
+        for name, optimiser in self.optimisers.items():
+            _set_rate(optimiser, self.rates[name] * DECAYS[self.decay](progress))
+        learn = self._learn
+        if self.device.type == "cuda" and not distributed.is_initialized():
+            learn = self.recorded.setdefault(self._penalised, Recorded(self._learn))
+        losses = learn(x_0, noise)
+        self._average()
+        losses = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+        for name, loss in losses.items():
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the loss of {name.upper()} is {loss} at update {self.updates}")
+        return losses
+
+    def _learn(self, x_0: Tensor, noise: torch.Generator) -> dict[str, Tensor]:
+        """One Adam step of every network; the losses. On a CUDA device all of it is the device's work: see `Recorded`."""
         raise NotImplementedError
+
+    @property
+    def _penalised(self) -> bool:
+        return self.updates % self.every == 0
 
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
     def _forward_pair(self, x_0: Tensor, noise: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        s, t = (v.cpu() for v in self.pairs.draw(len(x_0), noise))  # where schedules are
+        s, t = self.pairs.draw(len(x_0), noise)
         schedule = self.pairs.schedule
         x_s = schedule.marginal(x_0, s).at(_randn_like(x_0, noise))
         return s, t, x_s, schedule.transition(x_s, s, t).at(_randn_like(x_0, noise))
@@ -143,10 +174,9 @@ class Objective:
             raise ValueError(f"a batch of {len(shares[0])} cannot be cut into {self.accumulate} equal parts")
         return [list(part) for part in zip(*(v.chunk(self.accumulate) for v in shares), strict=True)]
 
-    def _descend(self, name: str, loss: Callable[..., Tensor], parts: Iterable[tuple], progress: float) -> float:
-        """One Adam step of one network on the mean of the parts' losses, which is returned."""
+    def _descend(self, name: str, loss: Callable[..., Tensor], parts: Iterable[tuple]) -> Tensor:
+        """One Adam step of one network on the mean of the parts' losses, which is returned; none where that is not finite."""
         optimiser, total = self.optimisers[name], torch.zeros((), device=self.device)
-        optimiser.param_groups[0]["lr"] = self.rates[name] * DECAYS[self.decay](progress)
         optimiser.zero_grad(set_to_none=True)
         for part in parts:
             with self._autocast():
@@ -154,10 +184,9 @@ class Objective:
             value.backward()
             total += value.detach()
         ranks.average([total, *(p.grad for p in self.networks[name].parameters() if p.grad is not None)])
-        if not math.isfinite(mean := float(total)):
-            raise FloatingPointError(f"the loss of {name.upper()} is {mean} at update {self.updates + 1}")
+        optimiser.found_inf = (~total.isfinite()).float()  # what a torch.amp.GradScaler tells it
         optimiser.step()
-        return mean
+        return total
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -188,6 +217,7 @@ class Objective:
                 index, slot = key.split(".")
                 slots.setdefault(int(index), {})[slot] = _formatted(value, weights[int(index)])
             optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
+        self.recorded.clear()  # they know the optimisers' former tensors
 
 
 class _Part(NamedTuple):
@@ -226,14 +256,13 @@ class Adversarial(Objective):
         self.d_loss, self.g_loss = LOSSES[loss]
         self.gamma, self.every = gamma, every
 
-    def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
-        """See `Objective`."""
+    def _learn(self, x_0: Tensor, noise: torch.Generator) -> dict[str, Tensor]:
         generator, discriminator, schedule = self.networks["g"], self.networks["d"], self.pairs.schedule
         s, t, x_s, x_t = self._forward_pair(x_0, noise)
         z = torch.randn(len(x_0), generator.latent_dim, generator=noise, device=noise.device).to(x_0)
         eps, v = _randn_like(x_0, noise), _randn_like(x_0, noise)
         parts = [_Part(*part) for part in self._parts(s, t, x_s, x_t, z, eps, v)]
-        gamma = 0.0 if self.updates % self.every else self.gamma  # lazily: Karras et al. 2020
+        gamma = self.gamma if self._penalised else 0.0  # lazily: Karras et al. 2020
 
         def faked(p: _Part) -> Tensor:
             return reverse_step(schedule, generator, p.x_t, p.s, p.t, z=p.z, eps=p.eps).x_s
@@ -251,13 +280,12 @@ class Adversarial(Objective):
         # the graphs of several parts would not fit: G draws them again
         with torch.set_grad_enabled(self.accumulate == 1), self._autocast():
             pairs = [(p, faked(p)) for p in parts]
-        losses = {"d": self._descend("d", d_loss, pairs, progress)}
+        losses = {"d": self._descend("d", d_loss, pairs)}
         discriminator.requires_grad_(False)  # G's step needs no gradient of D's weights
         try:
-            losses["g"] = self._descend("g", g_loss, pairs, progress)
+            losses["g"] = self._descend("g", g_loss, pairs)
         finally:
             discriminator.requires_grad_(True)
-        self._average()
         return losses
 
 
@@ -275,8 +303,7 @@ class Regression(Objective):
     ) -> None:
         super().__init__({"g": (generator, lr)}, pairs, betas, ema)
 
-    def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
-        """See `Objective`."""
+    def _learn(self, x_0: Tensor, noise: torch.Generator) -> dict[str, Tensor]:
         generator = self.networks["g"]
         _, t, _, x_t = self._forward_pair(x_0, noise)
 
@@ -284,9 +311,7 @@ class Regression(Objective):
             level = self.pairs.schedule.level(t).to(x_t)
             return squared_error(generator(x_t, level, x_t.new_zeros(len(x_t), generator.latent_dim)), x_0)
 
-        losses = {"g": self._descend("g", error, self._parts(t, x_t, x_0), progress)}
-        self._average()
-        return losses
+        return {"g": self._descend("g", error, self._parts(t, x_t, x_0))}
 
 
 class TrainStep(NamedTuple):
@@ -312,16 +337,24 @@ def train(
     `batches(step, noise)` returns x_0 (B, *D), step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent
     training counts. After `objective.load_state_dict`, `start` is the last record of the earlier run.
 
-    FloatingPointError on a loss that is not finite. D may have been updated by then: train on from an earlier state.
+    FloatingPointError on a loss that is not finite. The other network may have been updated: train on from an earlier state.
     """
     step, spent = (start.step, start.seconds) if start else (0, 0.0)
-    noise = torch.Generator(objective.device if objective.device.type == "cuda" else "cpu")
+    noise = torch.Generator(objective.source)
     while step < steps and spent < seconds:
         clock = time.perf_counter()
         noise.manual_seed((seed * 1_000_003 + step) % 2**32)  # torch's CPU generator takes 32 bits
         losses = objective.update(batches(step, noise).to(objective.device), noise, min(1.0, max(step / steps, spent / seconds)))
         step, spent = step + 1, ranks.agree(spent + time.perf_counter() - clock)
         yield TrainStep(step, spent, min(1.0, max(step / steps, spent / seconds)), losses)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    (group,) = optimiser.param_groups
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
 
 
 def _randn_like(x: Tensor, noise: torch.Generator) -> Tensor:

@@ -1,4 +1,8 @@
+import copy
 import random
+from contextlib import nullcontext
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -6,11 +10,17 @@ import torch
 from torch import Tensor
 
 from ddgan import networks
+from ddgan.config import Config
 from ddgan.data import toy
 from ddgan.denoiser import ExactDenoiser, GaussianDenoiser, MeanDenoiser
+from ddgan.fit import new_objective
+from ddgan.images import ImageSet
+from ddgan.images import batches as image_batches
 from ddgan.losses import LOSSES
 from ddgan.metrics import coverage
 from ddgan.mixture import Law
+from ddgan.networks import conv
+from ddgan.recorded import Recorded
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import MAX_T, Schedule
 from ddgan.trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
@@ -160,6 +170,44 @@ def test_a_compiled_critic_changes_nothing_and_is_never_differentiated_twice():
     for steps in zip(run(plain, stop=4), run(other, stop=4), strict=True):
         assert steps[0].losses == steps[1].losses
     assert asked == [0, 1, 1, 2, 3, 3]  # in updates 0 and 2 a penalty is part of D's step, and G's step alone is the critic's
+
+
+@EACH_PAIRS
+@pytest.mark.parametrize("loss", LOSSES)
+def test_an_update_never_waits_for_its_device(loss, pairs, monkeypatch):
+    """A CUDA graph holds only what a device does by itself. On "meta" there are no numbers to look at, nor to copy there."""
+    meta, shape = torch.device("meta"), (3, 8, 8)
+    pairs = copy.deepcopy(pairs)
+    generator = networks.generator("unet-draw", shape, latent_dim=192, width=16, depth=1, multipliers=(1, 1))
+    objective = Adversarial(generator, networks.discriminator("unet-draw", shape, width=16, depth=1), pairs, loss=loss)
+    objective.device = meta
+    object.__setattr__(pairs.schedule, "alpha_bar", pairs.schedule.alpha_bar.to(meta))
+    if isinstance(pairs, Consecutive):
+        pairs.weights = pairs.weights.to(meta)
+    for name in ("d", "g"):
+        objective.networks[name].to(meta)
+        monkeypatch.setattr(objective.optimisers[name], "step", lambda: None)
+    for name in ("rand", "randn", "multinomial"):  # no generator is for "meta"
+        draw = getattr(torch, name)
+        monkeypatch.setattr(torch, name, lambda *size, draw=draw, generator, **where: draw(*size, **where))
+    monkeypatch.setattr(torch, "autocast", lambda *kind, **how: nullcontext())
+    monkeypatch.setattr(conv, "blur", conv.means_of_pairs)
+    losses = objective._learn(torch.empty(8, *shape, device=meta), SimpleNamespace(device=meta))
+    assert all(loss.device == meta for loss in losses.values())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@EACH_PAIRS
+def test_a_recorded_update_is_the_update(pairs, monkeypatch):
+    def losses(first: int) -> np.ndarray:
+        monkeypatch.setattr(Recorded, "FIRST", first)
+        config = Config("cifar10", batch=16, every=2, width=16, multipliers=(1, 2), network="unet-draw", patch=2, latent_dim=3072)
+        objective = new_objective(replace(config, T=4 if isinstance(pairs, Consecutive) else None), images)
+        records = train(objective, image_batches(images, 16, seed=0, flip=True), seed=0, steps=20)
+        return np.array([list(record.losses.values()) for record in records])
+
+    images = ImageSet(np.random.default_rng(0).integers(0, 256, (100, 3, 32, 32), dtype=np.uint8))
+    np.testing.assert_allclose(losses(3), losses(20), rtol=0.05)
 
 
 def test_the_rate_is_constant_for_half_the_run_then_falls_linearly_to_5_percent():

@@ -33,7 +33,7 @@ def level_features(level: Tensor) -> Tensor:
 
 def with_fourier(x: Tensor, octaves: int) -> Tensor:
     """[x, sin(1.5 2^i x), cos(1.5 2^i x)], i < octaves, along each axis: (B, n) -> (B, n (1 + 2 octaves))."""
-    angles = (1.5 * 2.0 ** torch.arange(octaves).to(x)[:, None] * x[:, None]).flatten(1)
+    angles = (1.5 * 2.0 ** torch.arange(octaves, device=x.device, dtype=x.dtype)[:, None] * x[:, None]).flatten(1)
     return torch.cat([x, angles.sin(), angles.cos()], 1)
 
 
