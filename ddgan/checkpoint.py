@@ -252,7 +252,8 @@ def _is_finite(value: Any) -> bool:
 class Saved(NamedTuple):
     """A run as it was saved: its tensors, updates, training seconds, and how often it went back from what is not finite.
 
-    `data` is the fingerprint of what it trains on; `history`, a line a run, how the weights came about that it began with.
+    `data` is the fingerprint of what it trains on; `history`, a line a run, how the weights came about that it began with;
+    `skipped` counts the steps of a network whose gradients were not finite.
     """
 
     state: dict[str, Tensor]
@@ -261,6 +262,7 @@ class Saved(NamedTuple):
     rollbacks: int
     data: str = ""
     history: tuple[dict[str, Any], ...] = ()
+    skipped: int = 0
 
 
 @contextmanager

@@ -51,8 +51,11 @@ NETWORK = ("network", "width", "depth", "multipliers", "patch", "d_width", "late
 ROLLBACKS = 3  # times that a run goes back from what is not finite, before it stops
 
 
-def new_objective(config: Config, data: Law | ImageSet) -> Objective:
-    """The objective of a config, its networks initialised from the config's seed."""
+def new_objective(config: Config, data: Law | ImageSet, on: torch.device | None = None) -> Objective:
+    """The objective of a config, its networks initialised from the config's seed.
+
+    They are `on` a device, unless it is given: images' on a GPU where there is one, points' on the CPU.
+    """
     if config.objective == "regression" and config.latent_dim:
         raise ValueError(f"the regression objective has no latent: latent_dim must be 0, got {config.latent_dim}")
     regression, images = config.objective == "regression", isinstance(data, ImageSet)
@@ -65,8 +68,8 @@ def new_objective(config: Config, data: Law | ImageSet) -> Objective:
         _begin_with(config, generator, discriminator)
     elif images:
         generator.fit(from_uint8(data.images))
-    if images:
-        generator, discriminator = generator.to(device()), discriminator and discriminator.to(device())
+    on = on or (device() if images else torch.device("cpu"))
+    generator, discriminator = generator.to(on), discriminator and discriminator.to(on)
     if config.T is not None:
         pairs = Consecutive(Schedule.vp(config.T), clean=config.clean)
     else:  # a regression denoiser also has to serve the long chains that it needs
@@ -167,7 +170,8 @@ class _Run:
         failure = None
         if not ranks.rank():
             last = self.last.step, self.last.seconds, self.rollbacks
-            state = checkpoint.Saved(self.objective.state_dict(), *last, self.fingerprint, self.history)
+            skipped = int(self.objective.skipped)
+            state = checkpoint.Saved(self.objective.state_dict(), *last, self.fingerprint, self.history, skipped)
             try:
                 checkpoint.save_state(self.out, state, self.config)
             except FloatingPointError as error:
@@ -180,6 +184,7 @@ class _Run:
         """Go back to the state last saved."""
         saved = checkpoint.load_state(self.out, self.objective.state_dict(), self.config, self.fingerprint, self.say)
         self.objective.load_state_dict(saved.state)
+        self.objective.skipped.fill_(saved.skipped)
         self.last, self.rollbacks = TrainStep(saved.step, saved.seconds, 0.0, {}), saved.rollbacks
         self.history = saved.history
 
@@ -250,6 +255,7 @@ class _Run:
             "steps": self.last.step,
             "seconds": round(self.last.seconds, 1),
             "rollbacks": self.rollbacks,
+            "skipped": int(self.objective.skipped),
             "hardware": hardware(),
             "torch": torch.__version__,
             "seen": self.last.step * self.config.batch,

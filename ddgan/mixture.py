@@ -186,10 +186,14 @@ class Law:
         log = _log_normal(_squared(x.double(), self.mu), self.var, self.mu[0].numel())
         return _log_sum_exp(log.add(self.log_w)).to(x.dtype)
 
+    def to(self, device: torch.device) -> Law:
+        """The same law there."""
+        return self if self.mu.device == device else Law(*(v.to(device) for v in (self.log_w, self.mu, self.var, self.mode)))
+
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
-        """n independent draws, (n, *D) in float32."""
+        """n independent draws, (n, *D) in float32, by a generator of the law's device."""
         k = torch.multinomial(self.log_w.exp(), n, replacement=True, generator=generator)
-        eps = torch.randn(n, *self.shape, generator=generator, dtype=torch.float64)
+        eps = torch.randn(n, *self.shape, generator=generator, dtype=torch.float64, device=generator.device)
         return (self.mu[k] + like(self.var[k].sqrt(), eps) * eps).float()
 
     def marginal(self, level: Tensor) -> Law:

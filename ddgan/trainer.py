@@ -128,6 +128,7 @@ class Objective:
             for name, (network, lr) in networks.items()
         }
         self.updates = 0
+        self.skipped = torch.zeros((), dtype=torch.long, device=self.device)  # steps of a network: see _descend
         self.recorded: dict[bool, Recorded] = {}  # on a CUDA device: updates with a penalty, and those without
         self.denoiser = copy.deepcopy(self.networks["g"]).requires_grad_(False).eval()
         self.denoiser.levels = pairs.levels()
@@ -175,7 +176,10 @@ class Objective:
         return [list(part) for part in zip(*(v.chunk(self.accumulate) for v in shares), strict=True)]
 
     def _descend(self, name: str, loss: Callable[..., Tensor], parts: Iterable[tuple]) -> Tensor:
-        """One Adam step of one network on the mean of the parts' losses, which is returned; none where that is not finite."""
+        """One Adam step of one network on the mean of the parts' losses, which is returned; none where that is not finite.
+
+        In low precision a gradient can overflow though the loss does not: such a step is skipped too, and counted.
+        """
         optimiser, total = self.optimisers[name], torch.zeros((), device=self.device)
         optimiser.zero_grad(set_to_none=True)
         for part in parts:
@@ -183,8 +187,14 @@ class Objective:
                 value = loss(*part) / self.accumulate
             value.backward()
             total += value.detach()
-        ranks.average([total, *(p.grad for p in self.networks[name].parameters() if p.grad is not None)])
-        optimiser.found_inf = (~total.isfinite()).float()  # what a torch.amp.GradScaler tells it
+        gradients = [p.grad for p in self.networks[name].parameters() if p.grad is not None]
+        ranks.average([total, *gradients])
+        finite = total.isfinite()
+        if self.precision != torch.float32:
+            small = torch.stack(torch._foreach_norm(gradients)).isfinite().all()
+            self.skipped += finite & ~small
+            finite = finite & small
+        optimiser.found_inf = (~finite).float()  # what a torch.amp.GradScaler tells it
         optimiser.step()
         return total
 

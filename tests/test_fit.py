@@ -18,6 +18,7 @@ from ddgan.fit import fit, new_objective
 from ddgan.images import ImageSet, batches
 from ddgan.request import Request
 from ddgan.session import Session
+from ddgan.trainer import Objective
 
 ROOT = Path(__file__).parents[1]
 TINY = replace(preset("mnist"), width=16, d_width=16, batch=8, steps=4, every=2)
@@ -50,6 +51,24 @@ def test_images_resume_bit_for_bit(folder, tmp_path):
     steps.close()
     resumed = trained(TINY, folder, tmp_path / "broken", resume=True)
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_a_card_counts_the_skipped_steps_of_the_whole_run(folder, tmp_path, monkeypatch):
+    def overflowing(config: Config, data: ImageSet) -> Objective:
+        objective = new_objective(config, data)
+        objective.networks["g"].first.weight.register_hook(lambda gradient: gradient * float("nan"))
+        return objective
+
+    module = importlib.import_module("ddgan.fit")
+    monkeypatch.setattr(module, "precision", lambda device: torch.bfloat16)
+    with monkeypatch.context() as here:
+        here.setattr(module, "new_objective", overflowing)
+        steps = fit(TINY, tmp_path / "run", images=str(folder))
+        next(steps), next(steps)
+        steps.close()
+    list(fit(TINY, tmp_path / "run", images=str(folder), resume=True))
+    card = load(tmp_path / "run").card
+    assert card["steps"] == 4 and card["skipped"] == 2
 
 
 def test_a_run_goes_on_with_the_data_that_it_began_with_and_no_other(folder, tmp_path):

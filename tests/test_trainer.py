@@ -1,4 +1,5 @@
 import copy
+import math
 import random
 from contextlib import nullcontext
 from dataclasses import replace
@@ -8,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from ddgan import networks
 from ddgan.config import Config
@@ -143,6 +146,22 @@ def test_a_loss_that_is_not_finite_raises_and_leaves_every_weight_finite(make, b
     assert all(value.isfinite().all() for value in objective.state_dict().values())
 
 
+def test_in_low_precision_a_step_whose_gradient_overflowed_is_skipped_and_counted():
+    objective = adversarial(PAIRS["consecutive"])
+    objective.precision = torch.bfloat16
+    run(objective, stop=2)
+    before = objective.state_dict()
+    weight = objective.networks["d"].condition.weight
+    overflow = weight.register_hook(lambda gradient: gradient * float("inf"))
+    run(objective, stop=1)
+    overflow.remove()
+    after = objective.state_dict()
+    moved = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"updates", "g", "adam_g", "ema"} and int(objective.skipped) == 1
+    run(objective, stop=1)
+    assert not torch.equal(weight, before["d.condition.weight"]) and int(objective.skipped) == 1
+
+
 def test_d_still_learns_after_the_loss_of_g_was_not_finite():
     objective = adversarial(PAIRS["consecutive"])
     g_loss, objective.g_loss = objective.g_loss, lambda d, real, fake: fake.sum() * float("nan")
@@ -172,14 +191,25 @@ def test_a_compiled_critic_changes_nothing_and_is_never_differentiated_twice():
     assert asked == [0, 1, 1, 2, 3, 3]  # in updates 0 and 2 a penalty is part of D's step, and G's step alone is the critic's
 
 
+class Alone(TorchDispatchMode):
+    """Where every tensor is on "meta", but for plain numbers."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        for v in tree_leaves(made):
+            assert not isinstance(v, Tensor) or not v.ndim or v.is_meta, f"{function} makes a tensor on {v.device}"
+        return made
+
+
 @EACH_PAIRS
-@pytest.mark.parametrize("loss", LOSSES)
-def test_an_update_never_waits_for_its_device(loss, pairs, monkeypatch):
+@pytest.mark.parametrize(
+    "network, shape, loss", [("unet-draw", (3, 16, 16), "rpgan-exact"), ("skip", (2,), "r1r2"), *(("plain", (2,), v) for v in LOSSES)]
+)
+def test_an_update_never_waits_for_its_device(network, shape, loss, pairs, monkeypatch):
     """A CUDA graph holds only what a device does by itself. On "meta" there are no numbers to look at, nor to copy there."""
-    meta, shape = torch.device("meta"), (3, 8, 8)
-    pairs = copy.deepcopy(pairs)
-    generator = networks.generator("unet-draw", shape, latent_dim=192, width=16, depth=1, multipliers=(1, 1))
-    objective = Adversarial(generator, networks.discriminator("unet-draw", shape, width=16, depth=1), pairs, loss=loss)
+    meta, pairs = torch.device("meta"), copy.deepcopy(pairs)
+    generator = networks.generator(network, shape, latent_dim=math.prod(shape), **SIZE)
+    objective = Adversarial(generator, networks.discriminator(network, shape, **SIZE), pairs, loss=loss)
     objective.device = meta
     object.__setattr__(pairs.schedule, "alpha_bar", pairs.schedule.alpha_bar.to(meta))
     if isinstance(pairs, Consecutive):
@@ -192,8 +222,8 @@ def test_an_update_never_waits_for_its_device(loss, pairs, monkeypatch):
         monkeypatch.setattr(torch, name, lambda *size, draw=draw, generator, **where: draw(*size, **where))
     monkeypatch.setattr(torch, "autocast", lambda *kind, **how: nullcontext())
     monkeypatch.setattr(conv, "blur", conv.means_of_pairs)
-    losses = objective._learn(torch.empty(8, *shape, device=meta), SimpleNamespace(device=meta))
-    assert all(loss.device == meta for loss in losses.values())
+    with Alone():
+        objective._learn(torch.empty(8, *shape, device=meta), SimpleNamespace(device=meta))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

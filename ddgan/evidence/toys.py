@@ -14,6 +14,7 @@ from ..data import toy
 from ..denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
 from ..fit import new_objective
 from ..gaussian import Gaussian
+from ..machine import device
 from ..metrics import coverage, evaluate
 from ..posterior import Question, ask
 from ..request import Request, seeds
@@ -35,7 +36,7 @@ ON_MODE = (Column("modes", "modes", "{:.1f}"), Column("on_mode", "on a mode", "{
 
 def _drawn(denoiser: Denoiser, schedule: Schedule, seed: int, n: int = N) -> Tensor:
     (x_0,) = draw(schedule, denoiser, seeds(seed, n), (2,), at_once=n)
-    return x_0
+    return x_0.cpu()
 
 
 # ---------------------------------------------------------------- 1. no training at all
@@ -105,6 +106,9 @@ RECIPES = {  # ours first: minutes, where the paper's setting takes days
 }
 
 
+WIDE = 256  # from here on a GPU, where there is one, is faster than a core
+
+
 class _Direct(Schedule):
     """A schedule whose step takes the denoiser's output for x_s itself: no closed form helps the network."""
 
@@ -131,7 +135,9 @@ class _OneShot:
 @lru_cache(maxsize=8)
 def _trained(config: Config, shape: str = "") -> tuple[Denoiser, Schedule, float]:
     """A denoiser, the schedule that it samples with, and the seconds that its training took."""
-    law, objective = toy(config.data), new_objective(config, toy(config.data))
+    law, on = toy(config.data), device() if config.width >= WIDE else torch.device("cpu")
+    objective = new_objective(config, law, on)
+    law = law.to(objective.source)
     schedule = Schedule.vp(config.T or 4)
     if shape == "direct":
         schedule = objective.pairs.schedule = _Direct(schedule.alpha_bar)
