@@ -138,8 +138,10 @@ PRESETS: dict[str, Config] = {
     **_both(_images("mnist", clean=0.5, width=48, multipliers=(1, 2), d_width=32, latent_dim=28 * 28)),
     **_both(_CIFAR10),
     **_both(_images("stackedmnist", clean=0.5, width=48, multipliers=(1, 2), latent_dim=3 * 28 * 28)),
-    # the same for a GPU: 11.1M parameters, which a CPU would train for weeks
-    **_both(replace(_CIFAR10, width=80, depth=2, batch=256, ema=2e-4, steps=60_000), "cifar10-large"),
+    # the same for a GPU: 11.1M parameters, which a CPU would train for weeks; with the rates above batches of 256 came to grief
+    **_both(
+        replace(_CIFAR10, width=80, depth=2, batch=256, gamma=0.1, lr_g=3e-4, lr_d=4e-4, ema=2e-4, steps=60_000), "cifar10-large"
+    ),
     "cifar10-paper": _images(
         "cifar10", T=4, clean=0.25, network="unet", width=128, depth=2, multipliers=(1, 2, 2, 2), patch=1, latent_dim=100,
         loss="paper", gamma=0.02, every=15, lr_g=1.6e-4, lr_d=1.25e-4, decay="cosine", ema=1e-4, batch=256, flip=True, steps=400_000,
