@@ -49,14 +49,13 @@ def exact(loss: Callable[[Tensor, Tensor], Tensor], *, both: bool) -> Callable[[
     """D's loss with R1, or R1 + R2 if `both`, by double backward, around any `loss(winner, loser)`."""
 
     def d_loss(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: float) -> Tensor:
-        x = torch.cat([real, fake]).detach()
         if not gamma:
-            return loss(*d(x).chunk(2))
-        at = d(x.requires_grad_())
-        judged = at if both else at[: len(real)]
-        (gradient,) = torch.autograd.grad(judged.sum(), x, create_graph=True)
+            return loss(*d(torch.cat([real, fake])).chunk(2))
+        x = (torch.cat([real, fake]) if both else real).detach().requires_grad_()
+        at = d(x)
+        (gradient,) = torch.autograd.grad(at.sum(), x, create_graph=True)
         squared = gradient.flatten(1).square().sum(1).sum()
-        return loss(*at.chunk(2)) + gamma / 2 * squared / len(real)
+        return loss(*(at.chunk(2) if both else (at, d(fake)))) + gamma / 2 * squared / len(real)
 
     return d_loss
 
