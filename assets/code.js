@@ -35,7 +35,7 @@ async function ask() {
   const code = await server.code(asked).catch(() => null) ?? { error: 'The server gave no answer.' };
   if (mine !== state.latest) return;
   state.code = code.error ? {} : code;
-  said.textContent = code.error ?? '';
+  if (code.error || query !== root.dataset.id) said.textContent = code.error ?? '';  // what was said of the same code stays
   show(state.kind);
   root.dataset.id = query;
 }
