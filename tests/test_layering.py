@@ -39,7 +39,7 @@ MAY_IMPORT = {  # from the bottom up
     "posterior": "metrics mixture request sampler session",
     "studio": "checkpoint config data denoiser fit machine metrics mixture request sampler schedule session trainer",
     "views": "data mixture posterior request schedule session studio",
-    "bench": "checkpoint config data denoiser fit images machine metrics networks request sampler schedule session trainer views",
+    "bench": "checkpoint config data denoiser fit images machine metrics networks recorded request sampler schedule session trainer views",
     "gallery": "candidates images request session views",
     "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
     "export": "checkpoint gallery image_metrics images machine request sampler session views",
