@@ -59,6 +59,9 @@ RATES = {
 
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how, allow_abbrev=False)  # a slip must not pass for another option
+
     def error(self, message: str) -> NoReturn:
         raise ValueError(f"{message} (see {self.prog} --help)")
 
@@ -117,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
         add.add_argument("--schedule", help=f"{', '.join(FAMILIES)} (default vp)")
         add.add_argument("--span", help="the schedule's range, LO,HI")
         add.add_argument("--seed", help="default 0")
-        add.add_argument("-n", help="number of samples (default 10000; export: 2000 points, 9 images)")
+        add.add_argument("-n", "--n", help="number of samples (default 10000; export: 2000 points, 9 images)")
         if name == "evaluate":
             add.add_argument("--samplings", type=int, default=1, help="how many seeds, from --seed on: the worst counts")
             add.add_argument("--fid", action="store_true", help="FID too, of 50,000 images, by torch-fidelity if it is installed")

@@ -138,6 +138,8 @@ def neighbours(path: Path, session: Session, request: Request, k: int = 5) -> di
     Returns by denoiser how far the nearest one is on average, in grey levels (image_metrics.nearest): what was learned by
     heart would be at 0.
     """
+    if path.suffix.lower() != ".png":
+        raise ValueError(f"neighbours are written to a .png, got {path.name}")
     source, rows, distance = session.source(request.data), [], {}
     if source.law is not None or not source.set:
         raise ValueError(f"neighbours are looked for in a known set of images, {request.data[:40]} is none")

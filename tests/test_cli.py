@@ -37,6 +37,12 @@ def test_sample_writes_the_sessions_arrays(capsys, tmp_path):
         assert np.array_equal(file["predicted"], torch.stack([step.x_0 for step in steps]).numpy())
 
 
+def test_no_option_is_taken_for_another_whose_name_it_begins(capsys):
+    code, _, err = run(capsys, "evaluate", "25-gaussians", "--near", "2000")
+    assert code == 2 and "--near" in err
+    assert json.loads(run(capsys, "evaluate", "rings", "--denoiser", "exact", "--n", 300, "--json")[1])["n"] == 300
+
+
 def test_evaluate_prints_one_json_object_and_nothing_else(capsys):
     code, out, err = run(capsys, "evaluate", "25-gaussians", "--denoiser", "exact", "-n", 4000, "--json")
     numbers = json.loads(out)

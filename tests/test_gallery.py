@@ -217,6 +217,8 @@ def test_neighbours_stand_beside_their_sample(session, name, tmp_path, monkeypat
     assert 0 < distance[name] < 4
     with pytest.raises(ValueError, match="25-gaussians is none"):
         export.neighbours(tmp_path / "y.png", session, Request())
+    with pytest.raises(ValueError, match="written to a .png, got 2000"):
+        export.neighbours(tmp_path / "2000", session, request)
 
 
 def test_numbers_of_images_need_no_law(session, name, tmp_path):
