@@ -138,7 +138,8 @@ PRESETS: dict[str, Config] = {
     **_both(_images("mnist", clean=0.5, width=48, multipliers=(1, 2), d_width=32, latent_dim=28 * 28)),
     **_both(_CIFAR10),
     **_both(_images("stackedmnist", clean=0.5, width=48, multipliers=(1, 2), latent_dim=3 * 28 * 28)),
-    # the same for a GPU: 11.1M parameters, which a CPU would train for weeks; with the rates above batches of 256 came to grief
+    # the same for a GPU: 11.1M parameters, which a CPU would train for weeks. With the rates above, and batches of 256, losses
+    # of the small one were no longer finite after some 10,000 updates
     **_both(
         replace(_CIFAR10, width=80, depth=2, batch=256, gamma=0.1, lr_g=3e-4, lr_d=4e-4, ema=2e-4, steps=60_000), "cifar10-large"
     ),

@@ -106,7 +106,7 @@ RECIPES = {  # ours first: minutes, where the paper's setting takes days
 }
 
 
-WIDE = 256  # from here on a GPU, where there is one, is faster than a core
+WIDE = 256  # networks from this width on train on a GPU, where there is one
 
 
 class _Direct(Schedule):
