@@ -20,6 +20,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import NamedTuple, Protocol
@@ -129,7 +130,8 @@ class Objective:
         }
         self.updates = 0
         self.skipped = torch.zeros((), dtype=torch.long, device=self.device)  # steps of a network: see _descend
-        self.recorded: dict[bool, Recorded] = {}  # on a CUDA device: updates with a penalty, and those without
+        # on a CUDA device: updates with a penalty, and those without
+        self.recorded: defaultdict[bool, Recorded] = defaultdict(lambda: Recorded(self._learn))
         self.denoiser = copy.deepcopy(self.networks["g"]).requires_grad_(False).eval()
         self.denoiser.levels = pairs.levels()
 
@@ -142,7 +144,7 @@ class Objective:
             _set_rate(optimiser, self.rates[name] * DECAYS[self.decay](progress))
         learn = self._learn
         if self.device.type == "cuda" and not distributed.is_initialized():
-            learn = self.recorded.setdefault(self._penalised, Recorded(self._learn))
+            learn = self.recorded[self._penalised]
         losses = learn(x_0, noise)
         self._average()
         losses = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
