@@ -207,8 +207,9 @@ def load_classifier(name: str | Path) -> Classifier:
     return _ready(classifier, card)
 
 
-def read_card(path: Path) -> dict[str, Any]:
-    """The card of a model's directory or single file; ValueError where it is missing or not one of ours."""
+def read_card(name: str | Path) -> dict[str, Any]:
+    """The card of a model, as `load` knows it; ValueError where it is missing or not one of ours."""
+    path = _directory(name)
     if path.suffix == ".safetensors":
         if not path.is_file():
             raise ValueError(f"there is no file {str(path)!r}")

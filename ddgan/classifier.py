@@ -48,11 +48,12 @@ def fit_classifier(
         raise ValueError("a classifier needs images with classes, these have none")
     if (train.shape, train.classes) != (test.shape, test.classes):
         raise ValueError(f"test images must be as the training images, {tuple(train.shape)}, got {tuple(test.shape)}")
-    if (out / "model.safetensors").exists():
-        raise ValueError(f"{out} already holds a model: choose another directory")
     classifier = new_classifier(train, width=width, seed=seed)
-    for step in train_classifier(classifier, train, seed=seed, epochs=epochs, seconds=seconds):
-        yield step
+    with checkpoint.claimed(out):
+        if (out / "card.json").exists():
+            raise ValueError(f"{out} already holds a model: choose another directory")
+        for step in train_classifier(classifier, train, seed=seed, epochs=epochs, seconds=seconds):
+            yield step
     made = {
         "classes": list(train.classes),
         "command": command,

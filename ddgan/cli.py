@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--data", help="where the preset's images are: an archive, a folder or a zip; default: found by name")
     add.add_argument("--size", type=int, help="crop each image to its middle square and resize it to this many pixels")
     add.add_argument("--network", help="skip, plain (the paper's) or eps; images: unet-draw or unet (the paper's)")
-    add.add_argument("--loss", help="r1r2, paper, rpgan, wgan-gp or rpgan-exact (images)")
+    add.add_argument("--loss", help="points: r1r2, paper, rpgan, rpgan-exact or wgan-gp; images: rpgan-exact, paper or wgan-gp")
     add.add_argument("--decay", help="late or cosine: how the learning rates fall")
     add.add_argument("--init", help="a model to begin with: a shipped one's name, or a directory")
     for name, words in WHOLE.items():
@@ -96,7 +96,7 @@ def parser() -> argparse.ArgumentParser:
     for name, words in RATES.items():
         add.add_argument(f"--{name}", type=float, help=words)
     add.add_argument("--seconds", type=float, default=math.inf, help="stop after this many seconds of training")
-    add.add_argument("--minutes", type=float, help="the same in minutes")
+    add.add_argument("--minutes", type=float, default=math.inf, help="the same in minutes; the shorter counts")
     add.add_argument("--resume", action="store_true", help="go on with the run in --out")
     add.add_argument("--save-every", type=float, default=30.0, help="seconds between two saved states (default 30)")
 
@@ -211,17 +211,17 @@ def _train(options: argparse.Namespace) -> None:
     if not own and options.preset not in PRESETS and Path(options.preset).exists():
         raise ValueError(f"images are given as --data: python -m ddgan train cifar10 --data {options.preset} --size 32 --out ...")
     config = replace(Config(options.preset) if own else preset(options.preset), **given)
-    limit = options.seconds if options.minutes is None else 60 * options.minutes
-    if not limit > 0:
-        raise ValueError(f"--seconds must be above 0, got {limit:g}")
+    _above_zero(options, "seconds", "minutes")
+    if config.network == "unet-draw" and options.latent_dim:
+        raise ValueError(f"z of this network is as large as an image, or --latent-dim 0; got {options.latent_dim}: --network unet takes any")
     if not options.save_every >= 0:
         raise ValueError(f"--save-every must be at least 0, got {options.save_every:g}")
     ranks.join()
     # a resumed run equals an unbroken one, so the card names the command that makes it from scratch
     command = f"python -m ddgan {shlex.join(word for word in sys.argv[1:] if word != '--resume')}"
     steps = fit(
-        config, options.out, images=options.data, size=options.size, seconds=limit, resume=options.resume, command=command,
-        save_every=options.save_every, say=lambda words: print(f"\nddgan: {words}", file=sys.stderr),
+        config, options.out, images=options.data, size=options.size, seconds=min(options.seconds, 60 * options.minutes),
+        resume=options.resume, command=command, save_every=options.save_every, say=lambda words: print(f"\nddgan: {words}", file=sys.stderr),
     )  # fmt: skip
     _watch(_until_stopped(steps), config.batch)
     if not ranks.rank():
@@ -263,14 +263,18 @@ def _until_stopped(steps: Iterator[TrainStep]) -> Iterator[TrainStep]:
 
 
 def _train_classifier(options: argparse.Namespace) -> None:
-    for name in ("width", "epochs", "minutes"):
-        if not getattr(options, name) > 0:
-            raise ValueError(f"--{name} must be above 0, got {getattr(options, name):g}")
+    _above_zero(options, "width", "epochs", "minutes")
     train, test = (load_images(options.data, split=split) for split in ("train", "test"))
     command = f"python -m ddgan {shlex.join(sys.argv[1:])}"
     size = {"width": options.width, "epochs": options.epochs, "seconds": 60 * options.minutes}
     _watch(fit_classifier(train, test, options.out, **size, seed=options.seed, command=command), BATCH)
     print(f"{options.out}/classifier.safetensors")
+
+
+def _above_zero(options: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        if not getattr(options, name) > 0:
+            raise ValueError(f"--{name} must be above 0, got {getattr(options, name):g}")
 
 
 def _watch(steps: Iterator[TrainStep], batch: int) -> None:
@@ -324,6 +328,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     request = _request(options, denoisers="ddgan", n=10_000 if points else 50_000 if options.fid else 2000)
     if not 1 <= options.samplings <= 100:
         raise ValueError(f"--samplings must be in 1..100, got {options.samplings}")
+    if options.samplings > 1 and not points:
+        raise ValueError(f"--samplings is for points, images are judged once; got {options.samplings}")
     near = export.neighbours(options.nearest, session, request) if options.nearest else {}  # first: it may refuse
     for name in request.denoisers:
         measured = {"fid": session.fid(request, name, _progress)} if options.fid else {}
@@ -333,7 +339,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}
         return _print_json({**request.to_dict(), **only})
     for name, row in rows.items():
-        if "cfd" in row:
+        if "of_modes" not in row:  # of images
             print(f"{name:10}  " + "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
             continue
         print(

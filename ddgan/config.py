@@ -19,7 +19,7 @@ class Config:
     data: str  # a toy's name, a CSV file of points, an image set's name, or a folder, zip or archive of images
     objective: str = "ddgan"  # ddgan | regression
     T: int | None = None  # steps of the vp schedule to train for; None: any number of steps and any schedule
-    clean: float = 0.6  # the share of training pairs whose target is clean data
+    clean: float = 0.6  # the share of training pairs whose target is clean data; for any T, of those alone that say so: see Anywhere
     network: str = "skip"  # points: skip (starts from a posterior draw) | plain (the paper's) | eps (predicts the noise); images: unet-draw | unet
     width: int = 96
     depth: int = 3  # hidden layers; for images, residual blocks a resolution

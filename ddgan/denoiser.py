@@ -29,7 +29,11 @@ __all__ = ["Denoiser", "ExactDenoiser", "GaussianDenoiser", "Levels", "MeanDenoi
 
 @dataclass(frozen=True)
 class Levels:
-    """The log-SNRs a network was trained on: every value from the lowest to the highest, or `values` alone."""
+    """The log-SNRs a network was trained on: every value from the lowest to the highest, or `values` alone.
+
+    A schedule with some of these is accepted. A DDGAN trained for T steps alone then takes longer steps than it learned,
+    and may draw worse; regression does not mind.
+    """
 
     values: tuple[float, ...]
     between: bool

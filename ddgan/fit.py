@@ -48,6 +48,7 @@ _INITIALISING = threading.Lock()  # networks draw their first weights from the o
 SHEET = 64  # images that samples.png shows
 JUDGED, STACKED = 2000, 25_600  # images that a card's metrics are of; of StackedMNIST
 NETWORK = ("network", "width", "depth", "multipliers", "patch", "d_width", "latent_dim")  # what of a config shapes the weights
+FITTED = 4096  # images enough for mean and covariance, where an image has more numbers than that
 ROLLBACKS = 3  # times that a run goes back from what is not finite, before it stops
 
 
@@ -59,6 +60,8 @@ def new_objective(config: Config, data: Law | ImageSet, on: torch.device | None 
     if config.objective == "regression" and config.latent_dim:
         raise ValueError(f"the regression objective has no latent: latent_dim must be 0, got {config.latent_dim}")
     regression, images = config.objective == "regression", isinstance(data, ImageSet)
+    if images and not regression and config.loss in ("r1r2", "rpgan"):
+        raise ValueError(f"loss {config.loss} takes D's slope from a finite difference, too rough for images: choose rpgan-exact or paper")
     with _INITIALISING:
         with torch.random.fork_rng(devices=[]):
             torch.random.manual_seed(config.seed)
@@ -67,7 +70,8 @@ def new_objective(config: Config, data: Law | ImageSet, on: torch.device | None 
     if config.init:
         _begin_with(config, generator, discriminator)
     elif images:
-        generator.fit(from_uint8(data.images))
+        some = 1 if data.shape.numel() <= FITTED else -(-len(data) // FITTED)
+        generator.fit(from_uint8(data.images[::some]))
     on = on or (device() if images else torch.device("cpu"))
     generator, discriminator = generator.to(on), discriminator and discriminator.to(on)
     if config.T is not None:
@@ -124,6 +128,8 @@ def fit(
     `resume` was not asked for, where it holds another run, where another process trains there, or where it cannot be
     written; FloatingPointError where going back does not help.
     """
+    if (images or size) and config.network not in networks.IMAGES:
+        raise ValueError(f"--data and --size are for images, a network of {config.network!r} is for points")
     data = _data(config, images, size)
     if config.network == "unet-draw" and config.latent_dim:  # as many numbers as the data has, whichever it is
         config = replace(config, latent_dim=data.shape.numel())
@@ -158,6 +164,8 @@ class _Run:
             self.restore()
         elif checkpoint.holds_state(self.out):
             raise ValueError(f"{self.out} already holds a run: continue it with --resume, or choose another directory")
+        elif (self.out / "card.json").exists():
+            raise ValueError(f"{self.out} already holds a model: choose another directory")
         ranks.agree(0)  # all have looked before one writes
         self.save()
         if self.config.data.endswith(".csv") and not (self.out / "points.csv").exists():
@@ -288,7 +296,7 @@ def _history(config: Config) -> tuple[dict[str, Any], ...]:
     """How the weights that a run begins with were made, the first run first."""
     if not config.init:
         return ()
-    card = checkpoint.load(config.init).card
+    card = checkpoint.read_card(config.init)
     made = {key: card[key] for key in ("command", "steps", "seconds", "seen", "hardware") if key in card}
     return (*card.get("history", ()), made)
 

@@ -5,7 +5,7 @@ the one with q's own mean and variance comes closest, and what separates the two
 
     KL(q || N(E[q], Var[q])) = log(2 pi e Var[q]) / 2 - H[q],    H[q] = - sum_k w_k E_{x ~ N(m_k, v_k)} log q(x)
 
-which is zero for a Gaussian and about H[w] below log(2 pi e Var[q] / v) / 2 for far components. The inner means are
+which is zero for a Gaussian and, for far components of one variance v, about log(Var[q] / v) / 2 - H[w]. The inner means are
 Gauss-Hermite sums: no noise, and a narrow component costs no more than a wide one. Averaged over x_t ~ q(x_t), the
 gap is what a Gaussian denoiser loses at that step whatever it learns; it vanishes with the step's length.
 

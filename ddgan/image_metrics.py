@@ -12,6 +12,7 @@ one in the features of an ImageNet network, or of another classifier.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -168,7 +169,14 @@ def _judge(name: str) -> Classifier:
 
 @lru_cache(maxsize=4)
 def _known(name: str, split: str) -> ImageSet | None:
-    return load_images(name, split=split) if name in SETS and find_images(name, split) else None
+    """A set by name, None where it is not here; its first images are of all classes, in whichever order they were stored."""
+    if name not in SETS or not find_images(name, split):
+        return None
+    data = load_images(name, split=split)
+    if data.labels is None or (np.diff(data.labels) < 0).any():
+        return data
+    mixed = np.random.default_rng(0).permutation(len(data))
+    return replace(data, images=data.images[mixed], labels=data.labels[mixed])
 
 
 def cfd(classifier: Classifier, features: Tensor) -> float:
@@ -177,20 +185,20 @@ def cfd(classifier: Classifier, features: Tensor) -> float:
     return frechet(moments(features), real) / float(real.covariance.trace())
 
 
-def fid(batches: Iterable[Tensor | np.ndarray], data: ImageSet) -> float:
-    """FID as published: in Inception's features, through torch-fidelity, which fetches them; 50,000 samples or more.
+def fid(batches: Iterable[Tensor | np.ndarray], n: int, data: ImageSet) -> float:
+    """FID as published: in Inception's features, through torch-fidelity, which fetches them; of n samples, 50,000 or more.
 
     The batches are drawn only where torch-fidelity is there. ValueError for fewer samples, images without colour, or
     where torch-fidelity is missing or cannot fetch its network.
     """
+    if n < 50_000:
+        raise ValueError(f"FID needs 50,000 samples, got {n:,}")
     if data.shape[0] != 3:
         raise ValueError(f"FID needs images in colour, got {tuple(data.shape)}")
     try:
         from torch_fidelity import calculate_metrics
 
         samples = np.concatenate([_as_uint8(x, data.shape) for x in batches])
-        if len(samples) < 50_000:
-            raise ValueError(f"FID needs 50,000 samples, got {len(samples):,}")
         sets = [_Images(images) for images in (samples, data.images)]
         numbers = calculate_metrics(
             input1=sets[0], input2=sets[1], fid=True, cuda=torch.cuda.is_available(), save_cpu_ram=True, verbose=False

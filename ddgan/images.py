@@ -36,7 +36,8 @@ __all__ = [
 ]  # fmt: skip
 
 SETS = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "stackedmnist": (3, 28, 28)}  # known by name; the shape of an image
-OFFICIAL = {"cifar10": "77961efd7928b438", "mnist": "2ba98d30237c6903"}  # the fingerprints of the training images
+# the fingerprints of the training images
+OFFICIAL = {"cifar10": "77961efd7928b438", "mnist": "2ba98d30237c6903", "stackedmnist": "f9d4aa8d5b757130"}
 CACHE = Path("~/.cache/ddgan").expanduser()  # where a download goes unless told otherwise
 
 # Pillow reads more: EPS and WMF run programs, ICO and ICNS hide an image whose size is not the one that they state

@@ -99,8 +99,8 @@ class Mixture:
 class Law:
     """A data law sum_k exp(log_w[k]) N(mu[k], var[k] I): log_w (K,), mu (K, *D), var (K,) >= 0, in float64.
 
-    `mode` (K,) says which visible mode of the data each component belongs to: a component of its own unless given.
-    ValueError where the shapes disagree or a number is not finite.
+    `mode` (K,) says which visible mode of the data each component belongs to, 0, 1, ...: a component of its own unless given.
+    ValueError where the shapes disagree, a number is not finite or a mode has no component.
     """
 
     log_w: Tensor
@@ -118,6 +118,8 @@ class Law:
             )
         if not all(v.isfinite().all() for v in (log_w, mu, var)) or (var < 0).any():
             raise ValueError("a law needs finite log_w and mu and a finite var >= 0")
+        if mode.is_cpu and (mode.min() < 0 or not mode.long().bincount().all()):
+            raise ValueError(f"a law's modes must be numbered 0, 1, ... without a gap, got {mode.unique().tolist()[:8]}")
         for name, value in zip(("log_w", "mu", "var", "mode"), (log_w.log_softmax(0), mu, var, mode), strict=True):
             object.__setattr__(self, name, value)
 
@@ -281,7 +283,7 @@ def _quasi_random(points: int, n: int) -> tuple[Tensor, Tensor]:
 
 def _shared(v: Tensor) -> Tensor:
     """The one item of v (B, ...), as (1, ...), if all are the same: what depends on it is then computed once, not B times."""
-    return v[:1] if (v == v[0]).all() else v
+    return v[:1] if (v == v[:1]).all() else v
 
 
 def _squared(x: Tensor, mu: Tensor) -> Tensor:

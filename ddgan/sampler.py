@@ -67,7 +67,7 @@ def _normal(seeds: np.ndarray, *, purpose: int, rows: int, columns: int) -> Tens
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """SplitMix64's step and finaliser (Steele, Lea, Flood 2014): a bijection of 64-bit words that looks random."""
+    """A linear congruential step, then SplitMix64's finaliser (Steele, Lea, Flood 2014): a bijection of 64-bit words."""
     x = x * np.uint64(0xD1342543DE82EF95) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -72,6 +72,7 @@ class Schedule:
     def named(cls, family: str, T: int, span: tuple[float, float] | None = None) -> Schedule:
         """T steps along one of FAMILIES: alpha_bar(u_t) / alpha_bar(u_0), u_t = U_0 + (1 - U_0) t / T.
 
+        The division makes step 0 clean data; a family's formula is that of alpha_bar(u) before it.
         `span` is the family's (lo, hi). With its default the vp family is the paper's schedule, and the grids of
         T = 1, 2, 4, 8 are nested. ValueError for an unknown family, a T outside 1..MAX_T or a span out of bounds.
         """
@@ -105,7 +106,7 @@ class Schedule:
 
     @classmethod
     def linear(cls, T: int, first: float = 1e-4, last: float = 0.9999) -> Schedule:
-        """The variance sigma^2 rises linearly in u from `first` to `last`."""
+        """sigma^2(u) rises linearly from `first` to `last`: see `named`."""
         return cls.named("linear", T, (first, last))
 
     @classmethod
@@ -115,7 +116,7 @@ class Schedule:
 
     @classmethod
     def geometric(cls, T: int, first: float = 0.01, last: float = 0.9999) -> Schedule:
-        """The variance sigma^2 rises geometrically in u from `first` to `last`."""
+        """sigma^2(u) rises geometrically from `first` to `last`: see `named`."""
         return cls.named("geometric", T, (first, last))
 
     @property
@@ -130,8 +131,8 @@ class Schedule:
     def _at(self, t: int | Tensor) -> Tensor:
         """alpha_bar_t as (B,), or (1,) for a plain int, float64, where the schedule is."""
         t = torch.as_tensor(t, device=self.alpha_bar.device).reshape(-1)
-        if self.alpha_bar.is_cpu and ((t < 0) | (t > self.T)).any():
-            raise ValueError(f"t must be in 0..{self.T}, got {t.tolist()[:4]}")
+        if self.alpha_bar.is_cpu and len(off := t[(t < 0) | (t > self.T)]):
+            raise ValueError(f"t must be in 0..{self.T}, got {off.tolist()[:4]}")
         return self.alpha_bar[t]
 
     def level(self, t: int | Tensor) -> Tensor:

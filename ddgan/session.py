@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import lru_cache
+from os.path import isfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,7 +29,7 @@ from .image_metrics import fid, judge_set
 from .machine import device, on_gpu, on_loan, precision, while_wanted
 from .metrics import evaluate, judge, slices
 from .mixture import Law
-from .request import DENOISERS, Request, seeds
+from .request import DENOISERS, OWN, Request, seeds
 from .sampler import Draws, Step, draw, sample
 
 __all__ = ["Session"]
@@ -70,7 +71,9 @@ class Session:
         if name in closed:
             return closed[name](self.law(data))
         if name not in DENOISERS:
-            raise ValueError("this model is no longer here: train it again, or load its file")
+            if OWN.fullmatch(name):
+                raise ValueError("this model is no longer here: train it again, or load its file")
+            raise ValueError(f"a denoiser is one of {', '.join(DENOISERS)}, got {name[:40]!r}")
         if name not in models:
             others = [DENOISERS[other][0] for other in [*models, *(closed if law else [])]]
             raise ValueError(_missing(data, name, others))
@@ -186,9 +189,10 @@ class Session:
     def fid(self, request: Request, denoiser: str, watch: Callable[[Iterator[Any], int], Iterator[Any]]) -> float:
         """image_metrics.fid of a denoiser's images, against the training set."""
         source = self.source(request.data)
-        if source.law is not None:
-            raise ValueError(f"FID is of images, {request.data[:40]} is a set of points")
-        return fid(watch(*self._drawn(request, denoiser)), load_images(source.set))
+        if not source.set:
+            what = "points" if source.law else "images that have no name here"
+            raise ValueError(f"FID is measured against {', '.join(SETS)}; {request.data[:40]} is of {what}")
+        return fid(watch(*self._drawn(request, denoiser)), request.n, load_images(source.set))
 
     def _drawn(self, request: Request, denoiser: str) -> tuple[Iterator[Tensor], int]:
         """The images of a request, AT_ONCE at a time, and how many times."""
@@ -212,7 +216,8 @@ def _missing(data: str, name: str, others: list[str]) -> str:
     if data.startswith(POINTS):
         return f"no {label} has been trained on these points yet: the tab Train does it"
     if name == "official":
-        return "the authors' CIFAR-10 model is not here: python -m ddgan import-official makes it of their file"
+        way = f"not of {data}" if data != "cifar10" else "not here: python -m ddgan import-official makes it of their file"
+        return f"the authors' model is of cifar10, and {way}"
     if data in SETS:
         return f"no {label} of {data} is here: python -m ddgan train {preset} --out weights/{preset} makes one"
     return f"no {label} was trained on {data}, there are {', '.join(others)}"
@@ -227,11 +232,13 @@ def _source(data: str) -> Source:
     path = Path(data)
     if data.startswith(POINTS) or path.suffix == ".csv":
         return _of_law(law_of(data) if data.startswith(POINTS) else from_points(read_csv(path)), {})
-    if path.suffix != ".safetensors" and not (path / "card.json").is_file():
+    if path.suffix != ".safetensors" and not isfile(path / "card.json"):
         path = checkpoint.WEIGHTS / data
-        if not (path / "card.json").is_file():
+        if not isfile(path / "card.json"):  # where a name is too long for a file this is false, is_file() raises
             known = ", ".join([*TOYS, *SETS])
-            raise ValueError(f"data must be one of {known}, a .csv file, a model's .safetensors file or a run's directory, got {data!r}")
+            raise ValueError(
+                f"data must be one of {known}, a .csv file, a model's .safetensors file or a run's directory, got {data[:40]!r}"
+            )
     card = checkpoint.read_card(path)
     config = Config.from_dict(card["config"])
     models = {config.objective: path}

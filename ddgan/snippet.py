@@ -36,7 +36,7 @@ _CURL = """\
 EVENT=$(curl -s {start} -H 'Content-Type: application/json' -d {body} | sed 's/.*"event_id":"\\([^"]*\\)".*/\\1/')
 curl -sN {result}/$EVENT
 """
-_OWN = "# MODEL.safetensors is the file that the tab Train lets you download\n"
+_OWN = "# MODEL.safetensors is the file that the tab Train lets you download; with it the data are those of its training\n"
 
 
 def snippets(request: Request, address: str) -> dict[str, str]:
@@ -64,8 +64,8 @@ def snippets(request: Request, address: str) -> dict[str, str]:
 def _command(request: Request) -> str:
     """The command line that writes the request's arrays to an .npz file."""
     own = any(OWN.fullmatch(name) for name in request.denoisers)
-    if own:  # the command line knows it as the DDGAN of its file
-        names = ["ddgan" if OWN.fullmatch(name) else name for name in request.denoisers if name != "ddgan"]
+    if own:  # the command line knows it as the DDGAN of its file, which holds no other
+        names = ["ddgan" if OWN.fullmatch(name) else name for name in request.denoisers if name not in ("ddgan", "regression")]
         request = replace(request, data="MODEL.safetensors", denoisers=tuple(dict.fromkeys(names)))
     words = request.to_words()
     data, flags = words.pop("data"), {"denoisers": "--denoiser", "n": "-n"}

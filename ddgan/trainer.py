@@ -37,6 +37,8 @@ from .schedule import Schedule
 
 __all__ = ["Adversarial", "Anywhere", "Consecutive", "DECAYS", "Objective", "Pairs", "Regression", "TrainStep", "train"]
 
+OVERFLOWS = 100  # updates in a row without a whole step: it does not come right by itself
+
 # the share of its learning rate that a network trains with at a progress in [0, 1]
 DECAYS: dict[str, Callable[[float], float]] = {
     "late": lambda progress: min(1.0, 0.05 + 1.9 * (1 - progress)),  # constant for half the run, then linear to 5 %
@@ -130,6 +132,7 @@ class Objective:
         }
         self.updates = 0
         self.skipped = torch.zeros((), dtype=torch.long, device=self.device)  # steps of a network: see _descend
+        self._skips = 0, 0  # their number by now, and the updates in a row that it has grown in
         # on a CUDA device: updates with a penalty, and those without
         self.recorded: defaultdict[bool, Recorded] = defaultdict(lambda: Recorded(self._learn))
         self.denoiser = copy.deepcopy(self.networks["g"]).requires_grad_(False).eval()
@@ -138,7 +141,8 @@ class Objective:
     def update(self, x_0: Tensor, noise: torch.Generator, progress: float) -> dict[str, float]:
         """One step on a batch x_0 (B, *D); `progress` in [0, 1] sets the learning rate. Returns losses by name.
 
-        FloatingPointError where one is not finite: its network then keeps its weights.
+        FloatingPointError where one is not finite: its network then keeps its weights. So it is where in the last
+        `OVERFLOWS` updates there was always a step skipped.
         """
         for name, optimiser in self.optimisers.items():
             _set_rate(optimiser, self.rates[name] * DECAYS[self.decay](progress))
@@ -147,10 +151,15 @@ class Objective:
             learn = self.recorded[self._penalised]
         losses = learn(x_0, noise)
         self._average()
-        losses = dict(zip(losses, torch.stack(list(losses.values())).tolist(), strict=True))
+        *values, skipped = torch.stack([*losses.values(), self.skipped]).tolist()
+        losses = dict(zip(losses, values, strict=True))
         for name, loss in losses.items():
             if not math.isfinite(loss):
                 raise FloatingPointError(f"the loss of {name.upper()} is {loss} at update {self.updates}")
+        before, in_a_row = self._skips
+        self._skips = skipped, in_a_row + 1 if skipped > before else 0
+        if self._skips[1] >= OVERFLOWS:
+            raise FloatingPointError(f"a gradient overflowed in each of the {OVERFLOWS} updates up to {self.updates}")
         return losses
 
     def _learn(self, x_0: Tensor, noise: torch.Generator) -> dict[str, Tensor]:
@@ -229,6 +238,7 @@ class Objective:
                 index, slot = key.split(".")
                 slots.setdefault(int(index), {})[slot] = _formatted(value, weights[int(index)])
             optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
+        self._skips = 0, 0
         self.recorded.clear()  # they know the optimisers' former tensors
 
 
@@ -263,6 +273,8 @@ class Adversarial(Objective):
         betas: tuple[float, float] = (0.5, 0.9),
         ema: float = 0.005,
     ) -> None:
+        if loss not in LOSSES:
+            raise ValueError(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
         super().__init__({"g": (generator, lr[0]), "d": (discriminator, lr[1])}, pairs, betas, ema)
         self.critic = discriminator  # D where no second derivative is taken: there it may be a compiled one
         self.d_loss, self.g_loss = LOSSES[loss]

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -85,6 +86,13 @@ def test_a_run_is_trained_resumed_sampled_and_exported(capsys, tmp_path):
         (["train", "rings", "--out", "x", "--lr-g", "nan"], "lr_g must be in"),
         (["train", "rings", "--out", "x", "--T", "0"], "T must be in 1..1000, got 0"),
         (["train", "rings", "--out", "x", "--seconds", "nan"], "--seconds must be above 0"),
+        (["train", "rings", "--out", "x", "--minutes", "-1"], "--minutes must be above 0, got -1"),
+        (["train", "rings", "--out", "x", "--data", "photos.zip"], "--data and --size are for images"),
+        (["train", "mnist", "--out", "x", "--latent-dim", "100"], "--network unet takes any"),
+        (["evaluate", "mnist", "--samplings", "3"], "images are judged once"),
+        (["evaluate", "rings", "--fid"], "FID is measured against cifar10, mnist, stackedmnist; rings is of points"),
+        (["evaluate", "rings", "--denoiser", "official"], "the authors' model is of cifar10, and not of rings"),
+        (["evaluate", "x" * 300], "data must be one of"),
         (["export", "rings", "--denoiser", "exact", "--out", "x.bmp"], "an export ends in .webp, .gif"),
         (["export", "rings", "--denoiser", "exact", "--out", "x.png", "--t", "5"], "t must be in 0..4, got 5"),
         (["export", "rings", "--denoiser", "exact", "--out", "x.gif", "--t", "2"], "t chooses the step of a .png"),
@@ -99,6 +107,12 @@ def test_bad_input_is_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypatch
     code, out, err = run(capsys, *words)
     assert code == 2 and not out
     assert expected in err and err.startswith("ddgan: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("words", [["stackedmnist"], ["stackedmnist-gan", "--T", 1]])
+def test_thousands_of_classes_are_counted(capsys, words):
+    code, out, err = run(capsys, "evaluate", *words, "-n", 8)
+    assert code == 0 and re.fullmatch(r"ddgan +n 8  modes [1-8]  kl [.0-9]+\n", out), err
 
 
 @pytest.mark.parametrize("content", ["a,b\nc,d\n", "1,2\n", "1,2\n1,nan\n", "1,2\n1,2\n", "1,2\n3\n", "", "\x00\xff"])

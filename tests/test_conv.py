@@ -236,10 +236,11 @@ def drawn(network: DrawUNet, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("rank", [16, 5])
+@pytest.mark.parametrize("N", [500, 12, 4])
 @pytest.mark.parametrize("t", [1, 2, 4])
-def test_the_draw_has_exactly_the_mean_and_covariance_of_the_posterior_of_gaussian_data(rank, t, monkeypatch):
+def test_the_draw_has_exactly_the_mean_and_covariance_of_the_posterior_of_gaussian_data(rank, N, t, monkeypatch):
     """It is affine in z, so mean and factor are read off z = 0 and the unit vectors."""
-    x = (randn(500, 16) @ randn(16, 16, seed=1) * 0.2 + 0.3).double()
+    x = (randn(N, 16) @ randn(16, 16, seed=1) * 0.2 + 0.3).double()
     network = draw_unet(16, rank, monkeypatch)
     network.fit(x.reshape(-1, 1, 4, 4))
     x_t, level = randn(1, 1, 4, 4, seed=2).double(), VP.level(t)
@@ -268,9 +269,9 @@ def test_without_a_latent_the_draw_is_the_posterior_mean(monkeypatch):
     torch.testing.assert_close(drawn(network, x_t, level, torch.zeros(1, 0))[0], mean)
 
 
-def test_a_fit_of_fewer_images_than_pixels_is_finite(monkeypatch):
+def test_a_fit_of_one_image_is_finite(monkeypatch):
     network = draw_unet(16, 5, monkeypatch)
-    network.fit(randn(3, 1, 4, 4))
+    network.fit(randn(1, 1, 4, 4))
     for t in (1, 4):
         assert network(randn(2, 1, 4, 4).double(), VP.level(t).expand(2), randn(2, 16).double()).isfinite().all()
 

@@ -95,6 +95,24 @@ def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
     assert load(tmp_path).card["metrics"] == {}, "what is not MNIST is not judged as MNIST"
     with pytest.raises(ValueError, match="images of its own, which no classifier here can judge"):
         Session().judge(Request(str(tmp_path), ("ddgan",), T=1, n=4), "ddgan")
+    with pytest.raises(ValueError, match="FID is measured against cifar10, mnist, .* is of images that have no name here"):
+        Session().fid(Request(str(tmp_path), ("ddgan",), T=1, n=50_000), "ddgan", lambda parts, of: pytest.fail("drawn in vain"))
+
+
+@pytest.mark.parametrize("loss", ["r1r2", "rpgan"])
+def test_finite_differences_are_refused_for_images(folder, tmp_path, loss):
+    with pytest.raises(ValueError, match=f"loss {loss} takes D's slope from a finite difference, too rough for images"):
+        next(fit(replace(TINY, loss=loss), tmp_path, images=str(folder)))
+
+
+def test_a_model_is_not_written_over(folder, tmp_path):
+    trained(TINY, folder, tmp_path)
+    card = (tmp_path / "card.json").read_bytes()
+    for path in tmp_path.glob("state*"):
+        path.unlink()  # as of what is shipped
+    with pytest.raises(ValueError, match="already holds a model: choose another directory"):
+        next(fit(TINY, tmp_path, images=str(folder)))
+    assert (tmp_path / "card.json").read_bytes() == card
 
 
 def test_images_are_cropped_and_digits_stacked_on_request(folder, tmp_path):

@@ -1,6 +1,8 @@
 """Metrics of images: closed forms, and what they promise of equal, disjoint and reordered sets."""
 
 import sys
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ddgan.classifier import finish, new_classifier
-from ddgan.image_metrics import Moments, class_kl, fid, frechet, judge_images, moments, nearest, precision_recall, stacked_modes
+from ddgan.image_metrics import Moments, _known, class_kl, fid, frechet, judge_images, moments, nearest, precision_recall, stacked_modes
 from ddgan.images import ImageSet, from_uint8
 
 
@@ -148,16 +150,29 @@ def test_fid_is_torch_fidelitys_and_says_what_it_needs(monkeypatch):
     data, samples = images(9), np.zeros((50_000, 3, 8, 8), np.uint8)
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
     with pytest.raises(ValueError, match="pip install torch-fidelity"):
-        fid(iter(lambda: pytest.fail("drawn in vain"), None), data)
+        fid(iter(lambda: pytest.fail("drawn in vain"), None), 50_000, data)
 
     def calculate_metrics(input1, input2, fid, **_):
         assert fid and len(input1) == 50_000 and torch.equal(input2[3], torch.from_numpy(data.images[3]))
         return {"frechet_inception_distance": 3.75}
 
     monkeypatch.setitem(sys.modules, "torch_fidelity", SimpleNamespace(calculate_metrics=calculate_metrics))
-    assert fid([samples[:20_000], samples[20_000:]], data) == 3.75
+    assert fid([samples[:20_000], samples[20_000:]], 50_000, data) == 3.75
     with pytest.raises(ValueError, match="50,000 samples, got 9"):
-        fid([samples[:9]], data)
+        fid(iter(lambda: pytest.fail("drawn in vain"), None), 9, data)
+
+
+@pytest.mark.parametrize("labels, moved", [([0, 0, 0, 1, 1, 1, 2, 2, 2], True), ([2, 0, 1, 2, 0, 1, 2, 0, 1], False)])
+def test_the_images_that_are_compared_are_of_all_classes(monkeypatch, labels, moved):
+    data = replace(images(9), labels=np.array(labels), classes=("a", "b", "c"))
+    monkeypatch.setattr("ddgan.image_metrics.find_images", lambda name, split: Path("here"))
+    monkeypatch.setattr("ddgan.image_metrics.load_images", lambda name, split: data)
+    _known.cache_clear()
+    known = _known("mnist", "test")
+    _known.cache_clear()
+    assert (known is not data) == moved and len(set(known.labels[:4].tolist())) > 1
+    place = {image.tobytes(): label for image, label in zip(data.images, labels, strict=True)}
+    assert [place[image.tobytes()] for image in known.images] == known.labels.tolist()
 
 
 def test_stacked_modes_counts_classes_of_three_digits():

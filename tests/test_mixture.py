@@ -186,6 +186,17 @@ def test_levels_may_differ_within_a_batch():
     torch.testing.assert_close(together, alone)
 
 
+def test_modes_without_a_component_are_refused():
+    for mode in ([0, 2], [-1, 0]):
+        with pytest.raises(ValueError, match="numbered 0, 1, ... without a gap"):
+            Law.uniform(torch.zeros(2, 1), 1.0, torch.tensor(mode))
+
+
+def test_nothing_denoised_is_nothing():
+    law = toy("8-gaussians")
+    assert law.denoised(torch.zeros(0, 2), torch.zeros(0)).mean().shape == (0, 2)
+
+
 def test_the_gap_is_zero_for_one_gaussian_and_log_2_for_two_that_are_far_apart():
     one = Law(torch.zeros(1), torch.tensor([[0.3, -1.0]]), torch.tensor([0.2]))
     assert one.gap() == pytest.approx(0, abs=1e-9)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ddgan import networks
+from ddgan import networks, trainer
 from ddgan.config import Config
 from ddgan.data import toy
 from ddgan.denoiser import ExactDenoiser, GaussianDenoiser, MeanDenoiser
@@ -160,6 +160,25 @@ def test_in_low_precision_a_step_whose_gradient_overflowed_is_skipped_and_counte
     assert moved == {"updates", "g", "adam_g", "ema"} and int(objective.skipped) == 1
     run(objective, stop=1)
     assert not torch.equal(weight, before["d.condition.weight"]) and int(objective.skipped) == 1
+
+
+def test_a_run_that_skips_for_ever_is_stopped(monkeypatch):
+    monkeypatch.setattr(trainer, "OVERFLOWS", 3)
+    objective = adversarial(PAIRS["consecutive"])
+    objective.precision = torch.bfloat16
+    broken = objective.networks["d"].condition.weight.register_hook(lambda gradient: gradient * float("inf"))
+    run(objective, stop=2)
+    broken.remove()
+    run(objective, stop=1)  # one whole step, and it is counted anew
+    objective.networks["d"].condition.weight.register_hook(lambda gradient: gradient * float("inf"))
+    run(objective, stop=2)
+    with pytest.raises(FloatingPointError, match="a gradient overflowed in each of the 3 updates up to 6"):
+        run(objective, stop=1)
+
+
+def test_an_unknown_loss_is_refused_in_a_sentence():
+    with pytest.raises(ValueError, match="loss must be one of paper, r1r2, .*, got 'hinge'"):
+        adversarial(PAIRS["consecutive"], loss="hinge")
 
 
 def test_d_still_learns_after_the_loss_of_g_was_not_finite():

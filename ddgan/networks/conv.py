@@ -321,15 +321,18 @@ class DrawUNet(UNet):
 
     @torch.no_grad()
     def fit(self, x: Tensor) -> None:
-        """Take mean and covariance from images x (N, C, H, W) in [-1, 1]."""
+        """Take mean and covariance from images x (N, C, H, W) in [-1, 1]; of few large ones by the N x N matrix of products."""
         x = x.flatten(1)
+        (N, n), rank = x.shape, min(len(x), len(self.variance))
         self.mean.copy_(x.mean(0))
         centred = x - self.mean
-        variance, vectors = torch.linalg.eigh((centred.T @ centred / len(x)).double())  # rising
-        rank = len(self.variance)
-        self.variance.copy_(variance[-rank:].clamp(min=0))
-        self.basis.copy_(vectors[:, -rank:].T)
-        self.rest.copy_(variance[:-rank].clamp(min=0).mean() if rank < len(variance) else 0)
+        products = centred.T @ centred if n <= N else centred @ centred.T
+        variance, vectors = torch.linalg.eigh((products / N).double())  # rising
+        variance, basis = variance.clamp(min=0), vectors[:, -rank:].T
+        if n > N:
+            basis = F.normalize(basis.to(centred) @ centred)
+        self.variance[-rank:], self.basis[-rank:] = variance[-rank:], basis
+        self.rest.fill_(variance[:-rank].sum() / max(n - rank, 1))
 
     def _vector(self, latent_dim: int, width: int) -> int:
         return 0
@@ -367,7 +370,7 @@ class IndexedUNet(UNet):
 
 
 def _fits(shape: Sequence[int], width: int, patch: int, halvings: int) -> None:
-    """ValueError where images of this shape cannot be halved so often, or the width is odd."""
+    """ValueError where images of this shape cannot be halved so often, or the width is no multiple of 16."""
     if len(shape) != 3:
         raise ValueError(f"a network of images needs data of shape (C, H, W), got {tuple(shape)}")
     if width % 16:
