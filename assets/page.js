@@ -58,7 +58,8 @@ const find = selector => document.querySelector(selector), stage = () => find('#
 const wait = ms => new Promise(done => setTimeout(done, ms));
 const until = async ready => { for (let i = 0; i < 100 && !ready(); i++) await wait(50); };
 const layer = (name, on) => { const box = find(`[data-layer="${name}"]`); if (box.checked !== on) box.click(); };
-const look = selector => bring(find(selector), 'center');
+const look = (selector, block = 'center') => bring(find(selector), block);
+const lookAtStage = () => look('#stage', 'start');      // the panels above the card, not the controls
 
 /* Choose an option of one of Gradio's dropdowns as a pointer would. */
 async function choose(id, text) {
@@ -87,6 +88,8 @@ async function panel(label, on) {
   await until(() => stage().dataset.id !== before);
 }
 
+const shown = () => new URLSearchParams(stage().dataset.id);
+
 const press = key => find('#stage .stage-panels').dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
 
 /* The scene that most steps share. */
@@ -94,22 +97,26 @@ async function scene() {
   await denoise();
   await choose('data', '25 gaussians');
   await choose('T', '4');
+  if (shown().has('span')) await choose('schedule', 'linear');      // another schedule's range is put back
+  await choose('schedule', 'vp');
   for (const label of ['Exact law', 'DDGAN', 'Best Gaussian']) await panel(label, true);
+  const order = shown().get('denoisers').split(','), [exact, ddgan, gaussian] = ['exact', 'ddgan', 'gaussian'].map(name => order.indexOf(name));
+  if (exact > ddgan || ddgan > gaussian) for (const label of ['DDGAN', 'Best Gaussian']) for (const on of [false, true]) await panel(label, on);
 }
 
 const STEPS = [
   ['This is pure noise, x₄: the same points in every panel. In four steps it is to become 25 small spots.',
-    async () => { await scene(); layer('x0', false); press('Escape'); stage().stage.pause(); stage().stage.goto(0); look('#stage .stage-deck'); }],
+    async () => { await scene(); layer('x0', false); press('Escape'); stage().stage.pause(); stage().stage.goto(0); lookAtStage(); }],
   ['Four steps later the exact law and the DDGAN sit on the spots. The best possible Gaussian, on the same noise, lies between them.',
-    async () => { await scene(); stage().stage.goto(0); stage().stage.play(); look('#stage .stage-deck'); }],
+    async () => { await scene(); stage().stage.goto(0); stage().stage.play(); lookAtStage(); }],
   ['A step first guesses clean data, x₀ (orange), then goes part of the way. At x₁ the guess is all that is left to do, and a Gaussian cannot choose between spots.',
-    async () => { await scene(); layer('x0', true); press('Escape'); stage().stage.goto(3); look('#stage .stage-deck'); }],
+    async () => { await scene(); layer('x0', true); press('Escape'); stage().stage.goto(3); lookAtStage(); }],
   ['Hold one sample: its way so far is a line, its fate a dotted one. Same start, same noise, three endings.',
-    async () => { await scene(); stage().stage.goto(2); press('ArrowDown'); look('#stage .stage-deck'); }],
+    async () => { await scene(); stage().stage.goto(2); press('ArrowDown'); lookAtStage(); }],
   ['What could one x₁ have been? The truth has more than twenty modes. The circle is the best Gaussian: it has to cover them all, and hits none.',
     async () => { await scene(); layer('x0', false); press('Escape'); look('#posterior'); }],
   ['Give the Gaussian 64 steps instead of 4 and it succeeds: each step is then so small that its law is nearly Gaussian. That is how DDPM works, and why it is slow. (The DDGAN rests here: it was made for few steps.)',
-    async () => { await denoise(); await panel('DDGAN', false); await choose('T', '64'); stage().stage.goto(stage().stage.run().T); look('#stage .stage-deck'); }],
+    async () => { await denoise(); await panel('DDGAN', false); await choose('T', '64'); stage().stage.goto(stage().stage.run().T); lookAtStage(); }],
   ['The same argument on a line: choose a noisy point, make the step larger, and watch one hump turn into many. Train shows a DDGAN learning them in ten seconds.',
     async () => { await scene(); tab('Why'); await wait(200); look('.tabitem h2, #why'); }],
 ];

@@ -13,7 +13,7 @@ Another value redraws the canvases and keeps the scrubber, the layers and the fo
 
 For tests: .stage has data-ready, data-id, data-state, data-t, data-playing and .stage = {state, points, goto, ...}. */
 
-const FOLLOWED = 8;           // samples whose whole path is drawn
+const FOLLOWED = 4;           // samples whose whole path is drawn; ddgan/export.py draws as many
 const PICK_RADIUS = 28;       // px: how near the pointer must come to a sample
 const SEEK_MS = 280;          // glide to the nearest state after a drag, or one step by button
 
@@ -103,7 +103,7 @@ function receive() {
 
 /* What is shown, the step that leaves it and the sample that is held, for whoever asks or listens. */
 const run = () => state.data && {
-  query: state.data.id, T: state.data.T, dim: state.data.dim, t: state.data.t[Math.min(current(), lastState() - 1)], item: state.pinned,
+  query: state.data.id, T: state.data.T, dim: state.data.dim, t: state.data.t[Math.min(current(), lastState() - 1)], item: state.pinned, layers: shownLayers(),
 };
 
 /* A question about x_t: the sample that was hit, else the point itself. Clean data asks about the step that made it. */

@@ -133,6 +133,8 @@ def parser() -> argparse.ArgumentParser:
         add.add_argument("--edit", help="begin with an image, as in a link: 2.PIXELS (t, image)")
         if name == "export":
             add.add_argument("--t", type=int, help="the state of a .png (default 0, the last)")
+            add.add_argument("--layers", default="samples,density", help="of points: some of samples,density,x0,paths (default samples,density)")
+            add.add_argument("--hold", type=int, help="a sample whose whole way is drawn")
             add.add_argument("--glide", type=int, default=0, help="frames between two states (default 0)")
             add.add_argument("--address", default="", help="the page's, for the link inside the file")
 
@@ -352,7 +354,8 @@ def _export(options: argparse.Namespace) -> None:
     session = Session()
     points = session.source(options.data).law is not None
     request = _request(options, **({"denoisers": "exact,ddgan,gaussian", "n": 2000} if points else IMAGES))
-    export.write(options.out, session, request, t=options.t, address=options.address, glide=options.glide)
+    look = export.Look.parse(options.layers, options.hold)
+    export.write(options.out, session, request, t=options.t, address=options.address, glide=options.glide, look=look)
     print(options.out)
 
 

@@ -16,11 +16,12 @@ import base64
 import io
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
@@ -31,11 +32,11 @@ from .image_metrics import nearest
 from .images import load_images, sheet, to_uint8
 from .machine import while_wanted
 from .sampler import Step
-from .request import DENOISERS, Request
+from .request import DENOISERS, Request, whole
 from .session import Session
-from .views import stage
+from .views import MAX_SHOWN, stage
 
-__all__ = ["KINDS", "MAX_NUMBERS", "finite", "link", "neighbours", "npz", "states", "write"]
+__all__ = ["KINDS", "LAYERS", "MAX_NUMBERS", "Look", "finite", "json_samples", "link", "neighbours", "npz", "states", "write"]
 
 KINDS = {  # ending -> what it is
     "webp": "Animated WebP",
@@ -50,27 +51,53 @@ JSON_SAMPLES, JSON_NUMBERS = 1000, 1_000_000  # at most, in one .json
 
 # the page's, in light: assets/app.css
 SAMPLE, SAMPLE_ALPHA = (0, 114, 178), 0.6
+PREDICTED, HELD = (213, 94, 0), (168, 0, 95)
 DENSITY, DENSITY_PEAK = (104, 98, 168), 0.42
 PLOT, LINE, INK, MUTED = (251, 251, 253), (217, 220, 227), (22, 24, 29), (96, 100, 110)
 _BAR = tuple(round(p + SAMPLE_ALPHA * (s - p)) for p, s in zip(PLOT, SAMPLE, strict=True))
 SIDE, GAP, TOP, ROW = 320, 18, 92, 21  # pixels: a panel, between panels, above them, a line of numbers below
+FINE = 3  # times as large lines are drawn, to be smooth
 GRID = 360  # about: a grid of images, each pixel a whole number of pixels
 METRICS = {
     "Modes": lambda m: f"{m['modes']} / {m['of']}",
     "On a mode": lambda m: f"{m['on_mode']:.1%}",
     "KL": lambda m: "" if m["kl"] is None else f"{m['kl']:.3f}",
-    "SW2": lambda m: f"{m['sw2']:.3f}",
+    "SW_2": lambda m: f"{m['sw2']:.3f}",
 }
+LAYERS = ("samples", "density", "x0", "paths")  # of the stage, see assets/stage.js; the page begins without x0
+FOLLOWED = 4  # samples whose ways are drawn, as on the page
+
+
+class Look(NamedTuple):
+    """How the stage shows points: some of LAYERS, and the sample that is held."""
+
+    layers: tuple[str, ...] = ("samples", "density")
+    hold: int | None = None
+
+    @classmethod
+    def parse(cls, layers: str, hold: Any = None) -> Look:
+        """From words as in a link: samples,density,x0,paths or none; a sample's number. ValueError for others."""
+        names = tuple(name for name in layers.split(",") if name not in ("", "none"))
+        if not set(names) <= {*LAYERS}:
+            raise ValueError(f"layers must be some of {', '.join(LAYERS)}, or none; got {layers[:40]!r}")
+        return cls(tuple(name for name in LAYERS if name in names), None if hold is None else whole("hold", hold, 0, MAX_SHOWN - 1))
+
+    def to_query(self) -> str:
+        """What a link says of it, after what it says of the request."""
+        layers = "" if self.layers == ("samples", "density", "paths") else f"&layers={','.join(self.layers) or 'none'}"
+        return layers + (f"&hold={self.hold}" if self.hold is not None else "")
+
 
 
 def write(
-    path: Path, session: Session, request: Request, *, t: int | None = None, address: str = "", glide: int = 0
-) -> None:
+    path: Path, session: Session, request: Request, *, t: int | None = None, address: str = "", glide: int = 0,
+    look: Look = Look(),
+) -> None:  # fmt: skip
     """Write what the ending of `path` names: see KINDS.
 
     t: the state of a .png, 0 (the last) unless given. address: the page's, for the link. glide: frames between two
-    states of an animation of points. ValueError, in one sentence, for another ending, a t that there is not, too many numbers,
-    data that has no picture, or a path that cannot be written.
+    states of an animation of points. look: what a picture of points shows. ValueError, in one sentence, for another ending,
+    a t or a held sample that there is not, too many numbers, data that has no picture, or a path that cannot be written.
     """
     kind = path.suffix[1:].lower()
     if kind not in KINDS:
@@ -84,6 +111,8 @@ def write(
     images = session.source(request.data).law is None
     if glide and images:
         raise ValueError("images go from state to state, without frames between them")
+    if look.hold is not None and look.hold >= request.n:
+        raise ValueError(f"the held sample must be in 0..{request.n - 1}, got {look.hold}")
     from_link = link(request, address)
     if kind == "npz":
         arrays = _arrays(session, request) | {"link": np.array(from_link)}
@@ -91,7 +120,8 @@ def write(
     if kind == "json":
         text = json.dumps(_numbers(session, request) | {"link": from_link}, allow_nan=False)
         return _replace(path, lambda file: file.write(text.encode()))
-    view = _view(session, request)
+    from_link += (f"&t={t}" if t else "") + ("" if images else look.to_query())
+    view = _view(session, request) | {"look": look}
     if kind == "png":
         i = min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - (t or 0)))
         text = PngImagePlugin.PngInfo()
@@ -205,8 +235,7 @@ def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
 
 def _numbers(session: Session, request: Request) -> dict[str, Any]:
     """The same as lists, of the first `samples` samples; metrics (of all samples, of points) are null where infinite."""
-    law, per_sample = session.source(request.data).law, (2 * request.start + 1) * len(request.denoisers) * math.prod(session.source(request.data).shape)
-    samples = max(1, min(request.n, JSON_SAMPLES, JSON_NUMBERS // per_sample))
+    law, samples = session.source(request.data).law, json_samples(session, request)
     scale = {key: value.tolist() for key, value in _scale(request).items()}
     found: dict[str, Any] = {**scale, "request": request.to_dict(), "samples": samples, "denoisers": {}}
     for name, steps, error in _runs(session, request):
@@ -222,6 +251,12 @@ def _numbers(session: Session, request: Request) -> dict[str, Any]:
     return found
 
 
+def json_samples(session: Session, request: Request) -> int:
+    """How many samples of a request its .json holds, the first ones."""
+    per_sample = (2 * request.start + 1) * len(request.denoisers) * math.prod(session.source(request.data).shape)
+    return max(1, min(request.n, JSON_SAMPLES, JSON_NUMBERS // per_sample))
+
+
 def _six_digits(array: np.ndarray) -> list[Any]:
     return np.array([float(f"{v:.6g}") for v in array.ravel().tolist()]).reshape(array.shape).tolist()
 
@@ -230,7 +265,7 @@ def _six_digits(array: np.ndarray) -> list[Any]:
 
 
 def _view(session: Session, request: Request) -> dict[str, Any]:
-    """The payload of the stage with its arrays decoded: density (F, G, G) or (F, G) in 0..1, x (F, n, dim).
+    """The payload of the stage with its arrays decoded: density (F, G, G) or (F, G) in 0..1, x and x0 (F, n, dim).
 
     For images that of the gallery: x and x0 uint8 (F, n, 3, H, W).
     """
@@ -249,9 +284,9 @@ def _view(session: Session, request: Request) -> dict[str, Any]:
     density = np.frombuffer(base64.b64decode(view["density"]["data"]), np.uint8)
     view["density"] = density.reshape(F, *[size] * dim) / np.float32(255)
     for panel in view["panels"]:
-        if not panel["error"]:
-            x = np.frombuffer(base64.b64decode(panel["x"]), "<i2").astype(np.float32)
-            panel["x"] = x.reshape(F, view["n"], dim) * view["scale"]
+        for key in () if panel["error"] else ("x", "x0"):
+            x = np.frombuffer(base64.b64decode(panel[key]), "<i2").astype(np.float32)
+            panel[key] = x.reshape(F, view["n"], dim) * view["scale"]
     return view
 
 
@@ -297,7 +332,7 @@ def _contact(view: dict[str, Any], at: float) -> Image.Image:
         for kind, name in {"x": f"x_{view['t'][i]}", "x0": "predicted x_0"}.items():
             grid = sheet(panel[kind][i], columns)
             paper.paste(grid.resize((k * grid.width, k * grid.height), Image.Resampling.NEAREST), (left, TOP))
-            pen.text((left, TOP + high + 5), name, MUTED, _font(13))
+            _text(pen, (left, TOP + high + 5), name, MUTED, 13)
             left += side + GAP
     return paper
 
@@ -321,27 +356,98 @@ def _sheet(view: dict[str, Any], at: float) -> Image.Image:
             sentence = _wrapped(panel["error"], SIDE - 60)
             pen.multiline_text((left + SIDE / 2, TOP + SIDE / 2), sentence, MUTED, _font(15), anchor="mm", align="center")
         else:
-            ground, x = ((1 - at + i) * v[i] + (at - i) * v[i + 1] for v in (view["density"], panel["x"]))
-            paper.paste((_plane if view["dim"] == 2 else _line)(ground, x, view["limit"]), (left, TOP))
+            ground, x, x_0 = ((1 - at + i) * v[i] + (at - i) * v[i + 1] for v in (view["density"], panel["x"], panel["x0"]))
+            picture = (_plane if view["dim"] == 2 else _line)(ground, x, x_0, view["limit"], view["look"])
+            ways = _ways(view, panel, at)
+            picture.paste(ways, mask=ways)
+            paper.paste(picture, (left, TOP))
         pen.rectangle(box, None, LINE)
         metrics = panel["metrics"] and panel["metrics"][now]
         if rows:
-            pen.text((left, below), "Predicted x_0 against the law", MUTED, _font(12))
+            _text(pen, (left, below), "Predicted x_0 against the law", MUTED, 12)
         for row, name in enumerate(rows, 1):
-            pen.text((left, below + row * ROW), name, MUTED, _font(15))
+            _text(pen, (left, below + row * ROW), name, MUTED, 15)
             text = METRICS[name](metrics) if metrics else ""
             pen.text((left + SIDE - 1, below + row * ROW), text or "-", INK, _font(15), anchor="ra")
     return paper
 
 
-def _plane(ground: np.ndarray, x: np.ndarray, limit: float) -> Image.Image:
+def _plane(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, look: Look) -> Image.Image:
     """The density as a tint, half smooth and half in bands that read as contours; the points as discs on it."""
     alpha = DENSITY_PEAK * (0.55 * ground + 0.45 * np.floor(7 * ground) / 7)
     radius = min(3.2, max(0.9, SIDE / 230 * math.sqrt(2000 / len(x))))
     image = Image.new("RGB", (SIDE, SIDE), PLOT)
-    image.paste(DENSITY, mask=_mask(alpha).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
-    image.paste(SAMPLE, mask=_mask(_cloud(x, limit, radius)))
+    if "density" in look.layers:
+        image.paste(DENSITY, mask=_mask(alpha).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    if "samples" in look.layers:
+        image.paste(SAMPLE, mask=_mask(_cloud(x, limit, radius)))
+    if "x0" in look.layers:
+        image.paste(PREDICTED, mask=_mask(_cloud(x_0, limit, 0.85 * radius)))
     return image
+
+
+def _ways(view: dict[str, Any], panel: dict[str, Any], at: float) -> Image.Image:
+    """The ways of a few samples so far, the older the fainter, and x_0 as predicted from here; of the held one the future too."""
+    (layers, hold), n, last = view["look"], view["n"], len(view["t"]) - 1
+    image = Image.new("RGBA", (FINE * SIDE, FINE * SIDE))
+    pen, few = ImageDraw.Draw(image), last <= 8
+
+    def place(key: str, at: float, j: int, time: float | None = None) -> tuple[float, float]:
+        i = min(int(at), last - 1)
+        x = (1 - at + i) * panel[key][i, j] + (at - i) * panel[key][i + 1, j]
+        down = (1 - x[1] / view["limit"]) / 2 if len(x) == 2 else _strip((at if time is None else time) / last)
+        return FINE * SIDE * (1 + x[0] / view["limit"]) / 2, FINE * SIDE * down
+
+    def line(ends: Sequence[tuple[float, float]], colour: tuple[int, int, int], width: float, alpha: float) -> None:
+        pen.line(ends, (*colour, round(255 * alpha)), round(FINE * width), "curve")
+
+    def disc(centre: tuple[float, float], radius: float, fill: tuple[int, int, int] | None, edge: tuple[int, int, int]) -> None:
+        pen.circle(centre, FINE * radius, fill, edge, FINE)
+
+    def stops(start: float, end: float, j: int) -> list[tuple[float, float]]:
+        return [place("x", i, j) for i in sorted({start, *range(math.ceil(start), math.floor(end) + 1), end})]
+
+    def way(j: int, colour: tuple[int, int, int], width: float, fade: float) -> None:
+        points = stops(0 if last <= 16 or colour == HELD else max(0, int(at) - 12), at, j)
+        for k, leg in enumerate(zip(points, points[1:], strict=False)):
+            alpha = 1 - fade * (len(points) - 1 - k) / len(points)
+            if few:
+                line(leg, PLOT, width + 2, 0.6 * alpha)
+            line(leg, colour, width, alpha)
+            if few:
+                disc(leg[0], 1.6 + 0.4 * width, colour, PLOT)
+        disc(points[-1], 2.8 + 0.6 * width, colour, PLOT)
+
+    def guess(j: int) -> None:
+        end = place("x0", at, j, last)
+        line((place("x", at, j), end), PREDICTED, 1, 0.8)
+        disc(end, 3, PREDICTED, PLOT)
+
+    followed = [(2 * i + 1) * n // (2 * min(FOLLOWED, n)) for i in range(min(FOLLOWED, n))]
+    for j in followed if "x0" in layers else ():
+        guess(j)
+    for j in followed if "paths" in layers else ():
+        way(j, INK, 1, 0.85)
+    if hold is not None:
+        for leg in zip(points := stops(at, last, hold), points[1:], strict=False):
+            for dash in np.arange(0, 1, step := 6 * FINE / max(math.dist(*leg), 1e-9)):
+                line([tuple(np.add(leg[0], w * np.subtract(leg[1], leg[0]))) for w in (dash, min(1, dash + step / 3))], HELD, 1.5, 0.8)
+        disc(place("x", last, hold), 3, PLOT, HELD)
+        if "x0" in layers:
+            guess(hold)
+        way(hold, HELD, *((2, 0.3) if last <= 16 else (1.2, 0.8)))
+        here = place("x", at, hold)
+        disc(here, 8, None, HELD)
+        tag, left, top = f"#{hold}", min(here[0] + 12 * FINE, FINE * (SIDE - 60)), max(here[1] - 34 * FINE, 4 * FINE)
+        wide = _font(13 * FINE).getlength(tag) + 14 * FINE
+        pen.rounded_rectangle((left, top, left + wide, top + 22 * FINE), 6 * FINE, HELD)
+        pen.text((left + wide / 2, top + 11 * FINE), tag, PLOT, _font(13 * FINE), anchor="mm")
+    return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+
+
+def _strip(time: float) -> float:
+    """Where on a panel's height a state of data on a line stands, time 0 for x_T and 1 for x_0: below the histogram."""
+    return 1 - 10 / SIDE - (0.36 - 20 / SIDE) * time
 
 
 def _mask(alpha: np.ndarray) -> Image.Image:
@@ -375,27 +481,42 @@ def _discs(radius: float, phases: int = 4, fine: int = 8) -> np.ndarray:
     return np.log1p(-SAMPLE_ALPHA * coverage)
 
 
-def _line(ground: np.ndarray, x: np.ndarray, limit: float) -> Image.Image:
-    """The samples as a histogram, the density as a curve over it, both of area one."""
-    bins, fine = 80, 3
-    side, base, room = fine * SIDE, fine * (SIDE - 8), fine * (SIDE - 24)
+def _line(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, look: Look) -> Image.Image:
+    """The samples as a histogram, the density as a curve over it, both of area one; above the ways, where these are drawn."""
+    bins, fine = 80, FINE
+    high = round(0.64 * SIDE) if "paths" in look.layers or look.hold is not None else SIDE - 8
+    side, base, room = fine * SIDE, fine * high, fine * (high - 16)
     width = 2 * limit / bins
-    bars = np.histogram(x[:, 0], bins, (-limit, limit))[0] / (len(x) * width)
+    bars, guessed = (np.histogram(v[:, 0], bins, (-limit, limit))[0] / (len(x) * width) for v in (x, x_0))
     curve = ground / (ground.sum() * 2 * limit / len(ground))
     top = 1.35 * curve.max()
     image = Image.new("RGB", (side, side), PLOT)
     pen = ImageDraw.Draw(image)
-    for k in np.flatnonzero(bars):
+    for k in np.flatnonzero(bars) if "samples" in look.layers else ():
         high = base - room * min(1, bars[k] / top)
         pen.rectangle((k * side / bins + 1, high, (k + 1) * side / bins - 2, base), _BAR)
     points = [((k + 0.5) * side / len(curve), base - room * v / top) for k, v in enumerate(curve)]
-    pen.line(points, "white", 4 * fine, "curve")
-    pen.line(points, DENSITY, 2 * fine, "curve")
+    if "density" in look.layers:
+        pen.line(points, "white", 4 * fine, "curve")
+        pen.line(points, DENSITY, 2 * fine, "curve")
+    if "x0" in look.layers:
+        tops = base - room * np.minimum(1, guessed / top)
+        edges = np.arange(bins + 1) * side / bins
+        pen.line([(0, base), *((edges[k + i], v) for k, v in enumerate(tops) for i in (0, 1)), (side, base)], PREDICTED, round(1.5 * fine))
     pen.line((0, base, side, base), LINE, fine)
     return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
-@lru_cache(maxsize=8)
+def _text(pen: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: tuple[int, int, int], size: int) -> None:
+    """Text whose x_0 has a subscript: the font has no such digits."""
+    left, top = at
+    for i, part in enumerate(re.split(r"_(\d+)", text)):
+        font = _font(round(0.7 * size) if i % 2 else size)
+        pen.text((left, top + (0.45 * size if i % 2 else 0)), part, colour, font)
+        left += font.getlength(part)
+
+
+@lru_cache(maxsize=16)
 def _font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.load_default(size)
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
@@ -9,9 +10,10 @@ from PIL import Image
 
 from ddgan import export
 from ddgan.data import encode_points
-from ddgan.export import KINDS, write
+from ddgan.export import GAP, HELD, INK, KINDS, PREDICTED, SAMPLE, SIDE, TOP, Look, write
 from ddgan.request import Fork, Request
 from ddgan.session import Session
+from ddgan.studio import LIMIT
 
 ADDRESS = "https://example.org/explorer/"
 SMALL = Request("rings", ("exact", "mean"), T=3, seed=5, n=40, forks=(Fork("eps", 2, 7),))
@@ -70,6 +72,44 @@ def test_every_file_names_the_request_that_made_it(session, tmp_path, kind, requ
     address, query = link_in(path).split("?")
     assert address == ADDRESS and Request.from_query(query) == request_
     assert list(tmp_path.iterdir()) == [path], "no temporary file stays"
+
+
+def near(frame, colour):
+    """Where a picture has a colour, (H, W)."""
+    return (np.abs(frame.astype(int) - colour) < 12).all(2)
+
+
+@pytest.mark.parametrize("request_", [SMALL, LINE], ids=["plane", "line"])
+def test_a_picture_shows_the_layers_and_the_held_sample_that_it_is_asked_for(session, tmp_path, request_):
+    def frame(look, t=1):
+        write(tmp_path / "x.png", session, request_, t=t, look=look)
+        return read(tmp_path / "x.png")[0][0][TOP : TOP + SIDE, GAP : GAP + SIDE]
+
+    bare = frame(Look(()))
+    assert not any(near(bare, colour).any() for colour in (SAMPLE, PREDICTED, HELD, INK)), "nothing but an empty panel"
+    for layer, colour in {"x0": PREDICTED, "paths": INK}.items():
+        assert near(frame(Look((layer,))), colour).any() and not near(frame(Look(("samples", "density"))), colour).any(), layer
+    for layer in ("samples", "density"):
+        assert np.abs(frame(Look((layer,))).astype(int) - bare).max() > 30, layer
+    steps = list(session.run(request_, request_.denoisers[0]))
+    for t in range(request_.T + 1):
+        x = (steps[0].x_t if t == request_.T else steps[request_.T - t - 1].x_s)[3] / LIMIT  # in -1..1
+        across, down = (1 + x[0]) / 2, (1 - x[1]) / 2 if len(x) == 2 else 1 - 10 / SIDE - (0.36 - 20 / SIDE) * (1 - t / request_.T)
+        row, column = int(SIDE * down), int(SIDE * across)
+        assert near(frame(Look((), hold=3), t), HELD)[row - 1 : row + 2, column - 1 : column + 2].all(), "its place is marked"
+
+
+def test_the_link_in_a_picture_says_how_it_is_looked_at(session, tmp_path):
+    write(tmp_path / "x.png", session, SMALL, t=2, address=ADDRESS, look=Look.parse("x0,samples", "7"))
+    found = dict(parse_qsl(link_in(tmp_path / "x.png").split("?")[1]))
+    assert (found["t"], found["layers"], found["hold"]) == ("2", "samples,x0", "7")
+    write(tmp_path / "x.gif", session, SMALL, look=Look.parse("samples,density,paths"))
+    assert link_in(tmp_path / "x.gif") == export.link(SMALL), "as the page begins"
+    for words, values in {"layers must be some of": ("samples,glow",), "hold must be a number": ("none", "x"), "0..4999": ("none", 9999)}.items():
+        with pytest.raises(ValueError, match=words):
+            Look.parse(*values)
+    with pytest.raises(ValueError, match="the held sample must be in 0..39, got 40"):
+        write(tmp_path / "x.png", session, SMALL, look=Look(hold=40))
 
 
 @pytest.mark.parametrize("kind", MOVING)

@@ -1,8 +1,8 @@
 """The row *Download* under the stage and the gallery: what they show now, as a file of any kind of `export.KINDS`, in one click,
 and *Copy as code*: as code that gives its arrays (snippet.py, drawn by assets/code.js).
 
-The browser says what is shown (its query and t, see assets/stage.js) and where the page lives; the file is made
-from that request as the command line makes it, put where Gradio serves and later deletes files, and then saved by the
+The browser says what is shown (its query, t, layers and held sample, see assets/stage.js) and where the page lives; the file is
+made of that as the command line makes it, put where Gradio serves and later deletes files, and then saved by the
 browser.
 """
 
@@ -34,8 +34,8 @@ _note = partial(views.note, "exports-note")
 
 SHORT = {"webp": "WebP", "gif": "GIF", "mp4": "MP4", "png": "PNG of this step", "npz": "NumPy", "json": "JSON"}
 ADDRESS = re.compile(r"https?://[\w.:/~%\[\]-]{1,200}")
-_ASK = """() => { const shown = document.querySelector('CANVAS').dataset;
-  return [JSON.stringify({query: shown.id ?? '', t: +(shown.t ?? 0), address: location.origin + location.pathname})]; }"""
+_ASK = """() => { const {dataset: shown, stage} = document.querySelector('CANVAS'), {layers = '', item = null} = stage?.run() ?? {};
+  return [JSON.stringify({query: shown.id ?? '', t: +(shown.t ?? 0), layers, hold: item, address: location.origin + location.pathname})]; }"""
 _SAVE = """file => { if (!file?.url) return;
   const link = Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name || ''});
   document.body.append(link); link.click(); link.remove(); }"""
@@ -64,41 +64,44 @@ def _make(session: Session, cache: Path, kind: str, asked: str) -> Iterator[list
     yield [None, _note(f"Making the {SHORT[kind].split()[0]} file …")]
     try:
         with job(f"export {kind}") as line:
-            query, t, address = _shown(asked)
+            query, t, look, address = _shown(asked)
             request = Request.from_query(query)
             line.size = size(request)
-            path = _file(session, cache, kind, request, t, address)
+            path = _file(session, cache, kind, request, t, look, address)
+            few = kind == "json" and export.json_samples(session, request)
+            part = f" It holds the first {few:,} of {request.n:,} samples." if few and few < request.n else ""
     except ValueError as error:
         yield [None, _note(views.sentence(str(error)), failed=True)]
     else:
-        yield [path, _note(f"Saved {path.name}, {path.stat().st_size / 1000:,.0f} kB. Its link is inside.")]
+        yield [path, _note(f"Saved {path.name}, {path.stat().st_size / 1000:,.0f} kB. Its link is inside.{part}")]
 
 
 def code(asked):  # noqa: ANN001, ANN202 - Gradio hands over JSON
     """The code of what the browser shows, by kind; {"error": sentence} where it shows nothing."""
     try:
-        query, _, address = _shown(asked)
+        query, *_, address = _shown(asked)
         return snippets(Request.from_query(query), address or _HERE)
     except ValueError as error:
         return {"error": views.sentence(str(error))}
 
 
-def _shown(asked: str) -> tuple[str, int, str]:
-    """(query, t, address) that the browser says; ValueError where it says anything else."""
+def _shown(asked: str) -> tuple[str, int, export.Look, str]:
+    """(query, t, look, address) that the browser says; ValueError where it says anything else."""
     try:
         said = json.loads(asked)
         address = str(said["address"])
-        return str(said["query"]), whole("t", said["t"], 0, MAX_T), address if ADDRESS.fullmatch(address) else ""
-    except (KeyError, TypeError, RecursionError):
+        look = export.Look.parse(str(said.get("layers", "")), said.get("hold"))
+        return str(said["query"]), whole("t", said["t"], 0, MAX_T), look, address if ADDRESS.fullmatch(address) else ""
+    except (AttributeError, KeyError, TypeError, RecursionError):
         raise ValueError("the page did not say what it shows") from None
 
 
-def _file(session: Session, cache: Path, kind: str, request: Request, t: int, address: str) -> Path:
+def _file(session: Session, cache: Path, kind: str, request: Request, t: int, look: export.Look, address: str) -> Path:
     """The file of a request, made once: its directory is a digest of all that it depends on, its name our own words."""
     step = t if kind == "png" else None
-    key = hashlib.sha256(repr((kind, step, export.link(request, address))).encode()).hexdigest()
+    key = hashlib.sha256(repr((kind, step, look, export.link(request, address))).encode()).hexdigest()
     data = request.data if request.data in {*TOYS, *SETS} else "own-points"
     path = cache / key / f"ddgan-{data}-T{request.T}{'' if step is None else f'-t{step}'}.{kind}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    export.write(path, session, request, t=step, address=address)
+    export.write(path, session, request, t=step, address=address, look=look)
     return path

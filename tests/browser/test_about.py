@@ -6,15 +6,26 @@ from test_page import STAGE, drawn
 from ddgan.request import Request
 
 
+# the first panel that is to be seen ends above the card; on a wide page all of them do
+IN_VIEW = """() => { const card = document.querySelector('.tour').getBoundingClientRect().top;
+  const plots = [...document.querySelectorAll('#stage canvas')].map(c => c.getBoundingClientRect());
+  return plots[0].top >= 0 && plots[innerWidth > 800 ? 2 : 1].bottom <= card; }"""
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_the_tour_drives_the_real_controls(visit, width):
-    page = visit("?T=2&data=rings&n=500", width=width)
+    page = visit("?T=2&data=rings&n=500&schedule=cosine&span=0.1,0.9&denoisers=gaussian,ddgan", width=width)
     page.click("[data-tour]")
     steps = []
     for step in range(7):
         page.wait_for_function(f"document.querySelector('.tour').dataset.step === '{step}'", timeout=20_000)
         request = Request.from_query(drawn(page))
         steps.append((request.data, request.T))
+        assert (request.schedule, request.span) == ("vp", None)
+        if step != 5:
+            assert request.denoisers == ("exact", "ddgan", "gaussian")
+        if step < 4:
+            page.wait_for_function(IN_VIEW)
         assert page.inner_text(".tour-count") == f"{step + 1} of 7"
         if step == 2:
             assert page.is_checked(f"{STAGE} [data-layer=x0]")
