@@ -14,8 +14,8 @@ const state = { answer: null, asked: '', later: null };
 const name = ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`;
 const percent = w => w >= 0.0995 ? `${(100 * w).toFixed(0)} %` : w >= 0.001 ? `${(100 * w).toFixed(1)} %` : w >= 0.0001 ? `${(100 * w).toFixed(2)} %` : '< 0.01 %';
 
-root.innerHTML = '<h2></h2><p class="explorer-lead"></p><div class="explorer-cells"></div>';
-const heading = $('h2'), lead = $('.explorer-lead'), cells = $('.explorer-cells');
+root.innerHTML = '<h2></h2><p class="explorer-lead"></p><div class="explorer-cells"></div><p class="explorer-lead"></p>';
+const heading = $('h2'), [lead, missing] = root.querySelectorAll('.explorer-lead'), cells = $('.explorer-cells');
 
 function ask() {
   clearTimeout(state.later);
@@ -52,7 +52,9 @@ function draw() {
   tiles(given, `${x} of sample ${answer.item}`, { sheet: answer.x });
   legend.innerHTML = '<span>standard deviation 0</span><i></i><span>1</span>';
   given.append(legend);
-  cells.append(given, truthCell(truth));
+  cells.append(given);
+  missing.textContent = truth?.error ?? '';
+  if (!truth?.error) cells.append(truthCell(truth));
   for (const panel of panels) cells.append(panelCell(panel));
   for (const canvas of cells.querySelectorAll('canvas')) paint(canvas);
   Object.assign(root.dataset, { asked: `${step}.${answer.item}.${answer.of}`, truth: !truth ? 'wait' : truth.reading ? 'reading' : truth.error ? 'error' : 'done' });
@@ -101,9 +103,9 @@ function panelCell(panel) {
 }
 
 function truthCell(truth) {
-  const ready = truth && !truth.reading && !truth.error;
+  const ready = truth && !truth.reading;
   const figure = cell('Training set', ready ? `the exact posterior over the ${truth.of.toLocaleString('en')} images that training draws from` : '');
-  if (!ready) { figure.append(make('p', 'gallery-error', truth?.error ?? (truth ? 'The training set is being read …' : 'Comparing with every image …'))); return figure; }
+  if (!ready) { figure.append(make('p', 'gallery-error', truth ? 'The training set is being read …' : 'Comparing with every image …')); return figure; }
   summary(figure, truth);
   const effective = truth.effective < 9.95 ? truth.effective.toFixed(1) : Math.round(truth.effective).toLocaleString('en');
   const count = make('span');

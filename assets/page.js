@@ -95,10 +95,10 @@ const press = key => find('#stage .stage-panels').dispatchEvent(new KeyboardEven
 /* The scene that most steps share. */
 async function scene() {
   await denoise();
-  await choose('data', '25 gaussians');
+  await choose('data', '25 Gaussians');
   await choose('T', '4');
   if (shown().has('span')) await choose('schedule', 'linear');      // another schedule's range is put back
-  await choose('schedule', 'vp');
+  await choose('schedule', "vp (the paper's)");
   for (const label of ['Exact law', 'DDGAN', 'Best Gaussian']) await panel(label, true);
   const order = shown().get('denoisers').split(','), [exact, ddgan, gaussian] = ['exact', 'ddgan', 'gaussian'].map(name => order.indexOf(name));
   if (exact > ddgan || ddgan > gaussian) for (const label of ['DDGAN', 'Best Gaussian']) for (const on of [false, true]) await panel(label, on);

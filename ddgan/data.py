@@ -114,7 +114,8 @@ def from_points(points: Tensor | np.ndarray, std: float | None = None) -> Law:
     """
     x = torch.as_tensor(points, dtype=torch.float64)
     if x.ndim != 2 or not 2 <= len(x) <= MAX_POINTS:
-        raise ValueError(f"your own data must be 2 to {MAX_POINTS} points (N, n), got shape {tuple(x.shape)}")
+        got = f"shape {tuple(x.shape)}" if x.ndim != 2 and x.numel() else f"{len(x):,}"
+        raise ValueError(f"your own data must be 2 to {MAX_POINTS:,} points (N, n), got {got}")
     if not x.isfinite().all():
         raise ValueError("your own data must be finite numbers, got a NaN or an infinity")
     x = x - x.mean(0)

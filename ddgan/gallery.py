@@ -120,6 +120,11 @@ def explore(session: Session, question: Question) -> Iterator[str]:
         "x": png(x_t[None], 1),
         "panels": [_redrawn(session, question, x_t, name) for name in question.request.denoisers],
     }
+    try:
+        session.images(question.request.data)
+    except ValueError as error:
+        yield json.dumps({**answer, "truth": {"error": sentence(str(error))}}, allow_nan=False)
+        return
     yield json.dumps({**answer, "truth": None}, allow_nan=False)
     yield json.dumps({**answer, "truth": _truth(session, question, x_t)}, allow_nan=False)
 
@@ -135,11 +140,7 @@ def _redrawn(session: Session, question: Question, x_t: Tensor, name: str) -> di
 
 def _truth(session: Session, question: Question, x_t: Tensor) -> dict[str, Any]:
     """The exact posterior over the training set; `reading` while that is not in memory yet."""
-    try:
-        known = session.images(question.request.data)
-    except ValueError as error:
-        return {"error": sentence(str(error))}
-    if known is None:
+    if (known := session.images(question.request.data)) is None:
         return {"reading": True}
     log_w = log_weights(known.images, x_t, question.request.steps().level(question.t))
     likeliest = log_w.topk(min(LIKELIEST, len(log_w)))

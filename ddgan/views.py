@@ -20,23 +20,25 @@ from torch import Tensor
 from .data import TOYS
 from .mixture import Law
 from .posterior import Answer, Question, ask, gaps, kernel_density, log_ratio, weights
-from .schedule import Schedule
+from .schedule import FAMILIES, Schedule
 from .request import DENOISERS, Request
 from .session import Session
 from .studio import LIMIT, Frame
 
 __all__ = [
-    "MAX_FRAMES", "MAX_SHOWN", "data_choices", "data_label", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "target", "title",
+    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "target", "title",
 ]  # fmt: skip
 
 MAX_SHOWN = 5000
 MAX_FRAMES = 129
 SCALE = 6.0 / 32767  # int16 -> data units
-NATS = 4.0  # where the colours of a log ratio end
+NATS = (0.5, 1.0, 2.0, 4.0)  # where the colours of a log ratio may end
 GRID = {1: 256, 2: 96}
+SEEN = 0.1  # what of a log ratio is seen: where the law is at least so dense, as a share of its peak
 GAPS = 24
 CURVE = 240
-LABELS = {"4-gaussians-1d": "4 Gaussians on a line"}
+LABELS = {"25-gaussians": "25 Gaussians", "8-gaussians": "8 Gaussians", "4-gaussians-1d": "4 Gaussians on a line"}
+SCHEDULES = [("vp (the paper's)" if name == "vp" else name, name) for name in FAMILIES]
 
 
 def frames(T: int) -> list[int]:
@@ -166,7 +168,7 @@ def _gaussian(name: str, answer: Answer) -> dict[str, Any] | None:
 
 
 def _surfaces(session: Session, question: Question) -> dict[str, Any] | None:
-    """D* and D over x_s, clipped at +-NATS, where there is a DDGAN."""
+    """D* and D over x_s, where there is a DDGAN, both clipped at the least of NATS that holds nearly all that one sees."""
     if "ddgan" not in question.request.denoisers:
         return None
     size = {1: 256, 2: 64}[len(question.x)]
@@ -175,12 +177,15 @@ def _surfaces(session: Session, question: Question) -> dict[str, Any] | None:
     except ValueError:
         return None
 
+    visible = torch.cat([ratio[seen > SEEN].abs() for ratio in (optimal, learned) if ratio is not None])
+    nats = next((v for v in NATS if (visible <= v).double().mean() > 0.98), NATS[-1])
+
     def picture(ratio: Tensor) -> str:
-        return _base64((_upright(ratio).clamp(-NATS, NATS) * (127 / NATS)).round().to(torch.int8).numpy())
+        return _base64((_upright(ratio).clamp(-nats, nats) * (127 / nats)).round().to(torch.int8).numpy())
 
     faint = _base64((255 * _upright(seen).sqrt()).round().to(torch.uint8).numpy())
     both = {"optimal": picture(optimal), "learned": None if learned is None else picture(learned)}
-    return {"size": size, "nats": NATS, "seen": faint, **both}
+    return {"size": size, "nats": nats, "seen": faint, **both}
 
 
 def gap_map(session: Session, values: Any) -> str:
@@ -258,7 +263,7 @@ def title(session: Session, name: str) -> tuple[str, str]:
     if name not in session.adopted:
         return _title(name)
     config = session.adopted[name].card["config"]
-    data = config["data"].replace("-", " ") if config["data"] in TOYS else "own points"
+    data = data_label(config["data"]) if config["data"] in TOYS else "own points"
     steps = "any T" if config["T"] is None else f"T = {config['T']}"
     return _title(name)[0], f"trained on {data}, {steps}, {config['network']}, {config['loss']}"
 

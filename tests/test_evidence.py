@@ -97,7 +97,7 @@ def test_a_training_that_diverged_is_a_result_and_no_number_is_invented(tmp_path
     _, e = counted(tmp_path, fails_at=0, error=FloatingPointError)
     results = evidence.run(e, tmp_path)
     assert results[0].numbers == {"failed": "stop"} and results[1].numbers == {"on_mode": 2, "kl": None}
-    assert evidence.table(e, results) == [["", "share", "share, paper"], ["row 0", "2.0", ""], ["row 1", "3.0 ± 1.4", "2 (+1)"]]
+    assert evidence.table(e, results) == [["", "share", "share, paper (ours minus it)"], ["row 0", "2.0", ""], ["row 1", "3.0 ± 1.4", "2 (+1)"]]
 
 
 def test_a_damaged_file_of_results_is_an_error_of_one_sentence(tmp_path, capsys):

@@ -241,7 +241,7 @@ def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only()
     assert asked == Request.parse({"data": "8-gaussians", "T": 2, "denoisers": ["exact", name], "n": 50, "seed": 3})
     *_, last = desk.session.run(asked, name)
     assert last.x_s.shape == (50, 2)
-    assert views.title(desk.session, name) == ("Your model", "trained on 8 gaussians, T = 2, skip, r1r2")
+    assert views.title(desk.session, name) == ("Your model", "trained on 8 Gaussians, T = 2, skip, r1r2")
     other = Session()
     with pytest.raises(ValueError, match="no longer here"):
         other.run(asked, name)

@@ -1,7 +1,8 @@
 """Figures as SVG, in a few shapes: legible on white and on black, in any of the usual kinds of colour vision.
 
 Text and axes have the colour of the page's text where a figure stands in a page, and follow the system's light or dark
-where it is a file of its own. A series is told by the shape of its mark as well as by its colour (Okabe, Ito 2008).
+where it is a file of its own. A series is told by the shape of its mark as well as by its colour (Okabe, Ito 2008); a denoiser
+has the same of both in every figure, and in the tab *Why*.
 """
 
 from __future__ import annotations
@@ -19,12 +20,20 @@ WIDTH, LINE = 460, 22  # of a figure, and the height of a row
 EXTENT = 1.9  # of the plane that a scatter plot shows, each way
 
 Mark = Callable[[float, float], str]
-_MARKS: tuple[tuple[str, Mark], ...] = (
-    ("#0f86c9", lambda x, y: f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'),
-    ("#d55e00", lambda x, y: f'<rect x="{x - 3.6:.1f}" y="{y - 3.6:.1f}" width="7.2" height="7.2"/>'),
-    ("#1a9e77", lambda x, y: f'<path d="M{x:.1f} {y - 5:.1f}l5 8.6h-10z"/>'),
-    ("#c568a0", lambda x, y: f'<path d="M{x:.1f} {y - 5:.1f}l5 5-5 5-5-5z"/>'),
-)
+_CIRCLE: Mark = lambda x, y: f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'  # noqa: E731
+_SQUARE: Mark = lambda x, y: f'<rect x="{x - 3.6:.1f}" y="{y - 3.6:.1f}" width="7.2" height="7.2"/>'  # noqa: E731
+_TRIANGLE: Mark = lambda x, y: f'<path d="M{x:.1f} {y - 5:.1f}l5 8.6h-10z"/>'  # noqa: E731
+_DIAMOND: Mark = lambda x, y: f'<path d="M{x:.1f} {y - 5:.1f}l5 5-5 5-5-5z"/>'  # noqa: E731
+_CROSS: Mark = lambda x, y: f'<path d="M{x - 1.5:.1f} {y - 5:.1f}h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z"/>'  # noqa: E731
+_MARKS = (("#0f86c9", _CIRCLE), ("#d55e00", _SQUARE))  # of series that are no denoisers, in order
+_DENOISERS = {
+    "exact law": ("#0f86c9", _CIRCLE),
+    "two exact samples": ("#0f86c9", _CIRCLE),
+    "best Gaussian": ("#1a9e77", _SQUARE),
+    "DDPM with the exact mean": ("currentColor", _TRIANGLE),
+    "DDGAN": ("#c568a0", _DIAMOND),
+    "learned Gaussian": ("#d55e00", _CROSS),
+}
 
 
 def chart(rows: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, log: bool = False, joined: bool = False) -> str:
@@ -40,7 +49,7 @@ def chart(rows: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, log:
     ticks = _decades(min(values), max(values)) if log else _ticks(min(0.0, *values), max(values))
     scale: Callable[[float], float] = (lambda v: math.log10(max(v, ticks[0]))) if log else float
     low, high = scale(ticks[0]), scale(ticks[-1])
-    left, top = 16 + 6.3 * max(map(len, rows)), 26 + 18 * (len(series) > 1) * math.ceil(len(series) / 2)
+    left, top = 18 + 7.2 * max(map(len, rows)), 26 + 18 * (len(series) > 1) * math.ceil(len(series) / 2)
     bottom = top + LINE * len(rows)
 
     def X(v: float) -> float:
@@ -54,7 +63,7 @@ def chart(rows: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, log:
     if len(series) > 1:
         for i, name in enumerate(series):
             x, y = 14 + (i % 2) * WIDTH / 2, 14 + 18 * (i // 2)
-            parts.append(f'{_mark(i, x, y)}<text x="{x + 12}" y="{y + 4}">{escape(name)}</text>')
+            parts.append(f'{_mark(name, i, x, y)}<text x="{x + 12}" y="{y + 4}">{escape(name)}</text>')
     heights = {row: top + LINE * (i + 0.4) for i, row in enumerate(rows)}
     for row, y in heights.items():
         parts.append(f'<text x="{left - 10:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(row)}</text>')
@@ -63,8 +72,8 @@ def chart(rows: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, log:
         if joined:
             means = {k: sum(row[name]) / len(row[name]) for k, row in rows.items() if row.get(name)}
             way = " ".join(f"{X(mean):.1f},{heights[k] + beside:.1f}" for k, mean in means.items())
-            parts.append(f'<polyline points="{way}" fill="none" stroke="{_MARKS[i][0]}" stroke-width="1.5"/>')
-        parts += [_mark(i, X(v), heights[k] + beside) for k, row in rows.items() for v in row.get(name, ())]
+            parts.append(f'<polyline points="{way}" fill="none" stroke="{_look(name, i)[0]}" stroke-width="1.5"/>')
+        parts += [_mark(name, i, X(v), heights[k] + beside) for k, row in rows.items() for v in row.get(name, ())]
     return _svg(bottom + 42, "".join(parts), label)
 
 
@@ -83,7 +92,9 @@ def scatter(panels: Mapping[str, np.ndarray], label: str, columns: int = 4) -> s
             f'<rect class="grid" width="{inner:.1f}" height="{inner:.1f}"/>'
             f'<path d="{dots}" stroke="{_MARKS[0][0]}" stroke-width="1.8" stroke-linecap="round"/></g>'
         )
-    return _svg(math.ceil(len(panels) / columns) * (side + 18) + 6, "".join(parts), label)
+    bottom = math.ceil(len(panels) / columns) * (side + 18)
+    parts.append(f'<text x="{WIDTH / 2}" y="{bottom + 16:.0f}" text-anchor="middle">{escape(label)}</text>')
+    return _svg(bottom + 24, "".join(parts), label)
 
 
 def encode(points: np.ndarray) -> str:
@@ -96,8 +107,13 @@ def decode(text: str) -> np.ndarray:
     return (np.frombuffer(base64.b64decode(text), np.uint8).reshape(-1, 2) / 127.5 - 1) * EXTENT
 
 
-def _mark(i: int, x: float, y: float) -> str:
-    colour, shape = _MARKS[i % len(_MARKS)]
+def _look(name: str, i: int) -> tuple[str, Mark]:
+    """Colour and shape of the i-th series."""
+    return _DENOISERS.get(name) or _MARKS[i % len(_MARKS)]
+
+
+def _mark(name: str, i: int, x: float, y: float) -> str:
+    colour, shape = _look(name, i)
     return f'<g fill="{colour}">{shape(x, y)}</g>'
 
 

@@ -50,7 +50,7 @@ class Result(NamedTuple):
     record: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Column:
     """One number of every row: its key, its heading, how it is printed, and the paper's own by row.
 
@@ -150,19 +150,26 @@ def read(name: str, out: Path = ASSETS) -> list[Result]:
 
 
 def table(experiment: Experiment, results: list[Result]) -> list[list[str]]:
-    """The heading, then a line for every row: mean over seeds, +- their standard deviation, and the paper's number."""
+    """The heading, then a line for every row: mean over seeds, +- their standard deviation, and the paper's number.
+
+    A number that no row has, ours or the paper's, has no column.
+    """
+    rows = _rows(results)
+    ours = {column for column in experiment.columns if any(numbers.get(column.key) for numbers in rows.values())}
     heads, lines = [""], []
     for column in experiment.columns:
-        heads += [column.heading, *([column.theirs or f"{column.heading}, paper"] if column.paper else [])]
-    for row, numbers in _rows(results).items():
+        theirs = column.theirs or f"{column.heading}, paper{' (ours minus it)' * column.comparable}"
+        heads += [*([column.heading] if column in ours else []), *([theirs] if column.paper else [])]
+    for row, numbers in rows.items():
         line = [row]
         for column in experiment.columns:
             values = numbers.get(column.key, [])
-            line.append(_printed(values, column.form))
+            if column in ours:
+                line.append(_printed(values, column.form))
             if column.paper:
                 theirs = column.paper.get(row)
                 known = column.comparable and values and theirs is not None
-                off = f" ({statistics.fmean(values) - theirs:+.3g})" if known else ""
+                off = f" ({statistics.fmean(values) - theirs:+.3g})".replace("-", "−") if known else ""
                 line.append("" if theirs is None else f"{theirs:g}{off}")
         lines.append(line)
     return [heads, *lines]
@@ -209,8 +216,8 @@ def _rows(results: Iterable[Result]) -> dict[str, dict[str, list[float]]]:
 def _printed(values: list[float], form: str) -> str:
     if not values:
         return "–"
-    spread = f" ± {form.format(statistics.stdev(values))}" if len(values) > 1 else ""
-    return form.format(statistics.fmean(values)) + spread
+    spread = f" ± {form.format(statistics.stdev(values))}" if len({*values}) > 1 else ""
+    return form.format(statistics.fmean(values)).replace("-", "−") + spread
 
 
 def _key(cell: Cell | Result) -> str:

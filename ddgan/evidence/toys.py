@@ -106,6 +106,8 @@ RECIPES = {  # ours first: minutes, where the paper's setting takes days
     "ours": replace(PRESETS["25-gaussians-live"], steps=12_000),
     "the paper's": PRESETS["25-gaussians-paper"],
 }
+PAPERS = "the paper's"
+BY = {"ours": "our recipe", PAPERS: "the paper's recipe"}  # their names in a table
 
 
 WIDE = 256  # networks from this width on train on a GPU, where there is one, and with products in lower precision
@@ -179,7 +181,7 @@ def _train(seed: int, recipe: str, steps: int, shape: str = "", points: bool = F
 
 def _toys_cells(quick: bool) -> list[Cell]:
     return [
-        Cell(f"{name}; {recipe}", seed, {"recipe": recipe, "steps": 200 if quick else config.steps, "points": True, **changes})
+        Cell(f"{name}, {BY[recipe]}", seed, {"recipe": recipe, "steps": 200 if quick else config.steps, "points": True, **changes})
         for recipe, config in RECIPES.items()
         for seed in SEEDS[: 1 if quick else None]
         for name, changes in METHODS.items()
@@ -188,8 +190,8 @@ def _toys_cells(quick: bool) -> list[Cell]:
 
 def _toys_figure(results: list[Result]) -> str:
     shown = {r.row: decode(r.numbers["points"]) for r in results if "points" in r.numbers}
-    panels = {row.replace("; the paper's", "*").removesuffix("; ours"): points for row, points in shown.items()}
-    return scatter(panels, "25 Gaussians by every method, seed 0 (*: the paper's recipe)")
+    panels = {row.replace(f", {BY[PAPERS]}", "*").removesuffix(f", {BY['ours']}"): points for row, points in shown.items()}
+    return scatter(panels, "500 samples each, seed 0; * by the paper's recipe, the others by ours")
 
 
 TOYS_25 = Experiment(
@@ -203,20 +205,21 @@ TOYS_25 = Experiment(
     lambda rows: "; ".join(
         f"{label}: {rows[row]['modes']:.1f} modes, {rows[row]['on_mode']:.1%} on one"
         for label, row in {
-            **{name: f"{name}; ours" for name in ("GAN", "DDPM, T = 4", "DDGAN, T = 4")},
-            **{f"{name}, by the paper's recipe": f"{name}; the paper's" for name in ("GAN", "DDGAN, T = 4")},
+            **{name: f"{name}, {BY['ours']}" for name in ("GAN", "DDPM, T = 4", "DDGAN, T = 4")},
+            **{f"{name}, by the paper's recipe": f"{name}, {BY[PAPERS]}" for name in ("GAN", "DDGAN, T = 4")},
         }.items()
         if row in rows and "modes" in rows[row]
     ),
     "DDGAN covers all modes in 4 steps, DDPM needs about 500 (figure, no numbers)",
     "?T=4",
     note="In our recipe (64 wide, R1 + R2, 12,000 updates) and in the paper's (3 x 512 plain, R1, batch 512, 50,000 updates). "
+    "There, but for the first four trainings, numbers are rounded to bfloat16 as they are multiplied. "
     "WGAN-GP has one critic update for each of G's. Trained with R1, as here by both recipes, a GAN covers all modes in one step, "
     "as well as the DDGAN: that one step misses modes does not show on this toy. "
     "DDPM, trained as shortly as the others, leaves many samples between the modes even in 500 steps.",
     closes=(
         "python -m ddgan evidence toys-25",
-        "goes on with the paper's recipe: each adversarial training takes a core over an hour, a GPU some two minutes by estimate",
+        "goes on with the paper's recipe: each adversarial training takes a core about an hour, a GPU some two minutes by estimate",
     ),
 )
 
@@ -225,12 +228,12 @@ TOYS_25 = Experiment(
 
 FID = {
     **{"T = 1": 14.6, "T = 2": 4.08, "T = 4": 3.75, "T = 8": 4.36},
-    **{"no z": 20.6, "direct x_s": 6.03, "eps output": 8.04, "one-shot": 13.2},
+    **{"no z": 20.6, "direct xₛ": 6.03, "eps output": 8.04, "one-shot": 13.2},
 }
 ABLATIONS: dict[str, dict[str, Any]] = {
     **{f"T = {T}": {"T": T} for T in (1, 2, 4, 8)},
     "no z": {"latent_dim": 0},
-    "direct x_s": {"shape": "direct"},
+    "direct xₛ": {"shape": "direct"},
     "eps output": {"network": "eps"},
     "one-shot": {"shape": "one-shot"},
     "plain generator": {"network": "plain"},
@@ -264,7 +267,7 @@ TOYS_ABLATIONS = Experiment(
     (*ON_MODE, Column("sliced_w2", "SW₂", paper=FID, theirs="FID on CIFAR-10, paper")),
     partial(_by_row, "on_mode", "share of samples on a mode, one mark a seed"),
     lambda rows: ", ".join(
-        f"{row} {rows[row]['on_mode']:.1%}" for row in ("T = 4", "no z", "direct x_s", "eps output", "one-shot")
+        f"{row} {rows[row]['on_mode']:.1%}" for row in ("T = 4", "no z", "direct xₛ", "eps output", "one-shot")
         if row in rows and "on_mode" in rows[row]
     ),
     "FID on CIFAR-10: T = 4 3.75, no z 20.6, direct 6.03, eps 8.04, one-shot 13.2",
@@ -272,7 +275,7 @@ TOYS_ABLATIONS = Experiment(
     note="T = 4 is the base: skip generator, non-saturating with R1 + R2 at every update, 8,000 updates. Every row changes one "
     "thing. The paper's numbers are FID on CIFAR-10: their order is what compares. On these toys z matters most, as there, and "
     "the start from a posterior draw, which the plain generator lacks; without R2 or with rare penalties modes get unequal "
-    "shares. T = 1, one shot and direct x_s are as good as the base here, which is unlike the paper's CIFAR-10.",
+    "shares. T = 1, one shot and direct xₛ are as good as the base here, which is unlike the paper's CIFAR-10.",
 )
 
 
@@ -326,7 +329,7 @@ POSTERIORS = Experiment(
         for row, v in rows.items() if row.endswith("t = 1")
     ),
     "none: the true law is not known for images",
-    "?T=4&denoisers=exact,ddgan,regression,gaussian",
+    "?T=4&denoisers=exact,ddgan,regression,gaussian&at=1,0.3,0.2,x_0",
     note="Means over 200 xₜ of 800 draws each, T = 4, shipped weights. Weights off: total variation of the mode weights. The "
     "floor is what 800 exact draws score; an energy distance is unbiased, so its floor is about zero and may be below it. Where "
     "the DDGAN falls short: 8 Gaussians at t = 1, whose weights it has further off than the best Gaussian.",

@@ -49,7 +49,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         )  # fmt: skip
         T = gr.Dropdown(STEPS, value=first.T, label="Steps T", filterable=False, scale=2, min_width=90, elem_id="T")
         schedule = gr.Dropdown(
-            list(FAMILIES), value=first.schedule, label="Schedule", filterable=False, scale=2, min_width=120,
+            views.SCHEDULES, value=first.schedule, label="Schedule", filterable=False, scale=2, min_width=120,
             elem_id="schedule",
         )  # fmt: skip
         n = gr.Dropdown(POINTS, value=first.n, label="Points", filterable=False, scale=2, min_width=90, elem_id="n")

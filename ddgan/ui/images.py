@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,7 +12,6 @@ import gradio as gr
 from .. import views
 from ..gallery import Question, explore, gallery
 from ..request import DENOISERS, Request, forked, reseeded, unforked
-from ..schedule import FAMILIES
 from ..session import Session
 from . import exports
 from .drawn import drawn
@@ -36,12 +35,12 @@ def build(session: Session, tab: gr.Tab) -> None:
     with gr.Row(elem_classes="controls"):
         data = pick(SETS, value=FIRST.data, label="Data", scale=2, min_width=140, elem_id="images-data")
         T = pick(STEPS, value=FIRST.T, label="Steps T", scale=2, min_width=90, elem_id="images-T")
-        schedule = pick(list(FAMILIES), value=FIRST.schedule, label="Schedule", scale=2, min_width=120, elem_id="images-schedule")
+        schedule = pick(views.SCHEDULES, value=FIRST.schedule, label="Schedule", scale=2, min_width=120, elem_id="images-schedule")
         n = pick(SAMPLES, value=FIRST.n, label="Samples", scale=2, min_width=90, elem_id="images-n")
         seed = gr.Number(FIRST.seed, label="Seed", precision=0, scale=2, min_width=90, elem_id="images-seed")
         dice = gr.Button("New noise", scale=1, min_width=110, elem_id="images-dice")
     denoisers = gr.CheckboxGroup(
-        _denoisers(session, FIRST), value=list(FIRST.denoisers), show_label=False,
+        _denoisers(session, FIRST.data, FIRST.denoisers), value=list(FIRST.denoisers), show_label=False,
         label="Denoisers, all on the same noise", container=False, elem_id="images-denoisers",
     )  # fmt: skip
     shown = drawn("gallery", "stage gallery")
@@ -80,6 +79,16 @@ def build(session: Session, tab: gr.Tab) -> None:
         for picture in show(of):
             kept = picture.startswith(('{"progress"', '{"error"'))
             yield [picture, *(gr.skip() if kept else of[name] for name in ("seed", "span", "forks", "edit"))]
+
+    def switched(*values: Any) -> Iterator[list[Any]]:
+        """Other data, with those of the denoisers that it has."""
+        of = dict(zip(FIELDS, values, strict=True))
+        here = session.source(of["data"]).models
+        names = [name for name in of["denoisers"] if name in here] or list(here)[:1]
+        offered = gr.update(choices=_denoisers(session, of["data"], names), value=names)
+        for picture in changed(*values, denoisers=names):
+            yield [offered, *picture]
+            offered = gr.skip()
 
     def chosen(*values: Any) -> Iterator[list[Any]]:
         """The picture of other denoisers, forked as it was."""
@@ -132,7 +141,8 @@ def build(session: Session, tab: gr.Tab) -> None:
     picture = [shown, seed, span, forks, edit]
     runs = [
         tab.select(opened, asked, [*controls, shown], js=_SEARCH, **quiet),
-        gr.on([data.input, T.input, n.input, seed.input], changed, controls, picture, trigger_mode="always_last", **quiet),
+        data.input(switched, controls, [denoisers, *picture], trigger_mode="always_last", **quiet),
+        gr.on([T.input, n.input, seed.input], changed, controls, picture, trigger_mode="always_last", **quiet),
         denoisers.input(chosen, controls, picture, trigger_mode="always_last", **quiet),
         schedule.input(partial(changed, span=""), controls, picture, trigger_mode="always_last", **quiet),
         dice.click(rolled, controls, picture, **quiet),
@@ -170,16 +180,16 @@ def _values(request: Request) -> dict[str, Any]:
     return {**{name: values.get(name, "") for name in FIELDS}, **text}
 
 
-def _denoisers(session: Session, request: Request) -> list[tuple[str, str]]:
-    """The choices: those of the first view, what is asked for, and the paper's own weights where somebody has them."""
-    here = {*FIRST.denoisers, *request.denoisers, *session.source("cifar10").models}
+def _denoisers(session: Session, data: str, asked: Iterable[str]) -> list[tuple[str, str]]:
+    """The choices: the models of this data that are here, and what is asked for."""
+    here = {*session.source(data).models, *asked}
     return [(label, name) for name, (label, _) in DENOISERS.items() if name in here]
 
 
 def _updates(session: Session, request: Request) -> dict[str, Any]:
     """The same, with choices that hold what only a link asks for."""
     return _values(request) | {
-        "denoisers": gr.update(choices=_denoisers(session, request), value=list(request.denoisers)),
+        "denoisers": gr.update(choices=_denoisers(session, request.data, request.denoisers), value=list(request.denoisers)),
         "T": gr.update(choices=sorted({*STEPS, request.T}), value=request.T),
         "n": gr.update(choices=sorted({*SAMPLES, request.n}), value=request.n),
     }

@@ -97,7 +97,7 @@ def test_scrubbing_by_keyboard_walks_the_states(visit, width):
 def test_changed_controls_recompute_and_keep_the_link_current(visit, width):
     page = visit(width=width)
     assert after(page, lambda: choose(page, "T", "2")).T == 2
-    assert after(page, lambda: choose(page, "data", "8 gaussians")).data == "8-gaussians"
+    assert after(page, lambda: choose(page, "data", "8 Gaussians")).data == "8-gaussians"
     assert after(page, lambda: choose(page, "schedule", "cosine")).schedule == "cosine"
     request = after(page, lambda: page.click("#dice"))
     assert (request.seed, request.T, request.data, request.schedule) == (1, 2, "8-gaussians", "cosine")

@@ -86,7 +86,7 @@ def test_a_short_training_reaches_25_modes_and_is_drawn_in_denoise(visit):
     asked = Request.from_query(page.get_attribute(STAGE, "data-id"))
     assert (asked.data, asked.T) == ("25-gaussians", 4) and asked.denoisers[-1].startswith("own-")
     panel = page.locator(f"{STAGE} .stage-panel").last
-    assert "Your model" in panel.inner_text() and "trained on 25 gaussians, T = 4" in panel.inner_text()
+    assert "Your model" in panel.inner_text() and "trained on 25 Gaussians, T = 4" in panel.inner_text()
     page.wait_for_selector(f"{STAGE} .stage-panel >> nth=3")
     assert page.is_visible(STAGE)
     points = page.evaluate(f"p => document.querySelector('{STAGE}').stage.points(p)", len(asked.denoisers) - 1)
@@ -150,7 +150,7 @@ def test_a_model_goes_out_as_a_file_and_comes_back_for_its_visitor_only(visit, t
     assert other.locator("#denoisers").get_by_label("Your model").count() == 0
     give(other, path)
     other.wait_for_selector("#compare:not([disabled])")
-    assert "Loaded: trained on 25 gaussians, T = 4" in other.inner_text("#train-said")
+    assert "Loaded: trained on 25 Gaussians, T = 4" in other.inner_text("#train-said")
     other.click("#compare")
     other.wait_for_selector(f"{STAGE} .stage-panel >> nth=3", timeout=WHILE)
     assert "own-" in other.get_attribute(STAGE, "data-id")
