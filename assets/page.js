@@ -30,6 +30,11 @@ const wanted = TABS.find(name => name.toLowerCase() === asked.get('tab')) ?? TAB
   keepTab();
 })();
 
+/* Gradio's dropdowns take every key for a search, after a while: whoever moves on by Tab would leave an open list behind. */
+document.addEventListener('keydown', e => {
+  if (['Tab', 'Shift', 'Control', 'Alt', 'Meta'].includes(e.key) && e.target.getAttribute?.('role') === 'combobox') e.stopImmediatePropagation();
+}, { capture: true, signal: gone.signal });
+
 // ---------------------------------------------------------------- the tour
 
 const card = Object.assign(document.createElement('section'), { className: 'tour', hidden: true });

@@ -3,6 +3,7 @@
 import pytest
 
 from ddgan.request import Request
+from ddgan.schedule import FAMILIES
 from ddgan.session import Session
 
 STAGE = "#stage .stage"
@@ -189,3 +190,18 @@ def test_the_page_around_a_space_is_told_the_address_but_not_what_the_space_put_
     page.get_by_role("tab", name="Evidence").click()
     page.wait_for_function("told.at(-1).includes('tab=evidence') && told.at(-1).includes('n=500')")
     assert "secret" not in page.evaluate("told.join()") and "__sign=secret" in page.url
+
+
+def test_by_keyboard_the_list_in_focus_alone_is_open_and_it_is_whole(visit):
+    page = visit("?T=2")
+    page.focus("#data input")
+    for key, name in [("Tab", "T"), ("Tab", "schedule"), ("Tab", "n"), ("Shift+Tab", "schedule")]:
+        page.keyboard.press(key)
+        page.wait_for_function(f"document.activeElement.closest('#{name}')")
+    page.wait_for_timeout(500)  # Gradio answers a key late
+    assert page.locator("[role=option]").count() == len(FAMILIES)
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    page.wait_for_function("document.activeElement.id === 'dice'")
+    page.wait_for_timeout(500)
+    assert page.locator("[role=option]").count() == 0
