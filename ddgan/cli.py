@@ -330,8 +330,6 @@ def _evaluate(options: argparse.Namespace) -> None:
     request = _request(options, denoisers="ddgan", n=10_000 if points else 50_000 if options.fid else 2000)
     if not 1 <= options.samplings <= 100:
         raise ValueError(f"--samplings must be in 1..100, got {options.samplings}")
-    if options.samplings > 1 and not points:
-        raise ValueError(f"--samplings is for points, images are judged once; got {options.samplings}")
     near = export.neighbours(options.nearest, session, request) if options.nearest else {}  # first: it may refuse
     for name in request.denoisers:
         measured = {"fid": session.fid(request, name, _progress)} if options.fid else {}

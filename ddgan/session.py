@@ -173,10 +173,12 @@ class Session:
     ) -> dict[str, float]:
         """metrics.judge of a denoiser: the request's seed and, for more samplings, those that follow it.
 
-        Images are judged once, by image_metrics.judge_set; ValueError where no classifier of theirs is here. `watch` is
+        Images are judged by image_metrics.judge_set, once; ValueError for more, or where no classifier of theirs is here. `watch` is
         handed every iterator of parts of the work, with their number, and passes them on.
         """
         source = self.source(request.data)
+        if source.law is None and samplings > 1:
+            raise ValueError(f"images are judged once, points by several samplings; got {samplings}")
         if source.law is None:
             return judge_set(watch(*self._drawn(request, denoiser)), source.set)
 

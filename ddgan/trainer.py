@@ -365,12 +365,16 @@ def train(
     """
     step, spent = (start.step, start.seconds) if start else (0, 0.0)
     noise = torch.Generator(objective.source)
+
+    def progress() -> float:
+        return min(1.0, max(step / steps, spent / seconds))
+
     while step < steps and spent < seconds:
         clock = time.perf_counter()
         noise.manual_seed((seed * 1_000_003 + step) % 2**32)  # torch's CPU generator takes 32 bits
-        losses = objective.update(batches(step, noise).to(objective.device), noise, min(1.0, max(step / steps, spent / seconds)))
+        losses = objective.update(batches(step, noise).to(objective.device), noise, progress())
         step, spent = step + 1, ranks.agree(spent + time.perf_counter() - clock)
-        yield TrainStep(step, spent, min(1.0, max(step / steps, spent / seconds)), losses)
+        yield TrainStep(step, spent, progress(), losses)
 
 
 def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:

@@ -38,6 +38,7 @@ SEEN = 0.1  # what of a log ratio is seen: where the law is at least so dense, a
 GAPS = 24
 CURVE = 240
 LABELS = {"25-gaussians": "25 Gaussians", "8-gaussians": "8 Gaussians", "4-gaussians-1d": "4 Gaussians on a line"}
+SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 SCHEDULES = [("vp (the paper's)" if name == "vp" else name, name) for name in FAMILIES]
 
 
@@ -83,7 +84,7 @@ def forked(request: Request) -> str | None:
         return None
     what, t, _, item = request.forks[-1]
     noise = "z" if what == "z" else "posterior noise"
-    return f"New {noise} at the step {t} → {t - 1} for {'all samples' if item is None else f'sample #{item}'}: x_{t} and before are as they were."
+    return f"New {noise} at the step {t} → {t - 1} for {'all samples' if item is None else f'sample #{item}'}: x{str(t).translate(SUBSCRIPT)} and before are as they were."
 
 
 def _panel(session: Session, request: Request, name: str, shown: list[int]) -> dict[str, Any]:

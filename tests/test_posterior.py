@@ -1,13 +1,18 @@
 """At one x_t: the exact denoiser is at the noise floor, the Gaussian is not, and D* is zero for a perfect generator."""
 
+import base64
+import json
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from ddgan.mixture import Law
 from ddgan.posterior import DRAWS, Question, ask, gaps, kernel_density, log_ratio, weights
 from ddgan.session import Session
+from ddgan.studio import LIMIT
+from ddgan.views import NATS, SEEN, _axis, posterior
 
 SESSION = Session()
 
@@ -96,3 +101,16 @@ def test_the_weights_of_the_modes_stand_where_the_law_has_them():
     law = Law(torch.tensor([0.1, 0.5, 0.395, 0.005]).log(), torch.tensor([[0.0], [1.0], [5.0], [9.0]]), torch.full((4,), 0.1), torch.tensor([0, 0, 1, 2]))
     found = [(at.item(), round(weight, 3)) for at, weight in weights(law)]
     assert found == [(1, 0.6), (5, 0.395)]
+
+
+@pytest.mark.parametrize("T, t", [(4, 1), (4, 4), (1, 1)])
+def test_the_colours_of_the_discriminators_end_where_what_is_seen_ends(T, t):
+    values = {"query": f"T={T}", "t": t, "x": [0.3, 0.2], "of": "x_s"}
+    shown = json.loads(posterior(SESSION, values))["surfaces"]
+    optimal, learned, seen = log_ratio(SESSION, Question.parse(values), _axis(shown["size"]), blur=LIMIT / shown["size"])
+    both = torch.cat([v[seen > SEEN].abs() for v in (optimal, learned)])
+    within = [(both <= nats).double().mean() > 0.98 for nats in NATS]
+    assert shown["nats"] == (NATS[within.index(True)] if any(within) else NATS[-1])
+    colours = np.frombuffer(base64.b64decode(shown["optimal"]), np.int8).reshape(shown["size"], -1)
+    expected = (optimal.T.flip(0) / shown["nats"]).clamp(-1, 1) * 127
+    assert np.abs(colours - expected.numpy()).max() <= 0.5 + 1e-6

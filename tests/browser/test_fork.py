@@ -17,7 +17,7 @@ def test_a_fork_keeps_the_past_for_everyone_or_for_one(visit):
     show_state(page, 2)  # x_2: the step 2 -> 1
     request = after(page, lambda: page.get_by_role("button", name="New z").click())
     assert [str(f) for f in request.forks] == ["z.2.1"]
-    assert "x_2 and before" in page.inner_text(".stage-notice")
+    assert "x₂ and before" in page.inner_text(".stage-notice")
     now = states(page, 1)
     assert now[:3] == before[:3]
     changed = sum(a != b for a, b in zip(before[3], now[3], strict=True))
