@@ -13,7 +13,7 @@ Another value redraws the canvases and keeps the scrubber, the layers and the fo
 
 For tests: .stage has data-ready, data-id, data-state, data-t, data-playing and .stage = {state, points, goto, ...}. */
 
-const FOLLOWED = 4;           // samples whose whole path is drawn; ddgan/export.py draws as many
+const FOLLOWED = 4;           // samples whose whole path is drawn; ddgan/picture.py draws as many
 const PICK_RADIUS = 28;       // px: how near the pointer must come to a sample
 const SEEK_MS = 280;          // glide to the nearest state after a drag, or one step by button
 

@@ -28,6 +28,7 @@ from .config import PRESETS, Config, preset
 from .fit import fit
 from .images import CACHE, find_images, load_images
 from .schedule import FAMILIES
+from .picture import Look
 from .request import DENOISERS, IMAGES, Request
 from .machine import single_thread
 from .session import Session
@@ -352,7 +353,7 @@ def _export(options: argparse.Namespace) -> None:
     session = Session()
     points = session.source(options.data).law is not None
     request = _request(options, **({"denoisers": "exact,ddgan,gaussian", "n": 2000} if points else IMAGES))
-    look = export.Look.parse(options.layers, options.hold)
+    look = Look.parse(options.layers, options.hold)
     export.write(options.out, session, request, t=options.t, address=options.address, glide=options.glide, look=look)
     print(options.out)
 

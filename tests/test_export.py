@@ -10,7 +10,8 @@ from PIL import Image
 
 from ddgan import export
 from ddgan.data import encode_points
-from ddgan.export import GAP, HELD, INK, KINDS, PREDICTED, SAMPLE, SIDE, TOP, Look, write
+from ddgan.export import KINDS, write
+from ddgan.picture import GAP, HELD, INK, PREDICTED, SAMPLE, SIDE, TOP, Look
 from ddgan.request import Fork, Request
 from ddgan.session import Session
 from ddgan.studio import LIMIT
@@ -211,8 +212,8 @@ def test_a_file_that_would_hold_nothing_is_not_written(session, tmp_path, kind):
 
 
 def panel(frame, column):
-    left = export.GAP + column * (export.SIDE + export.GAP)
-    return frame[export.TOP + 1 : export.TOP + export.SIDE - 1, left + 1 : left + export.SIDE - 1].astype(int)
+    left = GAP + column * (SIDE + GAP)
+    return frame[TOP + 1 : TOP + SIDE - 1, left + 1 : left + SIDE - 1].astype(int)
 
 
 def test_the_picture_has_a_blue_dot_where_a_sample_is_and_none_elsewhere(session, tmp_path):
@@ -224,7 +225,7 @@ def test_the_picture_has_a_blue_dot_where_a_sample_is_and_none_elsewhere(session
     rows, columns = np.nonzero(blue - red > 90)
     # violet is the density: only the sample is as blue as this
     x, y = last.x_s[0].tolist()
-    half = export.SIDE / 2
+    half = SIDE / 2
     assert len(rows) >= 9
     assert columns.mean() + 1.5 == pytest.approx(half + x / 2.6 * half, abs=1)
     assert rows.mean() + 1.5 == pytest.approx(half - y / 2.6 * half, abs=1)

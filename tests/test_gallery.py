@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ddgan import checkpoint, export, gallery, posterior
+from ddgan import checkpoint, export, gallery, picture, posterior
 from ddgan.denoiser import Denoiser
 from ddgan.gallery import REDRAWS, Question, explore
 from ddgan.images import ImageSet, decode_pixels, encode_pixels, from_uint8, to_uint8
@@ -197,8 +197,8 @@ def test_a_picture_holds_exact_pixels(session, name, tmp_path, kind):
     with Image.open(path) as image:
         assert getattr(image, "n_frames", 1) == (1 if kind == "png" else 3)
         image.seek(0 if kind == "png" else 2)
-        k = round(export.GRID / (2 * 29))
-        corner = np.asarray(image.convert("L"))[export.TOP :: k, export.GAP :: k][:28, :28]
+        k = round(picture.GRID / (2 * 29))
+        corner = np.asarray(image.convert("L"))[picture.TOP :: k, picture.GAP :: k][:28, :28]
     shown = steps[0].x_s if kind == "png" else last.x_s
     assert np.array_equal(corner, to_uint8(shown)[0, 0])
 

@@ -42,12 +42,13 @@ MAY_IMPORT = {  # from the bottom up
     "bench": "checkpoint config data denoiser fit images machine metrics networks recorded request sampler schedule session trainer views",
     "gallery": "candidates images request session views",
     "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
-    "export": "checkpoint gallery image_metrics images machine request sampler session views",
-    "cli": "archives bench checkpoint classifier config evidence export fit images machine metrics official ranks request schedule session trainer",
+    "picture": "gallery images request session views",
+    "export": "checkpoint image_metrics images machine picture request sampler session",
+    "cli": "archives bench checkpoint classifier config evidence export fit images machine metrics official picture ranks request schedule session trainer",
     "reply": "export posterior request session studio views",
     "snippet": "export reply request",
     "__main__": "cli",
-    "ui": "config data evidence export gallery gaussianity images machine posterior reply request schedule session snippet studio views",
+    "ui": "config data evidence export gallery gaussianity images machine picture posterior reply request schedule session snippet studio views",
     "app": "ui",
 }
 HEAVY = {"gradio", "plotly", "PIL", "tqdm"}

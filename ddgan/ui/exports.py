@@ -21,6 +21,7 @@ import gradio as gr
 from .. import export, views
 from ..data import TOYS
 from ..images import SETS
+from ..picture import Look
 from ..request import Request, whole
 from ..schedule import MAX_T
 from ..session import Session
@@ -85,18 +86,18 @@ def code(asked):  # noqa: ANN001, ANN202 - Gradio hands over JSON
         return {"error": views.sentence(str(error))}
 
 
-def _shown(asked: str) -> tuple[str, int, export.Look, str]:
+def _shown(asked: str) -> tuple[str, int, Look, str]:
     """(query, t, look, address) that the browser says; ValueError where it says anything else."""
     try:
         said = json.loads(asked)
         address = str(said["address"])
-        look = export.Look.parse(str(said.get("layers", "")), said.get("hold"))
+        look = Look.parse(str(said.get("layers", "")), said.get("hold"))
         return str(said["query"]), whole("t", said["t"], 0, MAX_T), look, address if ADDRESS.fullmatch(address) else ""
     except (AttributeError, KeyError, TypeError, RecursionError):
         raise ValueError("the page did not say what it shows") from None
 
 
-def _file(session: Session, cache: Path, kind: str, request: Request, t: int, look: export.Look, address: str) -> Path:
+def _file(session: Session, cache: Path, kind: str, request: Request, t: int, look: Look, address: str) -> Path:
     """The file of a request, made once: its directory is a digest of all that it depends on, its name our own words."""
     step = t if kind == "png" else None
     key = hashlib.sha256(repr((kind, step, look, export.link(request, address))).encode()).hexdigest()
