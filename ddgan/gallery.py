@@ -42,7 +42,7 @@ def gallery(session: Session, request: Request) -> Iterator[str]:
         raise ValueError(f"{request.data[:40]} is a set of points, not of images: the tab Denoise shows it")
     panels, done = [], 0
     for name in request.denoisers:
-        label, note = title(session, name)
+        label, note = title(session, name, request)
         panel, steps = {"key": name, "label": label, "note": note, "error": None, "x": "", "x0": ""}, []
         try:
             for step in session.run(request, name):

@@ -88,7 +88,7 @@ def forked(request: Request) -> str | None:
 
 
 def _panel(session: Session, request: Request, name: str, shown: list[int]) -> dict[str, Any]:
-    label, note = title(session, name)
+    label, note = title(session, name, request)
     panel = {"key": name, "label": label, "note": note, "error": None, "x": "", "x0": None, "metrics": None}
     try:
         steps = [step for step in session.run(request, name) if step.t in shown or step.s == 0]
@@ -259,8 +259,20 @@ def note(kind: str, words: str, *, failed: bool = False) -> str:
     return f'<p class="{kind}{" failed" if failed else ""}" role="status">{html.escape(words)}</p>'
 
 
-def title(session: Session, name: str) -> tuple[str, str]:
-    """(label, what it is, in a few words) of a denoiser; an own model says what it was trained on."""
+def title(session: Session, name: str, request: Request | None = None) -> tuple[str, str]:
+    """(label, what it is, in a few words) of a denoiser: an own model says what it was trained on.
+
+    In a request that asks a DDGAN for longer steps than it was trained for, it says so.
+    """
+    if request is not None:
+        label, note = title(session, name)
+        try:
+            model = session.model(request, name)
+        except ValueError:
+            return label, note
+        levels, regression = model.levels, (model.card or {}).get("config", {}).get("objective") == "regression"
+        longer = levels and not (levels.between or regression) and request.T < len(levels.values)
+        return label, note + f"; never learned steps as long as those of T = {request.T}" * bool(longer)
     if name not in session.adopted:
         return _title(name)
     config = session.adopted[name].card["config"]
