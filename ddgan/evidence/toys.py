@@ -106,9 +106,7 @@ RECIPES = {  # ours first: minutes, where the paper's setting takes days
     "ours": replace(PRESETS["25-gaussians-live"], steps=12_000),
     "the paper's": PRESETS["25-gaussians-paper"],
 }
-PAPERS = "the paper's"
-BY = {"ours": "our recipe", PAPERS: "the paper's recipe"}  # their names in a table
-
+OURS, PAPERS = BY = ("our recipe", "the paper's recipe")  # their names in a table
 
 WIDE = 256  # networks from this width on train on a GPU, where there is one, and with products in lower precision
 
@@ -181,8 +179,8 @@ def _train(seed: int, recipe: str, steps: int, shape: str = "", points: bool = F
 
 def _toys_cells(quick: bool) -> list[Cell]:
     return [
-        Cell(f"{name}, {BY[recipe]}", seed, {"recipe": recipe, "steps": 200 if quick else config.steps, "points": True, **changes})
-        for recipe, config in RECIPES.items()
+        Cell(f"{name}, {by}", seed, {"recipe": recipe, "steps": 200 if quick else config.steps, "points": True, **changes})
+        for (recipe, config), by in zip(RECIPES.items(), BY, strict=True)
         for seed in SEEDS[: 1 if quick else None]
         for name, changes in METHODS.items()
     ]
@@ -190,7 +188,7 @@ def _toys_cells(quick: bool) -> list[Cell]:
 
 def _toys_figure(results: list[Result]) -> str:
     shown = {r.row: decode(r.numbers["points"]) for r in results if "points" in r.numbers}
-    panels = {row.replace(f", {BY[PAPERS]}", "*").removesuffix(f", {BY['ours']}"): points for row, points in shown.items()}
+    panels = {row.replace(f", {PAPERS}", "*").removesuffix(f", {OURS}"): points for row, points in shown.items()}
     return scatter(panels, "500 samples each, seed 0; * by the paper's recipe, the others by ours")
 
 
@@ -205,8 +203,8 @@ TOYS_25 = Experiment(
     lambda rows: "; ".join(
         f"{label}: {rows[row]['modes']:.1f} modes, {rows[row]['on_mode']:.1%} on one"
         for label, row in {
-            **{name: f"{name}, {BY['ours']}" for name in ("GAN", "DDPM, T = 4", "DDGAN, T = 4")},
-            **{f"{name}, by the paper's recipe": f"{name}, {BY[PAPERS]}" for name in ("GAN", "DDGAN, T = 4")},
+            **{name: f"{name}, {OURS}" for name in ("GAN", "DDPM, T = 4", "DDGAN, T = 4")},
+            **{f"{name}, by the paper's recipe": f"{name}, {PAPERS}" for name in ("GAN", "DDGAN, T = 4")},
         }.items()
         if row in rows and "modes" in rows[row]
     ),
