@@ -34,7 +34,7 @@ const tell = (what, detail) => document.dispatchEvent(new CustomEvent(`ddgan:${w
 const hear = (what, act) => document.addEventListener(`ddgan:${what}`, e => root.isConnected ? act(e.detail) : dispose(), { signal: gone.signal });
 
 /* What a request, and the gallery's view of it, may have in the page's address. */
-const NO_REQUEST = Object.fromEntries(['data', 'denoisers', 'T', 'schedule', 'span', 'seed', 'n', 'forks', 'edit', 'show'].map(name => [name, null]));
+const NO_REQUEST = Object.fromEntries(['data', 'denoisers', 'T', 'schedule', 'span', 'seed', 'n', 'forks', 'edit', 'show', 'of'].map(name => [name, null]));
 
 /* Parameters of the page's address, null for one to leave out. */
 const keepInAddress = values => {
@@ -49,6 +49,10 @@ const keepInAddress = values => {
 };
 
 // ---------------------------------------------------------------- life cycle
+
+/* Whether a picture was asked for after all that came before: the events that ask may overtake each other. */
+let newest = 0;
+const isNews = ({ asked = newest }) => asked >= newest && (newest = asked, true);
 
 /* gr.HTML has no destroy hook: whoever finds that root has left the page lets go of everything outside it. */
 const gone = new AbortController(), dispose = () => gone.abort();

@@ -127,6 +127,9 @@ hear('images', chosen => {
   root.classList.add('stale');
   ask();
 });
-onSize(draw);
+onSize(() => {
+  draw();
+  if (root.clientWidth && state.answer?.truth?.reading) ask();      // another tab was shown meanwhile
+});
 watch('value', receive);
 receive();

@@ -66,9 +66,11 @@ async function decode(p) {
 
 async function receive() {
   if (!props.value) return;
-  const mine = ++state.latest;
+  let mine;
   try {
     const payload = JSON.parse(props.value);
+    if (!isNews(payload)) return;
+    mine = ++state.latest;
     if (payload.progress) return advance(payload.progress);
     const data = payload.error ? null : await decode(payload);
     if (mine !== state.latest) return;
@@ -77,6 +79,8 @@ async function receive() {
     show(data);
     say(payload.message);
   } catch (error) {
+    if (mine !== state.latest) return;
+    advance(null);
     say(`This run could not be drawn: ${error.message}.`, true);
   }
 }
@@ -97,6 +101,8 @@ function announce() {
   state.telling = setTimeout(() => { if (state.data && root.clientWidth && !state.timer) tell('images', { ...run(), ...kind() }); }, 200);
 }
 
+const drawnKeys = data => data.panels.filter(panel => !panel.error).map(panel => panel.key);
+
 function show(data) {
   const before = state.data;
   state.data = data;
@@ -107,7 +113,7 @@ function show(data) {
     state.at = Math.round(state.at / (before.t.length - 1) * last());
   }
   state.chosen = clamp(state.chosen, 0, data.n - 1);
-  const drawn = data.panels.filter(panel => !panel.error).map(panel => panel.key);
+  const drawn = drawnKeys(data);
   if (!drawn.includes(state.of)) state.of = drawn[0] ?? null;
   range.max = last();
   for (const control of root.querySelectorAll('.stage-bar button, .stage-bar input, .stage-scrub input')) control.disabled = !drawn.length;
@@ -127,7 +133,7 @@ function address() {
   const t = data.t[state.at];
   keepInAddress({
     ...NO_REQUEST, layers: null, ...Object.fromEntries(new URLSearchParams(data.query)),
-    t: t === 0 ? null : t, hold: state.chosen || null, show: state.show === 'both' ? null : state.show,
+    t: t === 0 ? null : t, hold: state.chosen || null, of: state.of === drawnKeys(data)[0] ? null : state.of, show: state.show === 'both' ? null : state.show,
   });
 }
 
@@ -136,6 +142,7 @@ function recall() {
   if (asked.get('data') !== new URLSearchParams(state.data.query).get('data')) return;     // another tab's
   if (state.data.t.includes(wanted)) { state.at = state.data.t.indexOf(wanted); state.greeted = true; }
   if (hold >= 0) state.chosen = hold;
+  state.of = asked.get('of');
   if (VIEWS.some(([name]) => name === asked.get('show'))) state.show = asked.get('show');
 }
 
@@ -332,7 +339,7 @@ range.addEventListener('input', () => goto(range.valueAsNumber));
 letGo(() => clearInterval(state.timer));
 onSize(() => { if (state.data && root.clientWidth) { buildScale(state.data); describe(); } }, 560);
 onTheme(draw);
-root.gallery = { state: () => state.data && state.at, goto, choose, run, kind, pixels, image, fit, picture };
+root.gallery = { state: () => state.data && state.at, goto, choose, run, kind, pixels, image, fit, picture, idle: () => advance(null) };
 drive({ ...root.gallery, last, playing: () => !!state.timer, play, pause, panels, choose: way => choose(state.chosen + way) });
 watch('value', receive);
 receive();

@@ -126,16 +126,19 @@ const STEPS = [
     async () => { await scene(); tab('Why'); await wait(200); look('.tabitem h2, #why'); }],
 ];
 
-let step = null;
+let step = null, turn = 0;
 async function go(to) {
+  const mine = ++turn, moves = card.querySelectorAll('[data-go=back], [data-go=next]');
   step = to === null || to < 0 || to >= STEPS.length ? null : to;
   card.hidden = step === null;
-  if (step === null) { card.dataset.step = ''; return; }
+  if (step === null) { card.dataset.step = ''; find('[data-tour]')?.focus(); return; }
   card.querySelector('.tour-text').textContent = STEPS[step][0];
   card.querySelector('.tour-count').textContent = `${step + 1} of ${STEPS.length}`;
-  card.querySelector('[data-go=back]').disabled = step === 0;
+  for (const button of moves) button.disabled = true;       // one step moves the page at a time
   card.querySelector('[data-go=next]').textContent = step === STEPS.length - 1 ? 'Done' : 'Next';
   await STEPS[step][1]();
+  for (const button of moves) button.disabled = step === 0 && button.dataset.go === 'back';
+  if (mine !== turn) return;
   card.dataset.step = step;
   card.querySelector('[data-go=next]').focus({ preventScroll: true });
 }

@@ -83,8 +83,8 @@ function dab(from, to) {
   draw();
 }
 
-/* A picture fills the board, its middle square; handwriting on white paper becomes white on black. */
-async function put(source) {
+/* A picture fills the board, its middle square; handwriting on white `paper` becomes white on black. */
+async function put(source, paper = false) {
   const [C, H, W] = state.shape, side = Math.min(source.width, source.height);
   const small = await createImageBitmap(source, (source.width - side) / 2, (source.height - side) / 2, side, side, { resizeWidth: W, resizeHeight: H, resizeQuality: 'high' });
   keep();
@@ -94,7 +94,7 @@ async function put(source) {
   const image = ink.getImageData(0, 0, W, H), { data } = image;
   for (let k = 0; k < data.length; k += 4) data.fill(0.299 * data[k] + 0.587 * data[k + 1] + 0.114 * data[k + 2], k, k + 3);
   const mean = data.reduce((sum, v, k) => k % 4 ? sum : sum + v, 0) / (W * H);
-  if (mean > 127) for (let k = 0; k < data.length; k++) if (k % 4 < 3) data[k] = 255 - data[k];
+  if (paper && mean > 127) for (let k = 0; k < data.length; k++) if (k % 4 < 3) data[k] = 255 - data[k];
   ink.putImageData(image, 0, 0);
   draw();
 }
@@ -122,7 +122,7 @@ async function heard(chosen) {
     const first = chosen.a.findIndex(a => a >= 0.25);           // the layout shows through from about here
     levels.replaceChildren(...chosen.a.map((a, i) => new Option(`${subscript(chosen.T - i)}: signal ${a.toFixed(2)}`, chosen.T - i, i === first, i === first)));
   }
-  if (chosen.edit && chosen.edit.image !== before?.edit?.image) { await put(chosen.edit.image); levels.value = chosen.edit.t; }
+  if (chosen.edit && chosen.edit.image.src !== before?.edit?.image.src) { await put(chosen.edit.image); levels.value = chosen.edit.t; }
   draw();
 }
 
@@ -177,7 +177,7 @@ root.addEventListener('input', e => {
 });
 file.addEventListener('change', async () => {
   said.textContent = HELP;
-  try { if (file.files[0]) await put(await createImageBitmap(file.files[0])); } catch { said.textContent = '⚠ This file is not a picture that the browser can read.'; }
+  try { if (file.files[0]) await put(await createImageBitmap(file.files[0]), true); } catch { said.textContent = '⚠ This file is not a picture that the browser can read.'; }
   file.value = '';
 });
 

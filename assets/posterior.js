@@ -368,7 +368,6 @@ const heard = run => {
   state.run = run;
   if (first) fromAddress();
   state.t = clamp(Math.round(state.t), 1, state.run.T);
-  root.hidden = false;
   move({});
 };
 hear('run', heard);

@@ -8,6 +8,7 @@ It reads props.value, a JSON string a run (arrays in base64, never lists of numb
   density                           null | {size: G, data: base64 uint8 (F, G, G), row 0 on top; dim 1: (F, G), linear}
   panels                            [{key, label, note, error, x, x0: base64 int16 (F, n, dim), metrics: F objects | null}]
   message, error                    a quiet sentence; a failure, which keeps the last picture
+  asked                             when this was asked for
 Another value redraws the canvases and keeps the scrubber, the layers and the followed sample where they are.
 "State" is an index 0..F-1 (0 = x_T); state.at is real-valued because points glide from one state to the next.
 
@@ -90,6 +91,7 @@ function receive() {
   let payload;
   try {
     payload = JSON.parse(value);
+    if (!isNews(payload)) return;
     if (payload.error) return say(payload.error, true);
     show(decode(payload));
   } catch (error) {

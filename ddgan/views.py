@@ -26,7 +26,7 @@ from .session import Session
 from .studio import LIMIT, Frame
 
 __all__ = [
-    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "target", "title",
+    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "stamped", "target", "title",
 ]  # fmt: skip
 
 MAX_SHOWN = 5000
@@ -252,6 +252,11 @@ def data_choices(*own: str) -> list[tuple[str, str]]:
 def refusal(error: ValueError) -> str:
     """A sentence in place of a picture, as strict JSON."""
     return json.dumps({"error": sentence(str(error))})
+
+
+def stamped(picture: str, asked: int) -> str:
+    """A picture, or what stands in its place, with the time at which it was asked for: the page shows no older one after it."""
+    return f'{picture[:-1]}, "asked": {asked}}}'
 
 
 def note(kind: str, words: str, *, failed: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -82,13 +83,14 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     controls = [data, denoisers, T, schedule, lo, hi, seed, n, forks]
 
     def show(*values: Any) -> str:
+        asked = time.time_ns() // 1000
         try:
             with job("points") as line:
                 request = _request(dict(zip(FIELDS, values, strict=True)))
                 line.size = size(request)
-                return views.stage(session, request)
+                return views.stamped(views.stage(session, request), asked)
         except ValueError as error:
-            return views.refusal(error)
+            return views.stamped(views.refusal(error), asked)
 
     def fresh(*values: Any) -> tuple[str, str]:
         """Another request: the forks were of the one before."""
@@ -114,7 +116,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         """New noise of one kind at the step that the stage stands at."""
         run, before = json.loads(asked or "null"), values[-1]
         if not isinstance(run, dict):
-            return json.dumps({"error": "There is no picture yet to change."}), before
+            return views.refusal(ValueError("there is no picture yet to change")), before
         return shown_or_kept(forked(before, what, run.get("t"), run.get("item")), values)
 
     def undo(*values: Any) -> tuple[str, str]:

@@ -22,8 +22,14 @@ _COPY = """element.addEventListener('click', async event => {
   }
   const button = event.target.closest('[data-copy]');
   if (!button) return;
-  await navigator.clipboard.writeText(button.dataset.copy).catch(() => {});
-  button.textContent = 'Copied';
+  let done = true;
+  try {
+    await navigator.clipboard.writeText(button.dataset.copy);
+  } catch {  // where the page may not, the command is left selected
+    getSelection().selectAllChildren(button.previousElementSibling);
+    done = document.execCommand('copy');
+  }
+  button.textContent = done ? 'Copied' : 'Selected';
   setTimeout(() => { button.textContent = 'Copy'; }, 1500);
 });"""
 _HEAD = """<h2>The paper's argument, measured here</h2>

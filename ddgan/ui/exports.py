@@ -58,6 +58,7 @@ def build(session: Session, canvas: str) -> None:
         make = partial(_make, session, Path(made.GRADIO_CACHE), kind)
         run = button.click(make, asked, [made, note], js=_ASK.replace("CANVAS", canvas), **limits, **quiet)
         run.success(None, made, None, js=_SAVE, **quiet)
+        run.failure(partial(_note, "This file could not be made.", failed=True), None, note, **quiet)
 
 
 def _make(session: Session, cache: Path, kind: str, asked: str) -> Iterator[list[Any]]:
@@ -104,5 +105,6 @@ def _file(session: Session, cache: Path, kind: str, request: Request, t: int, lo
     data = request.data if request.data in {*TOYS, *SETS} else "own-points"
     path = cache / key / f"ddgan-{data}-T{request.T}{'' if step is None else f'-t{step}'}.{kind}"
     path.parent.mkdir(parents=True, exist_ok=True)
-    export.write(path, session, request, t=step, address=address, look=look)
+    if not path.is_file():
+        export.write(path, session, request, t=step, address=address, look=look)
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -65,13 +66,15 @@ def build(session: Session, tab: gr.Tab) -> None:
     controls = [data, denoisers, T, schedule, seed, n, span, forks, edit]
 
     def show(values: dict[str, Any]) -> Iterator[str]:
+        asked = time.time_ns() // 1000
         try:
             with job("images") as line:
                 request = Request.parse(values)
                 line.size = size(request)
-                yield from gallery(session, request)
+                for picture in gallery(session, request):
+                    yield views.stamped(picture, asked)
         except ValueError as error:
-            yield views.refusal(error)
+            yield views.stamped(views.refusal(error), asked)
 
     def changed(*values: Any, **other: Any) -> Iterator[list[Any]]:
         """The picture of the controls, some set to other values once it is there; the forks were of the one before."""
@@ -154,6 +157,8 @@ def build(session: Session, tab: gr.Tab) -> None:
             for what, button in again.items()
         ),
     ]
+    for event in runs:  # what failed, and said so, is not under way any more
+        event.failure(None, None, None, js="() => { document.querySelector('#gallery .gallery').gallery.idle(); }")
     explored.click(answered, asked, explorer, js=_RUN, trigger_mode="always_last", **quiet)
     cancel.click(None, None, None, cancels=runs)
 

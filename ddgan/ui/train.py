@@ -99,8 +99,8 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
     def halt(request: gr.Request) -> list[Any]:
         """Stop the run; one that waits for its turn is over at once, any other says so in its last frame."""
         run = studio.run(request.session_hash)
-        if run is None:
-            return [gr.skip()] * (1 + len(buttons))
+        if run is None:  # it ended behind the page
+            return [gr.skip(), *_buttons("stopped")]
         run.stop()
         if not run.over:
             return [gr.skip()] * (1 + len(buttons))
@@ -171,7 +171,8 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
             return same
         found = {**asked.to_dict(), "T": _steps(asked)}
         of = gr.update(choices=views.data_choices(asked.data), value=asked.data)
-        return [OWN, _experiment(OWN)[0], of, *(found[name] for name in FIELDS[1:]), length]
+        rest = (_held(component, found[name]) for component, name in zip(settings[1:], FIELDS[1:], strict=True))
+        return [OWN, _experiment(OWN)[0], of, *rest, length]
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     hand = {**quiet, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
@@ -181,7 +182,8 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
     stop.click(halt, None, [lab, *buttons], **hand)
     gr.on([lr_g.input, lr_d.input, gamma.input], tune, [lr_g, lr_d, gamma], None, trigger_mode="always_last", **hand)
     outputs = [lab, *buttons, own, compare, download, said]
-    ticket.change(watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **quiet)
+    watched = ticket.change(watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **quiet)
+    watched.failure(partial(_buttons, "failed"), None, buttons, **hand)
     demo.unload(leave)
     demo.left.append(studio.close)  # where the browser could not say so, or there was none
 
@@ -212,6 +214,14 @@ def _experiment(name: str) -> list[Any]:
     config, words = EXPERIMENTS[name]
     values = {**config.to_dict(), "T": _steps(config)}
     return [words, *(values[field] for field in FIELDS)]
+
+
+def _held(component: Any, value: Any) -> Any:
+    """A value for a component, among whose choices it need not be."""
+    choices = getattr(component, "choices", None)
+    if choices is None or value in [known for _, known in choices]:
+        return value
+    return gr.update(choices=[*choices, (str(value), value)], value=value)
 
 
 def _steps(config: Config) -> int:

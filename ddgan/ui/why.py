@@ -56,6 +56,7 @@ def build(demo: gr.Blocks, session: Session) -> None:
     running = run.click(
         sampled, None, oracle, show_progress="hidden", concurrency_id="oracle", concurrency_limit=2, api_visibility="private"
     )
+    running.failure(None, None, None, js="() => { document.querySelector('#oracle .oracle').oracle.stop(); }")
     stop.click(None, None, None, cancels=[running])
     stop.click(None, None, None, js="() => { document.querySelector('#oracle .oracle').oracle.stop(); }")
 
