@@ -205,3 +205,13 @@ def test_by_keyboard_the_list_in_focus_alone_is_open_and_it_is_whole(visit):
     page.wait_for_function("document.activeElement.id === 'dice'")
     page.wait_for_timeout(500)
     assert page.locator("[role=option]").count() == 0
+
+
+def test_no_older_picture_is_drawn_over_a_newer_one(visit):
+    page = visit("?n=5000&T=1")
+    choose(page, "T", "128")  # seconds for three denoisers, less for one
+    for label in ("DDGAN", "Best Gaussian"):
+        page.locator("#denoisers label", has_text=label).locator("input").uncheck()
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('denoisers=exact&')")
+    page.wait_for_timeout(6000)  # the answer to the first question has come
+    assert Request.from_query(drawn(page)).denoisers == ("exact",)

@@ -221,3 +221,12 @@ def test_the_settings_are_in_the_link(visit):
 def test_settings_that_make_no_sense_leave_the_first_experiment(visit):
     page = visit("?tab=train&train=25-gaussians,2,x", ready="#gamma input")
     assert page.input_value("#gamma input") == "0.01"
+
+
+def test_settings_of_a_link_that_no_list_has_are_trained_with(visit):
+    page = visit("?tab=train&train=25-gaussians,5,skip,r1r2,2,0.003,0.004,0.02,20,2,64,0,10", ready="#gamma input")
+    page.wait_for_function("document.querySelector('#train-T input').value === '5'")
+    page.click("#start")
+    reach(page, "training")
+    page.click("#stop")
+    reach(page, "stopped")
