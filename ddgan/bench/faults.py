@@ -35,7 +35,7 @@ __all__ = ["POINTS", "RUNS", "Main", "begin", "die_at", "kills", "new_images", "
 Main = Callable[[list[str]], int]  # the command line
 RUNS = {  # small, and saved after every update; IMAGES is a folder of them
     "points": "train 8-gaussians --T 1 --width 16 --depth 1 --batch 16 --steps 60 --save-every 0",
-    "images": "train mnist --data IMAGES --width 16 --d-width 16 --latent-dim 768 --batch 8 --every 2 --steps 8 --save-every 0",
+    "images": "train mnist --data IMAGES --width 16 --d-width 16 --batch 8 --every 2 --steps 8 --save-every 0",
 }
 POINTS = {  # what a process is about to do, or has done, and for which time: in its third save, or before its first card
     "mid-write": ("half a file", 3),

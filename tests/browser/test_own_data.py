@@ -6,6 +6,7 @@ from ddgan.data import TOYS, decode_points, from_points, read_csv, thinned
 from ddgan.denoiser import ExactDenoiser
 from ddgan.sampler import Draws, sample
 from ddgan.request import Request
+from ddgan.views import data_label
 
 STAGE = "#stage .stage"
 
@@ -179,7 +180,7 @@ def test_what_is_no_data_gets_one_sentence_and_the_picture_stays(visit, tmp_path
         said = note(page, words)
         assert said.count(".") - said.count(".csv") == 1 and page.locator(".own-note.failed").count() == 1
     assert page.get_attribute(STAGE, "data-id") == before
-    assert page.input_value("#data input") == next(iter(TOYS)).replace("-", " ")
+    assert page.input_value("#data input") == data_label(next(iter(TOYS)))
 
 
 def test_a_link_whose_points_are_garbage_gets_a_sentence_and_the_first_view(visit):
