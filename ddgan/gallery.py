@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from .candidates import effective_number, log_weights, moments
-from .images import decode_pixels, from_uint8, sheet, to_uint8
+from .images import ImageSet, decode_pixels, from_uint8, sheet, to_uint8
 from .request import Request, whole
 from .session import Session
-from .views import forked, sentence, title
+from .views import forked, sentence, title, told
 
 __all__ = ["Question", "explore", "gallery", "png"]
 
@@ -42,7 +42,7 @@ def gallery(session: Session, request: Request) -> Iterator[str]:
         raise ValueError(f"{request.data[:40]} is a set of points, not of images: the tab Denoise shows it")
     panels, done = [], 0
     for name in request.denoisers:
-        label, note = title(session, name, request)
+        label, note = told(session, name, request)
         panel, steps = {"key": name, "label": label, "note": note, "error": None, "x": "", "x0": ""}, []
         try:
             for step in session.run(request, name):
@@ -121,12 +121,12 @@ def explore(session: Session, question: Question) -> Iterator[str]:
         "panels": [_redrawn(session, question, x_t, name) for name in question.request.denoisers],
     }
     try:
-        session.images(question.request.data)
+        known = session.images(question.request.data)
     except ValueError as error:
         yield json.dumps({**answer, "truth": {"error": sentence(str(error))}}, allow_nan=False)
         return
     yield json.dumps({**answer, "truth": None}, allow_nan=False)
-    yield json.dumps({**answer, "truth": _truth(session, question, x_t)}, allow_nan=False)
+    yield json.dumps({**answer, "truth": _truth(known, question, x_t)}, allow_nan=False)
 
 
 def _redrawn(session: Session, question: Question, x_t: Tensor, name: str) -> dict[str, Any]:
@@ -138,9 +138,9 @@ def _redrawn(session: Session, question: Question, x_t: Tensor, name: str) -> di
     return {**panel, "n": len(x_0), "images": png(x_0, len(x_0)), **_moments(x_0.mean(0), x_0.std(0, correction=0))}
 
 
-def _truth(session: Session, question: Question, x_t: Tensor) -> dict[str, Any]:
+def _truth(known: ImageSet | None, question: Question, x_t: Tensor) -> dict[str, Any]:
     """The exact posterior over the training set; `reading` while that is not in memory yet."""
-    if (known := session.images(question.request.data)) is None:
+    if known is None:
         return {"reading": True}
     log_w = log_weights(known.images, x_t, question.request.steps().level(question.t))
     likeliest = log_w.topk(min(LIKELIEST, len(log_w)))

@@ -177,9 +177,9 @@ class Session:
         handed every iterator of parts of the work, with their number, and passes them on.
         """
         source = self.source(request.data)
-        if source.law is None and samplings > 1:
-            raise ValueError(f"images are judged once, points by several samplings; got {samplings}")
         if source.law is None:
+            if samplings > 1:
+                raise ValueError(f"images are judged once, points by several samplings; got {samplings}")
             return judge_set(watch(*self._drawn(request, denoiser)), source.set)
 
         def sampled(i: int) -> Tensor:

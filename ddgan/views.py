@@ -26,7 +26,7 @@ from .session import Session
 from .studio import LIMIT, Frame
 
 __all__ = [
-    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "stamped", "target", "title",
+    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "stamped", "target", "title", "told",
 ]  # fmt: skip
 
 MAX_SHOWN = 5000
@@ -88,7 +88,7 @@ def forked(request: Request) -> str | None:
 
 
 def _panel(session: Session, request: Request, name: str, shown: list[int]) -> dict[str, Any]:
-    label, note = title(session, name, request)
+    label, note = told(session, name, request)
     panel = {"key": name, "label": label, "note": note, "error": None, "x": "", "x0": None, "metrics": None}
     try:
         steps = [step for step in session.run(request, name) if step.t in shown or step.s == 0]
@@ -264,20 +264,20 @@ def note(kind: str, words: str, *, failed: bool = False) -> str:
     return f'<p class="{kind}{" failed" if failed else ""}" role="status">{html.escape(words)}</p>'
 
 
-def title(session: Session, name: str, request: Request | None = None) -> tuple[str, str]:
-    """(label, what it is, in a few words) of a denoiser: an own model says what it was trained on.
+def told(session: Session, name: str, request: Request) -> tuple[str, str]:
+    """`title`, and a word where a DDGAN is asked for longer steps than those that it was trained for."""
+    label, note = title(session, name)
+    try:
+        model = session.model(request, name)
+    except ValueError:
+        return label, note
+    levels, regression = model.levels, (model.card or {}).get("config", {}).get("objective") == "regression"
+    longer = levels and not (levels.between or regression) and request.T < len(levels.values)
+    return label, note + f"; never learned steps as long as those of T = {request.T}" * bool(longer)
 
-    In a request that asks a DDGAN for longer steps than it was trained for, it says so.
-    """
-    if request is not None:
-        label, note = title(session, name)
-        try:
-            model = session.model(request, name)
-        except ValueError:
-            return label, note
-        levels, regression = model.levels, (model.card or {}).get("config", {}).get("objective") == "regression"
-        longer = levels and not (levels.between or regression) and request.T < len(levels.values)
-        return label, note + f"; never learned steps as long as those of T = {request.T}" * bool(longer)
+
+def title(session: Session, name: str) -> tuple[str, str]:
+    """(label, what it is, in a few words) of a denoiser; an own model says what it was trained on."""
     if name not in session.adopted:
         return _title(name)
     config = session.adopted[name].card["config"]
