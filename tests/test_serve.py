@@ -179,6 +179,22 @@ def test_values_that_the_controls_do_not_have_are_one_sentence_and_no_traceback(
     assert json.loads(visitor.press("dice")[1])["panels"]
 
 
+def test_a_second_cancel_is_no_failure(visitor):
+    dice = visitor.functions["images-dice", "click"]
+
+    def cancel(job):
+        return visitor.post("cancel", fn_index=dice["id"], event_id=job).status_code
+
+    for _ in range(5):
+        job = visitor.join(dice).json()["event_id"]
+        results = visitor.results()
+        assert any(message["msg"] == "process_generating" for message in results)
+        with ThreadPoolExecutor(4) as pool:
+            assert set(pool.map(cancel, [job] * 4)) == {200}
+        assert next(message for message in results if message["msg"] == "process_completed")["event_id"] == job
+    assert until(lambda: visitor.health()["running"] == 0)
+
+
 # ---------------------------------------------------------------- 3: twenty press Train
 
 
