@@ -36,7 +36,7 @@ root.innerHTML = `
 ${deckMarkup(`<div class="stage-layers" role="radiogroup" aria-label="What is shown">${VIEWS.map(([name, text, title]) =>
     `<label class="stage-chip" title="${title}"><input type="radio" name="gallery-show" value="${name}">${text}</label>`).join('')}</div>`, 1,
     '<div class="gallery-progress" hidden><progress max="1" value="0"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>')}
-  <div class="gallery-panels" role="group" tabindex="0" aria-label="Images. Up and down arrows choose another sample, left and right another step."></div>
+  <div class="gallery-panels" role="group" tabindex="0" aria-label="Images. Up and down arrows choose another sample, left and right another step, Enter another denoiser."></div>
   <div class="gallery-ways"></div>
   <p class="stage-sr" aria-live="polite"></p>`;
 
@@ -340,6 +340,10 @@ letGo(() => clearInterval(state.timer));
 onSize(() => { if (state.data && root.clientWidth) { buildScale(state.data); describe(); } }, 560);
 onTheme(draw);
 root.gallery = { state: () => state.data && state.at, goto, choose, run, kind, pixels, image, fit, picture, idle: () => advance(null) };
-drive({ ...root.gallery, last, playing: () => !!state.timer, play, pause, panels, choose: way => choose(state.chosen + way) });
+const another = () => { const keys = drawnKeys(state.data); choose(state.chosen, keys[(keys.indexOf(state.of) + 1) % keys.length]); };
+drive({
+  ...root.gallery, last, playing: () => !!state.timer, play, pause, panels, choose: way => choose(state.chosen + way),
+  others: () => ({ Enter: document.activeElement === panels ? another : null }),
+});
 watch('value', receive);
 receive();

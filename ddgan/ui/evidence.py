@@ -12,7 +12,9 @@ from ..evidence import ASSETS, EXPERIMENTS, Experiment, means, provenance, read,
 
 __all__ = ["build"]
 
-_COPY = """element.addEventListener('click', async event => {
+_ON_LOAD = """const arrive = () => { document.getElementById(location.hash.slice(1))?.scrollIntoView(); };
+watch('value', () => requestAnimationFrame(arrive));
+element.addEventListener('click', async event => {
   const entry = event.target.closest('a[href^="#"]');
   if (entry) {  // by hand: the page's <base> would make it a link to its start
     event.preventDefault();
@@ -39,7 +41,7 @@ of. Where ours falls short of the paper's, the table says so.</p>"""
 
 def build(tab: gr.Tab) -> None:
     """The tab's one component, filled when the tab is first shown."""
-    shown = gr.HTML(js_on_load=_COPY, apply_default_css=False, elem_id="evidence")
+    shown = gr.HTML(js_on_load=_ON_LOAD, apply_default_css=False, elem_id="evidence")
     tab.select(_page, None, shown, show_progress="hidden", api_visibility="private")
 
 

@@ -25,9 +25,11 @@ def test_the_tab_shows_every_experiment_and_opens_its_setting(visit, width, dark
 
 def test_an_entry_of_the_list_leads_to_its_experiment(visit):
     page = visit("?tab=evidence", ready="#evidence-oracle table")
+    there = "Math.abs(document.querySelector('#evidence-edits').getBoundingClientRect().top) < 300"
     page.click("#evidence nav a[href='#evidence-edits']")
-    page.wait_for_function("Math.abs(document.querySelector('#evidence-edits').getBoundingClientRect().top) < 300")
+    page.wait_for_function(there)
     assert page.url.endswith("?tab=evidence#evidence-edits")
+    visit("?tab=evidence#evidence-edits", ready="#evidence-oracle table").wait_for_function(there)
     assert page.get_by_role("tab", name="Evidence").get_attribute("aria-selected") == "true"
 
 

@@ -153,6 +153,10 @@ def test_the_explorer_answers_for_the_chosen_sample_and_step(visit):
     page.wait_for_selector(f'{EXPLORER}[data-asked="2.2.ddgan"]', timeout=30_000)
     page.wait_for_selector(f'{EXPLORER}[data-truth="done"]', timeout=60_000)
     assert "the exact posterior over the 20 images that training draws from" in page.inner_text(EXPLORER)
+    page.focus("#gallery .gallery-panels")
+    for chosen in ("regression", "ddgan"):  # the other panel's x₂, and back
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f'{EXPLORER}[data-asked="2.2.{chosen}"]', timeout=30_000)
 
 
 def test_cifar10_in_colour_and_its_posterior_over_both_mirrorings(visit):
