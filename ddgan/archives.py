@@ -18,7 +18,7 @@ import struct
 import tarfile
 import urllib.request
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-__all__ = ["CIFAR10", "Archive", "Arrays", "fetch", "places", "read"]
+__all__ = ["CIFAR10", "MNIST", "SOURCES", "Archive", "Arrays", "fetch", "places", "read"]
 
 
 class Arrays(NamedTuple):
@@ -38,7 +38,7 @@ class Arrays(NamedTuple):
 
 
 class Archive(NamedTuple):
-    """An official archive: its file's name, the folder inside, its size in bytes, its md5."""
+    """An official archive: its file's name, the folder inside ("" of a single file), its size in bytes, its md5."""
 
     file: str
     folder: str
@@ -50,7 +50,16 @@ CIFAR10 = (
     Archive("cifar-10-python.tar.gz", "cifar-10-batches-py", 170_498_071, "c58f30108f718f92721af3b95e74349a"),
     Archive("cifar-10-binary.tar.gz", "cifar-10-batches-bin", 170_052_171, "c32a1d4ab5d03f1284b67883e8d87530"),
 )
-URL = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
+MNIST = (
+    Archive("train-images-idx3-ubyte.gz", "", 9_912_422, "f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+    Archive("train-labels-idx1-ubyte.gz", "", 28_881, "d53e105ee54ea40749a09fcbcd1e9432"),
+    Archive("t10k-images-idx3-ubyte.gz", "", 1_648_877, "9fb629c4189551a2d022fa330f9573f3"),
+    Archive("t10k-labels-idx1-ubyte.gz", "", 4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
+)
+SOURCES = {  # what `fetch` can get: from where, and which files; MNIST's from torchvision's mirror, as its own server refuses
+    "cifar10": ("https://www.cs.toronto.edu/~kriz/", CIFAR10[:1]),
+    "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", MNIST),
+}
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 PIXELS = 3 * 32 * 32
 MAX_BATCH = 32 * 2**20  # bytes: an official batch of 10,000 images has 31 million
@@ -91,59 +100,67 @@ def places(folder: Path, split: str) -> dict[str, list[Path]]:
     }
 
 
-def fetch(folder: Path, watch: Callable[[int, int], None] = lambda done, size: None) -> Path:
-    """Download the official python archive of CIFAR-10 into `folder`; where it already lies, it is only checked.
+def fetch(name: str, folder: Path, watch: Callable[[int, int], None] = lambda done, size: None) -> Path:
+    """Download the official files of a set of SOURCES into `folder`; those that lie there are only checked. The first's path.
 
-    `watch(done, size)` is told the bytes as they come. The file gets its name once its size and md5 are right.
+    `watch(done, size)` is told the bytes as they come. A file gets its name once its size and md5 are right.
     """
-    target = folder / CIFAR10[0].file
+    place, files = SOURCES[name]
+    size, before = sum(file.size for file in files), 0
+    for file in files:
+        _fetch(place, file, folder / file.file, lambda done, before=before: watch(before + done, size))
+        before += file.size
+        watch(before, size)
+    return folder / files[0].file
+
+
+def _fetch(place: str, wanted: Archive, target: Path, watch: Callable[[int], None]) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
     try:
         if not target.exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             with open(temporary, "w+b") as file:
                 done = 0
-                for chunk in _arriving():
+                for chunk in _arriving(place + wanted.file):
                     done += file.write(chunk)
-                    watch(done, CIFAR10[0].size)
-                    if done > CIFAR10[0].size:
+                    watch(done)
+                    if done > wanted.size:
                         break
-                _check(file, f"what {URL} sent")
+                _check(file, f"what {place}{wanted.file} sent", [wanted])
                 os.fsync(file.fileno())
             os.replace(temporary, target)
         else:
             with open(target, "rb") as file:
-                _check(file, target)
+                _check(file, target, [wanted])
     except OSError as error:
         raise ValueError(f"{target} cannot be written ({error.strerror})") from error
     finally:
         with suppress(OSError):  # it has its name, or never came to be
             temporary.unlink()
-    return target
 
 
-def _arriving() -> Iterator[bytes]:
-    """The bytes behind URL, as they come."""
+def _arriving(url: str) -> Iterator[bytes]:
+    """The bytes behind a URL, as they come."""
     try:
-        with urllib.request.urlopen(URL, timeout=30) as response:
+        with urllib.request.urlopen(url, timeout=30) as response:
             while chunk := response.read(2**18):
                 yield chunk
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
         raise ValueError(
-            f"{URL} cannot be downloaded ({reason}): bring the file from a machine that is online, "
+            f"{url} cannot be downloaded ({reason}): bring the file from a machine that is online, "
             f"and give its path, or set DDGAN_DATA to its folder"
         ) from error
 
 
-def _check(file: BinaryIO, name: str | Path) -> Archive:
-    """Which official archive an open file is; ValueError where its size or md5 is of none. Rewinds the file."""
+def _check(file: BinaryIO, name: str | Path, official: Sequence[Archive]) -> Archive:
+    """Which of some official archives an open file is; ValueError where its size or md5 is of none. Rewinds the file."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
-    likely = [archive for archive in CIFAR10 if archive.size == size]
+    likely = [archive for archive in official if archive.size == size]
     if not likely:
-        wanted = " or ".join(f"{archive.size:,}" for archive in CIFAR10)
-        raise ValueError(f"{name} is not an official CIFAR-10 archive, or not all of it: wanted {wanted} bytes, got {size:,}")
+        wanted = " or ".join(f"{archive.size:,}" for archive in official)
+        raise ValueError(f"{name} is not an official archive, or not all of it: wanted {wanted} bytes, got {size:,}")
     md5 = hashlib.md5(usedforsecurity=False)
     while chunk := file.read(2**20):
         md5.update(chunk)
@@ -163,7 +180,7 @@ def _unpacked(path: Path, split: str) -> Iterator[tuple[Path, bytes]]:
     """The batches of a split from a packed archive, in memory, in order."""
     try:
         with open(path, "rb") as file:
-            archive = _check(file, path)
+            archive = _check(file, path, CIFAR10)
             wanted = _batches(split, ".bin" if archive.folder.endswith("bin") else "")
             found = {}
             with tarfile.open(fileobj=file, mode="r:gz") as tar:

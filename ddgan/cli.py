@@ -75,9 +75,9 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("presets", help="list what can be trained")
     add.add_argument("--json", action="store_true", help="print one JSON object")
 
-    add = commands.add_parser("data", help="say what a set of images holds; get cifar10 where it is not here")
+    add = commands.add_parser("data", help="say what a set of images holds; get cifar10 or mnist where it is not here")
     add.add_argument("images", help="cifar10, mnist, stackedmnist, or the path of an official archive, a folder or a zip")
-    add.add_argument("--out", type=Path, help=f"directory that the archive of cifar10 is downloaded to (default {CACHE})")
+    add.add_argument("--out", type=Path, help=f"directory that the archive of cifar10, or the files of mnist, are downloaded to (default {CACHE})")
     add.add_argument("--split", default="train", help="train or test")
     add.add_argument("--size", type=int, help="crop each image to its middle square and resize it to this many pixels")
 
@@ -180,10 +180,10 @@ def _presets(options: argparse.Namespace) -> None:
 
 def _data(options: argparse.Namespace) -> None:
     path = options.images
-    if options.out and path != "cifar10":
-        raise ValueError(f"--out is for cifar10, which can be downloaded, got {path!r}")
-    if path == "cifar10" and (options.out or not find_images(path, options.split)):
-        path = archives.fetch(options.out or CACHE, watch=_arriving(time.monotonic()))
+    if options.out and path not in archives.SOURCES:
+        raise ValueError(f"--out is for {' and '.join(archives.SOURCES)}, which can be downloaded, got {path!r}")
+    if path in archives.SOURCES and (options.out or not find_images(path, options.split)):
+        path = archives.fetch(path, options.out or CACHE, watch=_arriving(time.monotonic()))
         print(path, file=sys.stderr)
     images = load_images(path, split=options.split, size=options.size)
     kinds = ", ".join(images.classes[:10]) + (", ..." if len(images.classes) > 10 else "")

@@ -141,11 +141,8 @@ def load_images(name: str | Path, *, split: str = "train", size: int | None = No
     if name not in SETS:
         return read_images(name, size=size, split=split)
     if (path := find_images(name, split)) is None:
-        way = (
-            "`python -m ddgan data cifar10` downloads it, or give the path of cifar-10-python.tar.gz"
-            if name == "cifar10"
-            else "put the four files of MNIST there, train-images-idx3-ubyte.gz and so on, or give the path of their folder"
-        )
+        of = name.removeprefix("stacked")
+        way = f"`python -m ddgan data {of}` downloads it, or give the path of {archives.SOURCES[of][1][0].file}"
         places = " or ".join(map(str, _places()))
         raise ValueError(f"{name} ({split}) is not in {places}: {way}, or let DDGAN_DATA name the directory where it is")
     images = read_images(path, size=size, split=split)

@@ -90,7 +90,7 @@ class Session:
         """The images that a data name's networks learn from, None while they are being read; ValueError where they are not here."""
         if data not in self._reading:
             if data not in SETS or find_images(data) is None:
-                way = "python -m ddgan data cifar10 gets it, or " if data == "cifar10" else ""
+                way = f"python -m ddgan data {data.removeprefix('stacked')} gets it, or " if data in SETS else ""
                 raise ValueError(f"the training set of {data} is not on this machine: {way}DDGAN_DATA names the directory where it is")
             self._reading[data] = self._reader.submit(_training_images, data)
         reading = self._reading[data]

@@ -119,7 +119,7 @@ def pictures(n, *shape):
 
 @pytest.fixture
 def official(monkeypatch):
-    """Makes a small archive pass for the original: its size and md5 become the wanted ones."""
+    """Makes a small archive pass for the original, its size and md5 become the wanted ones, and be what `fetch` gets."""
 
     def bless(path):
         data = path.read_bytes()
@@ -127,6 +127,7 @@ def official(monkeypatch):
             a._replace(size=len(data), md5=hashlib.md5(data).hexdigest()) if a.file == path.name else a for a in archives.CIFAR10
         ]
         monkeypatch.setattr(archives, "CIFAR10", tuple(blessed))
+        monkeypatch.setitem(archives.SOURCES, "cifar10", (f"{path.parent.as_uri()}/", blessed[:1]))
         return path
 
     return bless
@@ -323,7 +324,7 @@ def test_a_name_is_looked_for_in_ddgan_data_then_in_the_cache(tmp_path, monkeypa
 
 @pytest.mark.parametrize(
     "name, way",
-    [("cifar10", "python -m ddgan data cifar10"), ("mnist", "train-images-idx3"), ("stackedmnist", "train-images-idx3")],
+    [("cifar10", "python -m ddgan data cifar10"), ("mnist", "python -m ddgan data mnist"), ("stackedmnist", "data mnist.*train-images-idx3")],
 )
 def test_where_there_is_none_one_sentence_says_how_to_get_it(tmp_path, monkeypatch, name, way):
     monkeypatch.setenv("DDGAN_DATA", str(tmp_path / "none"))
@@ -740,18 +741,22 @@ def test_size_and_split_are_checked(tmp_path, size):
 # --- the download
 
 
+def elsewhere(monkeypatch, place):
+    """Has `fetch` look for the archive of CIFAR-10 in another place."""
+    monkeypatch.setitem(archives.SOURCES, "cifar10", (place, archives.SOURCES["cifar10"][1]))
+
+
 def test_a_download_is_checked_before_it_gets_its_name(tmp_path, monkeypatch, python_archive):
     path, _ = python_archive
-    monkeypatch.setattr(archives, "URL", path.as_uri())
     told = []
-    target = archives.fetch(tmp_path / "new" / "here", lambda *progress: told.append(progress))
+    target = archives.fetch("cifar10", tmp_path / "new" / "here", lambda *progress: told.append(progress))
     assert target == tmp_path / "new" / "here" / path.name and target.read_bytes() == path.read_bytes()
     assert told[-1] == (path.stat().st_size, path.stat().st_size) and [*target.parent.iterdir()] == [target]
-    monkeypatch.setattr(archives, "URL", "file:///nowhere")
-    assert archives.fetch(target.parent) == target  # it is there
+    elsewhere(monkeypatch, "file:///nowhere/")
+    assert archives.fetch("cifar10", target.parent) == target  # it is there
     target.write_bytes(flipped(target.read_bytes()))
     with pytest.raises(ValueError, match="wanted md5"):
-        archives.fetch(target.parent)
+        archives.fetch("cifar10", target.parent)
 
 
 @pytest.mark.parametrize(
@@ -763,25 +768,40 @@ def test_a_download_is_checked_before_it_gets_its_name(tmp_path, monkeypatch, py
         (lambda data: b"", "got 0"),
     ],
 )
-def test_a_wrong_download_leaves_nothing_behind(tmp_path, monkeypatch, python_archive, change, expected):
+def test_a_wrong_download_leaves_nothing_behind(tmp_path, python_archive, change, expected):
     path, _ = python_archive
-    wrong = tmp_path / "wrong"
-    wrong.write_bytes(change(path.read_bytes()))
-    monkeypatch.setattr(archives, "URL", wrong.as_uri())
+    path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ValueError, match=expected):
-        archives.fetch(tmp_path / "new")
+        archives.fetch("cifar10", tmp_path / "new")
     assert not [*(tmp_path / "new").iterdir()]
 
 
 def test_offline_says_so_and_what_to_do(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(archives, "URL", "http://127.0.0.1:9/cifar-10-python.tar.gz")
+    elsewhere(monkeypatch, "http://127.0.0.1:9/")
     assert main(["data", "cifar10", "--out", str(tmp_path / "new")]) == 2
     said = capsys.readouterr().err
     assert "cannot be downloaded" in said and "give its path" in said and "DDGAN_DATA" in said and said.count("\n") == 1
-    monkeypatch.setattr(archives, "URL", "file:///nowhere")
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="cannot be written"):
-        archives.fetch(tmp_path / "file" / "new")
+        archives.fetch("cifar10", tmp_path / "file" / "new")
+
+
+def test_the_files_of_mnist_are_downloaded_and_what_is_there_is_kept(tmp_path, monkeypatch, capsys):
+    there, here = tmp_path / "there", tmp_path / "here"
+    names = [file.file for file in archives.MNIST]
+    made = [idx(pictures(n, *shape) % 10) for n in (5, 2) for shape in ((28, 28), ())]
+    folder_of(there, dict(zip(names, map(gzip.compress, made), strict=True)))
+    sums = [hashlib.md5((there / name).read_bytes()).hexdigest() for name in names]
+    files = [a._replace(size=(there / a.file).stat().st_size, md5=md5) for a, md5 in zip(archives.MNIST, sums, strict=True)]
+    monkeypatch.setitem(archives.SOURCES, "mnist", (f"{there.as_uri()}/", files))
+    kept = (there / names[-1]).read_bytes()
+    (there / names[-1]).unlink()
+    assert main(["data", "mnist", "--out", str(here)]) == 2 and names[-1] in capsys.readouterr().err
+    folder_of(there, {names[-1]: kept, names[0]: b"changed meanwhile"})
+    assert main(["data", "mnist", "--out", str(here)]) == 0
+    assert capsys.readouterr().out.startswith("5 images of 1 x 28 x 28, 10 classes") and sorted(os.listdir(here)) == sorted(names)
+    monkeypatch.setenv("DDGAN_DATA", str(here))
+    assert [len(load_images("mnist", split=split)) for split in ("train", "test")] == [5, 2]
 
 
 # --- the command
@@ -789,7 +809,6 @@ def test_offline_says_so_and_what_to_do(tmp_path, monkeypatch, capsys):
 
 def test_data_prints_one_line(tmp_path, monkeypatch, capsys, python_archive):
     path, _ = python_archive
-    monkeypatch.setattr(archives, "URL", path.as_uri())
     assert main(["data", "cifar10", "--out", str(tmp_path / "new")]) == 0
     out, err = capsys.readouterr()
     assert out == f"20 images of 3 x 32 x 32, 10 classes: {', '.join(archives.CLASSES)}\n" and path.name in err
