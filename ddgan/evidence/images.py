@@ -100,7 +100,7 @@ CIFAR = {
     **{f"DDGAN, T = {T}": ("ddgan", T) for T in (1, 2, 4, 8)},
     **{f"learned Gaussian, T = {T}": ("regression", T) for T in (4, 50)},
 }
-SHORT = 1000, 3000  # updates of a network without z, which is not shipped, and of the same recipe beside it
+SHORT = 1000, 2000  # updates of a network without z, which is not shipped, and of the same recipe beside it
 BRIEF = {"DDGAN": {}, "no z": {"latent_dim": 0}}
 NO_Z = f"no z, T = 4, {SHORT[-1]:,} updates"
 
