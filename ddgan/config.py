@@ -189,7 +189,7 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
         replace(_LIVE, lr_g=4e-2, lr_d=4e-2),
         "The two players overshoot, and nothing is on a mode until the rates fall, in the second half of the run.",
     ),
-    "Slow: the paper's own recipe": (
+    "Slow: the paper's networks and rates": (
         replace(PRESETS["25-gaussians-paper"], clean=Config.clean, steps=10**9),
         "Made for 50,000 updates of networks 512 wide: a CPU makes a few a second, and the cloud is still a blur at the end.",
     ),
