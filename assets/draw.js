@@ -196,20 +196,21 @@ canvas.addEventListener('pointerdown', e => {
   change(state.points);
   state.cursor = null;
   state.pointer = at(e);
-  state.stroke = { last: at(e), way: 0, moved: false };
+  state.stroke = { last: at(e), way: 0, moved: false, pen: e.pointerId };
   if (state.tool === 'eraser') erase(at(e));
 });
 
 canvas.addEventListener('pointermove', e => {
   state.pointer = at(e);
-  if (state.stroke) for (const event of e.getCoalescedEvents?.() ?? [e]) moveTo(at(event));
+  if (state.stroke?.pen === e.pointerId) for (const event of e.getCoalescedEvents?.() ?? [e]) moveTo(at(event));
   invalidate();
 });
 
-function lift() {
+function lift(e) {
   const { stroke } = state;
+  if (stroke?.pen !== e.pointerId) return;
   state.stroke = null;
-  if (stroke && !stroke.moved && state.tool === 'brush') add(stroke.last);
+  if (!stroke.moved && state.tool === 'brush') add(stroke.last);
   if (state.past.at(-1) === state.points) { state.past.pop(); update(state.points); }     // nothing was changed
 }
 

@@ -133,16 +133,18 @@ hear('images', heard);
 const at = e => { const box = canvas.getBoundingClientRect(); return [(e.clientX - box.left) / box.width * pixels.width, (e.clientY - box.top) / box.height * pixels.height]; };
 
 canvas.addEventListener('pointerdown', e => {
+  if (e.button || state.last) return;
+  state.pen = e.pointerId;
   canvas.setPointerCapture(e.pointerId);
   keep();
   state.last = at(e);
   dab(state.last, state.last);
 });
 canvas.addEventListener('pointermove', e => {
-  if (!state.last) return;
+  if (!state.last || e.pointerId !== state.pen) return;
   for (const part of e.getCoalescedEvents?.() ?? [e]) { const to = at(part); dab(state.last, to); state.last = to; }
 });
-for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, () => { state.last = null; });
+for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, e => { if (e.pointerId === state.pen) state.last = null; });
 
 function undo() {
   if (state.past.length) ink.putImageData(state.past.pop(), 0, 0);

@@ -7,7 +7,7 @@ as base64. One question is under way at a time; of those that come meanwhile onl
 
 For tests: .posterior has data-answer, the question (JSON) whose answer is drawn, and .posterior.answer, the answer. */
 
-const START = [0.3, 0.2], NUDGE = 0.05;
+const START = [0.3, 0.2], NUDGE = 0.05, REACH = 2.5;
 
 const state = { run: null, t: 1, x: [...START], of: 'x_0', draws: 'points', answer: null, map: null, mapKey: '', asked: '', busy: false, mapping: false, onScreen: false, theme: null };
 
@@ -87,7 +87,8 @@ function take(answer, key) {
   root.dataset.answer = key;
   const { panels, modes, gap } = answer;
   live.textContent = `${modes} modes, gap to the best Gaussian ${gap.toFixed(2)} nats. ` + panels.map(p => `${p.label}: ${p.error ?? (100 * p.on_mode).toFixed(0) + ' percent on a mode'}`).join(', ');
-  remember();
+  clearTimeout(state.later);
+  state.later = setTimeout(remember, 300);      // browsers limit how often an address may change
 }
 
 function remember() {
@@ -99,12 +100,12 @@ function fromAddress() {
   if (asked.get('draws') === 'density') state.draws = 'density';
   const of = parts.pop(), [t, ...x] = parts.map(Number);
   if (!['x_0', 'x_s'].includes(of) || !(t >= 1) || !x.length || !x.every(Number.isFinite)) return;
-  Object.assign(state, { t, x: [x[0], x[1] ?? START[1]], of });
+  Object.assign(state, { t, x: [x[0], x[1] ?? START[1]].map(v => clamp(v, -REACH, REACH)), of });
 }
 
 function move(change) {
   Object.assign(state, change);
-  state.x = state.x.map(v => +clamp(v, -2.5, 2.5).toFixed(3));    // as the link holds it
+  state.x = state.x.map(v => +clamp(v, -REACH, REACH).toFixed(3));    // as the link holds it
   controls();
   if (root.clientWidth) drawMap(readTheme());
   ask();

@@ -78,7 +78,7 @@ def parser() -> argparse.ArgumentParser:
     add = commands.add_parser("data", help="say what a set of images holds; get cifar10 or mnist where it is not here")
     add.add_argument("images", help="cifar10, mnist, stackedmnist, or the path of an official archive, a folder or a zip")
     add.add_argument("--out", type=Path, help=f"directory that the archive of cifar10, or the files of mnist, are downloaded to (default {CACHE})")
-    add.add_argument("--split", default="train", help="train or test")
+    add.add_argument("--split", choices=("train", "test"), default="train", help="train or test")
     add.add_argument("--size", type=int, help="crop each image to its middle square and resize it to this many pixels")
 
     add = commands.add_parser("train", help="train a model and write it, with its card, to a directory")

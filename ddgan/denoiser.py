@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .mixture import Law
+from .mixture import TABLE, Law
 from .schedule import Schedule
 
 __all__ = ["Denoiser", "ExactDenoiser", "GaussianDenoiser", "Levels", "MeanDenoiser"]
@@ -88,17 +88,25 @@ class Denoiser(nn.Module):
 
 
 class _OfLaw(Denoiser):
-    """A denoiser with a closed form, made from the exact law of the data."""
+    """A denoiser with a closed form, made from the exact law of the data. Many samples are drawn in parts: TABLE."""
 
     def __init__(self, law: Law) -> None:
         super().__init__()
         self.law = law
 
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        size = max(1, TABLE // len(self.law.mu))
+        parts = zip(*(v.split(size) for v in (x_t, level.expand(len(x_t)), z)), strict=True)
+        return torch.cat([self._drawn(*part) for part in parts])
+
+    def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        raise NotImplementedError
+
 
 class MeanDenoiser(_OfLaw):
     """x_0 = E[x_0 | x_t]: what regression converges to. Its steps are DDPM's with the posterior variance."""
 
-    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+    def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         return self.law.denoised(x_t, level).mean()
 
 
@@ -112,7 +120,7 @@ class GaussianDenoiser(_OfLaw):
         super().__init__(law)
         self.latent_dim = law.shape.numel()
 
-    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+    def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         q = self.law.denoised(x_t, level)
         cov = q.cov().double()
         # a finite data set has a singular covariance: the tiny ridge keeps its Cholesky factor real
@@ -128,5 +136,5 @@ class ExactDenoiser(_OfLaw):
         super().__init__(law)
         self.latent_dim = 1 + law.shape.numel()
 
-    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+    def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         return self.law.denoised(x_t, level).at(torch.special.ndtr(z[:, 0]), z[:, 1:].reshape(x_t.shape))

@@ -32,7 +32,7 @@ from . import checkpoint, networks, ranks
 from .config import Config
 from .data import from_points, law_of, read_csv
 from .denoiser import Denoiser
-from .images import OFFICIAL, ImageSet, batches, from_uint8, load_images, sheet, stacked_mnist, to_uint8
+from .images import OFFICIAL, SETS, ImageSet, batches, from_uint8, load_images, sheet, stacked_mnist, to_uint8
 from .image_metrics import judge_set
 from .machine import device, hardware, precision
 from .metrics import judge
@@ -130,12 +130,14 @@ def fit(
     """
     if (images or size) and config.network not in networks.IMAGES:
         raise ValueError(f"--data and --size are for images, a network of {config.network!r} is for points")
-    data = _data(config, images, size)
+    there = out / "points.csv"  # what a run keeps of a file that may have moved
+    moved = resume and config.data.endswith(".csv") and not Path(config.data).exists() and there.exists()
+    data = from_points(read_csv(there)) if moved else _data(config, images, size)
     if config.network == "unet-draw" and config.latent_dim:  # as many numbers as the data has, whichever it is
         config = replace(config, latent_dim=data.shape.numel())
-    run = _Run(config, out, data, say)
+    run = _Run(config, out, data, say, resume)
     with nullcontext() if ranks.rank() else checkpoint.claimed(out):
-        run.begin(resume)
+        run.begin()
         try:
             yield from run.updates(seconds, save_every)
         except (GeneratorExit, FloatingPointError):
@@ -143,24 +145,26 @@ def fit(
             run.keep(command, {})
             raise
         run.keep(command, {})  # first: judging takes minutes, and a stop must not cost the model
-        if not ranks.rank() and (images is None or run.fingerprint == OFFICIAL.get(config.data)):
+        named = images is None and tuple(data.shape) == tuple(SETS.get(config.data, data.shape))  # judged in their size alone
+        if not ranks.rank() and (named or run.fingerprint == OFFICIAL.get(config.data)):
             run.keep(command, score(run.model(), run.data, config))
 
 
 class _Run:
     """A run in its directory: where it stands, and how it is saved, goes on and goes back."""
 
-    def __init__(self, config: Config, out: Path, data: Law | ImageSet, say: Callable[[str], None]) -> None:
-        self.config, self.out, self.data = config, out, data
+    def __init__(self, config: Config, out: Path, data: Law | ImageSet, say: Callable[[str], None], resume: bool) -> None:
+        self.config, self.out, self.data, self.resume = config, out, data, resume
         self.say = (lambda words: None) if ranks.rank() else say
-        self.objective = new_objective(config, data)
+        begun = replace(config, init="") if resume else config  # a resumed run has its own weights
+        self.objective = new_objective(begun, data)
         self.fingerprint = _fingerprint(config, data)
-        self.history = _history(config)
+        self.history = _history(begun)
         self.last, self.saved, self.rollbacks = TrainStep(0, 0.0, 0.0, {}), None, 0
 
-    def begin(self, resume: bool) -> None:
+    def begin(self) -> None:
         """Stand where the run in the directory stands, or at its beginning; either is saved, which shows that it can be."""
-        if resume:
+        if self.resume:
             self.restore()
         elif checkpoint.holds_state(self.out):
             raise ValueError(f"{self.out} already holds a run: continue it with --resume, or choose another directory")

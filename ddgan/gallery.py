@@ -22,7 +22,7 @@ from .candidates import effective_number, log_weights, moments
 from .images import ImageSet, decode_pixels, from_uint8, sheet, to_uint8
 from .request import Request, whole
 from .session import Session
-from .views import forked, sentence, title, told
+from .views import message, sentence, title, told
 
 __all__ = ["Question", "explore", "gallery", "png"]
 
@@ -68,7 +68,7 @@ def gallery(session: Session, request: Request) -> Iterator[str]:
             "panels": panels,
             "levels": schedule.alpha_bar[1:].sqrt().flip(0).tolist(),
             "edit": request.edit and {"t": request.start, "image": png(from_uint8(decode_pixels(request.edit.image, shape)[None]), 1)},
-            "message": forked(request),
+            "message": message(request),
         },
         allow_nan=False,
     )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .mixture import Law
+from .mixture import TABLE, Law
 
 __all__ = ["Coverage", "coverage", "energy_distance", "evaluate", "floor_sliced_w2", "judge", "mode_distance", "slices", "sliced_w2"]
 
@@ -93,7 +93,9 @@ def mode_distance(x: Tensor, law: Law) -> float:
 
 def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:
     """(distance to the nearest component in its standard deviations, the mode it belongs to), each (N,)."""
-    distance, component = (torch.cdist(x.double().flatten(1), law.mu.flatten(1)) / law.var.sqrt()).min(1)
+    mu, std = law.mu.flatten(1), law.var.sqrt()
+    parts = [(torch.cdist(part, mu) / std).min(1) for part in x.double().flatten(1).split(max(1, TABLE // len(mu)))]
+    distance, component = (torch.cat(found) for found in zip(*parts, strict=True))
     return distance, law.mode.long()[component]
 
 

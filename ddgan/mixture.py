@@ -32,9 +32,10 @@ from torch import Tensor
 from .gaussian import like
 from .schedule import alpha_sigma
 
-__all__ = ["NODES", "Law", "Mixture", "hermite"]
+__all__ = ["NODES", "TABLE", "Law", "Mixture", "hermite"]
 
 NODES = 10  # of a Gauss-Hermite sum on a line: with 40 of them the mean gaps of the page differ by less than .005 nats
+TABLE = 2**21  # samples x components in one table, at most, where there may be many of both
 CACHED = 2**17  # numbers of a table that is worked on at a time
 LEAST = -700.0  # nats below the most probable component: near the end of float64, past which exp is 40 times slower
 

@@ -57,7 +57,9 @@ class Question:
             raise ValueError(f"x must be {n} numbers, got {str(x)[:40]!r}")
         if of not in TARGETS:
             raise ValueError(f"of must be x_0 or x_s, got {str(of)[:40]!r}")
-        x = tuple(min(max(number("x", v), -REACH), REACH) for v in x)
+        x = tuple(number("x", v) for v in x)
+        if max(map(abs, x)) > REACH:
+            raise ValueError(f"x must be within -{REACH:g}..{REACH:g}, got {', '.join(f'{v:g}' for v in x)}")
         return cls(request, whole("t", values.get("t"), 1, request.T), x, of)
 
     def truth(self, session: Session) -> Law:

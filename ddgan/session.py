@@ -35,6 +35,7 @@ from .sampler import Draws, Step, draw, sample
 __all__ = ["Session"]
 
 MAX_ADOPTED, MAX_OWNED = 64, 8  # visitors' models that are kept, of all and of one
+KEPT = 5_000  # points of a reference that is kept, 1.3 MB: as many as the page draws
 AT_ONCE = 100  # images that are drawn together, where many are
 
 
@@ -162,7 +163,8 @@ class Session:
 
     def score(self, request: Request, x: Tensor) -> dict[str, float]:
         """The metrics of samples x of the request's law."""
-        return evaluate(x, self.law(request.data), self.reference(request.data, len(x)))
+        reference = self.reference if len(x) <= KEPT else self._reference
+        return evaluate(x, self.law(request.data), reference(request.data, len(x)))
 
     def judge(
         self,
@@ -197,7 +199,9 @@ class Session:
         return fid(watch(*self._drawn(request, denoiser)), request.n, load_images(source.set))
 
     def _drawn(self, request: Request, denoiser: str) -> tuple[Iterator[Tensor], int]:
-        """The images of a request, AT_ONCE at a time, and how many times."""
+        """The images of a request, AT_ONCE at a time, and how many times; ValueError where single steps are to be other ones."""
+        if request.forks or request.edit:
+            raise ValueError("images are judged as they are drawn from noise, without forks and without an edit")
         self.model(request, denoiser).check(request.steps())
         return while_wanted(map(torch.from_numpy, self._judged(request, denoiser))), -(-request.n // AT_ONCE)
 

@@ -388,9 +388,10 @@ class Studio:
         config = self.session.adopted[name].card["config"]
         values = {"T": config["T"] or ANY_T, "denoisers": [*denoisers, name], "n": n, "seed": seed}
         try:
-            source = self.session.source(config["data"])
-            there = [other for other in denoisers if other in COMPONENTS or other in source.models or other in self.session.adopted]
-            return Request.parse({**values, "denoisers": [*there, name], "data": config["data"]})
+            data = Request.parse({"data": config["data"]}).data  # a stranger's card must name no file of ours
+            models = self.session.source(data).models
+            there = [other for other in denoisers if other in COMPONENTS or other in models or other in self.session.adopted]
+            return Request.parse({**values, "denoisers": [*there, name], "data": data})
         except ValueError:  # its data is not here: the first view's, then
             return Request.parse(values)
 

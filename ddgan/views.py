@@ -26,7 +26,7 @@ from .session import Session
 from .studio import LIMIT, Frame
 
 __all__ = [
-    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "forked", "frames", "gap_map", "lab", "note", "posterior", "refusal", "sentence", "stage", "stamped", "target", "title", "told",
+    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "frames", "gap_map", "lab", "message", "note", "posterior", "refusal", "sentence", "stage", "stamped", "target", "title", "told",
 ]  # fmt: skip
 
 MAX_SHOWN = 5000
@@ -37,6 +37,7 @@ GRID = {1: 256, 2: 96}
 SEEN = 0.1  # what of a log ratio is seen: where the law is at least so dense, as a share of its peak
 GAPS = 24
 CURVE = 240
+KEPT = 0.05  # of the signal in x_T: more than noise hides
 LABELS = {"25-gaussians": "25 Gaussians", "8-gaussians": "8 Gaussians", "4-gaussians-1d": "4 Gaussians on a line"}
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 SCHEDULES = [("vp (the paper's)" if name == "vp" else name, name) for name in FAMILIES]
@@ -72,17 +73,25 @@ def stage(session: Session, request: Request) -> str:
             "scale": SCALE,
             "density": {"size": GRID[law.shape[0]], "data": _base64(density(law, schedule, shown))},
             "panels": [_panel(session, request, name, shown) for name in request.denoisers],
-            "message": forked(request),
+            "message": message(request),
         },
         allow_nan=False,
     )
 
 
-def forked(request: Request) -> str | None:
-    """What the last fork of a request changed, in a sentence."""
+def message(request: Request) -> str | None:
+    """What a visitor should know of a request, in a sentence: what its last fork changed, or that its x_T should not be noise alone."""
     if not request.forks:
-        return None
+        kept = float(request.steps().alpha_bar[-1].sqrt())
+        if kept < KEPT or request.edit:
+            return None
+        return (
+            f"With this range x{str(request.T).translate(SUBSCRIPT)} keeps {kept:.2f} of the signal, and sampling begins at noise "
+            "all the same: every denoiser, the exact law too, starts off the mark."
+        )
     what, t, _, item = request.forks[-1]
+    if what == "eps" and t == 1:
+        return "The last step adds no noise, so nothing is drawn anew there: go a step back."
     noise = "z" if what == "z" else "posterior noise"
     return f"New {noise} at the step {t} → {t - 1} for {'all samples' if item is None else f'sample #{item}'}: x{str(t).translate(SUBSCRIPT)} and before are as they were."
 

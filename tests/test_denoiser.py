@@ -119,6 +119,17 @@ def test_no_latent_reaches_a_component_of_no_weight():
     assert x_0.flatten().tolist() == [0, 0, 0]
 
 
+@pytest.mark.parametrize("of_law", CLOSED)
+def test_many_samples_of_a_large_law_are_drawn_in_parts(of_law, monkeypatch):
+    denoiser = of_law(law_of((2,)))
+    x_t, z, level = randn(50, 2), randn(50, 3, seed=1)[:, : denoiser.latent_dim], randn(50, seed=2)
+    whole, tables = denoiser(x_t, level, z), []
+    monkeypatch.setattr("ddgan.denoiser.TABLE", 7 * len(denoiser.law.mu))
+    monkeypatch.setattr(Law, "denoised", lambda law, x, *rest, at=Law.denoised: tables.append(len(x)) or at(law, x, *rest))
+    torch.testing.assert_close(denoiser(x_t, level, z), whole)
+    assert tables == [7] * 7 + [1]
+
+
 def test_consecutive_levels_accept_their_own_and_coarser_nested_grids():
     levels = Consecutive(VP).levels()
     for T in (1, 2, 4):

@@ -1,9 +1,12 @@
 """Training into a directory: images resume bit for bit, and neither ranks nor parts of a batch change what is learned."""
 
 import importlib
+import io
 import os
+import shutil
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -185,6 +188,37 @@ def test_a_card_says_how_its_weights_came_about_and_how_to_go_on(folder, tmp_pat
     card = load(tmp_path / "c").card
     assert [(run["command"], run["seen"]) for run in card["history"]] == [("first", 32), ("second", 16)] and card["seen"] == 32
     assert f"--init {tmp_path / 'c'}" in card["go_on"]
+
+
+def test_a_run_goes_on_without_the_model_that_it_began_with_and_without_the_file_of_its_points(folder, tmp_path):
+    trained(TINY, folder, tmp_path / "a")
+    points = tmp_path / "points.csv"
+    points.write_text("0,0\n1,1\n0,1\n")
+    dots = Config(str(points), width=8, depth=1, batch=16, steps=4)
+    ways = {"images": (replace(TINY, init=str(tmp_path / "a"), steps=4), {"images": str(folder)}), "points": (dots, {})}
+    for name, (config, where) in ways.items():
+        list(fit(config, tmp_path / f"{name}-whole", **where))
+        steps = fit(config, tmp_path / name, **where)
+        next(steps), steps.close()
+    shutil.rmtree(tmp_path / "a")
+    points.unlink()
+    for name, (config, where) in ways.items():
+        list(fit(config, tmp_path / name, resume=True, **where))
+        resumed, whole = (load(tmp_path / run) for run in (name, f"{name}-whole"))
+        assert all(torch.equal(v, resumed.state_dict()[key]) for key, v in whole.state_dict().items())
+        assert resumed.card["history"] == whole.card["history"]
+
+
+def test_images_of_a_known_set_in_another_size_are_not_judged(tmp_path, monkeypatch):
+    monkeypatch.setenv("DDGAN_DATA", str(tmp_path / "data"))
+    (tmp_path / "data").mkdir()
+    with zipfile.ZipFile(tmp_path / "data" / "mnist-train.zip", "w") as file:
+        for i in range(8):
+            picture = io.BytesIO()
+            Image.new("L", (28, 28), 20 * i).save(picture, "png")
+            file.writestr(f"{i}.png", picture.getvalue())
+    list(fit(TINY, tmp_path / "run", size=8))
+    assert load(tmp_path / "run").card["metrics"] == {} and load(tmp_path / "run").card["shape"] == [1, 8, 8]
 
 
 def test_weights_of_another_network_are_refused_in_a_sentence(folder, tmp_path):

@@ -42,7 +42,7 @@ from ddgan.bench import awake, started
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import Schedule
 from ddgan.studio import MAX_RUNS
-from ddgan.ui import serve
+from ddgan.ui import exports, serve
 
 ROOT = Path(__file__).parents[1]
 
@@ -259,6 +259,22 @@ def test_the_files_of_all_visitors_have_their_limit(visitor, tmp_path, monkeypat
 
     in_a_loop(guard(scope, None, send))
     assert sent[0]["status"] == 429 and b"files of all visitors" in sent[1]["body"]
+    (tmp_path / serve.EXPORTS).mkdir()
+    (tmp_path / "old").rename(tmp_path / serve.EXPORTS / "old")  # what we made ourselves is no upload
+    assert serve._bytes(tmp_path) == 0
+
+
+def test_downloads_are_kept_as_far_as_there_is_room(tmp_path, monkeypatch):
+    monkeypatch.setattr(exports, "MAX_EXPORTS", 100)
+    for age, (name, size) in enumerate({"new": 60, "second": 40, "old": 1, "oldest": 1}.items()):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_bytes(bytes(size))
+        os.utime(tmp_path / name / "file", (1000 - age, 1000 - age))
+    exports._make_room(tmp_path)
+    assert sorted(path.parent.name for path in tmp_path.rglob("file")) == ["new", "second"]
+    monkeypatch.setattr(exports, "MAX_EXPORTS", 10)
+    exports._make_room(tmp_path)
+    assert [path.parent.name for path in tmp_path.rglob("file")] == ["new"], "what was just made is sent, whatever its size"
 
 
 # ---------------------------------------------------------------- 4: what nobody reads

@@ -6,7 +6,7 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ddgan import checkpoint, machine
+from ddgan import checkpoint, machine, views
 from ddgan.checkpoint import load
 from ddgan.config import Config
 from ddgan.data import TOYS, decode_points, encode_points, from_points, toy
@@ -35,6 +35,32 @@ GOOD = {
     "n": st.integers(1, 5000),
 }
 FIELDS = [*GOOD, "span", "forks", "edit"]
+
+
+def test_large_references_are_not_kept():
+    session = Session()
+    for n in (100, 5_001):
+        session.score(Request(n=n), session.law("25-gaussians").sample(n, torch.Generator().manual_seed(0)))
+    assert session.reference.cache_info().currsize == 1
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("T=4", None), ("T=4&forks=z.2.7", "New z at the step 2 → 1 for all samples"), ("T=4&forks=eps.2.7.3", "for sample #3: x₂ and"),
+        ("T=4&forks=eps.1.7", "The last step adds no noise"), ("T=4&schedule=linear&span=0.0001,0.5", "x₄ keeps 0.71 of the signal"),
+        *((f"T=4&schedule={family}", None) for family in FAMILIES),
+    ],
+)  # fmt: skip
+def test_a_visitor_is_told_what_a_fork_changed_and_where_noise_is_not_all(query, words):
+    said = views.message(Request.from_query(query))
+    assert (said is None) if words is None else (words in said)
+
+
+def test_images_are_not_judged_as_if_forks_and_edits_were_none():
+    request = Request.parse({"data": "mnist", "T": 2, "n": 4, "forks": "z.1.5"})
+    with pytest.raises(ValueError, match="without forks and without an edit"):
+        Session().judge(request, "ddgan")
 
 
 @settings(deadline=None)

@@ -1,6 +1,7 @@
 """A watched run is the library's training; and what hands on its model refuses what is not one."""
 
 import base64
+import copy
 import json
 import struct
 from dataclasses import replace
@@ -371,6 +372,16 @@ def test_a_hostile_file_is_refused_in_one_sentence(trained, tmp_path, what):
     assert "bad.safetensors" in str(error.value) and "\n" not in str(error.value)
     assert str(tmp_path) not in str(error.value) and len(str(error.value)) < 400
     assert set(desk.session.adopted) == known
+
+
+def test_a_model_whose_card_names_a_file_of_the_server_reads_none(trained, tmp_path, monkeypatch):
+    desk, name, _ = trained
+    secret = tmp_path / "secret.csv"
+    secret.write_text("0,0\n1,1\n")
+    denoiser = copy.deepcopy(desk.session.adopted[name])
+    denoiser.card = {**denoiser.card, "config": {**denoiser.card["config"], "data": str(secret)}}
+    monkeypatch.setattr("ddgan.session.read_csv", lambda path: pytest.fail("read"))
+    assert desk.request(desk.session.adopt(denoiser, "me"), ["exact"], n=50, seed=3).data == Request.data
 
 
 def test_a_file_that_is_too_large_is_not_read(trained, tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ Schedule = Literal[tuple(FAMILIES)]
 _LIVE = PRESETS["25-gaussians-live"]
 # what the parameters mean, for the schema
 WORDS = {
-    "data": "a toy's name, mnist or cifar10, or points:... as in a link of the page",
+    "data": "a toy's name, mnist, cifar10 or stackedmnist, or points:... as in a link of the page",
     "denoisers": "any of exact, ddgan, gaussian, regression, mean, official, or the own-... that train gave",
     "T": "number of steps; for train also 0, any number of them",
     "schedule": "which noise levels the steps go through",

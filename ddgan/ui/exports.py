@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Iterator
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,14 @@ from ..session import Session
 from ..snippet import KINDS, snippets
 from .drawn import drawn
 from .jobs import job, size
+from .serve import EXPORTS
 
 __all__ = ["build"]
 
 _note = partial(views.note, "exports-note")
 
 SHORT = {"webp": "WebP", "gif": "GIF", "mp4": "MP4", "png": "PNG of this step", "npz": "NumPy", "json": "JSON"}
+MAX_EXPORTS = 512 * 2**20  # bytes of all files that are kept, for an hour
 ADDRESS = re.compile(r"https?://[\w.:/~%\[\]-]{1,200}")
 _ASK = """() => { const {dataset: shown, stage} = document.querySelector('CANVAS'), {layers = '', item = null} = stage?.run() ?? {};
   return [JSON.stringify({query: shown.id ?? '', t: +(shown.t ?? 0), layers, hold: item, address: location.origin + location.pathname})]; }"""
@@ -103,8 +106,18 @@ def _file(session: Session, cache: Path, kind: str, request: Request, t: int, lo
     step = t if kind == "png" else None
     key = hashlib.sha256(repr((kind, step, look, export.link(request, address))).encode()).hexdigest()
     data = request.data if request.data in {*TOYS, *SETS} else "own-points"
-    path = cache / key / f"ddgan-{data}-T{request.T}{'' if step is None else f'-t{step}'}.{kind}"
+    path = cache / EXPORTS / key / f"ddgan-{data}-T{request.T}{'' if step is None else f'-t{step}'}.{kind}"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file():
         export.write(path, session, request, t=step, address=address, look=look)
+        _make_room(cache / EXPORTS)
     return path
+
+
+def _make_room(folder: Path) -> None:
+    """Delete the oldest files where all have more than MAX_EXPORTS bytes."""
+    made = sorted(((file.stat().st_mtime, file) for file in folder.rglob("*") if file.is_file()), reverse=True)
+    totals = accumulate(file.stat().st_size for _, file in made)
+    for (_, file), total in list(zip(made, totals, strict=True))[1:]:  # the newest is what is asked for
+        if total > MAX_EXPORTS:
+            file.unlink(missing_ok=True)

@@ -55,6 +55,7 @@ CROWD = 0.1  # ... and, before he first comes, as many more for every session he
 ABSENCE = 10.0  # seconds after which a session that reads nothing is taken to have left what it waited for, crowd or not
 BACKLOG = 50  # results that a slow reader may be behind
 PREFIX = "ddgan-explorer-"
+EXPORTS = "exports"  # the directory, among Gradio's files, of those that we made to be downloaded: they have a limit of their own
 _API = "/gradio_api"
 # what the page and gradio_client send; every other route of Gradio's is closed
 USED = {
@@ -399,7 +400,9 @@ def _failed(event: str, sentence: str) -> ProcessCompletedMessage:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    """Of the files that visitors sent."""
+    files = (file for file in folder.rglob("*") if file.relative_to(folder).parts[0] != EXPORTS)
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def own_files() -> None:

@@ -174,6 +174,16 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
         rest = (_held(component, found[name]) for component, name in zip(settings[1:], FIELDS[1:], strict=True))
         return [OWN, _experiment(OWN)[0], of, *rest, length]
 
+    def fitting(data: str, z: int) -> int:
+        """As many numbers in z as a point of the data has, or none as before."""
+        return z and studio.coordinates(data)
+
+    def follow(shown: str, chosen: str, z: int) -> list[Any]:
+        """Own data that Denoise shows can be trained on."""
+        if shown in TOYS or shown == chosen:
+            return [gr.skip()] * 4
+        return [gr.update(choices=views.data_choices(shown), value=shown), fitting(shown, z), OWN, _experiment(OWN)[0]]
+
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     hand = {**quiet, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
     start.click(begin, [*settings, seconds], [lab, ticket, *buttons], **hand)
@@ -193,11 +203,11 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
     demo.load(opened, None, [experiment, comment, *settings, seconds], **hand)
     edited = [component.input for component in settings if component is not seed]
     gr.on(edited, lambda: [OWN, _experiment(OWN)[0]], None, [experiment, comment], trigger_mode="always_last", **hand)
-    data.input(lambda data, z: z and studio.coordinates(data), [data, latent], latent, **hand)
+    data.input(fitting, [data, latent], latent, **hand)
     upload.upload(load, upload, [own, compare, said], **hand)
     by_id = {component.elem_id: component for component in components}
     compare.click(show, [own, by_id["denoisers"], by_id["n"], by_id["seed"]], [tabs, *components], **hand)
-    by_id["data"].change(_follow, [by_id["data"], data], data, **hand)
+    by_id["data"].change(follow, [by_id["data"], data, latent], [data, latent, experiment, comment], **hand)
 
 
 def _place(studio: Studio) -> Callable[[Any], int]:
@@ -226,11 +236,6 @@ def _held(component: Any, value: Any) -> Any:
 
 def _steps(config: Config) -> int:
     return config.T or 0
-
-
-def _follow(shown: str, chosen: str) -> Any:
-    """Own data that Denoise shows can be trained on."""
-    return gr.skip() if shown in TOYS or shown == chosen else gr.update(choices=views.data_choices(shown), value=shown)
 
 
 def _buttons(state: str) -> list[Any]:
