@@ -69,3 +69,15 @@ def test_redraws_differ_in_z_alone_and_a_denoiser_without_z_has_one():
     assert torch.equal(few, many[:3]) and not torch.equal(many[0], many[1])
     law = Law.uniform(from_uint8(some(10, (1, 6, 6))), 0)
     assert redraws(schedule, MeanDenoiser(law), x_t, 2, 5).shape == (1, 1, 6, 6)
+
+
+class Level(Denoiser):
+    """x_0 is the level that it is asked at."""
+
+    def forward(self, x_t, level, z):
+        return level[:, None, None, None].expand(x_t.shape)
+
+
+def test_redraws_are_made_at_the_level_of_t():
+    schedule = Schedule.vp(4)
+    assert redraws(schedule, Level(), torch.zeros(1, 2, 2), 2, 5).flatten().tolist() == pytest.approx([float(schedule.level(2))] * 4)

@@ -1,5 +1,6 @@
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -127,3 +128,10 @@ def test_every_shipped_model_loads_is_small_and_has_a_whole_card():
         # a limit in time ends a run before its updates do, and brings its learning rates down
         timed = "--minutes" in card["command"] or "--seconds" in card["command"]
         assert timed or card["steps"] == card["config"]["steps"], f"{name} was not trained to the end"
+
+
+def test_the_discriminator_has_a_width_of_its_own_where_the_config_gives_one():
+    def sizes(**changes):
+        return [v.shape for v in checkpoint.new_discriminator(replace(CONFIG, **changes), (2,)).parameters()]
+
+    assert sizes(d_width=32) == sizes(width=32) != sizes()

@@ -263,3 +263,11 @@ def test_thinning_keeps_a_fixed_even_choice_in_its_order():
     # the mean of 1000 of 0..4999 has a standard error of about 41
     assert abs(few[:, 0].mean().item() - 2499.5) < 4 * 41
     assert torch.equal(thinned(points[:7]), points[:7])
+
+
+def test_the_line_has_unequal_weights_and_curves_have_components_equally_far_apart():
+    assert toy("4-gaussians-1d").mode_weights().tolist() == pytest.approx([0.3, 0.2, 0.15, 0.35])
+    for name in ("swiss-roll", "rings"):
+        law = toy(name)
+        apart = torch.cat([law.mu[law.mode == m].diff(dim=0).norm(dim=1) for m in range(law.modes)])
+        assert apart.max() < 1.1 * apart.min(), name

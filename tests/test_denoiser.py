@@ -168,3 +168,15 @@ def test_closed_forms_accept_every_schedule_and_a_trained_network_only_its_own()
     trained.check(VP)
     with pytest.raises(ValueError, match="trained on noise levels"):
         trained.check(Schedule.cosine(4))
+
+
+def test_the_gaussian_denoiser_of_fewer_points_than_coordinates_is_finite():
+    law, t = Law.uniform(randn(3, 1, 3, 3), 0), torch.arange(1, 5)
+    x_0 = GaussianDenoiser(law)(randn(4, 1, 3, 3).float(), VP.level(t).float(), randn(4, 9).float())
+    assert x_0.isfinite().all()
+
+
+def test_more_noise_than_was_trained_on_is_refused_and_fewer_steps_are_no_way_out():
+    levels = Anywhere(Schedule.vp(1000)).levels()
+    with pytest.raises(ValueError, match=r"the schedule with T = 4 asks for -25.\d\d$"):
+        levels.check(Schedule.vp(4, 0.1, 50.0))

@@ -170,3 +170,11 @@ def test_every_mark_of_a_chart_is_inside_it(log):
     assert len(places) == 4 and all(0 < x < figures.WIDTH for x in places)  # three values and the key
     with pytest.raises(ValueError, match="at least one value"):
         figures.chart({"a": {"one": []}}, "v", log=log)
+
+
+def test_results_stand_in_the_order_of_the_cells_whenever_they_were_measured(tmp_path):
+    measured, whole = counted(tmp_path)
+    evidence.run(replace(whole, cells=lambda quick: whole.cells(quick)[2:]), tmp_path)
+    results = evidence.run(whole, tmp_path)
+    assert measured == [2, 3, 0, 1] and [result.setting["k"] for result in results] == [0, 1, 2, 3]
+    assert all(0 <= result.record["wall_s"] < 60 for result in results)

@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -15,10 +16,11 @@ import pytest
 import torch
 from PIL import Image
 
-from ddgan.checkpoint import load, load_state
+from ddgan.checkpoint import load, load_discriminator, load_state
 from ddgan.config import Config, preset
-from ddgan.fit import fit, new_objective
-from ddgan.images import ImageSet, batches
+from ddgan.data import toy
+from ddgan.fit import fit, new_objective, score
+from ddgan.images import ImageSet, batches, from_uint8, read_images
 from ddgan.request import Request
 from ddgan.session import Session
 from ddgan.trainer import Objective
@@ -171,14 +173,6 @@ def test_a_stop_while_the_model_is_judged_does_not_cost_the_model(tmp_path, monk
     assert load(tmp_path).card["steps"] == 3 and load(tmp_path).card["metrics"] == {}
 
 
-def test_a_run_begins_with_the_weights_of_the_model_that_it_is_given(folder, tmp_path):
-    trained(TINY, folder, tmp_path / "first")
-    first = load(tmp_path / "first")
-    run = new_objective(replace(TINY, init=str(tmp_path / "first")), ImageSet(np.zeros((8, 1, 28, 28), np.uint8)))
-    for name, value in run.networks["g"].state_dict().items():
-        assert torch.equal(value.cpu(), first.state_dict()[name]), name
-
-
 def test_a_card_says_how_its_weights_came_about_and_how_to_go_on(folder, tmp_path):
     trained(TINY, folder, tmp_path / "a", command="first")
     trained(replace(TINY, init=str(tmp_path / "a"), steps=2), folder, tmp_path / "b", command="second")
@@ -248,3 +242,91 @@ def test_two_ranks_learn_what_one_process_does(folder, tmp_path):
     for name in one:
         if name.endswith("exp_avg"):
             torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-6 + 1e-2 * float(one[name].abs().max()), msg=name)
+
+
+def test_an_objective_has_every_setting_of_its_config():
+    law = toy("8-gaussians")
+    config = Config(
+        "8-gaussians", T=2, width=8, depth=1, loss="paper", lr_g=1e-3, lr_d=2e-3, gamma=0.3, every=3, ema=0.07, clean=0.9,
+        accumulate=2, decay="cosine",
+    )  # fmt: skip
+    made = new_objective(config, law)
+    assert (made.rates, made.gamma, made.every, made.ema) == ({"g": 1e-3, "d": 2e-3}, 0.3, 3, 0.07)
+    assert (made.accumulate, made.decay, made.pairs.schedule.T) == (2, "cosine", 2)
+    assert made.pairs.weights.tolist() == pytest.approx([0.9, 0.1])
+    anywhere = new_objective(replace(config, T=None), law).pairs
+    assert (anywhere.clean, anywhere.first) == (0.9, 20)
+    regression = new_objective(replace(config, T=None, objective="regression", latent_dim=0), law)
+    assert (regression.rates, regression.ema, regression.pairs.clean) == ({"g": 1e-3}, 0.07, 0.9)
+    assert regression.pairs.first == 1, "it has to serve long chains"
+
+
+def test_a_run_begins_with_both_networks_of_the_model_that_it_is_given(folder, tmp_path):
+    trained(TINY, folder, tmp_path / "first")
+    first = {"g": load(tmp_path / "first"), "d": load_discriminator(tmp_path / "first")}
+    run = new_objective(replace(TINY, init=str(tmp_path / "first")), ImageSet(np.zeros((8, 1, 28, 28), np.uint8)))
+    for network, weights in first.items():
+        for name, value in run.networks[network].state_dict().items():
+            assert torch.equal(value.cpu(), weights.state_dict()[name]), f"{network}.{name}"
+
+
+def test_the_file_of_points_holds_the_moving_average(tmp_path):
+    config = Config("8-gaussians", width=8, depth=1, batch=16, steps=3)
+    list(fit(config, tmp_path))
+    kept = load_state(tmp_path, {}, config).state
+    for name, value in load(tmp_path).state_dict().items():
+        assert torch.equal(value, kept[f"ema.{name}"]), name
+
+
+def test_a_card_is_judged_by_three_samplings_of_their_own_noise(monkeypatch):
+    found = []
+
+    def judge(law, n, sampled, samplings):
+        found.append([sampled(i) for i in range(samplings)])
+        return {"modes": 8}
+
+    monkeypatch.setattr(importlib.import_module("ddgan.fit"), "judge", judge)
+    config, law = Config("8-gaussians", T=2, width=8, depth=1), toy("8-gaussians")
+    assert score(new_objective(config, law).denoiser, law, config, n=20) == {"T=2": {"modes": 8}}
+    (a, b, c), = found
+    assert len(a) == 20 and torch.cdist(a, b).min() > 0 and torch.cdist(b, c).min() > 0
+
+
+@pytest.mark.parametrize("flip", [False, True])
+def test_images_are_mirrored_where_the_config_says_so(folder, tmp_path, monkeypatch, flip):
+    def counted(data, batch, *, seed, flip):
+        asked.append(flip)
+        return batches(data, batch, seed=seed, flip=flip)
+
+    asked = []
+    monkeypatch.setattr(importlib.import_module("ddgan.fit"), "batches", counted)
+    trained(replace(TINY, steps=1, flip=flip), folder, tmp_path)
+    assert asked == [flip]
+
+
+def test_a_network_begins_with_the_mean_of_its_images():
+    data = ImageSet(np.random.default_rng(0).integers(0, 256, (50, 1, 28, 28), np.uint8))
+    generator = new_objective(TINY, data).networks["g"]
+    torch.testing.assert_close(generator.mean.cpu(), from_uint8(data.images).flatten(1).mean(0))
+
+
+def test_images_are_shown_at_every_save_and_a_save_is_due_by_the_clock(folder, tmp_path):
+    steps = fit(TINY, tmp_path, images=str(folder), save_every=0)
+    for k in (1, 2):
+        next(steps)
+        lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+        assert [line["step"] for line in lines] == list(range(1, k + 1)) and {"d", "g", "seconds"} < set(lines[-1])
+    assert load_state(tmp_path, {}, TINY, read_images(folder).fingerprint()).step == 2
+    with Image.open(tmp_path / "samples.png") as shown:
+        assert shown.size == (8 * 29 - 1, 8 * 29 - 1)
+    steps.close()
+
+
+def test_a_resumed_run_goes_on_counting_its_seconds(tmp_path):
+    config = Config("8-gaussians", width=8, depth=1, batch=16, steps=4)
+    steps = fit(config, tmp_path)
+    next(steps)
+    before = next(steps)
+    steps.close()
+    after = next(fit(config, tmp_path, resume=True))
+    assert (after.step, before.step) == (3, 2) and after.seconds > before.seconds

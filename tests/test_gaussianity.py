@@ -53,8 +53,9 @@ def test_it_is_the_mean_log_ratio_of_draws(s, t, x):
     assert abs(float(ratio.mean() - q.gap())) < 4 * float(ratio.std()) / math.sqrt(len(draws)) + 1e-6
 
 
-def test_the_mean_gap_is_the_mean_over_draws_of_x_t():
-    s, t, n = 128, 256, 20_000
+@pytest.mark.parametrize(("s", "t"), [(0, 16), (0, 64), (0, 128), (0, 256), (128, 256)])
+def test_the_mean_gap_is_the_mean_over_draws_of_x_t(s, t):
+    n = 20_000
     noise = torch.Generator().manual_seed(0)
     x_0 = LINE.sample(n, noise).double()
     x_t = SCHEDULE.marginal(x_0, t).at(torch.randn(n, 1, generator=noise, dtype=torch.float64))
@@ -91,3 +92,8 @@ def test_more_nodes_change_the_landscape_by_less_than_a_hundredth_of_a_nat(monke
         monkeypatch.setattr(module, "NODES", 40)
     more = landscape.__wrapped__(LINE, 17).gap
     assert 0 < abs(few - more).max() < 5e-3
+
+
+def test_the_levels_of_the_landscape_are_evenly_spread_in_the_square_root_of_t():
+    level = landscape(LINE, 17).level
+    assert level.tolist() == [round(GRID * (k / 16) ** 2) for k in range(17)]

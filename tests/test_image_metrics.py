@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ddgan.classifier import finish, new_classifier
-from ddgan.image_metrics import Moments, _known, class_kl, fid, frechet, judge_images, moments, nearest, precision_recall, stacked_modes
+from ddgan.image_metrics import Moments, _known, class_kl, fid, frechet, judge_images, judge_set, moments, nearest, observe, precision_recall, stacked_modes
 from ddgan.images import ImageSet, from_uint8
 
 
@@ -185,3 +185,33 @@ def test_stacked_modes_counts_classes_of_three_digits():
     assert stacked_modes(samples, reader) == (1000, pytest.approx(0, abs=1e-9))
     assert stacked_modes(samples[:1], reader) == (1, pytest.approx(np.log(1000)))
     assert stacked_modes(samples[:500], reader)[0] == 500
+
+
+def test_copies_of_few_training_images_are_precise_and_recall_little_as_samples_and_as_floor(judge):
+    classifier, data, _ = judge
+    few = ImageSet(np.repeat(data.images[:4], 20, 0))
+    for numbers, name in [
+        (judge_images(few.images, classifier, train=data), ""),
+        (judge_images(data.images[:80], classifier, train=data, test=few), "floor_"),
+    ]:
+        assert numbers[f"{name}precision"] == 1 and numbers[f"{name}recall"] < 0.1
+
+
+def test_the_cfd_is_the_frechet_distance_as_a_share_of_the_variance_and_the_floor_that_of_as_many_images(judge):
+    classifier, data, _ = judge
+    dark, test = data.images[:90] // 4, images(100, seed=1)
+    real = Moments(classifier.mean.double(), classifier.covariance.double())
+    due = frechet(moments(observe(classifier, dark)[0]), real) / float(real.covariance.trace())
+    numbers = judge_images(dark, classifier, test=test)
+    assert numbers["cfd"] == pytest.approx(due) and "floor_n" not in numbers
+    assert numbers["floor_cfd"] == judge_images(test.images[:90], classifier)["cfd"]
+    assert judge_images(data.images, classifier, test=test)["floor_n"] == 100
+
+
+def test_a_set_is_judged_against_its_training_images_with_the_floor_of_its_test_images(judge, monkeypatch):
+    classifier, data, _ = judge
+    sets = {"train": data, "test": images(100, seed=1)}
+    monkeypatch.setattr("ddgan.image_metrics._judge", lambda name: classifier)
+    monkeypatch.setattr("ddgan.image_metrics._known", lambda name, split: sets[split])
+    parts = map(from_uint8, np.split(data.images // 4, 4))
+    assert judge_set(parts, "mnist") == judge_images(data.images // 4, classifier, **sets)

@@ -738,6 +738,12 @@ def test_size_and_split_are_checked(tmp_path, size):
         read_images(tmp_path, split="validation")
 
 
+def test_a_fingerprint_is_that_of_the_images_in_any_order():
+    x = pictures(20, 3, 4, 4)
+    known = ImageSet(x).fingerprint()
+    assert ImageSet(x[::-1]).fingerprint() == known != ImageSet(x[1:]).fingerprint()
+
+
 # --- the download
 
 

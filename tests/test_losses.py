@@ -119,7 +119,7 @@ def test_the_penalty_reaches_the_weights_of_d(name):
     assert gradient @ w > 0
 
 
-@EACH_LOSS
+@pytest.mark.parametrize("name", LOSSES)
 def test_fooling_d_moves_the_fake_uphill(name):
     fake, w = randn(8, 2).requires_grad_(), randn(2, seed=1)
     (gradient,) = torch.autograd.grad(LOSSES[name][1](lambda x: x @ w, randn(8, 2, seed=2), fake), fake)
@@ -185,3 +185,25 @@ def test_wgan_gp_is_the_difference_of_means_and_spares_slope_one(shape):
     difference = ((fake - real) * w).flatten(1).sum(1).mean()
     torch.testing.assert_close(steep(1), difference)
     torch.testing.assert_close(steep(3), 3 * difference + 10.0 * (3 - 1) ** 2)
+
+
+@SHAPES
+def test_the_exact_penalty_of_rpgan_is_half_gamma_r1_plus_r2(shape):
+    real, fake, w = (randn(4, *shape, seed=i) for i in range(3))
+
+    def d(x: Tensor) -> Tensor:
+        return (x * w[0]).flatten(1).sum(1).sin()
+
+    penalty = gradient_penalty(d, real).mean() + gradient_penalty(d, fake).mean()
+    expected = relativistic(d(real), d(fake)) + 0.7 / 2 * penalty
+    torch.testing.assert_close(LOSSES["rpgan-exact"][0](d, real, fake, real, 0.7), expected)
+
+
+@SHAPES
+def test_wgan_gp_looks_between_the_real_and_the_fake(shape):
+    """d = |x|^2 / 2 has slope |x|: 3 a quarter of the way from the fake at |x| = 4 to the real at 0."""
+    real, fake = torch.zeros(4, *shape, dtype=torch.float64), randn(4, *shape)
+    fake = 4 * torch.nn.functional.normalize(fake.flatten(1)).reshape(fake.shape)
+    v = torch.full_like(fake, torch.special.ndtri(torch.tensor(0.25)).item())
+    with_penalty, without = (WGAN(lambda x: x.flatten(1).square().sum(1) / 2, real, fake, v, gamma) for gamma in (10.0, 0.0))
+    assert (with_penalty - without).item() == pytest.approx(10 * (3 - 1) ** 2)

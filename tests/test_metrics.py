@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ddgan.data import TOYS, toy
-from ddgan.metrics import coverage, energy_distance, evaluate, floor_sliced_w2, mode_distance, sliced_w2
+from ddgan.metrics import coverage, energy_distance, evaluate, floor_sliced_w2, judge, mode_distance, sliced_w2
 from ddgan.mixture import Law
 
 CORNERS = Law.uniform(torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]), 0.1)
@@ -133,3 +133,23 @@ def test_the_floor_is_what_the_law_itself_scores_on_average():
     pairs = torch.tensor([sliced_w2(law.sample(1000, noise), law.sample(1000, noise)) for _ in range(40)])
     spread = float(pairs.std()) * math.sqrt(1 / 8 + 1 / 40)
     assert abs(floor_sliced_w2(law, 1000) - float(pairs.mean())) < 4 * spread
+
+
+def test_several_samplings_are_judged_by_their_worst_and_by_the_mean_of_their_distances():
+    law, n = Law.uniform(torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]), 0.1), 400
+    asked = []
+
+    def sampled(i: int) -> Tensor:
+        asked.append(i)
+        x = law.sample(n, torch.Generator().manual_seed(10 + i))
+        x[: (0, 100, 380)[i]] = law.mu[0].float() + (i == 2)  # the second has too many on one mode, the third most on none
+        return x
+
+    numbers = judge(law, n, sampled, samplings=3)
+    alone = [evaluate(sampled(i), law, law.sample(n, torch.Generator().manual_seed(1 + i))) for i in range(3)]
+    assert asked[:3] == [0, 1, 2] and len({score["on_mode"] for score in alone}) > 1 and len({score["kl"] for score in alone}) == 3
+    assert numbers == {
+        "modes": min(score["modes"] for score in alone), "of_modes": 4, "on_mode": min(score["on_mode"] for score in alone),
+        "kl": max(score["kl"] for score in alone), "sliced_w2": pytest.approx(sum(score["sliced_w2"] for score in alone) / 3),
+        "floor_sliced_w2": floor_sliced_w2(law, n), "samplings": 3,
+    }

@@ -242,3 +242,14 @@ def test_shares_of_samples_are_the_mode_weights_even_where_modes_overlap():
     shares = law.shares(law.sample(20_000, torch.Generator().manual_seed(0)))
     assert shares.tolist() == pytest.approx([0.9, 0.1], abs=0.01)
     assert law.mode_weights().tolist() == pytest.approx([0.9, 0.1], abs=1e-6)
+
+
+@SHAPES
+def test_moments_are_those_of_the_law_given_pure_noise_and_widening_adds_a_variance(shape):
+    law = law_of(shape)
+    mean, cov = law.moments()
+    q = law.denoised(torch.zeros(1, *shape, dtype=torch.float64), torch.tensor([-80.0]))
+    torch.testing.assert_close(mean, q.mean()[0])
+    torch.testing.assert_close(cov, q.cov()[0])
+    wide, n = law.widened(0.4).moments(), len(cov)
+    torch.testing.assert_close(wide, (mean, cov + 0.16 * torch.eye(n, dtype=torch.float64)))

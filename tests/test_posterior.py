@@ -3,6 +3,7 @@
 import base64
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,3 +111,27 @@ def test_the_colours_of_the_discriminators_end_where_what_is_seen_ends(T, t):
     colours = np.frombuffer(base64.b64decode(shown["optimal"]), np.int8).reshape(shown["size"], -1)
     expected = (optimal.T.flip(0) / shown["nats"]).clamp(-1, 1) * 127
     assert np.abs(colours - expected.numpy()).max() <= 0.5 + 1e-6
+
+
+@pytest.mark.parametrize("t", [1, 2])
+def test_the_optimal_discriminator_is_the_log_ratio_of_the_truth_to_what_the_generator_draws(t, monkeypatch):
+    """A generator that draws 0 whatever z is: p is one Gaussian, of the step's own variance and the blur's."""
+    monkeypatch.setattr("ddgan.posterior._draws", lambda session, question, name: torch.zeros(DRAWS, 2))
+    asked, blur = question(t, x=(0.5, 0.4), of="x_s"), 0.1
+    axis, schedule = torch.linspace(-1, 1, 9, dtype=torch.float64), asked.request.steps()
+    ratio, learned, _ = log_ratio(SESSION, asked, axis, blur)
+    x_s, x_t = torch.cartesian_prod(axis, axis), torch.tensor([[0.5, 0.4]])
+    step = schedule.posterior(torch.zeros(1, 2), x_t, t - 1, t)
+    p = Law(torch.zeros(1), step.mean, step.var.flatten() + blur**2).log_prob(x_s)
+    truth = asked.truth(SESSION)
+    q = replace(truth, var=truth.var + blur**2).log_prob(x_s)
+    tiny = 1e-6 * (q.exp() + p.exp()).max()
+    torch.testing.assert_close(ratio.flatten(), ((q.exp() + tiny) / (p.exp() + tiny)).log(), rtol=1e-4, atol=1e-4)
+    d = SESSION.discriminator(asked.request.data)
+    expected = d(x_s.float(), x_t, schedule.level(t - 1).float(), schedule.level(t).float())
+    torch.testing.assert_close(learned.flatten(), expected)
+
+
+def test_the_entropy_of_the_mode_weights_is_in_nats():
+    """Far from the data, at T = 1, nothing is known of x_0: 25 modes of equal weight."""
+    assert ask(SESSION, question(1, x=(0, 0), query="T=1&denoisers=exact")).entropy == pytest.approx(math.log(25), abs=1e-3)

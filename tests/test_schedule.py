@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -160,3 +162,17 @@ def test_one_bad_pair_in_a_batch_is_refused():
     x = torch.zeros(2, 2)
     with pytest.raises(ValueError, match="earlier s < t"):
         Schedule.vp(4).posterior(x, x, torch.tensor([0, 2]), torch.tensor([1, 2]))
+
+
+FORMULAS = {
+    "vp": lambda u: math.exp(-0.1 * u - 19.9 * u**2 / 2),
+    "linear": lambda u: 1 - (1e-4 + 0.9998 * u),
+    "cosine": lambda u: math.cos(math.pi / 2 * (0.008 + 0.987 * u)) ** 2,
+    "geometric": lambda u: 1 - 0.01 * 99.99**u,
+}
+
+
+@EACH_FAMILY
+def test_every_family_is_its_formula_over_that_at_step_0(family):
+    alpha_bar = [FORMULAS[family](1e-3 + 0.999 * t / 4) for t in range(5)]
+    torch.testing.assert_close(Schedule.named(family, 4).alpha_bar, table(alpha_bar) / alpha_bar[0])

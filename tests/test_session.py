@@ -13,7 +13,7 @@ from ddgan.data import TOYS, decode_points, encode_points, from_points, toy
 from ddgan.denoiser import ExactDenoiser, MeanDenoiser
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import FAMILIES
-from ddgan.request import DENOISERS, MAX_WORK, Request
+from ddgan.request import DENOISERS, MAX_WORK, Request, forked, reseeded, unforked
 from ddgan.fit import fit
 from ddgan.session import MAX_ADOPTED, MAX_OWNED, Session
 
@@ -257,3 +257,33 @@ def test_a_model_of_own_points_brings_them_along(tmp_path):
     data = encode_points([[0, 0], [1, 0], [0, 1], [3, 3]])
     list(fit(Config(data, width=8, depth=1, batch=16, steps=2), tmp_path / "run"))
     assert torch.equal(Session().source(str(tmp_path / "run")).law.mu, Session().source(data).law.mu)
+
+
+def test_a_stranger_draws_64_images_at_most_and_pays_for_every_sampling():
+    with pytest.raises(ValueError, match="at most 64 images are drawn at a time, got n = 65"):
+        Request.parse({"data": "mnist", "n": 65, "T": 1})
+    assert Request.parse({"data": "mnist", "n": 64, "T": 1}).n == 64
+    request = Request.parse({"data": "25-gaussians", "denoisers": "exact", "n": 5000, "T": 1000})
+    with pytest.raises(ValueError, match="n x T x samplings x 25 .* is limited to 200,000,000, got 250,000,000"):
+        request.afford(2)
+    with pytest.raises(ValueError, match="n x T x denoisers x samplings is limited to 20,000,000, got 25,000,000"):
+        request.afford(5, local=True)
+
+
+@pytest.mark.parametrize("denoisers", ["exact,exact", ""])
+def test_denoisers_are_chosen_each_once_and_one_at_least(denoisers):
+    with pytest.raises(ValueError, match="one or more denoisers, each once|a denoiser must be one of"):
+        Request.parse({"denoisers": denoisers})
+
+
+def test_a_fork_more_is_other_noise_and_can_be_taken_back():
+    one = forked("", "z", 2)
+    two = forked(one, "eps", 3, 15)
+    three = forked(two, "z", 2)
+    assert three == "z.2.1,eps.3.2.15,z.2.3" and unforked(three) == two and unforked(one) == ""
+    assert reseeded(None) == 1 and reseeded(2**31 - 1) == 0
+
+
+def test_samples_of_two_seeds_share_no_noise():
+    first, second = (next(Session().run(Request("rings", ("exact",), T=1, n=30, seed=seed), "exact")).x_t for seed in (4, 5))
+    assert torch.cdist(first, second).min() > 0

@@ -5,7 +5,7 @@ import copy
 import json
 import struct
 from dataclasses import replace
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
 import pytest
@@ -402,3 +402,36 @@ def test_a_model_of_data_that_its_file_does_not_hold_says_so(trained, tmp_path):
     denoiser.card["long"] = "x" * 70_000
     with pytest.raises(ValueError, match="header"):
         checkpoint.save_file(tmp_path / "long.safetensors", denoiser)
+
+
+def test_the_curve_has_the_mean_losses_and_the_cloud_is_the_moving_averages_for_another_seed_too():
+    run, law = run_of(replace(CONFIG, seed=5)), toy(CONFIG.data)
+    frames = list(run.frames())
+    steps = train(new_objective(run.config, law), lambda _, noise: law.sample(64, noise), seed=5, steps=30)
+    losses = [step.losses for step in steps]
+    for (a, b), point in zip(pairwise(sorted({frame.step for frame in frames})), frames[-1].curve, strict=True):
+        for name in "dg":
+            assert getattr(point, name) == pytest.approx(sum(each[name] for each in losses[a:b]) / (b - a))
+    *_, end = sample(Schedule.vp(2), run.denoiser(), Draws.from_seeds(range(studio.POINTS), (2,), 2, run.config.latent_dim))
+    assert torch.equal(frames[-1].cloud, end.x_s)
+
+
+def test_a_run_that_need_not_wait_is_first_and_one_that_is_over_stands_before_nobody(monkeypatch):
+    desk = Studio(Session())
+    first = desk.open("a", VALUES)
+    monkeypatch.setattr(studio, "MAX_RUNS", 1)
+    now = desk.open("b", VALUES, waits=False)
+    assert (desk.ahead(now.id), desk.ahead(first.id)) == (0, 1)
+    now.stop()
+    assert desk.ahead(first.id) == 0
+
+
+def test_a_model_of_images_is_not_loaded_as_one_of_points():
+    with pytest.raises(ValueError, match=r"data of shape \[1, 28, 28\], wanted one or two coordinates"):
+        Studio(Session()).load(checkpoint.WEIGHTS / "mnist" / "model.safetensors", "me")
+
+
+def test_a_run_ends_by_the_clock_on_the_wall_too(monkeypatch):
+    monkeypatch.setattr(studio, "PATIENCE", -1.95)
+    *_, last = Run(replace(CONFIG, steps=10**9), toy(CONFIG.data), seconds=1).frames()
+    assert last.state == "stopped" and "on the clock" in last.note

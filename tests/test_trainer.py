@@ -26,7 +26,7 @@ from ddgan.networks import conv
 from ddgan.recorded import Recorded
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import MAX_T, Schedule
-from ddgan.trainer import Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
+from ddgan.trainer import DECAYS, Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
 
 PAIRS = {"consecutive": Consecutive(Schedule.vp(4)), "anywhere": Anywhere(Schedule.vp(MAX_T))}
 TWO_POINTS = Law.uniform(torch.tensor([[-1.0], [1.0]]), 0.1)
@@ -400,3 +400,16 @@ def test_the_trained_denoiser_knows_its_levels():
     with pytest.raises(ValueError, match="trained on noise levels"):
         objective.denoiser.check(Schedule.vp(8))
     regression(PAIRS["anywhere"]).denoiser.check(Schedule.vp(8))
+
+
+def test_the_cosine_decay_falls_from_1_to_a_sixteenth():
+    assert [DECAYS["cosine"](progress) for progress in (0, 0.5, 1)] == pytest.approx([1, 17 / 32, 1 / 16])
+
+
+def test_progress_in_time_is_the_share_of_the_seconds_and_a_resumed_run_has_spent_those_before():
+    objective = regression(PAIRS["consecutive"])
+    records = list(train(objective, batches, seed=0, seconds=0.1))
+    assert [r.progress for r in records] == pytest.approx([min(1, r.seconds / 0.1) for r in records])
+    first = next(train(objective, batches, seed=0, seconds=100, start=TrainStep(7, 40.0, 0.4, {})))
+    assert first.step == 8 and 40 < first.seconds == pytest.approx(100 * first.progress)
+    assert list(train(objective, batches, seed=0, seconds=40.0, start=TrainStep(7, 40.0, 1.0, {}))) == []
