@@ -43,13 +43,13 @@ def _damage(path, how):
     path.write_bytes(bytes(data))
 
 
-@pytest.mark.parametrize("how", ["flip", "truncate", "empty", "foreign", "header bomb"])
-@pytest.mark.parametrize("trusting", [False, True])  # True: the card was forged to match
+@pytest.mark.parametrize(
+    ("how", "trusting"),  # trusting: the card was forged to match; then a flipped bit is another model, not a damaged one
+    [("flip", False), *((how, trusting) for how in ("truncate", "empty", "foreign", "header bomb") for trusting in (False, True))],
+)
 def test_damaged_weights_are_refused_in_a_sentence(model, how, trusting):
     directory, _ = model
     _damage(directory / "model.safetensors", how)
-    if trusting and how == "flip":
-        return  # then it is another model, not a damaged one
     if trusting:
         import hashlib
 

@@ -57,12 +57,12 @@ def test_gaps_of_small_steps_vanish_and_agree_with_the_answers():
     assert gaps(SESSION, question(), torch.tensor([[0.2, 0.1]]))[0] == pytest.approx(ask(SESSION, question()).gap, abs=0.3)
 
 
-def test_the_optimal_discriminator_is_high_where_the_generator_lacks_mass_and_symmetric_laws_give_symmetry():
+def test_a_trained_generator_leaves_the_optimal_discriminator_little_to_tell_apart():
     axis = torch.linspace(-2, 2, 41, dtype=torch.float64)
     ratio, learned, seen = log_ratio(SESSION, question(2), axis, blur=0.03)
     assert ratio.shape == seen.shape == (41, 41) and float(seen.max()) == 1
-    assert float((ratio * seen).abs().sum() / seen.sum()) < 0.5, "a trained generator leaves little to tell apart"
-    assert learned is None or learned.shape == ratio.shape
+    assert float((ratio * seen).abs().sum() / seen.sum()) < 0.5
+    assert learned.shape == ratio.shape and learned.isfinite().all()
 
 
 @pytest.mark.parametrize(
