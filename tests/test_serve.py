@@ -39,6 +39,7 @@ from visitor import API, Visitor
 
 from ddgan import machine, networks, ui
 from ddgan.bench import awake, started
+from ddgan.request import Request
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import Schedule
 from ddgan.studio import MAX_RUNS
@@ -177,6 +178,17 @@ def test_values_that_the_controls_do_not_have_are_one_sentence_and_no_traceback(
     assert said.endswith(".") and "\n" not in said
     assert "Traceback" not in server.log
     assert json.loads(visitor.press("dice")[1])["panels"]
+
+
+@pytest.mark.parametrize(("of", "span"), [("vp", None), ("linear", (0.5, 0.9)), ("cosine", None)])
+def test_another_schedules_range_is_not_taken_for_this_ones(visitor, of, span):
+    """What the page sends where the schedule has just changed, to linear, and the sliders follow a little later."""
+    change = visitor.functions["T", "input"]
+    names = [visitor.components[i]["props"].get("elem_id") for i in change["inputs"]]
+    values = visitor.values(change, schedule="linear", lo=0.5, hi=0.9)
+    values[names.index("lo") - 1] = of
+    picture, _ = visitor.run(change, values)["output"]["data"]
+    assert Request.from_query(json.loads(picture)["id"]).span == span
 
 
 def test_a_second_cancel_is_no_failure(visitor):

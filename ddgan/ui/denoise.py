@@ -34,7 +34,7 @@ _TO_STAGE = """(own, ...rest) => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});
   return [own, ...rest]; }"""
-FIELDS = ("data", "denoisers", "T", "schedule", "lo", "hi", "seed", "n", "forks")
+FIELDS = ("data", "denoisers", "T", "schedule", "of", "lo", "hi", "seed", "n", "forks")
 
 
 def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Request], list[Any]]]:
@@ -78,9 +78,10 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         formula = gr.Markdown(_formula(first.schedule))
         with gr.Row():
             lo, hi = _sliders(first.schedule)
+        of = gr.Textbox(first.schedule, visible=False)  # whose range that is: the sliders follow the schedule a little later
         reset = gr.Button("Back to the default", size="sm", scale=0)
 
-    controls = [data, denoisers, T, schedule, lo, hi, seed, n, forks]
+    controls = [data, denoisers, T, schedule, of, lo, hi, seed, n, forks]
 
     def show(*values: Any) -> str:
         asked = time.time_ns() // 1000
@@ -98,15 +99,15 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
 
     def rolled(*values: Any) -> tuple[Any, ...]:
         """The next seed, with its picture: one trip to the server."""
-        of = dict(zip(FIELDS, values, strict=True))
-        of["seed"] = reseeded(of["seed"])
-        return of["seed"], *fresh(*of.values())
+        given = dict(zip(FIELDS, values, strict=True))
+        given["seed"] = reseeded(given["seed"])
+        return given["seed"], *fresh(*given.values())
 
     def ranged(*values: Any) -> tuple[Any, ...]:
         """The schedule with its default range."""
-        of = dict(zip(FIELDS, values, strict=True))
-        of["lo"], of["hi"] = FAMILIES[of["schedule"]].default
-        return _formula(of["schedule"]), *_sliders(of["schedule"]), *fresh(*of.values())
+        given = dict(zip(FIELDS, values, strict=True)) | {"of": ""}
+        schedule = given["schedule"]
+        return _formula(schedule), schedule, *_sliders(schedule), *fresh(*given.values())
 
     def use(own: str, _: str, *values: Any) -> tuple[Any, ...]:
         """A visitor's own points become the data; nothing where there are none."""
@@ -142,13 +143,14 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         """The controls and the picture of a request."""
         lo, hi = asked.span or FAMILIES[asked.schedule].default
         kept = ",".join(map(str, asked.forks))
-        picture = show(asked.data, list(asked.denoisers), asked.T, asked.schedule, lo, hi, asked.seed, asked.n, kept)
+        picture = show(asked.data, list(asked.denoisers), asked.T, asked.schedule, asked.schedule, lo, hi, asked.seed, asked.n, kept)
         if problem:
             picture = json.dumps({**json.loads(picture), "message": problem, "query": ""})
         return [
             _update(asked.data),
             gr.update(choices=_denoisers(session, asked.denoisers), value=list(asked.denoisers)),
             gr.update(choices=sorted({*STEPS, asked.T}), value=asked.T),
+            asked.schedule,
             asked.schedule,
             *_sliders(asked.schedule, (lo, hi)),
             asked.seed,
@@ -166,7 +168,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     denoisers.input(show, controls, stage, trigger_mode="always_last", **quiet)
     dice.click(rolled, controls, [seed, stage, forks], **quiet)
     for event in (schedule.input, reset.click):
-        event(ranged, controls, [formula, lo, hi, stage, forks], **quiet)
+        event(ranged, controls, [formula, of, lo, hi, stage, forks], **quiet)
     for what, button in again.items():
         button.click(partial(fork, what), [asked, *controls], [stage, forks], js=_RUN, **quiet)
     back.click(undo, controls, [stage, forks], **quiet)
@@ -186,10 +188,11 @@ def _denoisers(session: Session, asked: Iterable[str] = ()) -> list[tuple[str, s
 
 
 def _request(values: dict[str, Any]) -> Request:
-    """The request that the controls stand for; a range that is the default is left out of the link."""
-    span = values.pop("lo"), values.pop("hi")
+    """The request that the controls stand for; a range that is the default, or another schedule's, is left out of the link."""
+    of, span = values.pop("of"), (values.pop("lo"), values.pop("hi"))
     family = FAMILIES.get(values["schedule"])
-    return Request.parse({**values, "span": None if family and span == family.default else span})
+    default = of != values["schedule"] or family and span == family.default
+    return Request.parse({**values, "span": None if default else span})
 
 
 def _formula(schedule: str) -> str:

@@ -212,6 +212,6 @@ def test_no_older_picture_is_drawn_over_a_newer_one(visit):
     choose(page, "T", "128")  # seconds for three denoisers, less for one
     for label in ("DDGAN", "Best Gaussian"):
         page.locator("#denoisers label", has_text=label).locator("input").uncheck()
-    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('denoisers=exact&')")
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('denoisers=exact&')", timeout=90_000)
     page.wait_for_timeout(6000)  # the answer to the first question has come
     assert Request.from_query(drawn(page)).denoisers == ("exact",)
