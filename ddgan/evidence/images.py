@@ -179,8 +179,8 @@ CIFAR10 = Experiment(
     "?data=cifar10&T=4&n=16",
     note="2,000 samples in the features of our own classifier, where FID and the paper's recall do not compare: the floor says "
     "how far there is to go. An H200 for three minutes against four V100 for 48 hours. With few updates, of 64 images on one core: a "
-    "network without z beside one that has it. After 1,000 the one without is nearer to the data, and covers less of it: the "
-    "order of CFD is not the paper's. Seconds are of our small network on one core, the paper's of a V100.",
+    "network without z beside one that has it. After 1,000 the one without is nearer to the data, and covers less of it; after "
+    "2,000 the order is the paper's in both. Seconds are of our small network on one core, the paper's of a V100.",
     closes=(
         "python -m ddgan train cifar10-paper --out runs/paper --accumulate 4",
         "took the authors 48 h on four V100; --fid then gives a number that compares",
