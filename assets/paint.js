@@ -11,7 +11,7 @@ const NAMES = { '#ffffff': 'white', '#000000': 'black', '#7ec0ee': 'sky', '#f2d1
 const UNDO = 30;
 
 const pixels = document.createElement('canvas'), ink = pixels.getContext('2d', { willReadFrequently: true });
-const state = { shape: null, run: null, colour: '#ffffff', past: [], last: null, cursor: null };
+const state = { shape: null, run: null, colour: '#ffffff', past: [], last: null, pen: null, cursor: null };
 
 root.innerHTML = `
   <div class="paint-board"><canvas tabindex="0" role="application"

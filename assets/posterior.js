@@ -9,7 +9,7 @@ For tests: .posterior has data-answer, the question (JSON) whose answer is drawn
 
 const START = [0.3, 0.2], NUDGE = 0.05, REACH = 2.5;
 
-const state = { run: null, t: 1, x: [...START], of: 'x_0', draws: 'points', answer: null, map: null, mapKey: '', asked: '', busy: false, mapping: false, onScreen: false, theme: null };
+const state = { run: null, t: 1, x: [...START], of: 'x_0', draws: 'points', answer: null, map: null, mapKey: '', asked: '', busy: false, mapping: false, onScreen: false, theme: null, later: null };
 
 root.innerHTML = `
   <div class="posterior-head">

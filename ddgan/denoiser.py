@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .mixture import TABLE, Law
+from .mixture import Law
 from .schedule import Schedule
 
 __all__ = ["Denoiser", "ExactDenoiser", "GaussianDenoiser", "Levels", "MeanDenoiser"]
@@ -88,15 +88,14 @@ class Denoiser(nn.Module):
 
 
 class _OfLaw(Denoiser):
-    """A denoiser with a closed form, made from the exact law of the data. Many samples are drawn in parts: TABLE."""
+    """A denoiser with a closed form, made from the exact law of the data. Many samples are drawn in parts."""
 
     def __init__(self, law: Law) -> None:
         super().__init__()
         self.law = law
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
-        size = max(1, TABLE // len(self.law.mu))
-        parts = zip(*(v.split(size) for v in (x_t, level.expand(len(x_t)), z)), strict=True)
+        parts = zip(*(v.split(self.law.at_once) for v in (x_t, level.expand(len(x_t)), z)), strict=True)
         return torch.cat([self._drawn(*part) for part in parts])
 
     def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .mixture import TABLE, Law
+from .mixture import Law
 
 __all__ = ["Coverage", "coverage", "energy_distance", "evaluate", "floor_sliced_w2", "judge", "mode_distance", "slices", "sliced_w2"]
 
@@ -94,7 +94,7 @@ def mode_distance(x: Tensor, law: Law) -> float:
 def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:
     """(distance to the nearest component in its standard deviations, the mode it belongs to), each (N,)."""
     mu, std = law.mu.flatten(1), law.var.sqrt()
-    parts = [(torch.cdist(part, mu) / std).min(1) for part in x.double().flatten(1).split(max(1, TABLE // len(mu)))]
+    parts = [(torch.cdist(part, mu) / std).min(1) for part in x.double().flatten(1).split(law.at_once)]
     distance, component = (torch.cat(found) for found in zip(*parts, strict=True))
     return distance, law.mode.long()[component]
 

@@ -32,7 +32,7 @@ from torch import Tensor
 from .gaussian import like
 from .schedule import alpha_sigma
 
-__all__ = ["NODES", "TABLE", "Law", "Mixture", "hermite"]
+__all__ = ["NODES", "Law", "Mixture", "hermite"]
 
 NODES = 10  # of a Gauss-Hermite sum on a line: with 40 of them the mean gaps of the page differ by less than .005 nats
 TABLE = 2**21  # samples x components in one table, at most, where there may be many of both
@@ -133,6 +133,11 @@ class Law:
     def shape(self) -> torch.Size:
         """The data shape *D."""
         return self.mu.shape[1:]
+
+    @property
+    def at_once(self) -> int:
+        """How many samples are worked on together where there may be many: those of a table with all components."""
+        return max(1, TABLE // len(self.mu))
 
     @property
     def modes(self) -> int:

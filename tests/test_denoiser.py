@@ -124,7 +124,7 @@ def test_many_samples_of_a_large_law_are_drawn_in_parts(of_law, monkeypatch):
     denoiser = of_law(law_of((2,)))
     x_t, z, level = randn(50, 2), randn(50, 3, seed=1)[:, : denoiser.latent_dim], randn(50, seed=2)
     whole, tables = denoiser(x_t, level, z), []
-    monkeypatch.setattr("ddgan.denoiser.TABLE", 7 * len(denoiser.law.mu))
+    monkeypatch.setattr("ddgan.mixture.TABLE", 7 * len(denoiser.law.mu))
     monkeypatch.setattr(Law, "denoised", lambda law, x, *rest, at=Law.denoised: tables.append(len(x)) or at(law, x, *rest))
     torch.testing.assert_close(denoiser(x_t, level, z), whole)
     assert tables == [7] * 7 + [1]

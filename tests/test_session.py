@@ -270,9 +270,9 @@ def test_a_stranger_draws_64_images_at_most_and_pays_for_every_sampling():
         request.afford(5, local=True)
 
 
-@pytest.mark.parametrize("denoisers", ["exact,exact", ""])
+@pytest.mark.parametrize("denoisers", ["exact,exact", []])
 def test_denoisers_are_chosen_each_once_and_one_at_least(denoisers):
-    with pytest.raises(ValueError, match="one or more denoisers, each once|a denoiser must be one of"):
+    with pytest.raises(ValueError, match="one or more denoisers, each once"):
         Request.parse({"denoisers": denoisers})
 
 
