@@ -333,8 +333,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         raise ValueError(f"--samplings must be in 1..100, got {options.samplings}")
     near = export.neighbours(options.nearest, session, request) if options.nearest else {}  # first: it may refuse
     for name in request.denoisers:
-        measured = {"fid": session.fid(request, name, _progress)} if options.fid else {}
-        rows[name] = session.judge(request, name, options.samplings, watch=_progress) | measured
+        rows[name] = session.judge(request, name, options.samplings, watch=_progress, with_fid=options.fid)
         rows[name] |= {"nearest": near[name]} if near else {}
     if options.json:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from functools import lru_cache
+from itertools import tee
 from os.path import isfile
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -172,31 +173,31 @@ class Session:
         denoiser: str,
         samplings: int = 1,
         watch: Callable[[Iterator[Any], int], Iterator[Any]] = lambda parts, of: parts,
+        with_fid: bool = False,
     ) -> dict[str, float]:
         """metrics.judge of a denoiser: the request's seed and, for more samplings, those that follow it.
 
-        Images are judged by image_metrics.judge_set, once; ValueError for more, or where no classifier of theirs is here. `watch` is
-        handed every iterator of parts of the work, with their number, and passes them on.
+        Images are judged by image_metrics.judge_set, once, and where it is asked for by image_metrics.fid against the training
+        set; ValueError for more samplings, for FID of other data, or where no classifier of theirs is here. `watch` is handed
+        every iterator of parts of the work, with their number, and passes them on.
         """
         source = self.source(request.data)
+        if with_fid and not source.set:
+            what = "points" if source.law else "images that have no name here"
+            raise ValueError(f"FID is measured against {', '.join(SETS)}; {request.data[:40]} is of {what}")
         if source.law is None:
             if samplings > 1:
                 raise ValueError(f"images are judged once, points by several samplings; got {samplings}")
-            return judge_set(watch(*self._drawn(request, denoiser)), source.set)
+            first, again = tee(watch(*self._drawn(request, denoiser)))
+            published = {"fid": fid(first, request.n, load_images(source.set))} if with_fid else {}
+            del first  # which would keep what the other one gives out
+            return judge_set(again, source.set) | published
 
         def sampled(i: int) -> Tensor:
             *_, last = watch(self.run(replace(request, seed=request.seed + i), denoiser), request.T)
             return last.x_s
 
         return judge(source.law, request.n, sampled, samplings)
-
-    def fid(self, request: Request, denoiser: str, watch: Callable[[Iterator[Any], int], Iterator[Any]]) -> float:
-        """image_metrics.fid of a denoiser's images, against the training set."""
-        source = self.source(request.data)
-        if not source.set:
-            what = "points" if source.law else "images that have no name here"
-            raise ValueError(f"FID is measured against {', '.join(SETS)}; {request.data[:40]} is of {what}")
-        return fid(watch(*self._drawn(request, denoiser)), request.n, load_images(source.set))
 
     def _drawn(self, request: Request, denoiser: str) -> tuple[Iterator[Tensor], int]:
         """The images of a request, AT_ONCE at a time, and how many times; ValueError where single steps are to be other ones."""

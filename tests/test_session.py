@@ -63,6 +63,22 @@ def test_images_are_not_judged_as_if_forks_and_edits_were_none():
         Session().judge(request, "ddgan")
 
 
+def test_two_judges_of_images_see_the_same_ones_drawn_once(monkeypatch):
+    drawn, seen = [], []
+
+    def watch(batches, of):
+        for batch in batches:
+            drawn.append(batch)
+            yield batch
+
+    monkeypatch.setattr("ddgan.session.load_images", lambda name: name)
+    monkeypatch.setattr("ddgan.session.fid", lambda batches, n, data: seen.append([*batches]) or 3.75)
+    monkeypatch.setattr("ddgan.session.judge_set", lambda batches, name: seen.append([*batches]) or {"n": 4})
+    numbers = Session().judge(Request("mnist", ("ddgan",), T=1, n=4), "ddgan", watch=watch, with_fid=True)
+    assert numbers == {"n": 4, "fid": 3.75} and len(drawn) == 1
+    assert all(len(batches) == 1 and batches[0] is drawn[0] for batches in seen)
+
+
 @settings(deadline=None)
 @given(st.fixed_dictionaries({}, optional=GOOD))
 def test_a_request_survives_its_link_and_its_json(values):

@@ -30,6 +30,7 @@ GAMMAS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1]
 LOSSES = [("R1 + R2", "r1r2"), ("R1, the paper's", "paper"), ("relativistic", "rpgan")]
 FIELDS = ("data", "T", "network", "loss", "latent_dim", "lr_g", "lr_d", "gamma", "width", "depth", "batch", "seed")
 OWN = "Your own"
+_BY_HAND = [OWN, "Any settings below: what do you expect?"]  # experiment and comment where the settings are the visitor's
 _LINK = "(...values) => { document.querySelector('#lab .lab')?.lab.link(values); return []; }"
 
 
@@ -172,7 +173,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
         found = {**asked.to_dict(), "T": _steps(asked)}
         of = gr.update(choices=views.data_choices(asked.data), value=asked.data)
         rest = (_held(component, found[name]) for component, name in zip(settings[1:], FIELDS[1:], strict=True))
-        return [OWN, _experiment(OWN)[0], of, *rest, length]
+        return [*_BY_HAND, of, *rest, length]
 
     def fitting(data: str, z: int) -> int:
         """As many numbers in z as a point of the data has, or none as before."""
@@ -182,7 +183,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
         """Own data that Denoise shows can be trained on."""
         if shown in TOYS or shown == chosen:
             return [gr.skip()] * 4
-        return [gr.update(choices=views.data_choices(shown), value=shown), fitting(shown, z), OWN, _experiment(OWN)[0]]
+        return [gr.update(choices=views.data_choices(shown), value=shown), fitting(shown, z), *_BY_HAND]
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     hand = {**quiet, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
@@ -202,7 +203,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
     gr.on([*(component.input for component in settings), seconds.change], **linked)
     demo.load(opened, None, [experiment, comment, *settings, seconds], **hand)
     edited = [component.input for component in settings if component is not seed]
-    gr.on(edited, lambda: [OWN, _experiment(OWN)[0]], None, [experiment, comment], trigger_mode="always_last", **hand)
+    gr.on(edited, lambda: _BY_HAND, None, [experiment, comment], trigger_mode="always_last", **hand)
     data.input(fitting, [data, latent], latent, **hand)
     upload.upload(load, upload, [own, compare, said], **hand)
     by_id = {component.elem_id: component for component in components}
@@ -220,7 +221,7 @@ def _place(studio: Studio) -> Callable[[Any], int]:
 
 def _experiment(name: str) -> list[Any]:
     if name == OWN:
-        return ["Any settings below: what do you expect?", *[gr.skip()] * len(FIELDS)]
+        return [_BY_HAND[1], *[gr.skip()] * len(FIELDS)]
     config, words = EXPERIMENTS[name]
     values = {**config.to_dict(), "T": _steps(config)}
     return [words, *(values[field] for field in FIELDS)]
