@@ -158,7 +158,10 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
     def show(name: str | None, denoisers: list[str], n: int, seed: int) -> list[Any]:
         """Denoise, with the visitor's model among its denoisers, on its data and with its T."""
         others = [other for other in denoisers if other in DENOISERS or (other in session.adopted and other != name)]
-        return [gr.Tabs(selected="denoise"), *view(studio.request(name, others, n=n, seed=seed))]
+        asked = studio.request(name, others, n=n, seed=seed)
+        home = asked.data == session.adopted[name].card["config"]["data"]
+        problem = None if home else f"What this model was trained on is not in its file: here it stands on {views.data_label(asked.data)}."
+        return [gr.Tabs(selected="denoise"), *view(asked, problem)]
 
     def opened(request: gr.Request) -> list[Any]:
         """The settings of a link; those of the first experiment where it names none, or none that can be."""

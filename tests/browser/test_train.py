@@ -156,6 +156,18 @@ def test_a_model_goes_out_as_a_file_and_comes_back_for_its_visitor_only(visit, t
     assert "own-" in other.get_attribute(STAGE, "data-id")
 
 
+def test_a_model_of_points_that_its_file_does_not_hold_says_on_what_it_is_shown(visit, tmp_path):
+    denoiser = checkpoint.load("25-gaussians")
+    denoiser.card = {**denoiser.card, "config": {**denoiser.card["config"], "data": "mine.csv"}}
+    checkpoint.save_file(tmp_path / "model.safetensors", denoiser)
+    page = opened(visit)
+    give(page, tmp_path / "model.safetensors")
+    page.wait_for_selector("#compare:not([disabled])")
+    page.click("#compare")
+    page.wait_for_selector(f"{STAGE} .stage-panel >> nth=3", timeout=WHILE)
+    assert "is not in its file: here it stands on 25 Gaussians" in page.inner_text(".stage-notice")
+
+
 def test_a_foreign_file_and_settings_that_do_not_fit_are_a_sentence(visit, tmp_path):
     page = opened(visit)
     bad = tmp_path / "bad.safetensors"
