@@ -42,25 +42,28 @@ class Draws(NamedTuple):
         if seeds.ndim != 1 or not len(seeds):
             raise ValueError("seeds must be a non-empty sequence of whole numbers")
         n = int(np.prod(shape))
-        noise = _normal(seeds, purpose=0, rows=T + 1, columns=n).reshape(T + 1, len(seeds), *shape)
-        return cls(noise[0], _normal(seeds, purpose=1, rows=T, columns=latent_dim), noise[1:])
+        noise = _normal(seeds, purpose=0, rows=range(T + 1), columns=n).reshape(T + 1, len(seeds), *shape)
+        return cls(noise[0], _normal(seeds, purpose=1, rows=range(T), columns=latent_dim), noise[1:])
 
-    def reroll(self, what: str, t: int, other: Draws, items: Sequence[int] | slice = slice(None)) -> Draws:
-        """The same draws but for `what` (z | eps) of the step from t, taken from `other` for some items or all."""
+    def reroll(self, what: str, t: int, seeds: Sequence[int], items: Sequence[int] | slice = slice(None)) -> Draws:
+        """The same draws but for `what` (z | eps) of the step from t: for some items or all what these B seeds give there."""
         if what not in ("z", "eps"):
             raise ValueError(f"what is drawn again must be z or eps, got {what!r}")
         if not 1 <= t <= len(self.z):
             raise ValueError(f"t must be in 1..{len(self.z)}, got {t}")
         noise = getattr(self, what).clone()
-        noise[t - 1, items] = getattr(other, what)[t - 1, items]
+        purpose, row = (1, t - 1) if what == "z" else (0, t)
+        chosen = np.asarray(seeds, dtype=np.int64)[items]
+        fresh = _normal(chosen, purpose=purpose, rows=range(row, row + 1), columns=noise.shape[2:].numel())
+        noise[t - 1, items] = fresh.reshape(len(chosen), *noise.shape[2:])
         return self._replace(**{what: noise})
 
 
-def _normal(seeds: np.ndarray, *, purpose: int, rows: int, columns: int) -> Tensor:
-    """N(0, 1) numbers (rows, B, columns): entry (i, b, j) is a function of (seeds[b], purpose, i, j) alone."""
+def _normal(seeds: np.ndarray, *, purpose: int, rows: range, columns: int) -> Tensor:
+    """N(0, 1) numbers (rows, B, columns): entry (i, b, j) is a function of (seeds[b], purpose, rows[i], j) alone."""
     with np.errstate(over="ignore"):
         key = _mix(_mix(seeds.astype(np.uint64)) + np.uint64(purpose))
-        key = _mix(key[None, :] + np.arange(rows, dtype=np.uint64)[:, None])
+        key = _mix(key[None, :] + np.array(rows, dtype=np.uint64)[:, None])
         bits = _mix(key[..., None] + np.arange(columns, dtype=np.uint64))
     u = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
     return torch.special.ndtri(torch.from_numpy(u)).float()

@@ -149,13 +149,11 @@ class Session:
     def _steps(self, request: Request, denoiser: str, items: slice) -> Iterator[Step]:
         model, shape = self.model(request, denoiser), self.source(request.data).shape
 
-        def draws(seed: int) -> Draws:
-            return Draws.from_seeds(seeds(seed, request.n)[items], shape, request.T, model.latent_dim)
-
-        chosen, noise = range(request.n)[items], draws(request.seed)
+        chosen, given = range(request.n)[items], seeds(request.seed, request.n)[items]
+        noise = Draws.from_seeds(given, shape, request.T, model.latent_dim)
         for what, t, seed, item in request.forks:
             of = slice(None) if item is None else [chosen.index(item)] if item in chosen else []
-            noise = noise.reroll(what, t, draws(2**31 + seed), of)
+            noise = noise.reroll(what, t, seeds(2**31 + seed, request.n)[items], of)
         schedule = request.steps()
         if request.edit:
             x_0 = from_uint8(decode_pixels(request.edit.image, shape)[None])
