@@ -54,17 +54,17 @@ def fit_classifier(
             raise ValueError(f"{out} already holds a model: choose another directory")
         for step in train_classifier(classifier, train, seed=seed, epochs=epochs, seconds=seconds):
             yield step
-    made = {
-        "classes": list(train.classes),
-        "command": command,
-        "seed": seed,
-        "steps": step.step,
-        "seconds": round(step.seconds, 1),
-        "hardware": hardware(),
-        "torch": torch.__version__,
-        "metrics": finish(classifier, train, test),
-    }
-    checkpoint.save_classifier(out, classifier, made)
+        made = {
+            "classes": list(train.classes),
+            "command": command,
+            "seed": seed,
+            "steps": step.step,
+            "seconds": round(step.seconds, 1),
+            "hardware": hardware(),
+            "torch": torch.__version__,
+            "metrics": finish(classifier, train, test),
+        }
+        checkpoint.save_classifier(out, classifier, made)
 
 
 def new_classifier(data: ImageSet, *, width: int, seed: int) -> Classifier:

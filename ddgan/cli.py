@@ -1,4 +1,4 @@
-"""The command line: presets, data, train, train-classifier, sample, evaluate, export, bench, evidence.
+"""The command line: presets, data, train, train-classifier, sample, evaluate, export, import-official, bench, evidence.
 
 Every command builds a `Config` or a `Request` and drains the session. Results go to standard output, progress to
 standard error; a mistake is one sentence on standard error and exit code 2.
@@ -115,13 +115,13 @@ def parser() -> argparse.ArgumentParser:
         "export": "write a picture, a film or the numbers of the denoisers side by side",
     }.items():
         add = commands.add_parser(name, help=words)
-        add.add_argument("data", help="a toy's name, a trained run's directory, or a .csv file of two columns")
-        add.add_argument("--denoiser", help=f"{', '.join(DENOISERS)}; several, with commas, for export")
+        add.add_argument("data", help="a name of toys or images, a trained run's directory, or a .csv file of two columns")
+        add.add_argument("--denoiser", help=f"{', '.join(DENOISERS)}; evaluate and export take several, with commas")
         add.add_argument("--T", help="number of steps (default 4)")
         add.add_argument("--schedule", help=f"{', '.join(FAMILIES)} (default vp)")
         add.add_argument("--span", help="the schedule's range, LO,HI")
         add.add_argument("--seed", help="default 0")
-        add.add_argument("-n", "--n", help="number of samples (default 10000; export: 2000 points, 9 images)")
+        add.add_argument("-n", "--n", help="number of samples (default 10000 points; 64 images, evaluate 2000; export 2000 points, 9 images)")
         if name == "evaluate":
             add.add_argument("--samplings", type=int, default=1, help="how many seeds, from --seed on: the worst counts")
             add.add_argument("--fid", action="store_true", help="FID too, of 50,000 images, by torch-fidelity if it is installed")
@@ -193,12 +193,12 @@ def _data(options: argparse.Namespace) -> None:
 
 def _arriving(start: float) -> Callable[[int, int], None]:
     """Says once a second how much of a download has come and how long the rest will take."""
-    shown = start
+    shown, before = start, 0
 
     def watch(done: int, size: int) -> None:
-        nonlocal shown
-        if (now := time.monotonic()) - shown > 1 or done == size:
-            shown, left = now, (now - start) * (size - done) / done
+        nonlocal shown, before
+        if done > before and ((now := time.monotonic()) - shown > 1 or done == size):
+            shown, before, left = now, done, (now - start) * (size - done) / done
             end = "\n" if done == size else ""
             print(f"\r{done / 1e6:.0f} of {size / 1e6:.0f} MB  {left:.0f} s left   ", end=end, file=sys.stderr)
 
@@ -340,7 +340,8 @@ def _evaluate(options: argparse.Namespace) -> None:
         return _print_json({**request.to_dict(), **only})
     for name, row in rows.items():
         if "of_modes" not in row:  # of images
-            print(f"{name:10}  " + "  ".join(f"{key} {value:.4g}" for key, value in row.items()))
+            said = (f"{key} {value:,}" if isinstance(value, int) else f"{key} {value:.4g}" for key, value in row.items())
+            print(f"{name:10}  " + "  ".join(said))
             continue
         print(
             f"{name:10}  modes {row['modes']}/{row['of_modes']}  on a mode {row['on_mode']:.2%}  KL {row['kl']:.4f}  "
@@ -377,8 +378,9 @@ def _evidence(options: argparse.Namespace) -> None:
     out = options.out or (Path("runs/evidence") if options.quick else evidence.ASSETS)
     if options.name == "list":
         for e in evidence.EXPERIMENTS.values():
-            done, of = len(evidence.read(e.name, out)), len(e.cells(options.quick))
-            print(f"{e.name:15} {done:3} of {of:3} cells  {e.claim}")
+            cells = e.cells(options.quick)
+            done = len(cells) - len(evidence.left(cells, evidence.read(e.name, out)))
+            print(f"{e.name:15} {done:3} of {len(cells):3} cells  {e.claim}")
         return
     if options.name == "readme":
         path = evidence.ASSETS.parents[1] / "README.md"

@@ -125,7 +125,7 @@ def from_points(points: Tensor | np.ndarray, std: float | None = None) -> Law:
     x = x / spread
     apart = torch.cdist(x, x)
     if std is None:
-        std = float((apart + torch.diag(torch.full((len(x),), torch.inf))).min(1).values.median() / 2)
+        std = float(apart.topk(2, largest=False).values[:, 1].median() / 2)  # the nearest is the point itself
         std = min(max(std, 0.01), 0.1)
     elif not 0 <= std < 1:
         raise ValueError(f"std must be in 0..1, below 1, in standardised units, got {std}")

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from .mixture import Law
 from .schedule import Schedule
 
-__all__ = ["Denoiser", "ExactDenoiser", "GaussianDenoiser", "Levels", "MeanDenoiser"]
+__all__ = ["CLOSED", "Denoiser", "ExactDenoiser", "GaussianDenoiser", "Levels", "MeanDenoiser"]
 
 
 @dataclass(frozen=True)
@@ -137,3 +137,6 @@ class ExactDenoiser(_OfLaw):
 
     def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         return self.law.denoised(x_t, level).at(torch.special.ndtr(z[:, 0]), z[:, 1:].reshape(x_t.shape))
+
+
+CLOSED = {"exact": ExactDenoiser, "gaussian": GaussianDenoiser, "mean": MeanDenoiser}

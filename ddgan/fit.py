@@ -14,7 +14,6 @@ import copy
 import hashlib
 import json
 import math
-import shutil
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -172,8 +171,8 @@ class _Run:
             raise ValueError(f"{self.out} already holds a model: choose another directory")
         ranks.agree(0)  # all have looked before one writes
         self.save()
-        if self.config.data.endswith(".csv") and not (self.out / "points.csv").exists():
-            shutil.copyfile(self.config.data, self.out / "points.csv")
+        if self.config.data.endswith(".csv") and not ranks.rank() and not (self.out / "points.csv").exists():
+            checkpoint.write(self.out / "points.csv", Path(self.config.data).read_bytes())
 
     def save(self) -> None:
         """Write the state, once for all ranks, if it is not the one last saved; FloatingPointError where it is not finite."""
@@ -310,7 +309,8 @@ def score(denoiser: Denoiser, data: Law | ImageSet, config: Config, n: int = 10_
     if isinstance(data, ImageSet) and not (checkpoint.WEIGHTS / f"{config.data.removeprefix('stacked')}-classifier").is_dir():
         return {}
     stacked = config.data == "stackedmnist"
-    few, many = (4,) if stacked else (1, 2, 4, 8), (4, 16, 64) if isinstance(data, Law) else (4, 16)
+    few = (4,) if stacked else (1, 2, 4, 8)
+    many = (4, 16, 64) if isinstance(data, Law) else (4, 16)
 
     def sampled(T: int, i: int) -> Tensor:
         (x_0,) = draw(Schedule.vp(T), denoiser, seeds(i, n), data.shape, at_once=n)

@@ -67,7 +67,7 @@ def paired(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Critic, Tensor
         x = torch.cat([real, fake])
         if not gamma:
             return loss(*d(x).chunk(2))
-        at, moved = d(torch.cat([x, x + SIGMA * v.repeat(2, *[1] * (v.ndim - 1))])).chunk(2)
+        at, moved = d(torch.cat([x, x + SIGMA * torch.cat([v, v])])).chunk(2)
         slope = (moved - at) / SIGMA
         return loss(*at.chunk(2)) + gamma * slope.square().mean()  # the mean of both halves: gamma/2 (R1 + R2)
 

@@ -144,7 +144,7 @@ def paint(view: dict[str, Any], at: float) -> Image.Image:
         return _contact(view, at)
     panels, now = view["panels"], round(at)
     i = min(int(at), len(view["t"]) - 2)
-    rows = [name for name in METRICS if any(panel["metrics"] and panel["metrics"][-1] for panel in panels)]
+    rows = [*METRICS] if any(panel["metrics"] and panel["metrics"][-1] for panel in panels) else []
     width, below = len(panels) * (SIDE + GAP) + GAP, TOP + SIDE + 8
     height = below + (len(rows) + bool(rows)) * ROW + 34
     paper, pen = _paper(view, at, width, height)

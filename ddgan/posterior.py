@@ -99,7 +99,7 @@ def ask(session: Session, question: Question) -> Answer:
         truth,
         int((weights >= VISIBLE).sum()),
         abs(float(torch.xlogy(weights, weights).sum())),  # and no -0
-        truth.gap(),
+        max(truth.gap(), 0.0),
         answers,
         {name: _distances(x, exact, truth) for name, x in answers.items() if isinstance(x, Tensor)},
         _distances(other, exact, truth),
@@ -116,7 +116,8 @@ def _draws(session: Session, question: Question, name: str) -> Tensor | str:
     draws = Draws.from_seeds(range(DRAWS), (len(question.x),), 1, model.latent_dim)
     x_t = torch.tensor(question.x).expand(DRAWS, -1)
     step = reverse_step(schedule, model, x_t, question.t - 1, question.t, z=draws.z[0], eps=draws.eps[0])
-    return step.x_0 if question.of == "x_0" else step.x_s
+    drawn = step.x_0 if question.of == "x_0" else step.x_s
+    return drawn if drawn.isfinite().all() else "its samples are not finite"
 
 
 def kernel_density(x: Tensor) -> Law:

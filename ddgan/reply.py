@@ -87,7 +87,7 @@ def posterior(session: Session, question: Question) -> dict[str, Any]:
         "modes": [{"at": at.tolist(), "weight": weight} for at, weight in weights(answer.truth)],
         "of_modes": answer.truth.modes,
         "entropy": answer.entropy,
-        "gap": max(answer.gap, 0.0),
+        "gap": answer.gap,
         "mean": mean.tolist(),
         "cov": cov.tolist(),
         "denoisers": _each(question.request, drawn),

@@ -6,7 +6,7 @@ A `Session` resolves the names of a `Request` to laws and denoisers, keeping the
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
@@ -24,7 +24,7 @@ from . import checkpoint, networks
 from .candidates import redraws
 from .config import PRESETS, Config
 from .data import POINTS, TOYS, from_points, law_of, read_csv
-from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
+from .denoiser import CLOSED, Denoiser
 from .images import OFFICIAL, SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
 from .image_metrics import fid, judge_set
 from .machine import device, on_gpu, on_loan, precision, while_wanted
@@ -53,14 +53,15 @@ class Session:
     """Names -> laws and denoisers, the last few kept; requests -> steps."""
 
     def __init__(self) -> None:
-        self.adopted: OrderedDict[str, Denoiser] = OrderedDict()
+        self.adopted: dict[str, Denoiser] = {}  # in the order of their coming
         self._owners: dict[str, str] = {}
+        self._adopting = threading.Lock()
         self.source = lru_cache(maxsize=32)(_source)
         self.denoiser = lru_cache(maxsize=64)(self._denoiser)
         self.discriminator = lru_cache(maxsize=32)(self._discriminator)
         self.reference = lru_cache(maxsize=32)(self._reference)
         self._reader, self._reading = ThreadPoolExecutor(1, "reader"), dict[str, Future[ImageSet]]()
-        self._arrays, self._redrawn, self._judged = map(on_gpu, (self._arrays, self._redrawn, self._judged))
+        self._arrays, self._redrawn, self._batches = map(on_gpu, (self._arrays, self._redrawn, self._batches))
         if on_loan():  # models have their place on the GPU before the first call forks
             for data in SETS:
                 for name in self.source(data).models:
@@ -69,15 +70,14 @@ class Session:
     def _denoiser(self, data: str, name: str) -> Denoiser:
         """One of DENOISERS for a data name; ValueError where no such model was trained."""
         shape, law, models, _ = self.source(data)
-        closed = {"exact": ExactDenoiser, "gaussian": GaussianDenoiser, "mean": MeanDenoiser}
-        if name in closed:
-            return closed[name](self.law(data))
+        if name in CLOSED:
+            return CLOSED[name](self.law(data))
         if name not in DENOISERS:
             if OWN.fullmatch(name):
                 raise ValueError("this model is no longer here: train it again, or load its file")
             raise ValueError(f"a denoiser is one of {', '.join(DENOISERS)}, got {name[:40]!r}")
         if name not in models:
-            others = [DENOISERS[other][0] for other in [*models, *(closed if law else [])]]
+            others = [DENOISERS[other][0] for other in [*models, *(CLOSED if law else [])]]
             raise ValueError(_missing(data, name, others))
         denoiser = checkpoint.load(models[name])
         return denoiser.to(device(), precision(device())) if len(shape) == 3 else denoiser
@@ -96,7 +96,11 @@ class Session:
                 raise ValueError(f"the training set of {data} is not on this machine: {way}DDGAN_DATA names the directory where it is")
             self._reading[data] = self._reader.submit(_training_images, data)
         reading = self._reading[data]
-        return reading.result() if wait([reading], timeout=0.1).done else None
+        if not wait([reading], timeout=0.1).done:
+            return None
+        if reading.exception():
+            self._reading.pop(data, None)  # the next who asks may find it whole
+        return reading.result()
 
     def _discriminator(self, data: str) -> nn.Module | None:
         """The opponent of the data's DDGAN, None where it was not kept."""
@@ -112,10 +116,11 @@ class Session:
     def adopt(self, denoiser: Denoiser, owner: str = "") -> str:
         """Take in a visitor's model under a name that nobody can guess, `own-...`; the last ones are kept."""
         name = f"own-{secrets.token_hex(8)}"
-        self.adopted[name], self._owners[name] = denoiser, owner
-        mine = [known for known in self.adopted if self._owners[known] == owner]
-        for gone in {*mine[:-MAX_OWNED], *list(self.adopted)[:-MAX_ADOPTED]}:
-            del self.adopted[gone], self._owners[gone]
+        with self._adopting:
+            self.adopted[name], self._owners[name] = denoiser, owner
+            mine = [known for known in self.adopted if self._owners[known] == owner]
+            for gone in {*mine[:-MAX_OWNED], *list(self.adopted)[:-MAX_ADOPTED]}:
+                del self.adopted[gone], self._owners[gone]
         return name
 
     def model(self, request: Request, denoiser: str) -> Denoiser:
@@ -202,9 +207,9 @@ class Session:
         if request.forks or request.edit:
             raise ValueError("images are judged as they are drawn from noise, without forks and without an edit")
         self.model(request, denoiser).check(request.steps())
-        return while_wanted(map(torch.from_numpy, self._judged(request, denoiser))), -(-request.n // AT_ONCE)
+        return while_wanted(map(torch.from_numpy, self._batches(request, denoiser))), -(-request.n // AT_ONCE)
 
-    def _judged(self, request: Request, denoiser: str) -> Iterator[np.ndarray]:
+    def _batches(self, request: Request, denoiser: str) -> Iterator[np.ndarray]:
         model, shape = self.model(request, denoiser), self.source(request.data).shape
         for x_0 in draw(request.steps(), model, seeds(request.seed, request.n), shape, AT_ONCE):
             yield x_0.cpu().numpy()

@@ -105,6 +105,8 @@ def _panel(session: Session, request: Request, name: str, shown: list[int]) -> d
         return {**panel, "error": sentence(str(error))}
     x = [step.x_t for step in steps if step.t in shown] + [steps[-1].x_s]
     x_0 = [step.x_0 for step in steps if step.t in shown] + [steps[-1].x_s]
+    if not all(v.isfinite().all() for v in x + x_0):
+        return {**panel, "error": "Its samples are not finite."}
     # measured is what the denoiser answers: its x_0 at every state, in the end the sample itself
     measured = x_0 if len(x) <= 33 else x_0[-1:]
     scores = [None] * (len(x) - len(measured)) + [session.score(request, v) for v in measured]
@@ -145,7 +147,7 @@ def posterior(session: Session, values: Any) -> str:
             "weights": [{"at": at.tolist(), "weight": weight} for at, weight in weights(truth)],
             "of_modes": truth.modes,
             "entropy": answer.entropy,
-            "gap": max(answer.gap, 0.0),
+            "gap": answer.gap,
             "mean": mean.tolist(),
             "cov": cov.tolist(),
             "panels": [_drawn(name, answer) for name in question.request.denoisers],

@@ -185,12 +185,13 @@ def test_a_generator_with_bfloat16_weights_gives_nearly_the_same_images(kind, la
         ((3, 8, 8), {"width": 20}, "width of a network of images must be a multiple of 16, got 20"),
         ((3, 9, 8), {"width": 16}, "images of 9 x 8 cannot be folded by 1 and halved 1 times"),
         ((3, 6, 6), {"width": 16, "patch": 2}, "images of 6 x 6 cannot be folded by 2 and halved 1 times"),
+        ((3, 8, 8), {"width": 16, "multipliers": ()}, "for one resolution at least"),
         ((2,), {"width": 16}, r"needs data of shape \(C, H, W\), got \(2,\)"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_in_a_sentence(shape, size, words):
     with pytest.raises(ValueError, match=words):
-        networks.generator("unet", shape, latent_dim=4, depth=1, multipliers=(1, 2), **size)
+        networks.generator("unet", shape, latent_dim=4, depth=1, **{"multipliers": (1, 2), **size})
 
 
 @pytest.mark.parametrize(("side", "patch"), [(2, 1), (8, 2), (10, 2)])

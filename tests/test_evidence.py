@@ -93,6 +93,20 @@ def test_a_cell_of_another_setting_is_measured_anew_and_all_are_when_asked(tmp_p
     assert measured[5:] == [1, 1, 2, 3]
 
 
+@pytest.mark.parametrize("name", ["oracle", "cifar10"])
+def test_an_experiment_that_is_measured_in_part_says_so(name):
+    e, results = evidence.EXPERIMENTS[name], evidence.read(name)
+    assert evidence.summary(e, results) != evidence.summary(e, results[:1]) == "not all of it was measured yet"
+    assert evidence.left(e.cells(False), results[:1]) == e.cells(False)[1:]
+
+
+def test_images_whose_training_diverged_are_left_out_of_what_is_told_of_them():
+    e, (*others, last) = evidence.EXPERIMENTS["cifar10"], evidence.read("cifar10")
+    results = [*others, last._replace(numbers={"failed": "stop"})]
+    assert last.row in evidence.summary(e, [*others, last]) and last.row not in evidence.summary(e, results)
+    assert last.row in e.figure([*others, last]) and last.row not in e.figure(results)
+
+
 def test_a_training_that_diverged_is_a_result_and_no_number_is_invented(tmp_path):
     _, e = counted(tmp_path, fails_at=0, error=FloatingPointError)
     results = evidence.run(e, tmp_path)

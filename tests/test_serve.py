@@ -693,7 +693,7 @@ def test_images_are_sampled_where_a_gpu_is_lent_by_the_call_and_are_the_same(tmp
         found[name] = json.loads(run.stdout)
     lent, here = found["lent"], found["here"]
     assert lent["placed"] >= 4 and here["placed"] == 0
-    assert set(lent["calls"]) == {"_arrays", "_redrawn", "_judged"} and lent["judged"] == here["judged"] and here["calls"] == []
+    assert set(lent["calls"]) == {"_arrays", "_redrawn", "_batches"} and lent["judged"] == here["judged"] and here["calls"] == []
     assert lent["picture"] == here["picture"] and lent["answer"] == here["answer"] and lent["refused"] == here["refused"]
     assert "trained" in json.loads(lent["refused"])["panels"][0]["error"]
 

@@ -214,6 +214,38 @@ def test_a_trained_directory_serves_where_a_data_name_stands(tmp_path):
         Session().run(request, "regression")
 
 
+def test_a_training_set_that_could_not_be_read_is_read_again(monkeypatch):
+    tries = []
+
+    def reading(data):
+        tries.append(data)
+        if len(tries) == 1:
+            raise ValueError("not all of it")
+        return "the images"
+
+    monkeypatch.setattr("ddgan.session.find_images", lambda data: data)
+    monkeypatch.setattr("ddgan.session._training_images", reading)
+    session = Session()
+    with pytest.raises(ValueError, match="not all of it"):
+        session.images("mnist")
+    assert session.images("mnist") == "the images" and len(tries) == 2
+
+
+def test_a_model_whose_samples_are_not_finite_leaves_the_others_their_panels():
+    session = Session()
+    denoiser = load("25-gaussians")
+    with torch.no_grad():
+        for parameter in denoiser.parameters():
+            parameter.fill_(1e30)
+    name = session.adopt(denoiser)
+    values = {"data": "25-gaussians", "denoisers": f"exact,{name}", "n": 20}
+    exact, own = json.loads(views.stage(session, Request.parse(values)))["panels"]
+    assert exact["error"] is None and own["error"] == "Its samples are not finite."
+    question = {"query": Request.parse(values).to_query(), "t": 1, "x": [0.3, 0.2], "of": "x_0"}
+    exact, own = json.loads(views.posterior(session, question))["panels"]
+    assert exact["error"] is None and own["error"] == "Its samples are not finite."
+
+
 def test_image_models_that_are_not_here_say_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
     for name, expected in {"ddgan": "train cifar10 --out", "official": "python -m ddgan import-official", "exact": "no closed form"}.items():

@@ -329,6 +329,15 @@ def _forged(path, card=None, tensors=None):
     return serialise(whole, metadata={"card": text})
 
 
+def _honest(path, **sizes):
+    """The file of another network than that of the path, which is what its card says."""
+    config = replace(CONFIG, network="plain", **sizes)
+    denoiser, out = checkpoint.new_generator(config, (2,)), path.with_name("honest.safetensors")
+    denoiser.card = {**checkpoint.load(path).card, "config": config.to_dict()}
+    checkpoint.save_file(out, denoiser)
+    return out.read_bytes()
+
+
 HOSTILE = {
     "empty": lambda path: b"",
     "a zip": lambda path: b"PK\x03\x04" + b"\0" * 100,
@@ -346,6 +355,8 @@ HOSTILE = {
     "an unknown config": lambda path: _forged(path, {"config": {"data": "rings", "evil": 1}}),
     "a config of nothing": lambda path: _forged(path, {"config": None}),
     "a huge network": lambda path: _forged(path, {"config": {**CONFIG.to_dict(), "width": 1024, "depth": 8}}),
+    "more numbers in z than can be drawn": lambda path: _honest(path, width=1, depth=1, latent_dim=65_536),
+    "an honest network that is too large": lambda path: _honest(path, width=513),
     "huge data": lambda path: _forged(path, {"shape": [4096, 4096, 4096]}),
     "data of text": lambda path: _forged(path, {"shape": "ab"}),
     "images": lambda path: _forged(path, {"shape": [3, 8]}),

@@ -10,7 +10,6 @@ import statistics
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -289,7 +288,10 @@ def served(*, ssr: bool = False, **environment: str) -> Iterator[tuple[str, floa
 def started(
     port: int | None = None, output: IO[bytes] | int = subprocess.DEVNULL, **environment: str
 ) -> Iterator[tuple[subprocess.Popen, str]]:
-    """The app in a process of its own, all that it prints going to `output`: yields (process, address) once it answers."""
+    """The app in a process of its own, all that it prints going to `output`: yields (process, address) once it answers.
+
+    OSError where it does not within a minute.
+    """
     if port is None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -308,8 +310,12 @@ def started(
             try:
                 with urllib.request.urlopen(address, timeout=5):
                     break
-            except (urllib.error.URLError, OSError):
+            except OSError:
+                if process.poll() is not None:
+                    raise
                 time.sleep(0.1)
+        else:
+            raise OSError(f"the app does not answer at {address}")
         yield process, address
     finally:
         process.terminate()

@@ -6,11 +6,11 @@ frame.py says what an experiment is and runs it; toys.py and images.py are the e
 from __future__ import annotations
 
 from . import images, toys
-from .frame import ASSETS, Cell, Column, Experiment, Result, draw, effort, means, provenance, read, run, table
+from .frame import ASSETS, Cell, Column, Experiment, Result, draw, effort, left, means, provenance, read, run, summary, table
 
 __all__ = [
-    "ASSETS", "EXPERIMENTS", "Cell", "Column", "Experiment", "Result", "draw", "experiment", "means", "provenance", "read",
-    "readme", "run", "table",
+    "ASSETS", "EXPERIMENTS", "Cell", "Column", "Experiment", "Result", "draw", "experiment", "left", "means", "provenance",
+    "read", "readme", "run", "summary", "table",
 ]  # fmt: skip
 
 EXPERIMENTS = {e.name: e for e in (*toys.EXPERIMENTS, *images.EXPERIMENTS)}
@@ -33,6 +33,6 @@ def readme(text: str) -> str:
     lines = ["| `python -m ddgan evidence` | ours | the paper | run |", "|---|---|---|---|"]
     for e in EXPERIMENTS.values():
         results = read(e.name)
-        ours, run = (e.headline(means(results)), effort(e, results)) if results else ("not run yet", "")
+        ours, run = (summary(e, results), effort(e, results)) if results else ("not run yet", "")
         lines.append(f"| `{e.name}`: {e.title} | {ours} | {e.paper} | {run} |")
     return before + mark + "\n".join(lines) + "\n" + end + after

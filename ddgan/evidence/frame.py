@@ -25,8 +25,8 @@ from ..checkpoint import WEIGHTS, read_card, write
 from ..machine import record
 
 __all__ = [
-    "ASSETS", "Cell", "Column", "Experiment", "Result", "draw", "effort", "means", "provenance", "read", "run", "table",
-    "weights",
+    "ASSETS", "Cell", "Column", "Experiment", "Result", "draw", "effort", "left", "means", "provenance", "read", "run",
+    "summary", "table", "weights",
 ]  # fmt: skip
 
 ASSETS = Path(__file__).parents[2] / "assets" / "evidence"
@@ -194,12 +194,26 @@ def provenance(experiment: Experiment, results: list[Result]) -> str:
     return f"{'; '.join(sorted(machines))}; {effort(experiment, results)}"
 
 
+def summary(experiment: Experiment, results: list[Result]) -> str:
+    """The experiment's headline, or that some of what it is about is not there."""
+    try:
+        return experiment.headline(means(results))
+    except KeyError:
+        return "not all of it was measured yet"
+
+
 def effort(experiment: Experiment, results: list[Result]) -> str:
     """How many seeds, the wall time of all cells, and how many are still to be run."""
-    left = len(experiment.cells(False)) - len(results)
+    missing = len(left(experiment.cells(False), results))
     seeds, seconds = len({r.seed for r in results}), sum(r.record["wall_s"] for r in results)
     time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-    return f"{seeds} seed{'s' * (seeds > 1)}, {time}" + (f", {left} measurements not run yet" if left > 0 else "")
+    return f"{seeds} seed{'s' * (seeds > 1)}, {time}" + (f", {missing} measurements not run yet" if missing else "")
+
+
+def left(cells: list[Cell], results: list[Result]) -> list[Cell]:
+    """The cells that are not measured yet."""
+    done = {_key(result) for result in results}
+    return [cell for cell in cells if _key(cell) not in done]
 
 
 def _rows(results: Iterable[Result]) -> dict[str, dict[str, list[float]]]:

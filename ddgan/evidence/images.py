@@ -148,7 +148,7 @@ def _of_steps(*values: float) -> dict[str, float]:
 
 
 def _cifar_figure(results: list[Result]) -> str:
-    rows = {row: {"samples": [v["cfd"]], "floor: test images": [v["floor_cfd"]]} for row, v in means(results).items()}
+    rows = {row: {"samples": [v["cfd"]], "floor: test images": [v["floor_cfd"]]} for row, v in means(results).items() if "cfd" in v}
     return chart(rows, "CFD, logarithmic", log=True)
 
 
@@ -172,7 +172,7 @@ CIFAR10 = Experiment(
     lambda rows: "CFD (recall): "
     + "; ".join(
         f"{row} {v['cfd']:.3f} ({v['recall']:.2f})"
-        for row, v in rows.items() if not row.endswith(("= 2", "= 8", "= 50", f" {SHORT[0]:,} updates"))
+        for row, v in rows.items() if "cfd" in v and not row.endswith(("= 2", "= 8", "= 50", f" {SHORT[0]:,} updates"))
     )
     + f"; floor {rows['DDGAN, T = 4']['floor_cfd']:.4f}",
     "FID (recall): T = 1 14.6 (.19), T = 4 3.75 (.57), no z 20.6 (.42)",

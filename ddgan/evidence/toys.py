@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..config import PRESETS, Config
 from ..data import toy
-from ..denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
+from ..denoiser import CLOSED, Denoiser, Levels
 from ..fit import new_objective
 from ..gaussian import Gaussian
 from ..machine import device
@@ -44,7 +44,6 @@ def _drawn(denoiser: Denoiser, schedule: Schedule, seed: int, n: int = N) -> Ten
 # ---------------------------------------------------------------- 1. no training at all
 
 SPREADS = {"std .035": 0.035, "std .018": 0.0177}  # of a mode: that of the reference's table, and of our toy
-CLOSED = {"exact": ExactDenoiser, "gaussian": GaussianDenoiser, "mean": MeanDenoiser}
 
 
 def _oracle(seed: int, T: int, std: float, n: int) -> dict[str, Any]:

@@ -370,11 +370,13 @@ class IndexedUNet(UNet):
 
 
 def _fits(shape: Sequence[int], width: int, patch: int, halvings: int) -> None:
-    """ValueError where images of this shape cannot be halved so often, or the width is no multiple of 16."""
+    """ValueError where images of this shape cannot be halved so often (-1: no resolution), or the width is no multiple of 16."""
     if len(shape) != 3:
         raise ValueError(f"a network of images needs data of shape (C, H, W), got {tuple(shape)}")
     if width % 16:
         raise ValueError(f"the width of a network of images must be a multiple of 16, got {width}")
+    if halvings < 0:
+        raise ValueError("a network of images needs a multiplier of its width for one resolution at least")
     if any(side % (patch * 2**halvings) for side in shape[1:]):
         raise ValueError(f"images of {shape[1]} x {shape[2]} cannot be folded by {patch} and halved {halvings} times")
 

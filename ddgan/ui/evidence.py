@@ -8,7 +8,7 @@ from html import escape
 
 import gradio as gr
 
-from ..evidence import ASSETS, EXPERIMENTS, Experiment, means, provenance, read, table
+from ..evidence import ASSETS, EXPERIMENTS, Experiment, provenance, read, summary, table
 
 __all__ = ["build"]
 
@@ -57,7 +57,7 @@ def _section(e: Experiment) -> str:
     measured = "<p><em>Not run yet: the command below makes it.</em></p>"
     if results:
         measured = (
-            f"<p><b>Ours</b> {escape(e.headline(means(results)))}</p><p><b>The paper</b> {escape(e.paper)}</p>"
+            f"<p><b>Ours</b> {escape(summary(e, results))}</p><p><b>The paper</b> {escape(e.paper)}</p>"
             f'<div class="evidence-shown">{_table(e, table(e, results))}{_figure(e)}</div>'
         )
     closes = f"<p>Nearer to the paper: {_command(e.closes[0])} {escape(e.closes[1])}.</p>" if e.closes else ""
