@@ -87,6 +87,24 @@ const blank = canvas => {
   return { ctx, w, h };
 };
 
+/* A picture of w x h cells, [r, g, b, a] of the k-th. */
+const pixelated = (w, h, colourOf) => {
+  const canvas = offscreen(w, h), image = new ImageData(w, h);
+  for (let k = 0; k < w * h; k++) image.data.set(colourOf(k), 4 * k);
+  canvas.getContext('2d').putImageData(image, 0, 0);
+  return canvas;
+};
+
+/* How many of n values, of those within the limit, fall into each of the bins. */
+const histogram = (n, valueOf, bins, limit) => {
+  const counts = new Float64Array(bins);
+  for (let j = 0; j < n; j++) {
+    const b = Math.floor((valueOf(j) + limit) / (2 * limit) * bins);
+    if (b >= 0 && b < bins) counts[b]++;
+  }
+  return counts;
+};
+
 const line = (ctx, points, colour, width, dash = []) => {
   ctx.beginPath();
   for (const [x, y] of points) ctx.lineTo(x, y);

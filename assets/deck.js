@@ -13,7 +13,7 @@ const deckMarkup = (layers, step, below = '') => `
         <button type="button" data-act="play" aria-label="Play" title="Play or pause (space)">${PLAY}</button>
         <button type="button" data-act="next" aria-label="Step forward" title="Step forward, to less noise (→)">${NEXT}</button>
       </div>
-      <output class="stage-level"></output>
+      <div class="stage-level"></div>
       ${layers}
     </div>
     <div class="stage-scrub">
@@ -50,6 +50,16 @@ const showState = ({ t, T, a, sigma }, i) => {
   for (const tick of $('.stage-ticks').children) tick.classList.toggle('now', +tick.dataset.state === i);
   return `${subscript(t[i])}, ${t[i]} of ${T} steps left, signal ${signal}, noise ${noise}`;
 };
+
+/* Ask for what the controls hold, by a button that nobody sees, unless that was asked for last: Gradio says `input` twice
+when something is chosen from a list, and once when a list is only left. */
+const ask = (controls, button) => {
+  const wanted = JSON.stringify(controls);
+  if (wanted === root.controls) return;
+  root.controls = wanted;
+  document.getElementById(button).click();
+};
+const wasAsked = ({ controls, error }) => { root.controls = error ? '' : JSON.stringify(controls); };
 
 /* Whether the play button had to turn. */
 const showPlaying = playing => {

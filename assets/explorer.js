@@ -22,10 +22,16 @@ function ask() {
   document.querySelector('#images-explore')?.click();
 }
 
+/* What was asked has no answer: it may be asked again. */
+function idle() {
+  root.classList.remove('stale');
+  state.asked = '';
+}
+
 async function receive() {
   if (!props.value) return;
   const answer = JSON.parse(props.value);
-  if (answer.error) { lead.textContent = `⚠ ${answer.error}`; root.classList.remove('stale'); return; }
+  if (answer.error) { lead.textContent = `⚠ ${answer.error}`; return idle(); }
   if (state.asked && name(answer) !== state.asked) return;        // the reader is elsewhere already
   await load(answer);
   state.answer = answer;
@@ -131,5 +137,6 @@ onSize(() => {
   draw();
   if (root.clientWidth && state.answer?.truth?.reading) ask();      // another tab was shown meanwhile
 });
+root.explorer = { idle };
 watch('value', receive);
 receive();

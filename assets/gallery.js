@@ -9,6 +9,7 @@ It reads props.value, a JSON string, which ddgan/gallery.py makes:
   levels                            sqrt(alpha_bar) of x_T, ..., x_1
   edit                              null | {t, image}: the image that was noised to x_t, base64 PNG
   message, error, progress          a quiet sentence; a failure, which keeps the last picture; {done, of, label}
+  asked, controls                   as assets/stage.js
 Every image is drawn in whole device pixels a pixel, never smoothed.
 
 It tells the document `ddgan:images` what is chosen, for assets/explorer.js. For tests: .gallery has data-ready, data-id,
@@ -35,7 +36,7 @@ root.innerHTML = `
   <div class="gallery-edit" hidden><canvas aria-hidden="true"></canvas><span></span><button type="button" data-act="away">Begin at noise again</button></div>
 ${deckMarkup(`<div class="stage-layers" role="radiogroup" aria-label="What is shown">${VIEWS.map(([name, text, title]) =>
     `<label class="stage-chip" title="${title}"><input type="radio" name="gallery-show" value="${name}">${text}</label>`).join('')}</div>`, 1,
-    '<div class="gallery-progress" hidden><progress max="1" value="0"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>')}
+    '<div class="gallery-progress" hidden><progress max="1" value="0" aria-label="Sampling"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>')}
   <div class="gallery-panels" role="group" tabindex="0" aria-label="Images. Up and down arrows choose another sample, left and right another step, Enter another denoiser."></div>
   <div class="gallery-ways"></div>
   <p class="stage-sr" aria-live="polite"></p>`;
@@ -70,6 +71,7 @@ async function receive() {
   try {
     const payload = JSON.parse(props.value);
     if (!isNews(payload)) return;
+    wasAsked(payload);
     mine = ++state.latest;
     if (payload.progress) return advance(payload.progress);
     const data = payload.error ? null : await decode(payload);
@@ -90,6 +92,12 @@ function advance(progress) {
   if (!progress) return;
   bar.querySelector('progress').value = progress.done / progress.of;
   bar.querySelector('span').textContent = `${progress.label}: step ${progress.done} of ${progress.of}`;
+}
+
+/* What was asked will not come: it may be asked again. */
+function idle() {
+  root.controls = '';
+  advance(null);
 }
 
 /* What is shown, the step that leaves it and the sample that is chosen, for whoever asks or listens. */
@@ -326,7 +334,7 @@ root.addEventListener('click', e => {
 
 root.addEventListener('click', e => {
   const { act } = e.target.dataset;
-  if (act === 'cancel') { document.querySelector('#images-cancel')?.click(); advance(null); say('Cancelled: this is the picture before.'); }
+  if (act === 'cancel') { document.querySelector('#images-cancel')?.click(); idle(); say('Cancelled: this is the picture before.'); }
   if (act === 'away') document.querySelector('#images-away')?.click();
 });
 
@@ -339,7 +347,7 @@ range.addEventListener('input', () => goto(range.valueAsNumber));
 letGo(() => clearInterval(state.timer));
 onSize(() => { if (state.data && root.clientWidth) { buildScale(state.data); describe(); } }, 560);
 onTheme(draw);
-root.gallery = { state: () => state.data && state.at, goto, choose, run, kind, pixels, image, fit, picture, idle: () => advance(null) };
+root.gallery = { state: () => state.data && state.at, goto, choose, run, kind, pixels, image, fit, picture, ask, idle };
 const another = () => { const keys = drawnKeys(state.data); choose(state.chosen, keys[(keys.indexOf(state.of) + 1) % keys.length]); };
 drive({
   ...root.gallery, last, playing: () => !!state.timer, play, pause, panels, choose: way => choose(state.chosen + way),

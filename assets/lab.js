@@ -33,13 +33,13 @@ root.innerHTML = `
     <div class="lab-progress" role="progressbar" aria-label="Training" aria-valuemin="0" aria-valuemax="100"><i></i></div>
   </div>
   <div class="lab-pictures">
-    <figure class="lab-cloud"><figcaption><strong>Samples</strong><span></span></figcaption><div class="stage-plot"><canvas role="img"></canvas><p>Press Start</p></div></figure>
-    <figure class="lab-surface"><figcaption><strong>What D thinks</strong><span></span></figcaption><div class="stage-plot"><canvas role="img"></canvas></div>
+    <figure class="lab-cloud"><figcaption><strong>Samples</strong><span></span></figcaption><div class="stage-plot"><canvas role="img" aria-label="Samples"></canvas><p>Press Start</p></div></figure>
+    <figure class="lab-surface"><figcaption><strong>What D thinks</strong><span></span></figcaption><div class="stage-plot"><canvas role="img" aria-label="What D thinks"></canvas></div>
       <div class="lab-key" aria-hidden="true"><span></span><i></i><span></span></div></figure>
   </div>
   <div class="lab-charts">${CHARTS.map(c => `<figure><figcaption><strong>${c.name}</strong>${c.lines.map(([label, , colour, dash]) =>
     `<span class="lab-line"><svg viewBox="0 0 22 6" aria-hidden="true"><path class="${colour}" d="M0 3H22" stroke-dasharray="${dash.join(' ')}"/></svg>${label} <b></b></span>`).join('')}</figcaption>
-    <div class="lab-chart"><canvas role="img"></canvas></div></figure>`).join('')}</div>`;
+    <div class="lab-chart"><canvas role="img" aria-label="${c.name}"></canvas></div></figure>`).join('')}</div>`;
 
 const all = selector => [...root.querySelectorAll(selector)];
 const notice = $('.stage-notice'), head = $('.lab-deck'), bar = $('.lab-progress'), fill = $('.lab-progress i');
@@ -169,19 +169,11 @@ function draw() {
 function readTheme() {
   const colour = colours('stage'), own = colours('lab');
   const theme = { font: getComputedStyle(root).fontFamily, density: colour('density'), peak: +colour('density-peak'), alpha: +colour('sample-alpha') };
-  for (const name of ['sample', 'ink', 'paper', 'line', 'plot']) theme[name] = colour(name);
+  for (const name of ['sample', 'ink', 'paper', 'line']) theme[name] = colour(name);
   for (const name of ['real', 'fake', 'nil']) theme[name] = own(name).split(/[\s,]+/).map(Number);
   theme.muted = own('muted');
   state.field = null;
   return theme;
-}
-
-/* A picture of G x G colours, stretched over the canvas. */
-function paint(G, colourOf) {
-  const small = offscreen(G, G), image = new ImageData(G, G);
-  for (let k = 0; k < G * G; k++) image.data.set(colourOf(k), 4 * k);
-  small.getContext('2d').putImageData(image, 0, 0);
-  return small;
 }
 
 function stretch(canvas, picture) {
@@ -193,7 +185,7 @@ function stretch(canvas, picture) {
 function drawCloud() {
   const { frame, target, theme } = state, ctx = cloud.getContext('2d'), w = cloud.clientWidth, unit = target.scale * w / (2 * target.limit);
   const rgb = theme.density.split(/[\s,]+/).map(Number);
-  state.field ??= paint(target.size, k => [...rgb, 255 * theme.peak * target.density[k] / 255]);
+  state.field ??= pixelated(target.size, target.size, k => [...rgb, 255 * theme.peak * target.density[k] / 255]);
   stretch(cloud, state.field);
   if (!frame.cloud) return;
   const radius = Math.max(1.1, w / 260);
@@ -215,11 +207,7 @@ function drawHistogram() {
   const top = 1.35 * Math.max(...curve), y = v => base - (base - 10) * Math.min(1, v / top);
   ctx.fillStyle = theme.sample;
   ctx.globalAlpha = 0.6;
-  const heights = new Float64Array(bins), n = frame.cloud?.length ?? 0;
-  for (let j = 0; j < n; j++) {
-    const b = Math.floor((frame.cloud[j] * target.scale + limit) / width);
-    if (b >= 0 && b < bins) heights[b] += 1 / (n * width);
-  }
+  const n = frame.cloud?.length ?? 0, heights = histogram(n, j => frame.cloud[j] * target.scale, bins, limit).map(v => v / (n * width));
   heights.forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
   ctx.globalAlpha = 1;
   line(ctx, [...curve].map((v, k) => [(k + 0.5) * w / G, y(v)]), `rgb(${theme.density})`, 2);
@@ -231,7 +219,7 @@ const mix = (a, b, u) => a.map((v, i) => v + (b[i] - v) * u);
 function drawSurface() {
   const { frame, theme, target } = state, { data } = frame.surface, G = Math.round(Math.sqrt(data.length)), w = surface.clientWidth;
   const lut = Array.from({ length: 256 }, (_, v) => [...mix(theme.nil, v > 127.5 ? theme.real : theme.fake, Math.abs(v - 127.5) / 127.5).map(Math.round), 255]);
-  stretch(surface, paint(G, k => lut[data[k]]));
+  stretch(surface, pixelated(G, G, k => lut[data[k]]));
   const ctx = surface.getContext('2d');
   for (const [colour, width] of [[theme.paper, 4], [theme.ink, 1.6]]) {
     line(ctx, [[w / 2 - 6, w / 2], [w / 2 + 6, w / 2]], colour, width);
@@ -288,7 +276,6 @@ onTheme(() => { state.theme = null; invalidate(); });
 
 root.lab = {
   link: settings => keepInAddress({ train: settings.join(',') }),
-  frame: () => state.frame,
   points: () => {
     const { frame, target } = state;
     return frame?.cloud ? Array.from({ length: frame.cloud.length / target.dim }, (_, j) => Array.from({ length: target.dim }, (_, c) => frame.cloud[j * target.dim + c] * target.scale)) : [];

@@ -78,7 +78,7 @@ function dab(from, to) {
   ink.lineCap = 'round';
   ink.beginPath();
   ink.moveTo(...from);
-  ink.lineTo(...to);
+  ink.lineTo(to[0] + 1e-3, to[1]);      // a line of no length would not be drawn
   ink.stroke();
   draw();
 }
@@ -165,6 +165,7 @@ canvas.addEventListener('blur', draw);
 
 root.addEventListener('click', async e => {
   const { act } = e.target.dataset;
+  if (e.target.matches('[type=color]')) take(e.target);         // its colour may be wanted as it is
   if (!state.shape || !act) return;
   if (act === 'undo') undo();
   if (act === 'clear') { keep(); fill(state.shape[0] === 1 ? '#000000' : '#8c8c8c'); draw(); }
@@ -175,8 +176,14 @@ root.addEventListener('click', async e => {
   }
 });
 root.addEventListener('input', e => {
-  if (e.target.matches('[name=paint-colour], [type=color]')) state.colour = e.target.value;
+  if (e.target.matches('[name=paint-colour], [type=color]')) take(e.target);
 });
+
+/* The colour of a radio button or of the field for any, which is then the only one chosen. */
+function take(chosen) {
+  state.colour = chosen.value;
+  for (const radio of root.querySelectorAll('[name=paint-colour]')) radio.checked = radio === chosen;
+}
 file.addEventListener('change', async () => {
   said.textContent = HELP;
   try { if (file.files[0]) await put(await createImageBitmap(file.files[0]), true); } catch { said.textContent = '⚠ This file is not a picture that the browser can read.'; }

@@ -50,14 +50,20 @@ async function ask() {
   if (state.busy || key === state.asked) return;
   state.busy = true;
   state.asked = key;
+  let found = null;
   try {
-    const answer = JSON.parse(await server.posterior(wanted) ?? '{"error": "The server gave no answer."}');
+    found = await server.posterior(wanted);
+    const answer = JSON.parse(found ?? '{"error": "The server gave no answer."}');
     say(answer.error);
     if (!answer.error) take(answer, key);
   } catch (error) {
     say(`This point could not be asked about: ${error.message}.`);
   }
   state.busy = false;
+  if (!found) {               // lost on the way: whoever asks next asks again
+    state.asked = '';
+    if (JSON.stringify(question()) === key) return;
+  }
   chart();
   ask();
 }
@@ -68,11 +74,12 @@ async function chart() {
   if (state.mapping || key === state.mapKey) return;
   state.mapping = true;
   state.mapKey = key;
-  const answer = await server.gap_map(wanted).catch(() => null), found = JSON.parse(answer ?? '{"error": ""}');
-  if (answer === null) state.mapKey = '';  // lost on the way: the next point asks again
-  if (found.error === undefined) { state.map = { ...found, data: unpack(found.data, Uint8Array), seen: unpack(found.seen, Uint8Array) }; drawMap(readTheme()); }
+  const answer = await server.gap_map(wanted).catch(() => null);   // where the page is left meanwhile
   state.mapping = false;
-  if (answer !== null) chart();
+  if (!answer) { state.mapKey = ''; return; }                   // lost on the way: the next point asks again
+  const found = JSON.parse(answer);
+  if (!found.error) { state.map = { ...found, data: unpack(found.data, Uint8Array), seen: unpack(found.seen, Uint8Array) }; drawMap(readTheme()); }
+  chart();
 }
 
 function take(answer, key) {
@@ -189,7 +196,7 @@ function build() {
   }));
   const cell = key => cells.find(c => c.key === key);
   fill(cell('truth'), [['Modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['The heaviest', `${answer.weights.slice(0, 3).map(m => percent(m.weight)).join(', ')} %`], ['Entropy of modes', `${answer.entropy.toFixed(2)} nats`], ['KL to best Gaussian', `${signed(answer.gap, 2)} nats`]]);
-  for (const p of panels) if (!p.error) fill(cell(p.key), NUMBERS.filter(([key]) => answer.dim && (of === 'x_0' || key !== 'on_mode')).map(([key, name, text]) => [name, text(p[key]), text(answer.floor[key])]));
+  for (const p of panels) if (!p.error) fill(cell(p.key), NUMBERS.filter(([key]) => of === 'x_0' || key !== 'on_mode').map(([key, name, text]) => [name, text(p[key]), text(answer.floor[key])]));
   const [high, low] = answer.dim === 1 ? ['Above the line', 'below'] : ['Blue', 'orange'];
   const signs = surfaces && `${high}: the DDGAN comes here too rarely, ${low}: too often. Shown up to ${surfaces.nats} nats.`;
   for (const key of ['optimal', 'learned']) cell(key)?.numbers.replaceChildren(make('p', '', signs));
@@ -199,7 +206,7 @@ function build() {
 
 function readTheme() {
   const colour = colours('stage');
-  state.theme = { sample: colour('sample'), x0: colour('x0'), ink: colour('ink'), focus: colour('focus'), paper: colour('paper'), line: colour('line'), density: colour('density').split(',').map(Number), dark: document.body.classList.contains('dark') };
+  state.theme = { sample: colour('sample'), x0: colour('x0'), ink: colour('ink'), focus: colour('focus'), paper: colour('paper'), density: colour('density').split(',').map(Number), dark: document.body.classList.contains('dark') };
   return state.theme;
 }
 
@@ -214,10 +221,7 @@ function draw() {
 const pictures = new WeakMap();
 function field({ ctx, w, h }, data, rows, colour) {
   if (pictures.get(data)?.dark !== state.theme.dark) {
-    const canvas = offscreen(data.length / rows, rows), image = new ImageData(data.length / rows, rows);
-    for (let k = 0; k < data.length; k++) image.data.set(colour(data[k], k), 4 * k);
-    canvas.getContext('2d').putImageData(image, 0, 0);
-    pictures.set(data, { canvas, dark: state.theme.dark });
+    pictures.set(data, { canvas: pixelated(data.length / rows, rows, k => colour(data[k], k)), dark: state.theme.dark });
   }
   ctx.drawImage(pictures.get(data).canvas, 0, 0, w, h);
 }
@@ -335,8 +339,7 @@ function curve({ ctx, w, h }, height, size, colour, zero, filled = false) {
 
 /* Draws on a line, as bars whose area equals that under the truth's curve. */
 function bars({ ctx, w, h }, points, { scale, truth, size }) {
-  const count = new Float64Array(96), cell = 2 * LAYOUT.limit / 96;
-  for (const p of points) { const b = Math.floor((p * scale + LAYOUT.limit) / cell); if (b >= 0 && b < 96) count[b]++; }
+  const count = histogram(points.length, j => points[j] * scale, 96, LAYOUT.limit);
   const unit = 0.9 * truth.reduce((s, v) => s + v / 255, 0) / size * 96 / points.length;
   ctx.globalAlpha = 0.6;
   count.forEach((c, b) => c && ctx.fillRect(b * w / 96, h * (1 - Math.min(1, c * unit)) - 4, w / 96 - 0.5, h * Math.min(1, c * unit)));

@@ -5,10 +5,10 @@ It reads props.value, a JSON string a run (arrays in base64, never lists of numb
   id, query, T, n, dim (1 | 2)      query: the URL query string of this run, "" to leave the address alone
   t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from x_T down to x_0 (thinned for large T)
   limit, scale                      half width of the view in data units; int16 * scale = data units
-  density                           null | {size: G, data: base64 uint8 (F, G, G), row 0 on top; dim 1: (F, G), linear}
+  density                           {size: G, data: base64 uint8 (F, G, G), row 0 on top; dim 1: (F, G), linear}
   panels                            [{key, label, note, error, x, x0: base64 int16 (F, n, dim), metrics: F objects | null}]
   message, error                    a quiet sentence; a failure, which keeps the last picture
-  asked                             when this was asked for
+  asked, controls                   when this was asked for, and what the controls held then
 Another value redraws the canvases and keeps the scrubber, the layers and the followed sample where they are.
 "State" is an index 0..F-1 (0 = x_T); state.at is real-valued because points glide from one state to the next.
 
@@ -25,7 +25,7 @@ const LAYERS = [
   ['paths', 'Paths', true, `The way of ${FOLLOWED} samples so far; the same noise in every panel`],
 ];
 const METRICS = [             // key, label, +1 if higher is better, text
-  ['modes', 'Modes', 1, m => `${m.modes}${m.of ? ' / ' + m.of : ''}`],
+  ['modes', 'Modes', 1, m => `${m.modes} / ${m.of}`],
   ['on_mode', 'On a mode', 1, m => (100 * m.on_mode).toFixed(1) + ' %'],
   ['kl', 'KL', -1, m => signed(m.kl, 3)],
   ['sw2', 'SW₂', -1, m => signed(m.sw2, 3)],
@@ -76,9 +76,9 @@ function decode(p) {
   if (!(F >= 2 && p.a?.length === F && p.sigma?.length === F)) throw new Error('t, a and sigma must have one entry per state');
   if (!(p.n >= 1 && (p.dim === 1 || p.dim === 2) && p.limit > 0 && p.scale > 0)) throw new Error('n, dim, limit or scale is missing');
   if (!p.panels?.length) throw new Error('there is no panel');
-  const density = p.density && { size: p.density.size, data: bytes(p.density.data, Uint8Array, F * p.density.size ** p.dim, 'density') };
+  const density = { size: p.density.size, data: bytes(p.density.data, Uint8Array, F * p.density.size ** p.dim, 'density') };
   const decoded = p.panels.map(panel => panel.error ? panel : {
-    ...panel, x: bytes(panel.x, Int16Array, size, `${panel.key}.x`), x0: panel.x0 && bytes(panel.x0, Int16Array, size, `${panel.key}.x0`),
+    ...panel, x: bytes(panel.x, Int16Array, size, `${panel.key}.x`), x0: bytes(panel.x0, Int16Array, size, `${panel.key}.x0`),
   });
   // Evenly spread indices: the draws are independent, so any fixed choice is a fair one.
   const followed = Array.from({ length: Math.min(FOLLOWED, p.n) }, (_, i) => Math.floor((i + 0.5) * p.n / Math.min(FOLLOWED, p.n)));
@@ -92,6 +92,7 @@ function receive() {
   try {
     payload = JSON.parse(value);
     if (!isNews(payload)) return;
+    wasAsked(payload);
     if (payload.error) return say(payload.error, true);
     show(decode(payload));
   } catch (error) {
@@ -373,13 +374,13 @@ function draw(view) {
   ctx.clearRect(0, 0, w, h);
   if (panel.error || !w) return;
   if (data.dim === 2) {
-    if (layers.density && data.density) drawField(view);
+    if (layers.density) drawField(view);
     if (layers.samples) drawCloud(view, panel.x, state.theme.dots.sample);
-    if (layers.x0 && panel.x0) drawCloud(view, panel.x0, state.theme.dots.x0);
+    if (layers.x0) drawCloud(view, panel.x0, state.theme.dots.x0);
   } else {
     drawHistogram(view);
   }
-  if (layers.x0 && panel.x0) for (const j of data.followed) drawLink(view, j, 1);
+  if (layers.x0) for (const j of data.followed) drawLink(view, j);
   if (layers.paths) for (const j of data.followed) drawPath(view, j, state.theme.ink, 1, 0.85);
   if (focused() !== null) drawFocus(view, focused());
 }
@@ -425,54 +426,28 @@ function drawCloud(view, buffer, dot) {
 /* 1-D: bars against the true curve; both have area 1, so they may be compared by eye. */
 function drawHistogram(view) {
   const { ctx, panel, w, h } = view, { data, layers, theme, at } = state, { limit, n } = data;
-  const base = h * 0.64, bins = 80, width = 2 * limit / bins, i = Math.floor(at), f = at - i;
-  const count = buffer => {
-    const heights = new Float64Array(bins);
-    for (let j = 0; j < n; j++) {
-      const b = Math.floor((read(buffer, at, j, 0) + limit) / width);
-      if (b >= 0 && b < bins) heights[b] += 1 / (n * width);
-    }
-    return heights;
-  };
-  let curve = null, top = 0;
-  if (data.density) {
-    const G = data.density.size, source = data.density.data, next = Math.min(i + 1, lastState());
-    curve = Float64Array.from({ length: G }, (_, k) => source[i * G + k] * (1 - f) + source[next * G + k] * f);
-    const area = sum(curve) * 2 * limit / G || 1;
-    curve = curve.map(v => v / area);
-    top = Math.max(...curve) * 1.35;
-  }
-  const bars = count(panel.x), y = v => base - (base - 12) * Math.min(1, v / (top ||= 1.2 * Math.max(...bars)));
-  const outline = heights => {
-    ctx.beginPath();
-    ctx.moveTo(0, base);
-    heights.forEach((v, k) => { ctx.lineTo(k * w / bins, y(v)); ctx.lineTo((k + 1) * w / bins, y(v)); });
-    ctx.lineTo(w, base);
-  };
+  const base = h * 0.64, bins = 80, G = data.density.size, source = data.density.data, [a, b, f] = around(G);
+  const heights = buffer => [...histogram(n, j => read(buffer, at, j, 0), bins, limit)].map(v => v * bins / (n * 2 * limit));
+  const density = Float64Array.from({ length: G }, (_, k) => source[a + k] * (1 - f) + source[b + k] * f);
+  const area = sum(density) * 2 * limit / G || 1, top = 1.35 * Math.max(...density) / area || 1, y = v => base - (base - 12) * Math.min(1, v / top);
   if (layers.samples) {
     ctx.fillStyle = theme.sample;
     ctx.globalAlpha = 0.6;
-    bars.forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
+    heights(panel.x).forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
     ctx.globalAlpha = 1;
   }
-  if (layers.density && curve) {
-    const trace = () => { ctx.beginPath(); curve.forEach((v, k) => ctx.lineTo((k + 0.5) * w / curve.length, y(v))); };
-    stroke(ctx, trace, theme.paper, 4, 0.8);
-    stroke(ctx, trace, theme.curve ??= `rgb(${getComputedStyle(root).getPropertyValue('--stage-density')})`, 2, 1);
+  if (layers.density) {
+    const curve = [...density].map((v, k) => [(k + 0.5) * w / G, y(v / area)]);
+    stroke(ctx, curve, theme.paper, 4, 0.8);
+    stroke(ctx, curve, theme.curve ??= `rgb(${getComputedStyle(root).getPropertyValue('--stage-density')})`, 2, 1);
   }
-  if (layers.x0 && panel.x0) stroke(ctx, () => outline(count(panel.x0)), theme.x0, 1.5, 1);
-  stroke(ctx, () => { ctx.beginPath(); ctx.moveTo(0, base); ctx.lineTo(w, base); }, theme.line, 1, 1);
+  if (layers.x0) line(ctx, [[0, base], ...heights(panel.x0).flatMap((v, k) => [[k * w / bins, y(v)], [(k + 1) * w / bins, y(v)]]), [w, base]], theme.x0, 1.5);
+  line(ctx, [[0, base], [w, base]], theme.line, 1);
 }
 
-function stroke(ctx, trace, colour, width, alpha, dash = []) {
-  ctx.strokeStyle = colour;
-  ctx.lineWidth = width;
+function stroke(ctx, points, colour, width, alpha, dash) {
   ctx.globalAlpha = alpha;
-  ctx.lineJoin = 'round';
-  ctx.setLineDash(dash);
-  trace();
-  ctx.stroke();
-  ctx.setLineDash([]);
+  line(ctx, points, colour, width, dash);
   ctx.globalAlpha = 1;
 }
 
@@ -493,16 +468,14 @@ function stops(view, j, from, to) {
   return [...list, to].map(at => place(view, view.panel.x, at, j));
 }
 
-const along = (ctx, points) => () => { ctx.beginPath(); for (const [x, y] of points) ctx.lineTo(x, y); };
-
 /* The way so far. Old segments fade, as a comet's tail does: many paths stay readable, and time gets a direction. */
 function drawPath(view, j, colour, width, fade) {
   const { ctx } = view, { at, theme, data } = state, few = data.F <= 9, start = data.F <= 17 || colour === theme.focus ? 0 : Math.max(0, Math.floor(at) - 12);
   const points = stops(view, j, start, at), legs = points.length - 1, span = few ? 1 : Math.ceil(legs / 8);
   for (let k = 0; k < legs; k += span) {
     const leg = points.slice(k, k + span + 1), alpha = 1 - fade * (legs - k) / (legs + 1);
-    if (few) stroke(ctx, along(ctx, leg), theme.paper, width + 2, alpha * 0.6);
-    stroke(ctx, along(ctx, leg), colour, width, alpha);
+    if (few) stroke(ctx, leg, theme.paper, width + 2, alpha * 0.6);
+    stroke(ctx, leg, colour, width, alpha);
     ctx.globalAlpha = alpha;
     if (few) disc(ctx, points[k], 1.6 + width * 0.4, colour, theme.paper, 0.75);
     ctx.globalAlpha = 1;
@@ -510,18 +483,18 @@ function drawPath(view, j, colour, width, fade) {
   disc(ctx, points[legs], 2.8 + width * 0.6, colour, theme.paper, 1.25);
 }
 
-function drawLink(view, j, alpha) {
+function drawLink(view, j) {
   const { at, theme } = state, from = place(view, view.panel.x, at, j), to = place(view, view.panel.x0, at, j, lastState());
-  stroke(view.ctx, () => { view.ctx.beginPath(); view.ctx.moveTo(...from); view.ctx.lineTo(...to); }, theme.x0, 1, 0.8 * alpha);
+  stroke(view.ctx, [from, to], theme.x0, 1, 0.8);
   disc(view.ctx, to, 3, theme.x0, theme.paper, 1);
 }
 
 /* The followed sample: its past as a line, its future as dots, so that one noise shows all its fates at once. */
 function drawFocus(view, j) {
-  const { ctx, panel, w, h } = view, { at, theme, data, layers } = state;
-  stroke(ctx, along(ctx, stops(view, j, at, lastState())), theme.focus, 1.5, data.F <= 17 ? 0.8 : 0.4, [2, 4]);
+  const { ctx, panel } = view, { at, theme, data, layers } = state;
+  stroke(ctx, stops(view, j, at, lastState()), theme.focus, 1.5, data.F <= 17 ? 0.8 : 0.4, [2, 4]);
   disc(ctx, place(view, panel.x, lastState(), j), 3, theme.paper, theme.focus, 1.5);
-  if (layers.x0 && panel.x0) drawLink(view, j, 1);
+  if (layers.x0) drawLink(view, j);
   drawPath(view, j, theme.focus, data.F <= 17 ? 2 : 1.2, data.F <= 17 ? 0.3 : 0.8);
   const here = place(view, panel.x, at, j);
   ctx.beginPath();
@@ -530,10 +503,10 @@ function drawFocus(view, j) {
   ctx.lineWidth = 1.5;
   ctx.stroke();
   const numbers = Array.from({ length: data.dim }, (_, c) => signed(read(panel.x, at, j, c), 2));
-  drawTag(view, here, `#${j}  ${data.dim === 2 ? `(${numbers.join(', ')})` : numbers[0]}`, w, h);
+  drawTag(view, here, `#${j}  ${data.dim === 2 ? `(${numbers.join(', ')})` : numbers[0]}`);
 }
 
-function drawTag({ ctx }, [x, y], text, w, h) {
+function drawTag({ ctx, w, h }, [x, y], text) {
   ctx.font = `700 13px ${state.theme.font}`;
   const width = ctx.measureText(text).width + 14, left = clamp(x + 12, 4, w - width - 4), top = y > 42 ? y - 34 : y + 14;
   ctx.fillStyle = state.theme.focus;
@@ -580,11 +553,9 @@ root.addEventListener('change', e => {
   if (layer) { state.layers[layer] = e.target.checked; invalidate(); }
 });
 
-range.addEventListener('pointerdown', () => {
-  state.dragging = true;
-  const release = () => { if (state.dragging) { state.dragging = false; glide(Math.round(state.at)); } };
-  for (const name of ['pointerup', 'pointercancel']) window.addEventListener(name, release, { once: true, signal: gone.signal });
-});
+const release = () => { if (state.dragging) { state.dragging = false; glide(Math.round(state.at)); } };
+range.addEventListener('pointerdown', () => { state.dragging = true; });
+for (const name of ['pointerup', 'pointercancel']) window.addEventListener(name, release, { signal: gone.signal });
 
 range.addEventListener('input', () => {
   const value = range.valueAsNumber;
@@ -619,7 +590,7 @@ root.stage = {
     const { data } = state, { x } = data.panels[p], i = current();
     return x ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c))) : [];
   },
-  goto, play, pause, run,
+  goto, play, pause, run, ask,
 };
 drive({
   ...root.stage, last: lastState, seek: glide, playing, panels, choose: follow,

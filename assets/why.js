@@ -6,7 +6,7 @@ gap (n x n), the mean over x_t of KL(q(x_s | x_t) || best Gaussian) in nats, fro
 z, weight: Gauss-Hermite nodes. Levels are counted 0 .. N. The law being four numbers a component, its conditionals are
 computed here, at once while one drags; the tests hold them against the library's.
 
-For tests: .why has data-ready, data-t, data-s, data-x and .why = {choose, gap, modes, curve, mean}. */
+For tests: .why has data-ready, data-t, data-s, data-x and .why = {choose, gap, modes, curve, mean, best}. */
 
 const LIMIT = 2.6;                                 // half the width of the view, in data units
 const BANDS = [0.01, 0.03, 0.1, 0.3, 1];           // nats: the edges of the map's colours
@@ -28,7 +28,7 @@ const state = {
 const key = (name, text) => `<span class="why-key ${name}"><i></i><span>${text}</span></span>`;
 const figure = (name, title, keys, handle) => `<figure class="why-figure ${name}"><figcaption><b>${title}</b><span>${keys}</span></figcaption>
   <div class="why-plot"><canvas aria-hidden="true"></canvas>${handle}</div></figure>`;
-const handle = (name, label) => `<div class="why-handle ${name}" role="slider" tabindex="0" aria-roledescription="point in a picture" aria-label="${label}"></div>`;
+const handle = (name, label, low, high) => `<div class="why-handle ${name}" role="slider" tabindex="0" aria-valuemin="${low}" aria-valuemax="${high}" aria-roledescription="point in a picture" aria-label="${label}"></div>`;
 
 root.innerHTML = `
   <p class="why-notice" role="status" aria-live="polite"></p>
@@ -38,9 +38,9 @@ root.innerHTML = `
   <div class="why-grid">
     <div class="why-column">
       ${figure('flow', 'Data becomes noise; drag x<sub>t</sub> and see where it came from', key('law', 'q(x<sub>t</sub>)') + key('back', 'q(x<sub>s</sub> | x<sub>t</sub>), all s &lt; t') + key('chosen', 'x<sub>t</sub>'),
-        handle('flow', 'Chosen point x t. Left and right change the level t, up and down the value; with shift in small steps'))}
+        handle('flow', 'Chosen point x t. Left and right change the level t, up and down the value; with shift in small steps', -LIMIT, LIMIT))}
       ${figure('map', 'What the best Gaussian misses, in nats, on average over x<sub>t</sub>', `<span class="why-bands"></span>` + key('walk', 'steps of T'),
-        handle('map', 'Chosen step. Left and right change the level t, up and down make the step longer and shorter'))}
+        handle('map', 'Chosen step. Left and right change the level t, up and down make the step longer and shorter', 0, 1))}
     </div>
     <div class="why-column">
       <figure class="why-figure chosen"><figcaption><b class="why-title"></b><span>${key('back', 'q(x<sub>s</sub> | x<sub>t</sub>)') + key('best', 'best Gaussian') + key('chosen', 'x<sub>t</sub>')}</span></figcaption>

@@ -3,7 +3,7 @@
     .webp .gif .mp4   every state that the stage shows, a frame each (all T + 1 of them up to T = 128)
     .png              one state
     .npz              all arrays of all steps, as the sampler made them (float32)
-    .json             the same for the first samples, in six digits
+    .json             their states and predictions for the first samples, in six digits, and the metrics of all
 
 Pictures are drawn by picture.py. Every file names the link that made it:
 in the EXIF description (.webp), the comment (.gif, .mp4), the text chunk "Comment" (.png), or the field `link`.
@@ -156,7 +156,7 @@ def _runs(session: Session, request: Request) -> Iterator[tuple[str, list[Step],
 
 
 def _scale(request: Request) -> dict[str, np.ndarray]:
-    """What all runs of a request share: t and alpha_bar of every state, from T down to 0."""
+    """What all runs of a request share: t and alpha_bar of every state, from T down to 0, and the request."""
     t = np.arange(request.start, -1, -1)
     return {"t": t, "alpha_bar": request.steps().alpha_bar.numpy()[t], "request": np.array(request.to_query())}
 
@@ -187,7 +187,7 @@ def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
 
 
 def _numbers(session: Session, request: Request) -> dict[str, Any]:
-    """The same as lists, of the first `samples` samples; metrics (of all samples, of points) are null where infinite."""
+    """States and predictions as lists, of the first `samples` samples; metrics (of all samples, of points) are null where infinite."""
     law, samples = session.source(request.data).law, json_samples(session, request)
     scale = {key: value.tolist() for key, value in _scale(request).items()}
     found: dict[str, Any] = {**scale, "request": request.to_dict(), "samples": samples, "denoisers": {}}

@@ -233,7 +233,8 @@ def number(name: str, value: Any) -> float:
             raise ValueError
         found = float(value)
     except (ValueError, OverflowError):
-        raise ValueError(f"{name} must be a number, got {str(value)[:40]!r}") from None
+        got = "nothing" if value in (None, "") else repr(str(value)[:40])
+        raise ValueError(f"{name} must be a number, got {got}") from None
     if not math.isfinite(found):
         raise ValueError(f"{name} must be a finite number, got {str(value)[:40]!r}")
     return found

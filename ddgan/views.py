@@ -11,6 +11,7 @@ import base64
 import html
 import json
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from .session import Session
 from .studio import LIMIT, Frame
 
 __all__ = [
-    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "frames", "gap_map", "lab", "message", "note", "posterior", "refusal", "sentence", "stage", "stamped", "target", "title", "told",
+    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "frames", "gap_map", "instead", "lab", "message", "misunderstood", "note", "posterior", "refusal", "refused", "sentence", "stage", "stamped", "target", "title", "told",
 ]  # fmt: skip
 
 MAX_SHOWN = 5000
@@ -37,6 +38,7 @@ GRID = {1: 256, 2: 96}
 SEEN = 0.1  # what of a log ratio is seen: where the law is at least so dense, as a share of its peak
 GAPS = 24
 CURVE = 240
+INSTEAD = "This is the first view instead."
 KEPT = 0.05  # of the signal in x_T: more than noise hides
 LABELS = {"25-gaussians": "25 Gaussians", "8-gaussians": "8 Gaussians", "4-gaussians-1d": "4 Gaussians on a line"}
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
@@ -139,7 +141,6 @@ def posterior(session: Session, values: Any) -> str:
         {
             **_asked(question),
             "dim": len(mean),
-            "limit": LIMIT,
             "scale": SCALE,
             "size": GRID[len(mean)],
             "truth": _base64(_picture(truth)),
@@ -265,14 +266,32 @@ def refusal(error: ValueError) -> str:
     return json.dumps({"error": sentence(str(error))})
 
 
-def stamped(picture: str, asked: int) -> str:
-    """A picture, or what stands in its place, with the time at which it was asked for: the page shows no older one after it."""
-    return f'{picture[:-1]}, "asked": {asked}}}'
+def refused(picture: str) -> bool:
+    """Whether this is a refusal, perhaps stamped."""
+    return picture.startswith('{"error"')
+
+
+def misunderstood(error: ValueError) -> str:
+    """What is said of a link that is none."""
+    return f"The link was not understood: {error}. {INSTEAD}"
+
+
+def instead(picture: str, problem: str) -> str:
+    """A picture that stands for one that could not be: it says so, and leaves the address alone."""
+    return json.dumps({**json.loads(picture), "message": problem, "query": ""})
+
+
+def stamped(picture: str, asked: int, controls: Iterable[Any]) -> str:
+    """A picture, or what stands in its place, with the time at which it was asked for and what the controls held then.
+
+    The page shows no older picture after it, and asks for nothing anew that is there.
+    """
+    return f'{picture[:-1]}, "asked": {asked}, "controls": {json.dumps([*controls])}}}'
 
 
 def note(kind: str, words: str, *, failed: bool = False) -> str:
     """What a visitor is told beside a control, as HTML: `kind` is the class that styles it."""
-    return f'<p class="{kind}{" failed" if failed else ""}" role="status">{html.escape(words)}</p>'
+    return f'<p class="note {kind}{" failed" if failed else ""}" role="status">{html.escape(words)}</p>'
 
 
 def told(session: Session, name: str, request: Request) -> tuple[str, str]:

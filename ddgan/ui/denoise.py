@@ -13,10 +13,10 @@ import gradio as gr
 from .. import views
 from ..images import SETS
 from ..schedule import FAMILIES
-from ..request import DENOISERS, Request, forked, reseeded, unforked
+from ..request import DENOISERS, Request, forked, unforked
 from ..session import Session
 from . import draw, exports, posterior
-from .drawn import drawn
+from .drawn import asking, drawn
 from .jobs import job, size
 from .slider import Slider
 
@@ -34,7 +34,9 @@ _TO_STAGE = """(own, ...rest) => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});
   return [own, ...rest]; }"""
-FIELDS = ("data", "denoisers", "T", "schedule", "of", "lo", "hi", "seed", "n", "forks")
+_NEXT = "seed => [(Math.max(Math.trunc(seed ?? 0), 0) + 1) % 2 ** 31]"
+FIELDS = ("data", "denoisers", "T", "schedule", "lo", "hi", "seed", "n", "of", "forks")
+SEEN = 8  # of them are controls that a visitor sees
 
 
 def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Request], list[Any]]]:
@@ -80,8 +82,9 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
             lo, hi = _sliders(first.schedule)
         of = gr.Textbox(first.schedule, visible=False)  # whose range that is: the sliders follow the schedule a little later
         reset = gr.Button("Back to the default", size="sm", scale=0)
+    anew, ranged_anew = (gr.Button(elem_id=name, elem_classes="offstage") for name in ("denoise-ask", "denoise-ask-schedule"))
 
-    controls = [data, denoisers, T, schedule, of, lo, hi, seed, n, forks]
+    controls = [data, denoisers, T, schedule, lo, hi, seed, n, of, forks]
 
     def show(*values: Any) -> str:
         asked = time.time_ns() // 1000
@@ -89,25 +92,21 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
             with job("points") as line:
                 request = _request(dict(zip(FIELDS, values, strict=True)))
                 line.size = size(request)
-                return views.stamped(views.stage(session, request), asked)
+                picture = views.stage(session, request)
         except ValueError as error:
-            return views.stamped(views.refusal(error), asked)
+            picture = views.refusal(error)
+        return views.stamped(picture, asked, values[:SEEN])
 
     def fresh(*values: Any) -> tuple[str, str]:
         """Another request: the forks were of the one before."""
         return show(*values[:-1], ""), ""
 
-    def rolled(*values: Any) -> tuple[Any, ...]:
-        """The next seed, with its picture: one trip to the server."""
-        given = dict(zip(FIELDS, values, strict=True))
-        given["seed"] = reseeded(given["seed"])
-        return given["seed"], *fresh(*given.values())
-
     def ranged(*values: Any) -> tuple[Any, ...]:
         """The schedule with its default range."""
-        given = dict(zip(FIELDS, values, strict=True)) | {"of": ""}
+        given = dict(zip(FIELDS, values, strict=True))
         schedule = given["schedule"]
-        return _formula(schedule), schedule, *_sliders(schedule), *fresh(*given.values())
+        lo, hi = FAMILIES[schedule].default
+        return _formula(schedule), schedule, *_sliders(schedule), *fresh(*{**given, "of": schedule, "lo": lo, "hi": hi}.values())
 
     def use(own: str, _: str, *values: Any) -> tuple[Any, ...]:
         """A visitor's own points become the data; nothing where there are none."""
@@ -125,7 +124,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
 
     def shown_or_kept(forks: str, values: tuple[Any, ...]) -> tuple[str, str]:
         picture = show(*values[:-1], forks)
-        return picture, values[-1] if "error" in json.loads(picture) else forks
+        return picture, values[-1] if views.refused(picture) else forks
 
     def opened(request: gr.Request) -> list[Any]:
         """The controls and the picture that the address of the page stands for."""
@@ -133,28 +132,28 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
             asked, problem = Request.from_query(str(request.query_params)), None
             asked = Request() if asked.data in SETS else asked  # the tab Images shows it
         except ValueError as error:
-            asked, problem = Request(), f"The link was not understood: {error}. This is the first view instead."
+            asked, problem = Request(), views.misunderstood(error)
         found = view(asked, problem)
-        if not found[-1].startswith('{"error"'):
+        if not views.refused(found[-1]):
             return found
-        return view(Request(), f"{json.loads(found[-1])['error']} This is the first view instead.")
+        return view(Request(), f"{json.loads(found[-1])['error']} {views.INSTEAD}")
 
     def view(asked: Request, problem: str | None = None) -> list[Any]:
         """The controls and the picture of a request."""
         lo, hi = asked.span or FAMILIES[asked.schedule].default
         kept = ",".join(map(str, asked.forks))
-        picture = show(asked.data, list(asked.denoisers), asked.T, asked.schedule, asked.schedule, lo, hi, asked.seed, asked.n, kept)
+        picture = show(asked.data, list(asked.denoisers), asked.T, asked.schedule, lo, hi, asked.seed, asked.n, asked.schedule, kept)
         if problem:
-            picture = json.dumps({**json.loads(picture), "message": problem, "query": ""})
+            picture = views.instead(picture, problem)
         return [
             _update(asked.data),
             gr.update(choices=_denoisers(session, asked.denoisers), value=list(asked.denoisers)),
             gr.update(choices=sorted({*STEPS, asked.T}), value=asked.T),
             asked.schedule,
-            asked.schedule,
             *_sliders(asked.schedule, (lo, hi)),
             asked.seed,
             gr.update(choices=sorted({*POINTS, asked.n}), value=asked.n),
+            asked.schedule,
             kept,
             _formula(asked.schedule),
             picture,
@@ -162,13 +161,15 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
 
     quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
     demo.load(opened, None, [*controls, formula, stage], **quiet)
+    seen = controls[:SEEN]
+    gr.on([component.input for component in (data, T, n, seed, lo, hi)], inputs=seen, **asking("stage", anew))
+    schedule.input(inputs=seen, **asking("stage", ranged_anew))
+    dice.click(None, seed, seed, js=_NEXT, api_visibility="private").then(inputs=seen, **asking("stage", anew))
     # one event for all of them: a visitor's pictures come in the order of the changes
-    changed = [component.input for component in (data, T, n, seed, lo, hi)]
-    gr.on(changed, fresh, controls, [stage, forks], trigger_mode="always_last", **quiet)
+    anew.click(fresh, controls, [stage, forks], trigger_mode="always_last", **quiet)
     denoisers.input(show, controls, stage, trigger_mode="always_last", **quiet)
-    dice.click(rolled, controls, [seed, stage, forks], **quiet)
-    for event in (schedule.input, reset.click):
-        event(ranged, controls, [formula, of, lo, hi, stage, forks], **quiet)
+    for event in (ranged_anew.click, reset.click):
+        event(ranged, controls, [formula, of, lo, hi, stage, forks], trigger_mode="always_last", **quiet)
     for what, button in again.items():
         button.click(partial(fork, what), [asked, *controls], [stage, forks], js=_RUN, **quiet)
     back.click(undo, controls, [stage, forks], **quiet)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-__all__ = ["drawn", "script"]
+__all__ = ["asking", "drawn", "script"]
 
 _ASSETS = Path(__file__).parents[2] / "assets"
 
@@ -26,6 +26,16 @@ def drawn(name: str, classes: str = "", *, value: str = "", **props: Any) -> gr.
         "apply_default_css": False,
     }
     return gr.HTML(value, **{**fixed, **props})
+
+
+def asking(name: str, button: gr.Button) -> dict[str, Any]:
+    """The event of a control that asks for what `name` draws, stage or gallery: it clicks the button, or does nothing.
+
+    Its inputs are all controls that a visitor sees: nothing is done where they hold what was asked for last (`ask` of
+    assets/deck.js).
+    """
+    js = f"(...values) => {{ document.querySelector('#{name} .{name}').{name}.ask(values, '{button.elem_id}'); return []; }}"
+    return {"fn": None, "outputs": None, "js": js, "api_visibility": "private"}
 
 
 @cache

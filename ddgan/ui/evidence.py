@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from functools import cache
 from html import escape
+from typing import Any
 
 import gradio as gr
 
@@ -18,7 +19,10 @@ element.addEventListener('click', async event => {
   const entry = event.target.closest('a[href^="#"]');
   if (entry) {  // by hand: the page's <base> would make it a link to its start
     event.preventDefault();
-    element.querySelector(entry.hash).scrollIntoView();
+    const part = element.querySelector(entry.hash);
+    part.tabIndex = -1;
+    part.focus({preventScroll: true});
+    part.scrollIntoView();
     history.replaceState(history.state, '', location.pathname + location.search + entry.hash);
     return;
   }
@@ -34,6 +38,7 @@ element.addEventListener('click', async event => {
   button.textContent = done ? 'Copied' : 'Selected';
   setTimeout(() => { button.textContent = 'Copy'; }, 1500);
 });"""
+_THERE = "() => [document.querySelector('#evidence .evidence') ? 'there' : '']"
 _HEAD = """<h2>The paper's argument, measured here</h2>
 <p>Every number below was written by the command beside it, into a file that this page, the README and the figures are made
 of. Where ours falls short of the paper's, the table says so.</p>"""
@@ -41,8 +46,12 @@ of. Where ours falls short of the paper's, the table says so.</p>"""
 
 def build(tab: gr.Tab) -> None:
     """The tab's one component, filled when the tab is first shown."""
-    shown = gr.HTML(js_on_load=_ON_LOAD, apply_default_css=False, elem_id="evidence")
-    tab.select(_page, None, shown, show_progress="hidden", api_visibility="private")
+    shown, there = gr.HTML(js_on_load=_ON_LOAD, apply_default_css=False, elem_id="evidence"), gr.Textbox(visible=False)
+    tab.select(_filled, there, shown, js=_THERE, show_progress="hidden", api_visibility="private")
+
+
+def _filled(there: str) -> Any:
+    return gr.skip() if there else _page()
 
 
 @cache

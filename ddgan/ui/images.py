@@ -15,7 +15,7 @@ from ..gallery import Question, explore, gallery
 from ..request import DENOISERS, Request, forked, reseeded, unforked
 from ..session import Session
 from . import exports
-from .drawn import drawn
+from .drawn import asking, drawn
 from .jobs import job, size
 
 __all__ = ["build"]
@@ -25,6 +25,7 @@ SETS = [("MNIST", "mnist"), ("CIFAR-10", "cifar10"), ("StackedMNIST", "stackedmn
 STEPS = [1, 2, 3, 4, 6, 8, 16]
 SAMPLES = [4, 9, 16, 36, 64]
 FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n", "span", "forks", "edit")
+SEEN = 6  # of them are controls that a visitor sees
 _SEARCH = "() => [document.querySelector('#gallery .gallery')?.dataset.id ? '' : location.search || '?']"
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run()), ...rest]"
 _PAINTED = "async (asked, ...rest) => [await document.querySelector('#paint .paint').board.edit(), ...rest]"
@@ -63,24 +64,25 @@ def build(session: Session, tab: gr.Tab) -> None:
     explorer = drawn("explorer", "stage explorer")
     explored = gr.Button("Explore", elem_id="images-explore", elem_classes="offstage")
     cancel = gr.Button("Cancel", elem_id="images-cancel", elem_classes="offstage")
+    ask = {what: gr.Button(elem_id=f"images-ask-{what}", elem_classes="offstage") for what in ("data", "other", "schedule")}
     controls = [data, denoisers, T, schedule, seed, n, span, forks, edit]
 
     def show(values: dict[str, Any]) -> Iterator[str]:
-        asked = time.time_ns() // 1000
+        asked, seen = time.time_ns() // 1000, [values[name] for name in FIELDS[:SEEN]]
         try:
             with job("images") as line:
                 request = Request.parse(values)
                 line.size = size(request)
                 for picture in gallery(session, request):
-                    yield views.stamped(picture, asked)
+                    yield views.stamped(picture, asked, seen)
         except ValueError as error:
-            yield views.stamped(views.refusal(error), asked)
+            yield views.stamped(views.refusal(error), asked, seen)
 
     def changed(*values: Any, **other: Any) -> Iterator[list[Any]]:
         """The picture of the controls, some set to other values once it is there; the forks were of the one before."""
         of = _fitting({**dict(zip(FIELDS, values, strict=True)), "forks": "", **other})
         for picture in show(of):
-            kept = picture.startswith(('{"progress"', '{"error"'))
+            kept = views.refused(picture) or picture.startswith('{"progress"')
             yield [picture, *(gr.skip() if kept else of[name] for name in ("seed", "span", "forks", "edit"))]
 
     def switched(*values: Any) -> Iterator[list[Any]]:
@@ -132,22 +134,24 @@ def build(session: Session, tab: gr.Tab) -> None:
         try:
             request = _linked(address)
         except ValueError as error:
-            problem = f"The link was not understood: {error}. This is the first view instead."
+            problem = views.misunderstood(error)
         found = list(_updates(session, request).values())
         for picture in show(_values(request)):
             if problem:
-                picture = json.dumps({**json.loads(picture), "message": problem, "query": ""})
+                picture = views.instead(picture, problem)
             yield [*found, picture]
             found = [gr.skip()] * len(found)
 
     quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
     picture = [shown, seed, span, forks, edit]
+    for what, changing in {"data": [data], "other": [T, n, seed], "schedule": [schedule]}.items():
+        gr.on([component.input for component in changing], inputs=controls[:SEEN], **asking("gallery", ask[what]))
     runs = [
         tab.select(opened, asked, [*controls, shown], js=_SEARCH, **quiet),
-        data.input(switched, controls, [denoisers, *picture], trigger_mode="always_last", **quiet),
-        gr.on([T.input, n.input, seed.input], changed, controls, picture, trigger_mode="always_last", **quiet),
+        ask["data"].click(switched, controls, [denoisers, *picture], trigger_mode="always_last", **quiet),
+        ask["other"].click(changed, controls, picture, trigger_mode="always_last", **quiet),
         denoisers.input(chosen, controls, picture, trigger_mode="always_last", **quiet),
-        schedule.input(partial(changed, span=""), controls, picture, trigger_mode="always_last", **quiet),
+        ask["schedule"].click(partial(changed, span=""), controls, picture, trigger_mode="always_last", **quiet),
         dice.click(rolled, controls, picture, **quiet),
         back.click(undo, controls, picture, **quiet),
         begin.click(edited, [asked, *controls], picture, js=_PAINTED, **quiet),
@@ -157,9 +161,10 @@ def build(session: Session, tab: gr.Tab) -> None:
             for what, button in again.items()
         ),
     ]
-    for event in runs:  # what failed, and said so, is not under way any more
-        event.failure(None, None, None, js="() => { document.querySelector('#gallery .gallery').gallery.idle(); }")
-    explored.click(answered, asked, explorer, js=_RUN, trigger_mode="always_last", **quiet)
+    exploring = explored.click(answered, asked, explorer, js=_RUN, trigger_mode="always_last", **quiet)
+    for event in (*runs, exploring):  # what failed, and said so, is not under way any more
+        name = "explorer" if event is exploring else "gallery"
+        event.failure(None, None, None, js=f"() => {{ document.querySelector('#{name} .{name}').{name}.idle(); }}")
     cancel.click(None, None, None, cancels=runs)
 
 

@@ -237,7 +237,8 @@ class Guard:
             raise HTTPException(429, f"{MAX_WAITING} jobs wait here already: please try again in a moment.")
         if session and len(queue.pending_event_ids_session.get(session, ())) >= MAX_OF_ONE:
             raise HTTPException(429, f"You wait for {MAX_OF_ONE} jobs here already: please let one end.")
-        if kind == "train" and trainings and len(trainings.queue) >= MAX_RUNS:
+        # of one visitor those but the last were stopped
+        if kind == "train" and trainings and len({event.session_hash for event in trainings.queue}) >= MAX_RUNS:
             raise HTTPException(429, f"{MAX_RUNS} trainings wait here already: please try again in some minutes.")
         if session:
             self.readers.asked(session)

@@ -206,8 +206,8 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
     gr.on([*(component.input for component in settings), seconds.change], **linked)
     demo.load(opened, None, [experiment, comment, *settings, seconds], **hand)
     edited = [component.input for component in settings if component is not seed]
-    gr.on(edited, lambda: _BY_HAND, None, [experiment, comment], trigger_mode="always_last", **hand)
-    data.input(fitting, [data, latent], latent, **hand)
+    gr.on(edited, _edited, [experiment, *settings], [experiment, comment], trigger_mode="always_last", **hand)
+    data.input(fitting, [data, latent], latent, **hand).then(**linked)
     upload.upload(load, upload, [own, compare, said], **hand)
     by_id = {component.elem_id: component for component in components}
     compare.click(show, [own, by_id["denoisers"], by_id["n"], by_id["seed"]], [tabs, *components], **hand)
@@ -228,6 +228,12 @@ def _experiment(name: str) -> list[Any]:
     config, words = EXPERIMENTS[name]
     values = {**config.to_dict(), "T": _steps(config)}
     return [words, *(values[field] for field in FIELDS)]
+
+
+def _edited(name: str, *values: Any) -> list[Any]:
+    """The settings are the visitor's own now, unless they are those of the experiment: a list may have been left as it was."""
+    same = name != OWN and [*values[:-1]] == _experiment(name)[1:-1]  # but for the seed
+    return [gr.skip()] * 2 if same else _BY_HAND
 
 
 def _held(component: Any, value: Any) -> Any:

@@ -98,3 +98,22 @@ def test_a_denoiser_that_refuses_says_so_here_too(visit):
     _, shown = answered(page)
     assert "trained on noise levels" in shown["panels"][1]["error"]
     assert "trained on noise levels" in page.inner_text(BOX)
+
+
+def test_a_map_that_was_lost_on_the_way_is_asked_for_again(visit):
+    page = visit("?n=500")
+    answered(page)
+    lost = []
+
+    def lose(route):
+        if "gap_map" in (route.request.post_data or "") and not lost:
+            return lost.append(route.fulfill(body="null", content_type="application/json"))
+        route.continue_()
+
+    page.route("**/component_server**", lose)
+    answered(page, lambda: page.select_option(f"{BOX} select", "2"))
+    page.wait_for_timeout(500)
+    assert lost
+    page.focus(f"{BOX} .map .posterior-plot")
+    with page.expect_request(lambda request: "gap_map" in (request.post_data or "")):
+        page.keyboard.press("ArrowRight")

@@ -15,6 +15,7 @@ def test_the_tab_shows_every_experiment_and_opens_its_setting(visit, width, dark
     assert page.locator("#evidence-oracle svg").bounding_box()["width"] > 250
     colour = page.evaluate("getComputedStyle(document.querySelector('#evidence-oracle svg text')).fill")
     assert (sum(map(int, colour[4:-1].split(","))) > 380) is dark
+    page.wait_for_function(f"document.querySelector('{STAGE}').stage.state() !== null")  # Gradio logs what leaving breaks off
     page.locator("#evidence-oracle .evidence-open").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector(f'{STAGE}[data-ready="1"]', timeout=30_000)
@@ -28,9 +29,20 @@ def test_an_entry_of_the_list_leads_to_its_experiment(visit):
     there = "Math.abs(document.querySelector('#evidence-edits').getBoundingClientRect().top) < 300"
     page.click("#evidence nav a[href='#evidence-edits']")
     page.wait_for_function(there)
+    assert page.evaluate("document.activeElement.id") == "evidence-edits", "the next Tab goes on from there"
     assert page.url.endswith("?tab=evidence#evidence-edits")
     visit("?tab=evidence#evidence-edits", ready="#evidence-oracle table").wait_for_function(there)
     assert page.get_by_role("tab", name="Evidence").get_attribute("aria-selected") == "true"
+
+
+def test_the_tab_is_filled_once(visit):
+    page = visit("?tab=evidence", ready="#evidence-oracle table")
+    page.evaluate("document.querySelector('#evidence .evidence').dataset.mine = 1")
+    page.get_by_role("tab", name="About").click()
+    with page.expect_response("**/queue/join*"):
+        page.get_by_role("tab", name="Evidence").click()
+    page.wait_for_timeout(1000)
+    assert page.locator("#evidence .evidence[data-mine]").is_visible()
 
 
 def test_a_command_can_be_copied(visit):

@@ -215,3 +215,56 @@ def test_no_older_picture_is_drawn_over_a_newer_one(visit):
     page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('denoisers=exact&')", timeout=90_000)
     page.wait_for_timeout(6000)  # the answer to the first question has come
     assert Request.from_query(drawn(page)).denoisers == ("exact",)
+
+
+def holding(page):
+    """Keep back what the page asks the server for; a function that lets it go, in order."""
+    held, open_ = [], []
+    page.route("**/queue/join*", lambda route: route.continue_() if open_ else held.append(route))
+
+    def go():
+        open_.append(True)
+        for route in held:
+            route.continue_()
+
+    return go
+
+
+def test_a_schedule_chosen_while_another_ones_picture_is_on_its_way_is_drawn(visit):
+    page = visit("?n=500")
+    go = holding(page)
+    choose(page, "schedule", "cosine")
+    choose(page, "schedule", "linear")
+    go()
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('schedule=linear')")
+    assert Request.from_query(drawn(page)).span is None
+
+
+def test_new_noise_and_a_change_before_its_picture_make_one_of_both(visit):
+    page = visit("?n=500")
+    go = holding(page)
+    page.click("#dice")
+    page.wait_for_function("document.querySelector('#seed input').value === '1'")
+    choose(page, "T", "8")
+    go()
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('T=8')")
+    page.wait_for_timeout(1000)
+    request = Request.from_query(drawn(page))
+    assert (request.seed, request.T) == (1, 8) and page.input_value("#seed input") == "1"
+
+
+def test_a_choice_asks_once_and_a_list_that_is_only_left_asks_for_nothing(visit):
+    page, asked = visit("?n=500&span=0.5,10&forks=z.2.1"), []
+    before = drawn(page)
+    page.on("request", lambda request: asked.append(request) if "queue/join" in request.url else None)
+    page.focus("#data input")
+    for _ in range(4):  # over all lists
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(300)
+    assert asked == [] and drawn(page) == before
+    assert after(page, lambda: choose(page, "T", "8")) == Request.from_query("n=500&span=0.5,10&T=8")
+    page.wait_for_timeout(500)
+    assert len(asked) == 1
+    assert after(page, lambda: choose(page, "schedule", "linear")).span is None
+    page.wait_for_timeout(500)
+    assert len(asked) == 2

@@ -143,6 +143,25 @@ def test_an_edit_begins_with_what_was_painted_and_its_link_opens_the_same(visit)
     assert after(page, lambda: page.locator(".gallery-edit button").click()).edit is None
 
 
+def test_any_colour_and_the_named_ones_are_chosen_in_turn(visit):
+    page = visit("?data=cifar10&n=4", ready=READY)
+    page.click("#paint button")
+    page.wait_for_selector(f'{PAINT}[data-ready="1"]')
+    named, free = page.locator(f"{PAINT} [name=paint-colour]").first, page.locator(f"{PAINT} [type=color]")
+
+    def painted():
+        page.focus(f"{PAINT} canvas")
+        page.keyboard.press("Space")
+        channels = page.evaluate(f"document.querySelector('{PAINT}').board.pixels()")
+        return "#" + "".join(f"{channels[1024 * c + 16 * 32 + 16]:02x}" for c in range(3))
+
+    for _ in range(2):
+        free.fill("#ff80c0")
+        assert painted() == "#ff80c0" and not named.is_checked()
+        named.check()
+        assert painted() == named.get_attribute("value")
+
+
 def test_the_explorer_answers_for_the_chosen_sample_and_step(visit):
     page = visit("?data=mnist&n=4&t=3&hold=2", ready=READY)
     page.wait_for_selector(f'{EXPLORER}[data-asked="3.2.ddgan"]', timeout=30_000)

@@ -230,6 +230,24 @@ def test_the_settings_are_in_the_link(visit):
     assert again.input_value("#experiment input") == "Your own"
 
 
+def test_lists_that_are_only_left_leave_the_experiment_and_a_choice_makes_it_ones_own(visit):
+    page = opened(visit)
+    first = page.input_value("#experiment input")
+    page.focus("#train-data input")
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        page.wait_for_timeout(300)
+    assert page.input_value("#experiment input") == first
+    choose(page, "gamma", "0.05")
+    page.wait_for_function("document.querySelector('#experiment input').value === 'Your own'")
+
+
+def test_the_link_of_other_data_has_the_z_that_fits_them(visit):
+    page = opened(visit)
+    choose(page, "train-data", "4 Gaussians on a line")
+    page.wait_for_function("/train=4-gaussians-1d,(4|0),skip,[a-z0-9]+,1,/.test(location.search)")
+
+
 def test_settings_that_make_no_sense_leave_the_first_experiment(visit):
     page = visit("?tab=train&train=25-gaussians,2,x", ready="#gamma input")
     assert page.input_value("#gamma input") == "0.01"
