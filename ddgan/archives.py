@@ -110,7 +110,6 @@ def fetch(name: str, folder: Path, watch: Callable[[int, int], None] = lambda do
     for file in files:
         _fetch(place, file, folder / file.file, lambda done, before=before: watch(before + done, size))
         before += file.size
-        watch(before, size)
     return folder / files[0].file
 
 
@@ -132,6 +131,7 @@ def _fetch(place: str, wanted: Archive, target: Path, watch: Callable[[int], Non
         else:
             with open(target, "rb") as file:
                 _check(file, target, [wanted])
+            watch(wanted.size)
     except OSError as error:
         raise ValueError(f"{target} cannot be written ({error.strerror})") from error
     finally:

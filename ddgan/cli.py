@@ -193,12 +193,12 @@ def _data(options: argparse.Namespace) -> None:
 
 def _arriving(start: float) -> Callable[[int, int], None]:
     """Says once a second how much of a download has come and how long the rest will take."""
-    shown, before = start, 0
+    shown = start
 
     def watch(done: int, size: int) -> None:
-        nonlocal shown, before
-        if done > before and ((now := time.monotonic()) - shown > 1 or done == size):
-            shown, before, left = now, done, (now - start) * (size - done) / done
+        nonlocal shown
+        if (now := time.monotonic()) - shown > 1 or done == size:
+            shown, left = now, (now - start) * (size - done) / done
             end = "\n" if done == size else ""
             print(f"\r{done / 1e6:.0f} of {size / 1e6:.0f} MB  {left:.0f} s left   ", end=end, file=sys.stderr)
 

@@ -373,8 +373,9 @@ class Studio:
             denoiser = checkpoint.load(path)
             if denoiser.card["shape"] not in ([1], [2]):
                 raise ValueError(f"{path} is for data of shape {denoiser.card['shape']}, wanted one or two coordinates")
+            config = Config.from_dict(denoiser.card["config"])
             for name in ("width", "depth", "latent_dim"):
-                if (got := getattr(Config.from_dict(denoiser.card["config"]), name)) > LIMITS[name][1]:
+                if (got := getattr(config, name)) > LIMITS[name][1]:
                     raise ValueError(f"{path} has {name} {got}, at most {LIMITS[name][1]} is shown here")
         except ValueError as error:
             raise ValueError(str(error).replace(str(path), f"the file {path.name}")) from None  # a visitor knows no paths of ours
