@@ -20,7 +20,7 @@ class Config:
     objective: str = "ddgan"  # ddgan | regression
     T: int | None = None  # steps of the vp schedule to train for; None: any number of steps and any schedule
     clean: float = 0.6  # the share of training pairs whose target is clean data; for any T, of those alone that say so: see Anywhere
-    network: str = "skip"  # points: skip (starts from a posterior draw) | plain (the paper's) | eps (predicts the noise); images: unet-draw | unet
+    network: str = "skip"  # points: skip (starts from a posterior draw) | plain (the paper's) | v, eps, plain-eps (they predict that); images: unet-draw | unet
     width: int = 96
     depth: int = 3  # hidden layers; for images, residual blocks a resolution
     multipliers: tuple[int, ...] = ()  # images only: the width of every resolution, in units of `width`
@@ -43,7 +43,7 @@ class Config:
 
     CHOICES = {
         "objective": ("ddgan", "regression"),
-        "network": ("skip", "plain", "eps", "unet", "unet-draw", "unet-indexed"),
+        "network": ("skip", "plain", "v", "eps", "plain-eps", "unet", "unet-draw", "unet-indexed"),
         "loss": ("r1r2", "paper", "rpgan", "rpgan-exact", "wgan-gp"),
         "decay": ("late", "cosine"),
     }
@@ -101,7 +101,7 @@ def _multipliers(values: Any) -> tuple[int, ...]:
 
 def _both(gan: Config, name: str = "") -> dict[str, Config]:
     name = name or gan.data
-    mean = replace(Config(gan.data, clean=0.5, steps=8_000) if gan.network == "skip" else gan, objective="regression", latent_dim=0)
+    mean = replace(Config(gan.data, clean=0.5, network="v", steps=8_000) if gan.network == "skip" else gan, objective="regression", latent_dim=0)
     return {name: gan, f"{name}-regression": mean}
 
 

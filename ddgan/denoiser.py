@@ -73,6 +73,10 @@ class Denoiser(nn.Module):
         """The x_0 that x_t at this level and the latent z stand for."""
         raise NotImplementedError
 
+    def unit(self, level: Tensor) -> Tensor:
+        """What one in the network's own output is in x_0 at levels (B,), (B,): regression measures errors in it. 1 for x_0 itself."""
+        return torch.ones_like(level)
+
     @property
     def device(self) -> torch.device:
         """Where its weights are; the CPU where it has none."""

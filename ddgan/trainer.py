@@ -30,6 +30,7 @@ from torch import Tensor, distributed, nn
 
 from . import ranks
 from .denoiser import Denoiser, Levels
+from .gaussian import like
 from .losses import LOSSES, Critic, squared_error
 from .recorded import Recorded
 from .sampler import reverse_step
@@ -314,7 +315,10 @@ class Adversarial(Objective):
 
 
 class Regression(Objective):
-    """Least squares on x_0: the network becomes E[x_0 | x_t], the mean of DDPM's Gaussian denoiser."""
+    """Least squares in units of the network's output: it becomes E[x_0 | x_t], the mean of DDPM's Gaussian denoiser.
+
+    For a network that predicts the noise that is DDPM's simple loss (Ho et al. 2020, eq. 14).
+    """
 
     def __init__(
         self,
@@ -333,7 +337,8 @@ class Regression(Objective):
 
         def error(t: Tensor, x_t: Tensor, x_0: Tensor) -> Tensor:
             level = self.pairs.schedule.level(t).to(x_t)
-            return squared_error(generator(x_t, level, x_t.new_zeros(len(x_t), generator.latent_dim)), x_0)
+            unit = like(generator.unit(level), x_0)
+            return squared_error(generator(x_t, level, x_t.new_zeros(len(x_t), generator.latent_dim)) / unit, x_0 / unit)
 
         return {"g": self._descend("g", error, self._parts(t, x_t, x_0))}
 

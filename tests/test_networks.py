@@ -11,7 +11,7 @@ from ddgan.networks.mlp import level_features, with_fourier
 from ddgan.schedule import FAMILIES, Schedule, alpha_sigma
 
 VP = Schedule.vp(4)
-EACH_KIND = pytest.mark.parametrize("kind", ["plain", "skip"])
+EACH_KIND = pytest.mark.parametrize("kind", networks.VECTORS)
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -72,15 +72,15 @@ def test_d_judges_by_each_of_its_arguments(kind, argument):
     assert (discriminator(*arguments) != before).any()
 
 
-@EACH_KIND
+@pytest.mark.parametrize("kind", ["plain", "skip", "v"])
 @pytest.mark.parametrize(("n", "latent_dim"), [(1, 0), (1, 1), (2, 0), (2, 2)])
 def test_a_generator_starts_near_0_or_near_the_posterior_draw_of_normal_data(kind, n, latent_dim):
-    """In root mean square, against data of unit variance: plain near 0, skip near y = a_t x_t + sigma_t z."""
+    """In root mean square, against data of unit variance: plain near 0, the others near y = a_t x_t + sigma_t z."""
     generator, _ = pair(kind, n, latent_dim)
     x_t, _, level = condition(256, n)
     z = randn(256, latent_dim)
     a, sigma = (v.float()[:, None] for v in alpha_sigma(level))
-    y = {"plain": 0 * x_t, "skip": a * x_t + (sigma * z if latent_dim else 0)}[kind]
+    y = 0 * x_t if kind == "plain" else a * x_t + (sigma * z if latent_dim else 0)
     assert (generator(x_t, level, z) - y).square().mean().sqrt() < 0.06
 
 
@@ -94,8 +94,9 @@ def test_networks_take_data_of_any_number_of_coordinates(kind, n, latent_dim):
 
 
 @pytest.mark.parametrize("latent_dim", [0, 2])
-def test_the_bare_skip_is_the_exact_denoiser_of_standard_normal_data(latent_dim):
-    generator, _ = pair("skip", latent_dim=latent_dim)
+@pytest.mark.parametrize("kind", ["skip", "v"])
+def test_the_bare_skip_is_the_exact_denoiser_of_standard_normal_data(kind, latent_dim):
+    generator, _ = pair(kind, latent_dim=latent_dim)
     torch.nn.init.zeros_(generator.net.layers[-1].weight)
     law = Law.uniform(torch.zeros(1, 2), 1.0)
     x_t, _, level = condition(8)
@@ -126,9 +127,35 @@ def test_fourier_features_are_sines_and_cosines_of_each_axis():
     torch.testing.assert_close(octaves[:, 0, 1], (3 * x).sin())
 
 
-def test_the_eps_generator_is_the_skip_generator_read_as_noise():
-    eps, x_0_of = (networks.generator(kind, (2,), latent_dim=2, width=16, depth=2) for kind in ("eps", "skip"))
+@pytest.mark.parametrize("kind", ["eps", "plain-eps"])
+def test_an_eps_generator_is_its_like_read_as_noise(kind):
+    other = {"eps": "skip", "plain-eps": "plain"}[kind]
+    eps, x_0_of = (networks.generator(kind, (2,), latent_dim=2, width=16, depth=2) for kind in (kind, other))
     x_0_of.load_state_dict(eps.state_dict())
     x_t, level, z = randn(8, 2), VP.level(2).float().expand(8), randn(8, 2, seed=1)
     a, sigma = (v.float()[:, None] for v in alpha_sigma(level))
     torch.testing.assert_close(a * eps(x_t, level, z) + sigma * x_0_of(x_t, level, z), x_t)
+
+
+def test_the_v_generator_without_a_latent_predicts_v():
+    """v = a eps - sigma x_0, of which x_0 = a x_t - sigma v: its MLP's output is -v."""
+    net = networks.generator("v", (2,), latent_dim=0, width=16, depth=2)
+    x_t, _, level = condition(8)
+    a, sigma = (v.float()[:, None] for v in alpha_sigma(level))
+    x_0 = net(x_t, level, torch.zeros(8, 0))
+    eps = (x_t - a * x_0) / sigma
+    _, output = net._drawn(x_t, level, torch.zeros(8, 0))
+    torch.testing.assert_close(a * eps - sigma * x_0, -output)
+
+
+@pytest.mark.parametrize("kind", networks.VECTORS)
+def test_the_unit_of_a_network_is_what_one_more_in_its_output_is_in_x_0(kind):
+    net = networks.generator(kind, (2,), latent_dim=2, width=16, depth=2)
+    x_t, _, level = condition(8)
+    z = randn(8, 2)
+    before = net(x_t, level, z)
+    with torch.no_grad():
+        net.net.layers[-1].bias += 1
+    moved = (net(x_t, level, z) - before).abs()
+    torch.testing.assert_close(moved, net.unit(level).float()[:, None].expand(8, 2), rtol=1e-4, atol=1e-5)
+

@@ -289,9 +289,10 @@ def test_training_stops_at_steps_or_at_seconds_whichever_is_first():
 
 
 @EACH_PAIRS
-def test_regression_converges_to_the_exact_mean(pairs):
+@pytest.mark.parametrize("kind", networks.VECTORS)
+def test_regression_converges_to_the_exact_mean(pairs, kind):
     """Two points at -1 and 1: E[x_0 | x_t] at t = 1 of vp(4), whose own spread is .7; 400 updates of 512."""
-    net = networks.generator("skip", (1,), latent_dim=0, width=32, depth=2)
+    net = networks.generator(kind, (1,), latent_dim=0, width=32, depth=2)
     objective, noise = Regression(net, pairs), torch.Generator().manual_seed(5)
     for _ in train(objective, lambda _, noise: TWO_POINTS.sample(512, noise), seed=0, steps=400):
         pass

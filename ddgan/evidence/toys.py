@@ -105,6 +105,7 @@ RECIPES = {  # ours first: minutes, where the paper's setting takes days
     "ours": replace(PRESETS["25-gaussians-live"], steps=12_000),
     "the paper's": PRESETS["25-gaussians-paper"],
 }
+DDPM = {"ours": {"network": "v"}, "the paper's": {"network": "plain-eps"}}  # the regression denoiser, and Ho et al.'s output
 OURS, PAPERS = BY = ("our recipe", "the paper's recipe")  # their names in a table
 
 WIDE = 256  # networks from this width on train on a GPU, where there is one, and with products in lower precision
@@ -179,7 +180,8 @@ def _train(seed: int, recipe: str, steps: int, shape: str = "", points: bool = F
 def _toys_cells(quick: bool) -> list[Cell]:
     def setting(recipe: str, steps: int, T: int, **changes: Any) -> dict[str, Any]:
         uniform = {"clean": 1 / T} if recipe == "the paper's" else {}  # in t, as in the paper
-        return {"recipe": recipe, "steps": 200 if quick else steps, "points": True, "T": T, **uniform, **changes}
+        network = DDPM[recipe] if "objective" in changes else {}
+        return {"recipe": recipe, "steps": 200 if quick else steps, "points": True, "T": T, **uniform, **network, **changes}
 
     return [
         Cell(f"{name}, {by}", seed, setting(recipe, config.steps, **changes))

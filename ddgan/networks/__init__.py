@@ -16,7 +16,9 @@ __all__ = ["IMAGES", "VECTORS", "discriminator", "generator"]
 VECTORS = {
     "plain": (mlp.PlainGenerator, mlp.PlainDiscriminator),
     "skip": (mlp.SkipGenerator, mlp.SkipDiscriminator),
+    "v": (mlp.VGenerator, mlp.SkipDiscriminator),
     "eps": (mlp.EpsGenerator, mlp.SkipDiscriminator),
+    "plain-eps": (mlp.PlainEpsGenerator, mlp.PlainDiscriminator),
 }
 IMAGES = {"unet": conv.UNet, "unet-draw": conv.DrawUNet, "unet-indexed": conv.IndexedUNet}
 

@@ -6,8 +6,11 @@ plain    the paper's for 25 Gaussians: an MLP from (x_t, z, level) to x_0, and o
 skip     the generator starts from the exact posterior draw of standard normal data,
              y = a_t x_t + sigma_t z   (a draw of x_0 given x_t if x_0 ~ N(0, I)),      G = y + MLP(y, x_t, z, level),
          so it begins spread over all modes and only has to bend that law; both networks see Fourier features.
-         Without a latent y is the posterior mean a_t x_t, and the same network is the regression denoiser.
-eps      the same pair, the generator's output taken for the noise in x_t instead of for x_0: what the paper tried and left.
+         Without a latent y is the posterior mean a_t x_t.
+v        the same pair, the MLP in units of sigma_t, the spread of that draw: G = y + sigma_t MLP. Without a latent it is
+         the regression denoiser, whose MLP learns -v, v = a_t eps - sigma_t x_0 (Salimans & Ho 2022).
+eps, plain-eps   skip and plain, the generator's output taken for the noise in x_t instead of for x_0: what the paper tried
+         and left; without a latent, DDPM's network.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from ..denoiser import Denoiser
 from ..gaussian import like
 from ..schedule import alpha_sigma
 
-__all__ = ["EpsGenerator", "PlainDiscriminator", "PlainGenerator", "SkipDiscriminator", "SkipGenerator"]
+__all__ = ["EpsGenerator", "PlainDiscriminator", "PlainEpsGenerator", "PlainGenerator", "SkipDiscriminator", "SkipGenerator", "VGenerator"]
 
 LEVEL_FEATURES = 3
 
@@ -79,18 +82,48 @@ class SkipGenerator(Denoiser):
         self.net = MLP(n * (3 + 2 * self.OCTAVES) + LEVEL_FEATURES, n, width, depth)
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        y, change = self._drawn(x_t, level, z)
+        return y + change
+
+    def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """y, and the MLP's output."""
         a, sigma = (like(v, x_t) for v in alpha_sigma(level))
         z = pad(z, (0, x_t.shape[1] - z.shape[1]))
         y = a * x_t + sigma * z
-        return y + self.net(torch.cat([with_fourier(y, self.OCTAVES), x_t, z, level_features(level)], 1))
+        return y, self.net(torch.cat([with_fourier(y, self.OCTAVES), x_t, z, level_features(level)], 1))
 
 
-class EpsGenerator(SkipGenerator):
-    """x_0 = (x_t - sigma_t eps) / a_t with eps the output of a SkipGenerator: an error at high noise is blown up by 1 / a_t."""
+class VGenerator(SkipGenerator):
+    """x_0 = y + sigma_t MLP(y, Fourier(y), x_t, z, level): the MLP's output is of one size at every level."""
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        y, change = self._drawn(x_t, level, z)
+        return y + like(self.unit(level), x_t) * change
+
+    def unit(self, level: Tensor) -> Tensor:
+        """sigma_t."""
+        return alpha_sigma(level)[1]
+
+
+class _OfNoise(Denoiser):
+    """x_0 = (x_t - sigma_t eps) / a_t with eps the output of the next class: an error at high noise is blown up by 1 / a_t."""
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         a, sigma = (like(v, x_t) for v in alpha_sigma(level))
         return (x_t - sigma * super().forward(x_t, level, z)) / a
+
+    def unit(self, level: Tensor) -> Tensor:
+        """sigma_t / a_t."""
+        a, sigma = alpha_sigma(level)
+        return sigma / a
+
+
+class EpsGenerator(_OfNoise, SkipGenerator):
+    """Predicts the noise in x_t as SkipGenerator does x_0."""
+
+
+class PlainEpsGenerator(_OfNoise, PlainGenerator):
+    """eps = MLP(x_t, z, level)."""
 
 
 class PlainDiscriminator(nn.Module):
