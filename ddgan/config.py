@@ -101,7 +101,7 @@ def _multipliers(values: Any) -> tuple[int, ...]:
 
 def _both(gan: Config, name: str = "") -> dict[str, Config]:
     name = name or gan.data
-    mean = replace(Config(gan.data, clean=0.5, network="v", steps=8_000) if gan.network == "skip" else gan, objective="regression", latent_dim=0)
+    mean = replace(Config(gan.data, clean=0.5, network="v", steps=24_000) if gan.network == "skip" else gan, objective="regression", latent_dim=0)
     return {name: gan, f"{name}-regression": mean}
 
 
