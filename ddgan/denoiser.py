@@ -10,7 +10,7 @@ q(x_s | x_t, x_0), so denoisers differ in the law of x_0 given x_t, and in nothi
     a generator         latent_dim      implicit, as multimodal as it learns to be
 
 n = prod(D) is the number of coordinates of x_0. z is standard normal. A network trained by regression is a
-MeanDenoiser that was learned: the same network as the generator's, with latent_dim = 0.
+MeanDenoiser that was learned: a generator with latent_dim = 0.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ DENOISERS = {
     "exact": ("Exact law", "draws x₀ from the true q(x₀|xₜ)"),
     "ddgan": ("DDGAN", "learned, adversarial, multimodal"),
     "gaussian": ("Best Gaussian", "the true mean and covariance, no more"),
-    "regression": ("Learned Gaussian (DDPM)", "the same network, least squares"),
+    "regression": ("Learned Gaussian (DDPM)", "learned by least squares: a mean"),
     "mean": ("Exact mean (DDPM)", "the true mean, no draw of x₀"),
     "official": ("DDGAN, the paper's", "the authors' own weights, T = 4"),
 }

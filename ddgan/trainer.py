@@ -7,7 +7,7 @@ One update draws a batch x_0, a pair of levels s < t per item, and a true forwar
 
 The fake is the sampler's own step (`reverse_step`). D learns to tell real from fake given x_t, G to fool it: an
 adversarial match of p(x_s | x_t) to q(x_s | x_t) at every step, eq. 4-8 of Xiao et al. 2022. The other objective is
-DDPM's: the same network without a latent, by least squares.
+DDPM's: a generator without a latent, by least squares.
 
 Which pairs are drawn decides what a model can do afterwards. `consecutive` pairs of a schedule with T steps train for
 those T levels; `anywhere` on a fine schedule trains one model for any number of steps and any schedule.

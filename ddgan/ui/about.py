@@ -32,7 +32,7 @@ trust: each panel uses the **same noise**, and differs only in how $x_0$ is draw
 | Exact law | the true $q(x_0 \mid x_t)$ |
 | DDGAN | a network, trained adversarially |
 | Best Gaussian | the Gaussian with the true mean and covariance; none is closer |
-| Learned Gaussian (DDPM) | the same network, trained by least squares: no draw, only a mean |
+| Learned Gaussian (DDPM) | a network of the same kind, trained by least squares: no draw, only a mean |
 | Exact mean (DDPM) | the true mean: what that network would be if it were perfect |
 
 ## The numbers
