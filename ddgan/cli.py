@@ -88,7 +88,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--objective", help="ddgan or regression (the learned Gaussian denoiser)")
     add.add_argument("--data", help="where the preset's images are: an archive, a folder or a zip; default: found by name")
     add.add_argument("--size", type=int, help="crop each image to its middle square and resize it to this many pixels")
-    add.add_argument("--network", help="skip, plain (the paper's) or eps; images: unet-draw or unet (the paper's)")
+    add.add_argument("--network", help="skip, plain (the paper's), v, eps or plain-eps; images: unet-draw or unet (the paper's)")
     add.add_argument("--loss", help="points: r1r2, paper, rpgan, rpgan-exact or wgan-gp; images: rpgan-exact, paper or wgan-gp")
     add.add_argument("--decay", help="late or cosine: how the learning rates fall")
     add.add_argument("--init", help="a model to begin with: a shipped one's name, or a directory")

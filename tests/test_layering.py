@@ -30,7 +30,7 @@ MAY_IMPORT = {  # from the bottom up
     "sampler": "denoiser gaussian schedule",
     "candidates": "denoiser images sampler schedule",
     "checkpoint": "config denoiser networks schedule",
-    "trainer": "denoiser losses ranks recorded sampler schedule",
+    "trainer": "denoiser gaussian losses ranks recorded sampler schedule",
     "image_metrics": "checkpoint images networks",
     "official": "checkpoint config denoiser networks schedule",
     "classifier": "checkpoint image_metrics images machine networks trainer",
