@@ -95,9 +95,11 @@ ORACLE = Experiment(
 
 # ---------------------------------------------------------------- 2. the paper's toy figure
 
+LIGHT = "WGAN-GP, γ = 0.1"  # in our recipe alone: by the paper's it takes a core more than an hour
 METHODS: dict[str, dict[str, Any]] = {
     "GAN": {"T": 1},
     "WGAN-GP": {"T": 1, "loss": "wgan-gp", "gamma": 10.0, "every": 1},
+    LIGHT: {"T": 1, "loss": "wgan-gp", "gamma": 0.1, "every": 1},
     **{f"DDPM, T = {T}": {"T": T, "objective": "regression", "latent_dim": 0, "clean": 1 / T} for T in (4, 50, 500)},
     **{f"DDGAN, T = {T}": {"T": T} for T in (2, 4, 8)},
 }
@@ -188,6 +190,7 @@ def _toys_cells(quick: bool) -> list[Cell]:
         for (recipe, config), by in zip(RECIPES.items(), BY, strict=True)
         for seed in SEEDS[: 1 if quick else None]
         for name, changes in METHODS.items()
+        if recipe == "ours" or name != LIGHT
     ]
 
 
@@ -208,7 +211,7 @@ TOYS_25 = Experiment(
     lambda rows: "; ".join(
         f"{label}: {rows[row]['modes']:.1f} modes, {rows[row]['on_mode']:.1%} on one"
         for label, row in {
-            **{name: f"{name}, {OURS}" for name in ("GAN", "WGAN-GP", "DDPM, T = 4", "DDPM, T = 500", "DDGAN, T = 4")},
+            **{name: f"{name}, {OURS}" for name in ("GAN", "WGAN-GP", LIGHT, "DDPM, T = 4", "DDPM, T = 500", "DDGAN, T = 4")},
             **{f"{name}, by the paper's recipe": f"{name}, {PAPERS}" for name in ("GAN", "DDPM, T = 500", "DDGAN, T = 4")},
         }.items()
         if row in rows and "modes" in rows[row]
@@ -218,8 +221,8 @@ TOYS_25 = Experiment(
     note="In our recipe (64 wide, R1 + R2, 12,000 updates) and in the paper's (3 x 512 plain, R1, batch 512, 50,000 updates). "
     "There, but for seed 0 of the GAN and of the DDGAN at T = 4, numbers are rounded to bfloat16 as they are multiplied. "
     "DDPM's network predicts v in ours, the noise in the paper's: there it needs hundreds of steps, as in the paper's figure. "
-    "Trained with R1, as here by both recipes, a GAN covers all modes in one step, as well as the DDGAN. That one step misses modes "
-    "shows in WGAN-GP, which has one critic update for each of G's.",
+    "Trained with R1, as here by both recipes, a GAN covers all modes in one step, as well as the DDGAN. WGAN-GP, with one critic "
+    "update for each of G's, misses modes where its penalty weighs 10, as is usual for images, and none at 0.1.",
     closes=(
         "python -m ddgan evidence toys-25",
         "goes on with the paper's recipe: each adversarial training takes a core about an hour, a GPU some two minutes by estimate",
