@@ -106,7 +106,7 @@ class VGenerator(SkipGenerator):
 
 
 class _OfNoise(Denoiser):
-    """x_0 = (x_t - sigma_t eps) / a_t with eps the output of the next class: an error at high noise is blown up by 1 / a_t."""
+    """Mixed into a generator: x_0 = (x_t - sigma_t eps) / a_t, eps its output. At high noise 1 / a_t blows up an error."""
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         a, sigma = (like(v, x_t) for v in alpha_sigma(level))
