@@ -220,7 +220,8 @@ TOYS_25 = Experiment(
     "?T=4",
     note="In our recipe (64 wide, R1 + R2, 12,000 updates) and in the paper's (3 x 512 plain, R1, batch 512, 50,000 updates). "
     "There, but for seed 0 of the GAN and of the DDGAN at T = 4, numbers are rounded to bfloat16 as they are multiplied. "
-    "DDPM's network predicts v in ours, the noise in the paper's: there it needs hundreds of steps, as in the paper's figure. "
+    "DDPM's network predicts v in ours, the noise in the paper's. In 4 steps it covers hardly a mode, in 50 all; by our recipe "
+    "it takes 500 to leave as few samples between them as the DDGAN in 4. "
     "Trained with R1, as here by both recipes, a GAN covers all modes in one step, as well as the DDGAN. WGAN-GP, with one critic "
     "update for each of G's, misses modes where its penalty weighs 10, as is usual for images, and none at 0.1.",
     closes=(
