@@ -158,4 +158,3 @@ def test_the_unit_of_a_network_is_what_one_more_in_its_output_is_in_x_0(kind):
         net.net.layers[-1].bias += 1
     moved = (net(x_t, level, z) - before).abs()
     torch.testing.assert_close(moved, net.unit(level).float()[:, None].expand(8, 2), rtol=1e-4, atol=1e-5)
-
