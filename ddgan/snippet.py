@@ -39,10 +39,10 @@ curl -sN {result}/$EVENT
 _OWN = "# MODEL.safetensors is the file that the tab Train lets you download; with it the data are those of its training\n"
 
 
-def snippets(request: Request, address: str) -> dict[str, str]:
+def snippets(request: Request, address: str, objective: str = "ddgan") -> dict[str, str]:
     """KINDS -> code that asks the page at this address, or this package, for all states of the request.
 
-    Where these do not fit into a reply, the page is asked for the last ones.
+    Where these do not fit into a reply, the page is asked for the last ones. `objective` is that of a visitor's own model.
     """
     asked, endpoint, arrays = request.to_dict(), "denoise", _ALL
     try:
@@ -56,16 +56,16 @@ def snippets(request: Request, address: str) -> dict[str, str]:
         "curl": _CURL.format(
             start=shlex.quote(f"{api}/v2/{endpoint}"), body=shlex.quote(json.dumps(asked)), result=shlex.quote(f"{api}/{endpoint}")
         ),
-        "cli": _command(request),
+        "cli": _command(request, objective),
         "link": link(request, address),
     }
 
 
-def _command(request: Request) -> str:
+def _command(request: Request, objective: str) -> str:
     """The command line that writes the request's arrays to an .npz file."""
     own = any(OWN.fullmatch(name) for name in request.denoisers)
-    if own:  # the command line knows it as the DDGAN of its file, which holds no other
-        names = ["ddgan" if OWN.fullmatch(name) else name for name in request.denoisers if name not in ("ddgan", "regression")]
+    if own:  # the command line knows it by what its file holds, which holds no other
+        names = [objective if OWN.fullmatch(name) else name for name in request.denoisers if name not in ("ddgan", "regression")]
         request = replace(request, data="MODEL.safetensors", denoisers=tuple(dict.fromkeys(names)))
     words = request.to_words()
     data, flags = words.pop("data"), {"denoisers": "--denoiser", "n": "-n"}

@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 
 from ddgan import cli, reply
 from ddgan.bench import crowd, served
-from ddgan.checkpoint import load
+from ddgan.checkpoint import load, save_file
 from ddgan.config import PRESETS
 from ddgan.posterior import Question, ask
 from ddgan.request import Request
 from ddgan.session import Session
 from ddgan.snippet import snippets
-from ddgan.ui import api
+from ddgan.ui import api, exports
 
 POINTS = Request.parse({"data": "rings", "denoisers": "exact,ddgan,gaussian", "T": 3, "seed": 7, "n": 40, "forks": "z.2.5"})
 IMAGES = Request.parse({"data": "mnist", "denoisers": "ddgan,regression", "T": 2, "seed": 3, "n": 4})
@@ -196,9 +196,19 @@ def test_the_code_of_what_does_not_fit_into_a_reply_gives_the_last_states(addres
     assert np.array_equal(space["x"]["mean"], last.x_s.numpy())
 
 
-def test_a_visitors_model_is_a_file_on_the_command_line():
-    words = snippets(Request("rings", ("exact", "own-0123456789abcdef", "ddgan"), T=3), "http://h/")["cli"].splitlines()
-    assert words[0].startswith("# MODEL.safetensors is the file") and "export MODEL.safetensors --denoiser exact,ddgan" in words[1]
+@pytest.mark.parametrize(("model", "objective"), [("rings", "ddgan"), ("rings-regression", "regression")])
+def test_a_visitors_model_is_a_file_on_the_command_line(tmp_path, monkeypatch, model, objective):
+    session = Session()
+    own = session.adopt(load(model))
+    shown = Request("rings", ("exact", own, "ddgan"), T=3, n=5)
+    asked = json.dumps({"query": shown.to_query(), "t": 0, "address": "http://h/"})
+    note, command = exports._coder(session)(asked)["cli"].splitlines()
+    assert note.startswith("# MODEL.safetensors is the file") and f"export MODEL.safetensors --denoiser exact,{objective} " in command
+    monkeypatch.chdir(tmp_path)
+    save_file(Path("MODEL.safetensors"), session.adopted[own])
+    assert cli.main(shlex.split(command)[3:]) == 0
+    *_, last = session.run(shown, own)
+    assert np.array_equal(np.load("arrays.npz")[f"{objective}.states"][-1], last.x_s.numpy())
 
 
 def test_a_crowd_counts_every_answer_and_every_refusal(address):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -52,7 +52,7 @@ def build(session: Session, canvas: str) -> None:
         gr.HTML('<span class="exports-name">Download</span>', apply_default_css=False)
         asked, made = gr.Textbox(visible=False), gr.DownloadButton(visible=False)
         buttons = {kind: gr.Button(SHORT[kind], size="sm", scale=0, min_width=0) for kind in export.KINDS}
-        drawn("code", elem_id=None, canvas=canvas, kinds=KINDS, server_functions=[code])
+        drawn("code", elem_id=None, canvas=canvas, kinds=KINDS, server_functions=[_coder(session)])
     note = gr.HTML(_note(""), apply_default_css=False)
     # a limit of its own: a long film must not keep anybody from a picture on the stage
     limits = {"concurrency_id": "export", "concurrency_limit": 1, "trigger_mode": "once"}
@@ -81,13 +81,18 @@ def _make(session: Session, cache: Path, kind: str, asked: str) -> Iterator[list
         yield [path, _note(f"Saved {path.name}, {path.stat().st_size / 1000:,.0f} kB. Its link is inside.{part}")]
 
 
-def code(asked):  # noqa: ANN001, ANN202 - Gradio hands over JSON
-    """The code of what the browser shows, by kind; {"error": sentence} where it shows nothing."""
-    try:
-        query, *_, address = _shown(asked)
-        return snippets(Request.from_query(query), address or _HERE)
-    except ValueError as error:
-        return {"error": views.sentence(str(error))}
+def _coder(session: Session) -> Callable[[str], dict[str, str]]:
+    def code(asked):  # noqa: ANN001, ANN202 - Gradio hands over JSON
+        """The code of what the browser shows, by kind; {"error": sentence} where it shows nothing."""
+        try:
+            query, *_, address = _shown(asked)
+            request = Request.from_query(query)
+            own = [model.card["config"]["objective"] for name in request.denoisers if (model := session.adopted.get(name))]
+            return snippets(request, address or _HERE, *own[:1])
+        except ValueError as error:
+            return {"error": views.sentence(str(error))}
+
+    return code
 
 
 def _shown(asked: str) -> tuple[str, int, Look, str]:
