@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -202,7 +202,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
     demo.left.append(studio.close)  # where the browser could not say so, or there was none
 
     linked = {"fn": None, "inputs": [*settings, seconds], "outputs": None, "js": _LINK, "api_visibility": "private"}
-    experiment.input(_experiment, experiment, [comment, *settings], **hand).then(**linked)
+    experiment.input(_chosen, [experiment, *settings], [comment, *settings], **hand).then(**linked)
     gr.on([*(component.input for component in settings), seconds.change], **linked)
     demo.load(opened, None, [experiment, comment, *settings, seconds], **hand)
     edited = [component.input for component in settings if component is not seed]
@@ -230,10 +230,19 @@ def _experiment(name: str) -> list[Any]:
     return [words, *(values[field] for field in FIELDS)]
 
 
+def _same(name: str, values: Sequence[Any]) -> bool:
+    """Whether the settings are those of the experiment, but for the seed: a list may have been left as it was."""
+    return name != OWN and [*values[:-1]] == _experiment(name)[1:-1]
+
+
+def _chosen(name: str, *values: Any) -> list[Any]:
+    """The settings of the experiment, with the visitor's seed where they are no others."""
+    return [*_experiment(name)[:-1], gr.skip()] if _same(name, values) else _experiment(name)
+
+
 def _edited(name: str, *values: Any) -> list[Any]:
-    """The settings are the visitor's own now, unless they are those of the experiment: a list may have been left as it was."""
-    same = name != OWN and [*values[:-1]] == _experiment(name)[1:-1]  # but for the seed
-    return [gr.skip()] * 2 if same else _BY_HAND
+    """The settings are the visitor's own now, unless they are those of the experiment."""
+    return [gr.skip()] * 2 if _same(name, values) else _BY_HAND
 
 
 def _held(component: Any, value: Any) -> Any:

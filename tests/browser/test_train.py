@@ -233,11 +233,13 @@ def test_the_settings_are_in_the_link(visit):
 def test_lists_that_are_only_left_leave_the_experiment_and_a_choice_makes_it_ones_own(visit):
     page = opened(visit)
     first = page.input_value("#experiment input")
-    page.focus("#train-data input")
-    for _ in range(4):
+    page.get_by_role("button", name="More settings").click()
+    page.fill("#train-seed input", "7")
+    page.focus("#experiment input")
+    for _ in range(5):
         page.keyboard.press("Tab")
         page.wait_for_timeout(300)
-    assert page.input_value("#experiment input") == first
+    assert page.input_value("#experiment input") == first and page.input_value("#train-seed input") == "7"
     choose(page, "gamma", "0.05")
     page.wait_for_function("document.querySelector('#experiment input').value === 'Your own'")
 
