@@ -91,14 +91,14 @@ class Answer(NamedTuple):
 def ask(session: Session, question: Question) -> Answer:
     """The answer of the truth and of every denoiser of the request, on the same z and eps."""
     truth = question.truth(session)
-    weights = truth.mode_weights()
+    p = truth.mode_weights()
     noise = torch.Generator().manual_seed(0)
     exact, other = truth.sample(DRAWS, noise), truth.sample(DRAWS, noise)
     answers = {name: _draws(session, question, name) for name in question.request.denoisers}
     return Answer(
         truth,
-        int((weights >= VISIBLE).sum()),
-        abs(float(torch.xlogy(weights, weights).sum())),  # and no -0
+        int((p >= VISIBLE).sum()),
+        abs(float(torch.xlogy(p, p).sum())),  # and no -0
         max(truth.gap(), 0.0),
         answers,
         {name: _distances(x, exact, truth) for name, x in answers.items() if isinstance(x, Tensor)},
