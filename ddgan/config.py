@@ -20,7 +20,7 @@ class Config:
     objective: str = "ddgan"  # ddgan | regression
     T: int | None = None  # steps of the vp schedule to train for; None: any number of steps and any schedule
     clean: float = 0.6  # the share of training pairs whose target is clean data; for any T, of those alone that say so: see Anywhere
-    network: str = "skip"  # points: skip (starts from a posterior draw) | plain (the paper's) | v, eps, plain-eps (they predict that); images: unet-draw | unet
+    network: str = "skip"  # points: skip (starts from a posterior draw) | plain (the paper's), plain-g, plain-d (G or D alone) | v, eps, plain-eps (they predict that); images: unet-draw | unet
     width: int = 96
     depth: int = 3  # hidden layers; for images, residual blocks a resolution
     multipliers: tuple[int, ...] = ()  # images only: the width of every resolution, in units of `width`
@@ -43,7 +43,7 @@ class Config:
 
     CHOICES = {
         "objective": ("ddgan", "regression"),
-        "network": ("skip", "plain", "v", "eps", "plain-eps", "unet", "unet-draw", "unet-indexed"),
+        "network": ("skip", "plain", "plain-g", "plain-d", "v", "eps", "plain-eps", "unet", "unet-draw", "unet-indexed"),
         "loss": ("r1r2", "paper", "rpgan", "rpgan-exact", "wgan-gp"),
         "decay": ("late", "cosine"),
     }
@@ -172,9 +172,9 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
         replace(_LIVE, latent_dim=0, T=1),
         "One step without z is one fixed map: the cloud shrinks, and hardly a sample lands on a mode.",
     ),
-    "Fails: T = 1, plain generator": (
+    "Fails: T = 1, plain networks": (
         replace(_LIVE, T=1, network="plain"),
-        "From noise to data in one step, with no start from a posterior draw: "
+        "From noise to data in one step, by networks without Fourier features of the points: "
         "some modes are missing, and many samples lie between the others.",
     ),
     "Uneven: no R2": (

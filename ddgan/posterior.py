@@ -88,13 +88,13 @@ class Answer(NamedTuple):
 
 
 @torch.no_grad()
-def ask(session: Session, question: Question) -> Answer:
-    """The answer of the truth and of every denoiser of the request, on the same z and eps."""
+def ask(session: Session, question: Question, seed: int = 0) -> Answer:
+    """The answer of the truth and of every denoiser of the request, on the same z and eps; another `seed`, other noise."""
     truth = question.truth(session)
     p = truth.mode_weights()
-    noise = torch.Generator().manual_seed(0)
+    noise = torch.Generator().manual_seed(seed)
     exact, other = truth.sample(DRAWS, noise), truth.sample(DRAWS, noise)
-    answers = {name: _draws(session, question, name) for name in question.request.denoisers}
+    answers = {name: _draws(session, question, name, seed) for name in question.request.denoisers}
     return Answer(
         truth,
         int((p >= VISIBLE).sum()),
@@ -106,14 +106,14 @@ def ask(session: Session, question: Question) -> Answer:
     )
 
 
-def _draws(session: Session, question: Question, name: str) -> Tensor | str:
+def _draws(session: Session, question: Question, name: str, seed: int = 0) -> Tensor | str:
     request, schedule = question.request, question.request.steps()
     try:
         model = session.model(request, name)
         model.check(schedule)
     except ValueError as error:
         return str(error)
-    draws = Draws.from_seeds(range(DRAWS), (len(question.x),), 1, model.latent_dim)
+    draws = Draws.from_seeds(range(seed * DRAWS, (seed + 1) * DRAWS), (len(question.x),), 1, model.latent_dim)
     x_t = torch.tensor(question.x).expand(DRAWS, -1)
     step = reverse_step(schedule, model, x_t, question.t - 1, question.t, z=draws.z[0], eps=draws.eps[0])
     drawn = step.x_0 if question.of == "x_0" else step.x_s

@@ -14,6 +14,7 @@ import json
 import math
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,16 +153,16 @@ def read(name: str, out: Path = ASSETS) -> list[Result]:
 def table(experiment: Experiment, results: list[Result]) -> list[list[str]]:
     """The heading, then a line for every row: mean over seeds, +- their standard deviation, and the paper's number.
 
-    A number that no row has, ours or the paper's, has no column.
+    A number that no row has, ours or the paper's, has no column. A row with fewer seeds than others says how many.
     """
-    rows = _rows(results)
+    rows, seeds = _rows(results), Counter(result.row for result in results)
     ours = {column for column in experiment.columns if any(numbers.get(column.key) for numbers in rows.values())}
     heads, lines = [""], []
     for column in experiment.columns:
         theirs = column.theirs or f"{column.heading}, paper{' (ours minus it)' * column.comparable}"
         heads += [*([column.heading] if column in ours else []), *([theirs] if column.paper else [])]
     for row, numbers in rows.items():
-        line = [row]
+        line = [row if seeds[row] == max(seeds.values()) else f"{row} ({_counted(seeds[row])})"]
         for column in experiment.columns:
             values = numbers.get(column.key, [])
             if column in ours:
@@ -205,15 +206,20 @@ def summary(experiment: Experiment, results: list[Result]) -> str:
 def effort(experiment: Experiment, results: list[Result]) -> str:
     """How many seeds, the wall time of all cells, and how many are still to be run."""
     missing = len(left(experiment.cells(False), results))
-    seeds, seconds = len({r.seed for r in results}), sum(r.record["wall_s"] for r in results)
+    seeds, seconds = Counter(r.row for r in results).values(), sum(r.record["wall_s"] for r in results)
     time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-    return f"{seeds} seed{'s' * (seeds > 1)}, {time}" + (f", {missing} measurements not run yet" if missing else "")
+    fewest = f"{min(seeds)} to " if min(seeds) < max(seeds) else ""
+    return f"{fewest}{_counted(max(seeds))}, {time}" + (f", {missing} measurements not run yet" if missing else "")
 
 
 def left(cells: list[Cell], results: list[Result]) -> list[Cell]:
     """The cells that are not measured yet."""
     done = {_key(result) for result in results}
     return [cell for cell in cells if _key(cell) not in done]
+
+
+def _counted(seeds: int) -> str:
+    return f"{seeds} seed{'s' * (seeds > 1)}"
 
 
 def _rows(results: Iterable[Result]) -> dict[str, dict[str, list[float]]]:

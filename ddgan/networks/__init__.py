@@ -16,6 +16,8 @@ __all__ = ["IMAGES", "VECTORS", "discriminator", "generator"]
 VECTORS = {
     "plain": (mlp.PlainGenerator, mlp.PlainDiscriminator),
     "skip": (mlp.SkipGenerator, mlp.SkipDiscriminator),
+    "plain-g": (mlp.PlainGenerator, mlp.SkipDiscriminator),
+    "plain-d": (mlp.SkipGenerator, mlp.PlainDiscriminator),
     "v": (mlp.VGenerator, mlp.SkipDiscriminator),
     "eps": (mlp.EpsGenerator, mlp.SkipDiscriminator),
     "plain-eps": (mlp.PlainEpsGenerator, mlp.PlainDiscriminator),

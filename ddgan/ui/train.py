@@ -47,7 +47,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
             with gr.Row(elem_classes="train-grid"):
                 data = pick(views.data_choices(), value=config.data, label="Data", elem_id="train-data")
                 T = pick(STEPS, value=_steps(config), label="Steps T", elem_id="train-T")
-                network = pick(["skip", "plain"], value=config.network, label="Generator", elem_id="network")
+                network = pick(["skip", "plain"], value=config.network, label="Networks", elem_id="network")
                 loss = pick(LOSSES, value=config.loss, label="Loss", elem_id="loss")
                 latent = pick([0, 1, 2, 4, 8, 16], value=config.latent_dim, label="Numbers in z", elem_id="latent")
                 gamma = pick(GAMMAS, value=config.gamma, label="Penalty γ", elem_id="gamma")
