@@ -7,7 +7,21 @@ const root = element.firstElementChild;
 const $ = selector => root.querySelector(selector);
 const make = (tag, className = '', text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
 const offscreen = (width, height) => Object.assign(document.createElement('canvas'), { width, height });
-const say = (text, failed = false) => { const notice = $('[role=status]'); notice.textContent = text ?? ''; notice.classList.toggle('failed', failed); };
+
+/* A notice; where it stands out of sight, a copy of it floats over the page for a while. */
+let floating = null;
+const say = (text, failed = false) => {
+  const notice = $('[role=status]');
+  notice.textContent = text ?? '';
+  notice.classList.toggle('failed', failed);
+  floating?.remove();
+  const { top, bottom } = notice.getBoundingClientRect();
+  if (!text || !root.clientWidth || bottom > 0 && top < innerHeight) return;
+  const mine = floating = make('p', 'notice-floating', text);
+  mine.setAttribute('aria-hidden', 'true');
+  document.body.append(mine);
+  setTimeout(() => mine.remove(), 7000);
+};
 
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
 const bring = (node, block = 'start') => node?.scrollIntoView({ block, behavior: reducedMotion.matches ? 'auto' : 'smooth' });

@@ -103,7 +103,7 @@ async function scene() {
   await choose('data', '25 Gaussians');
   await choose('T', '4');
   if (shown().has('span')) await choose('schedule', 'linear');      // another schedule's range is put back
-  await choose('schedule', "vp (the paper's)");
+  await choose('schedule', "vp (paper)");
   for (const label of ['Exact law', 'DDGAN', 'Best Gaussian']) await panel(label, true);
   const order = shown().get('denoisers').split(','), [exact, ddgan, gaussian] = ['exact', 'ddgan', 'gaussian'].map(name => order.indexOf(name));
   if (exact > ddgan || ddgan > gaussian) for (const label of ['DDGAN', 'Best Gaussian']) for (const on of [false, true]) await panel(label, on);
@@ -119,7 +119,14 @@ const STEPS = [
   ['Hold one sample: its way so far is a line, its fate a dotted one. Same start, same noise, three endings.',
     async () => { await scene(); stage().stage.goto(2); press('ArrowDown'); lookAtStage(); }],
   ['What could one x₁ have been? The truth has more than twenty modes. The circle is the best Gaussian: it has to cover them all, and hits none.',
-    async () => { await scene(); layer('x0', false); press('Escape'); look('#posterior'); }],
+    async () => {
+      await scene();
+      layer('x0', false);
+      press('Escape');
+      find('[name=posterior-of][value=x_0]').click();
+      document.dispatchEvent(new CustomEvent('ddgan:pick', { detail: { t: 1, x: [0.3, 0.2] } }));
+      look('#posterior', innerHeight < 1000 ? 'start' : 'center');
+    }],
   ['Give the Gaussian 64 steps instead of 4 and it succeeds: each step is then so small that its law is nearly Gaussian. That is how DDPM works, and why it is slow. (The DDGAN rests here: it was made for few steps.)',
     async () => { await denoise(); await panel('DDGAN', false); await choose('T', '64'); stage().stage.goto(stage().stage.run().T); lookAtStage(); }],
   ['The same argument on a line: choose a noisy point, make the step larger, and watch one hump turn into many. Train shows a DDGAN learning them in ten seconds.',

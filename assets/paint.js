@@ -11,7 +11,7 @@ const NAMES = { '#ffffff': 'white', '#000000': 'black', '#7ec0ee': 'sky', '#f2d1
 const UNDO = 30;
 
 const pixels = document.createElement('canvas'), ink = pixels.getContext('2d', { willReadFrequently: true });
-const state = { shape: null, run: null, colour: '#ffffff', past: [], last: null, pen: null, cursor: null };
+const state = { shape: null, run: null, colour: '#ffffff', past: [], boards: {}, last: null, pen: null, cursor: null };
 
 root.innerHTML = `
   <div class="paint-board"><canvas tabindex="0" role="application"
@@ -42,17 +42,19 @@ function keep() {
   state.past.splice(0, state.past.length - UNDO);
 }
 
-/* Another kind of image: a board of its size and colours. */
+/* Another kind of image: a board of its size and colours, with what was painted on it. */
 function shaped(shape) {
-  const [C, H, W] = state.shape = shape;
+  if (state.shape) state.boards[state.shape] = { past: state.past, image: ink.getImageData(0, 0, pixels.width, pixels.height) };
+  const [C, H, W] = state.shape = shape, before = state.boards[shape];
   state.cursor = [W >> 1, H >> 1];
   Object.assign(pixels, { width: W, height: H });
-  state.past = [];
+  state.past = before?.past ?? [];
   state.colour = COLOURS[C][0];
   $('.paint-colours').innerHTML = COLOURS[C].map((colour, i) => `<label class="paint-colour" title="${NAMES[colour]}" style="--ink: ${colour}">
     <input type="radio" name="paint-colour" value="${colour}" aria-label="${NAMES[colour]}"${i ? '' : ' checked'}></label>`).join('')
     + (C === 3 ? '<label class="paint-any">any <input type="color" value="#7ec0ee" aria-label="Any colour"></label>' : '');
   fill(C === 1 ? '#000000' : '#8c8c8c');
+  if (before) ink.putImageData(before.image, 0, 0);
   root.dataset.shape = shape;
 }
 

@@ -263,7 +263,7 @@ function drawMap(theme) {
     field(view, seen, line ? 1 : seen_size, v => [...rgb(theme.paper), 190 * (1 - Math.min(1, v / 60))]);
     $('.map-note').textContent = `KL(q || best Gaussian) at every ${subscript(state.t)}`;
     const nats = v => v < 0.0005 ? '0' : v < 0.005 ? v.toFixed(3) : v.toFixed(2);
-    $('.posterior-legend').innerHTML = `<span>${nats(field_.low)}</span><i></i><span>${nats(field_.top)} nats</span>`;
+    $('.posterior-legend').innerHTML = `<span>0</span><i></i><span>${nats(field_.top)} nats</span>`;
   }
   if (!state.run) return;
   const [x, y] = place(view, state.run.dim === 1 ? [state.x[0]] : state.x);

@@ -429,7 +429,8 @@ function drawHistogram(view) {
   const base = h * 0.64, bins = 80, G = data.density.size, source = data.density.data, [a, b, f] = around(G);
   const heights = buffer => [...histogram(n, j => read(buffer, at, j, 0), bins, limit)].map(v => v * bins / (n * 2 * limit));
   const density = Float64Array.from({ length: G }, (_, k) => source[a + k] * (1 - f) + source[b + k] * f);
-  const area = sum(density) * 2 * limit / G || 1, top = 1.35 * Math.max(...density) / area || 1, y = v => base - (base - 12) * Math.min(1, v / top);
+  const area = sum(density) * 2 * limit / G || 1, shown = layers.x0 ? heights(panel.x0) : [];
+  const top = Math.max(1.35 * Math.max(...density) / area, 1.05 * Math.max(...shown)) || 1, y = v => base - (base - 12) * Math.min(1, v / top);
   if (layers.samples) {
     ctx.fillStyle = theme.sample;
     ctx.globalAlpha = 0.6;
@@ -441,7 +442,7 @@ function drawHistogram(view) {
     stroke(ctx, curve, theme.paper, 4, 0.8);
     stroke(ctx, curve, theme.curve ??= `rgb(${getComputedStyle(root).getPropertyValue('--stage-density')})`, 2, 1);
   }
-  if (layers.x0) line(ctx, [[0, base], ...heights(panel.x0).flatMap((v, k) => [[k * w / bins, y(v)], [(k + 1) * w / bins, y(v)]]), [w, base]], theme.x0, 1.5);
+  if (layers.x0) line(ctx, [[0, base], ...shown.flatMap((v, k) => [[k * w / bins, y(v)], [(k + 1) * w / bins, y(v)]]), [w, base]], theme.x0, 1.5);
   line(ctx, [[0, base], [w, base]], theme.line, 1);
 }
 

@@ -17,10 +17,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, NoReturn
 
-from . import archives, bench, checkpoint, evidence, export, official, ranks
+from . import archives, bench, checkpoint, evidence, export, networks, official, ranks
 from .bench import faults
 from .bench.crowd import crowd
 from .classifier import BATCH, fit_classifier
@@ -36,6 +37,7 @@ from .trainer import TrainStep
 
 __all__ = ["main", "parser"]
 
+MAX_SAMPLED = 250_000_000  # numbers that `sample` keeps: 1 GB
 GRACE = 20.0  # seconds from a signal to the end of a training: torchrun kills after 30
 # what `train` may change of a preset
 WHOLE = {
@@ -51,7 +53,7 @@ WHOLE = {
     "seed": "of the first weights, the order of the data and the noise",
 }
 RATES = {
-    "clean": "share of the updates whose step ends at clean data",
+    "clean": "share of a batch's pairs whose target is clean data",
     "gamma": "weight of the gradient penalty",
     "lr-g": "learning rate of G",
     "lr-d": "learning rate of D",
@@ -180,6 +182,8 @@ def _presets(options: argparse.Namespace) -> None:
 
 def _data(options: argparse.Namespace) -> None:
     path = options.images
+    if options.size is not None and options.size < 1:
+        raise ValueError(f"--size must be at least 1, got {options.size}")
     if options.out and path not in archives.SOURCES:
         raise ValueError(f"--out is for {' and '.join(archives.SOURCES)}, which can be downloaded, got {path!r}")
     if path in archives.SOURCES and (options.out or not find_images(path, options.split)):
@@ -213,7 +217,13 @@ def _train(options: argparse.Namespace) -> None:
     own = options.preset.endswith(".csv")
     if not own and options.preset not in PRESETS and Path(options.preset).exists():
         raise ValueError(f"images are given as --data: python -m ddgan train cifar10 --data {options.preset} --size 32 --out ...")
-    config = replace(Config(options.preset) if own else preset(options.preset), **given)
+    base = Config(options.preset) if own else preset(options.preset)
+    config = replace(base, **given)
+    if base.objective == "regression" and config.objective == "ddgan":
+        raise ValueError(f"{options.preset} is a learned Gaussian: the DDGAN is the preset {options.preset.removesuffix('-regression')}")
+    kinds = next(kinds for kinds in (networks.IMAGES, networks.VECTORS) if base.network in kinds)
+    if config.network not in kinds:
+        raise ValueError(f"the network of {options.preset} must be one of {', '.join(kinds)}, got {config.network}")
     _above_zero(options, "seconds", "minutes")
     if config.network == "unet-draw" and options.latent_dim:
         raise ValueError(f"z of this network is as large as an image, or --latent-dim 0; got {options.latent_dim}: --network unet takes any")
@@ -312,12 +322,19 @@ def _request(options: argparse.Namespace, **default: Any) -> Request:
     return Request.parse({**default, **{name: value for name, value in given.items() if value is not None}}, local=True)
 
 
+def _models(session: Session, options: argparse.Namespace) -> list[str]:
+    """What has been trained on the data, the DDGAN first and the authors' left out; the DDGAN where there is nothing."""
+    return [name for name in session.source(options.data).models if name != "official"] or ["ddgan"]
+
+
 def _sample(options: argparse.Namespace) -> None:
     if options.out.suffix != ".npz":
         raise ValueError(f"--out must end in .npz, got {options.out}")
     session = Session()
     points = session.source(options.data).law is not None
-    request = _request(options, denoisers="ddgan", n=10_000 if points else 64)
+    request = _request(options, denoisers=_models(session, options)[0], n=10_000 if points else 64)
+    if (numbers := 4 * request.n * request.start * prod(session.source(options.data).shape)) > MAX_SAMPLED:
+        raise ValueError(f"a file of samples holds at most {MAX_SAMPLED:,} numbers, this is {numbers:,}: ask for fewer samples or steps")
     if len(request.denoisers) != 1:
         raise ValueError(f"one denoiser at a time is sampled to a file, got {', '.join(request.denoisers)}")
     steps = list(_progress(session.run(request, request.denoisers[0]), request.start))
@@ -328,7 +345,7 @@ def _sample(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     session, rows = Session(), {}
     points = session.source(options.data).law is not None
-    request = _request(options, denoisers="ddgan", n=10_000 if points else 50_000 if options.fid else 2000)
+    request = _request(options, denoisers=_models(session, options)[0], n=10_000 if points else 50_000 if options.fid else 2000)
     if not 1 <= options.samplings <= 100:
         raise ValueError(f"--samplings must be in 1..100, got {options.samplings}")
     near = export.neighbours(options.nearest, session, request) if options.nearest else {}  # first: it may refuse
@@ -352,7 +369,8 @@ def _evaluate(options: argparse.Namespace) -> None:
 def _export(options: argparse.Namespace) -> None:
     session = Session()
     points = session.source(options.data).law is not None
-    request = _request(options, **({"denoisers": "exact,ddgan,gaussian", "n": 2000} if points else IMAGES))
+    models = _models(session, options)
+    request = _request(options, **({"denoisers": ["exact", models[0], "gaussian"]} if points else {"denoisers": models, "n": IMAGES["n"]}))
     look = Look.parse(options.layers, options.hold)
     export.write(options.out, session, request, t=options.t, address=options.address, glide=options.glide, look=look)
     print(options.out)

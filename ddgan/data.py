@@ -217,7 +217,7 @@ def read_csv(path: str | Path) -> Tensor:
         if not line.strip() or number == 1 and not numbers:  # a header
             continue
         if len(numbers) != 2:
-            raise ValueError(f"line {number} of {Path(path).name} must be two numbers, got {line[:40]!r}")
+            raise ValueError(f"line {number} of {Path(path).name} must be two numbers with a comma between them, got {line[:40]!r}")
         points.append(numbers)
     if not points:
         raise ValueError(f"{Path(path).name} has no line of two numbers")

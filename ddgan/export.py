@@ -53,7 +53,7 @@ def write(
 ) -> None:  # fmt: skip
     """Write what the ending of `path` names: see KINDS.
 
-    t: the state of a .png, 0 (the last) unless given. address: the page's, for the link. glide: frames between two
+    t: the state of a .png, 0 (the last) unless given, or the nearest that the stage shows. address: the page's, for the link. glide: frames between two
     states of an animation of points. look: what a picture of points shows. ValueError, in one sentence, for another ending,
     a t or a held sample that there is not, too many numbers, data that has no picture, or a path that cannot be written.
     """
@@ -71,6 +71,8 @@ def write(
         raise ValueError("images go from state to state, without frames between them")
     if look.hold is not None and look.hold >= request.n:
         raise ValueError(f"the held sample must be in 0..{request.n - 1}, got {look.hold}")
+    if glide and kind in ("png", "npz", "json"):
+        raise ValueError(f"glide is of animations; a .{kind} is none")
     from_link = link(request, address)
     if kind == "npz":
         arrays = _arrays(session, request) | {"link": np.array(from_link)}
@@ -78,10 +80,10 @@ def write(
     if kind == "json":
         text = json.dumps(_numbers(session, request) | {"link": from_link}, allow_nan=False)
         return _replace(path, lambda file: file.write(text.encode()))
-    from_link += (f"&t={t}" if t else "") + ("" if images else look.to_query())
     view = decoded(session, request, look)
+    i = min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - (t or 0)))  # of very many states not all are shown
+    from_link += (f"&t={view['t'][i]}" if view["t"][i] else "") + ("" if images else look.to_query())
     if kind == "png":
-        i = min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - (t or 0)))
         text = PngImagePlugin.PngInfo()
         text.add_text("Comment", from_link)
         return _replace(path, lambda file: paint(view, i).save(file, "png", pnginfo=text))

@@ -72,7 +72,7 @@ class ImageSet:
 
 def from_uint8(images: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
     """uint8 (N, C, H, W) -> float32 in [-1, 1]: v / 127.5 - 1."""
-    return torch.from_numpy(np.ascontiguousarray(images)).to(device).float() / 127.5 - 1
+    return torch.from_numpy(np.require(images, requirements=["C", "W"])).to(device).float() / 127.5 - 1
 
 
 def to_uint8(x: Tensor) -> np.ndarray:

@@ -84,7 +84,7 @@ class Schedule:
         lo, hi = kind.default if span is None else span
         if not kind.bounds[0] <= lo < hi <= kind.bounds[1]:
             raise ValueError(
-                f"the span of the {family} schedule must be two rising numbers "
+                f"the span of the {family} schedule, {' and '.join(kind.names)}, must be two rising numbers "
                 f"in {kind.bounds[0]:g}..{kind.bounds[1]:g}, got {lo:g}, {hi:g}"
             )
         u = U_0 + (1 - U_0) * torch.arange(T + 1, dtype=torch.float64) / T

@@ -77,7 +77,7 @@ class Session:
                 raise ValueError("this model is no longer here: train it again, or load its file")
             raise ValueError(f"a denoiser is one of {', '.join(DENOISERS)}, got {name[:40]!r}")
         if name not in models:
-            others = [DENOISERS[other][0] for other in [*models, *(CLOSED if law else [])]]
+            others = [f"{other} ({DENOISERS[other][0]})" for other in [*models, *(CLOSED if law else [])]]
             raise ValueError(_missing(data, name, others))
         denoiser = checkpoint.load(models[name])
         return denoiser.to(device(), precision(device())) if len(shape) == 3 else denoiser
@@ -185,9 +185,10 @@ class Session:
         every iterator of parts of the work, with their number, and passes them on.
         """
         source = self.source(request.data)
-        if with_fid and not source.set:
-            what = "points" if source.law else "images that have no name here"
-            raise ValueError(f"FID is measured against {', '.join(SETS)}; {request.data[:40]} is of {what}")
+        if with_fid and (not source.set or source.shape[0] != 3):
+            what = "points" if source.law else "grey images" if source.set else "images that have no name here"
+            coloured = [name for name, shape in SETS.items() if shape[0] == 3]
+            raise ValueError(f"FID is measured against {', '.join(coloured)}; {request.data[:40]} is of {what}")
         if source.law is None:
             if samplings > 1:
                 raise ValueError(f"images are judged once, points by several samplings; got {samplings}")

@@ -215,7 +215,7 @@ class Run:
         cover = coverage(end.x_s, self.law)
         self.metrics[f"T={self._T}"] = {"modes": cover.modes, "of_modes": self.law.modes, "on_mode": cover.on_mode}
         reached = f"{cover.modes} of {self.law.modes} modes, {cover.on_mode:.1%} of {MEASURED:,} samples on a mode"
-        self._end("done", f"Done after {self.last.step:,} updates: {reached}.")
+        self._end("done", f"Done after {_updates(self.last.step)}: {reached}.")
 
     def _fail(self, reason: str) -> None:
         """End, with the last good model for the one that is lost."""
@@ -228,7 +228,7 @@ class Run:
         """Whether to make an update now; carries out what was commanded, and waits while paused."""
         with self._changed:
             if self._halted:
-                self._end("stopped", f"Stopped after {self.last.step:,} updates; the model so far is kept.")
+                self._end("stopped", f"Stopped after {_updates(self.last.step)}; the model so far is kept.")
                 return False
             self._apply()
             if not self._paused:
@@ -406,6 +406,10 @@ class Studio:
         path = directory / f"ddgan-{data if data in TOYS else 'own-points'}.safetensors"
         checkpoint.save_file(path, denoiser)
         return path
+
+
+def _updates(step: int) -> str:
+    return f"{step:,} update{'s' * (step != 1)}"
 
 
 def parse(values: Mapping[str, Any]) -> tuple[Config, float]:

@@ -60,9 +60,14 @@ class Pairs(Protocol):
 
 
 class Consecutive:
-    """Pairs (t - 1, t) of a schedule; the step to clean data, the only one that must be sharp, is drawn most."""
+    """Pairs (t - 1, t) of a schedule; the step to clean data, the only one that must be sharp, is drawn most.
+
+    ValueError for a share `clean` of that step which leaves none to it, or to the others.
+    """
 
     def __init__(self, schedule: Schedule, clean: float = 0.6) -> None:
+        if schedule.T > 1 and not 0 < clean < 1:
+            raise ValueError(f"clean must be above 0 and below 1, so that every one of {schedule.T} steps is trained, got {clean:g}")
         self.schedule, clean = schedule, clean if schedule.T > 1 else 1.0
         rest = (1 - clean) / max(schedule.T - 1, 1)
         self.weights = torch.tensor([clean, *[rest] * (schedule.T - 1)])

@@ -42,7 +42,7 @@ INSTEAD = "This is the first view instead."
 KEPT = 0.05  # of the signal in x_T: more than noise hides
 LABELS = {"25-gaussians": "25 Gaussians", "8-gaussians": "8 Gaussians", "4-gaussians-1d": "4 Gaussians on a line"}
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-SCHEDULES = [("vp (the paper's)" if name == "vp" else name, name) for name in FAMILIES]
+SCHEDULES = [("vp (paper)" if name == "vp" else name, name) for name in FAMILIES]
 
 
 def frames(T: int) -> list[int]:
@@ -207,16 +207,14 @@ def gap_map(session: Session, values: Any) -> str:
     law, axis = session.law(question.request.data), _axis(GAPS)
     points = torch.cartesian_prod(*[axis.float()] * len(question.x)).reshape(-1, len(question.x))
     found = _upright(gaps(session, question, points).reshape([GAPS] * len(question.x)))
-    low, top = float(found.min()), float(found.max())
-    low, top = (0.0, 0.05) if top < 0.05 else (low, max(top, low + 0.05))  # colours show what counts, not rounding
+    top = max(float(found.max()), 0.05)  # colours show what counts, not rounding
     marginal = law.marginal(question.request.steps().level(question.t))
     return json.dumps(
         {
             **_asked(question),
             "size": GAPS,
-            "low": low,
             "top": top,
-            "data": _base64((255 * (found - low) / max(top - low, 1e-9)).round().to(torch.uint8).numpy()),
+            "data": _base64((255 * found / top).round().to(torch.uint8).numpy()),
             "seen_size": GRID[len(question.x)],
             "seen": _base64(_picture(marginal)),
         },

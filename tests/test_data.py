@@ -147,9 +147,9 @@ def test_a_csv_of_two_numbers_a_line_is_read(tmp_path, text):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        (b"x,y\n1,2\n3\n", "line 3 of points.csv must be two numbers, got '3'"),
-        (b"x,y\n1,2\n3,four\n", "line 3 of points.csv must be two numbers, got '3,four'"),
-        (b"1,2\n1,2,3\n", "line 2 of points.csv must be two numbers, got '1,2,3'"),
+        (b"x,y\n1,2\n3\n", "line 3 of points.csv must be two numbers with a comma between them, got '3'"),
+        (b"x,y\n1,2\n3,four\n", "line 3 of points.csv must be two numbers with a comma between them, got '3,four'"),
+        (b"1,2\n1,2,3\n", "line 2 of points.csv must be two numbers with a comma between them, got '1,2,3'"),
         (b"x,y\n", "points.csv has no line of two numbers"),
         (b"", "points.csv has no line of two numbers"),
         (b"\x89PNG\xff\xfe\x00", "points.csv cannot be read as a CSV text file"),

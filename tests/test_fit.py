@@ -100,7 +100,7 @@ def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
     assert load(tmp_path).card["metrics"] == {}, "what is not MNIST is not judged as MNIST"
     with pytest.raises(ValueError, match="images of its own, which no classifier here can judge"):
         Session().judge(Request(str(tmp_path), ("ddgan",), T=1, n=4), "ddgan")
-    with pytest.raises(ValueError, match="FID is measured against cifar10, mnist, .* is of images that have no name here"):
+    with pytest.raises(ValueError, match="FID is measured against cifar10, stackedmnist; .* is of images that have no name here"):
         Session().judge(Request(str(tmp_path), ("ddgan",), T=1, n=50_000), "ddgan", watch=pytest.fail, with_fid=True)
 
 

@@ -44,7 +44,7 @@ MAY_IMPORT = {  # from the bottom up
     "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
     "picture": "gallery images request session views",
     "export": "checkpoint image_metrics images machine picture request sampler session",
-    "cli": "archives bench checkpoint classifier config evidence export fit images machine metrics official picture ranks request schedule session trainer",
+    "cli": "archives bench checkpoint classifier config evidence export fit images machine metrics networks official picture ranks request schedule session trainer",
     "reply": "export posterior request session studio views",
     "snippet": "export reply request",
     "__main__": "cli",

@@ -74,7 +74,7 @@ def test_two_judges_of_images_see_the_same_ones_drawn_once(monkeypatch):
     monkeypatch.setattr("ddgan.session.load_images", lambda name: name)
     monkeypatch.setattr("ddgan.session.fid", lambda batches, n, data: seen.append([*batches]) or 3.75)
     monkeypatch.setattr("ddgan.session.judge_set", lambda batches, name: seen.append([*batches]) or {"n": 4})
-    numbers = Session().judge(Request("mnist", ("ddgan",), T=1, n=4), "ddgan", watch=watch, with_fid=True)
+    numbers = Session().judge(Request("stackedmnist", ("ddgan",), T=1, n=4), "ddgan", watch=watch, with_fid=True)
     assert numbers == {"n": 4, "fid": 3.75} and len(drawn) == 1
     assert all(len(batches) == 1 and batches[0] is drawn[0] for batches in seen)
 

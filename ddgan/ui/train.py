@@ -54,6 +54,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
                 lr_g = pick(RATES, value=config.lr_g, label="Rate of G", elem_id="lr-g")
                 lr_d = pick(RATES, value=config.lr_d, label="Rate of D", elem_id="lr-d")
             seconds = Slider(10, 120, 20, step=5, precision=0, label="Seconds of training", elem_id="seconds")
+            gr.Markdown("A training that goes on follows changes of γ and of the two rates; all else is for the next one.")
             with gr.Accordion("More settings", open=False):
                 with gr.Row(elem_classes="train-grid"):
                     width = pick([16, 32, 64, 96, 128, 256, 512], value=config.width, label="Width")
@@ -76,22 +77,23 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
     settings = [data, T, network, loss, latent, lr_g, lr_d, gamma, width, depth, batch, seed]
     buttons = [start, pause, step, stop]
 
-    def begin(request: gr.Request, *values: Any, by_hand: bool = False) -> list[Any]:
+    def begin(request: gr.Request, own: str | None, *values: Any, by_hand: bool = False) -> list[Any]:
         try:
             given = dict(zip((*FIELDS, "seconds"), values, strict=True))
             run = studio.open(request.session_hash, {**given, "ema": config.ema}, paused=by_hand)
         except ValueError as error:
-            return [views.refusal(error), gr.skip(), *[gr.skip()] * len(buttons)]
+            return [views.refusal(error), *[gr.skip()] * (2 + len(buttons))]
         if by_hand:
             run.step()
-        return [gr.update(value=views.lab(run.waiting()), target=views.target(run.law)), run.id, *_buttons("waiting")]
+        words = _said("Until this training ends, Compare and Download are of the model before." if own else "")
+        return [gr.update(value=views.lab(run.waiting()), target=views.target(run.law)), run.id, *_buttons("waiting"), words]
 
-    def advance(request: gr.Request, *values: Any) -> list[Any]:
+    def advance(request: gr.Request, own: str | None, *values: Any) -> list[Any]:
         """One update more, of a new run where there is none."""
         if run := studio.run(request.session_hash):
             run.step()
-            return [gr.skip()] * (2 + len(buttons))
-        return begin(request, *values, by_hand=True)
+            return [gr.skip()] * (3 + len(buttons))
+        return begin(request, own, *values, by_hand=True)
 
     def toggle(request: gr.Request) -> None:
         if run := studio.run(request.session_hash):
@@ -108,9 +110,9 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
         studio.close(request.session_hash, run)
         return [views.lab(run.waiting()), *_buttons(run.state)]
 
-    def tune(request: gr.Request, lr_g: float, lr_d: float, gamma: float) -> None:
+    def tune(name: str, value: float, request: gr.Request) -> None:
         if run := studio.run(request.session_hash):
-            run.tune(lr_g=lr_g, lr_d=lr_d, gamma=gamma)
+            run.tune(**{name: value})
 
     def watch(request: gr.Request) -> Iterator[list[Any]]:
         """The frames of the visitor's run once its turn has come; in the end its model."""
@@ -190,11 +192,12 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
 
     quiet = {"show_progress": "hidden", "api_visibility": "private"}
     hand = {**quiet, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
-    start.click(begin, [*settings, seconds], [lab, ticket, *buttons], **hand)
-    step.click(advance, [*settings, seconds], [lab, ticket, *buttons], trigger_mode="multiple", **hand)
+    start.click(begin, [own, *settings, seconds], [lab, ticket, *buttons, said], **hand)
+    step.click(advance, [own, *settings, seconds], [lab, ticket, *buttons, said], trigger_mode="multiple", **hand)
     pause.click(toggle, None, None, **hand)
     stop.click(halt, None, [lab, *buttons], **hand)
-    gr.on([lr_g.input, lr_d.input, gamma.input], tune, [lr_g, lr_d, gamma], None, trigger_mode="always_last", **hand)
+    for name, component in {"lr_g": lr_g, "lr_d": lr_d, "gamma": gamma}.items():
+        component.input(partial(tune, name), component, None, trigger_mode="always_last", **hand)
     outputs = [lab, *buttons, own, compare, download, said]
     watched = ticket.change(watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **quiet)
     watched.failure(partial(_buttons, "failed"), None, buttons, **hand)

@@ -15,9 +15,10 @@ def test_the_tab_shows_every_experiment_and_opens_its_setting(visit, width, dark
     assert page.locator("#evidence-oracle svg").bounding_box()["width"] > 250
     colour = page.evaluate("getComputedStyle(document.querySelector('#evidence-oracle svg text')).fill")
     assert (sum(map(int, colour[4:-1].split(","))) > 380) is dark
-    page.wait_for_function(f"document.querySelector('{STAGE}').stage.state() !== null")  # Gradio logs what leaving breaks off
     page.locator("#evidence-oracle .evidence-open").focus()
-    page.keyboard.press("Enter")
+    with page.context.expect_page() as opened:  # beside this one, in which a model may be in training
+        page.keyboard.press("Enter")
+    page = opened.value
     page.wait_for_selector(f'{STAGE}[data-ready="1"]', timeout=30_000)
     request = Request.from_query(drawn(page))
     assert (request.T, request.denoisers) == (4, ("exact", "gaussian", "mean"))
