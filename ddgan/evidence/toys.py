@@ -286,7 +286,8 @@ TOYS_ABLATIONS = Experiment(
     "?tab=train",
     note="T = 4 is the base: skip networks, non-saturating with R1 + R2 at every update, 8,000 updates. The paper's numbers are FID "
     "on CIFAR-10: their order is what compares. On these toys z matters most, as there, and the networks: a plain D has no "
-    "Fourier features of xₛ and xₜ, a plain G none of xₜ, nor does it start from a posterior draw. Without R2 or with rare penalties "
+    "Fourier features of xₛ and xₜ and leaves samples between modes, a plain G has none of xₜ, nor does it start from a posterior "
+    "draw, and loses modes too. Without R2 or with rare penalties "
     "modes get unequal shares. T = 1 and direct xₛ are as good as the base here, and one shot is only slightly worse, which is "
     "unlike the paper's CIFAR-10.",
 )

@@ -110,9 +110,12 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
         studio.close(request.session_hash, run)
         return [views.lab(run.waiting()), *_buttons(run.state)]
 
-    def tune(name: str, value: float, request: gr.Request) -> None:
-        if run := studio.run(request.session_hash):
-            run.tune(**{name: value})
+    def tuning(name: str) -> Callable[..., None]:
+        def tune(value: float, request: gr.Request) -> None:
+            if run := studio.run(request.session_hash):
+                run.tune(**{name: value})
+
+        return tune
 
     def watch(request: gr.Request) -> Iterator[list[Any]]:
         """The frames of the visitor's run once its turn has come; in the end its model."""
@@ -167,14 +170,16 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
 
     def opened(request: gr.Request) -> list[Any]:
         """The settings of a link; those of the first experiment where it names none, or none that can be."""
-        names, values = (*FIELDS, "seconds"), request.query_params.get("train", "").split(",")
-        same = [gr.skip()] * (2 + len(names))
-        if len(values) != len(names):
-            return same
+        names, given = (*FIELDS, "seconds"), request.query_params.get("train", "")
+        if not given:
+            return [gr.skip()] * (2 + len(names))
         try:
+            values = given.split(",")
+            if len(values) != len(names):
+                raise ValueError(f"train has {len(names)} settings, got {len(values)}")
             asked, length = parse(dict(zip(names, values, strict=True)))
-        except ValueError:
-            return same
+        except ValueError as error:
+            return [gr.skip(), f"⚠ {views.misunderstood(error)}", *[gr.skip()] * len(names)]
         found = {**asked.to_dict(), "T": _steps(asked)}
         of = gr.update(choices=views.data_choices(asked.data), value=asked.data)
         rest = (_held(component, found[name]) for component, name in zip(settings[1:], FIELDS[1:], strict=True))
@@ -197,7 +202,7 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
     pause.click(toggle, None, None, **hand)
     stop.click(halt, None, [lab, *buttons], **hand)
     for name, component in {"lr_g": lr_g, "lr_d": lr_d, "gamma": gamma}.items():
-        component.input(partial(tune, name), component, None, trigger_mode="always_last", **hand)
+        component.input(tuning(name), component, None, trigger_mode="always_last", **hand)
     outputs = [lab, *buttons, own, compare, download, said]
     watched = ticket.change(watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **quiet)
     watched.failure(partial(_buttons, "failed"), None, buttons, **hand)

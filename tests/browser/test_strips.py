@@ -141,6 +141,10 @@ def test_an_edit_begins_with_what_was_painted_and_its_link_opens_the_same(visit)
     again = visit("?" + page.url.split("?")[1], ready=READY)
     assert same(again, request)
     assert after(page, lambda: page.locator(".gallery-edit button").click()).edit is None
+    for name, size in (("CIFAR-10", 3072), ("MNIST", 784)):  # the board keeps what was painted
+        choose(page, "images-data", name)
+        page.wait_for_function(f"document.querySelector('{PAINT}').board.pixels().length === {size}")
+    assert page.evaluate(f"document.querySelector('{PAINT}').board.pixels()") == painted
 
 
 def test_any_colour_and_the_named_ones_are_chosen_in_turn(visit):

@@ -113,6 +113,27 @@ def test_pause_holds_one_step_steps_and_resume_goes_on(visit):
     reach(page, "stopped")
 
 
+def test_a_training_follows_the_rate_that_was_changed_and_no_other_setting(visit, tmp_path):
+    page = opened(visit)
+    page.click("#one-step")
+    wait(page, "lab.dataset.state === 'paused' && +lab.dataset.step === 1")
+    choose(page, "experiment", "Late: rates ten times higher")
+    page.wait_for_function("document.querySelector('#lr-g input').value === '0.04'")
+    choose(page, "gamma", "0.05")
+    page.wait_for_timeout(500)
+    page.click("#one-step")
+    wait(page, "+lab.dataset.step === 2")
+    page.click("#stop")
+    page.wait_for_selector("#compare:not([disabled])", timeout=WHILE)
+    with page.expect_download() as download:
+        page.click("#download")
+    download.value.save_as(tmp_path / "model.safetensors")
+    assert checkpoint.load(tmp_path / "model.safetensors").card["changes"] == [{"after": 1, "gamma": 0.05}]
+    page.click("#start")
+    page.wait_for_function("document.querySelector('#train-said').textContent.includes('are of the model before')")
+    page.click("#stop")
+
+
 def test_one_training_at_a_time_the_next_knows_its_place_and_stop_frees_the_slot(visit):
     first, second = opened(visit), opened(visit)
     seconds(first, 120)
@@ -252,6 +273,7 @@ def test_the_link_of_other_data_has_the_z_that_fits_them(visit):
 
 def test_settings_that_make_no_sense_leave_the_first_experiment(visit):
     page = visit("?tab=train&train=25-gaussians,2,x", ready="#gamma input")
+    page.wait_for_function("document.querySelector('#comment').textContent.includes('train has 13 settings, got 3')")
     assert page.input_value("#gamma input") == "0.01"
 
 
