@@ -27,6 +27,11 @@ def run(capsys, *words):
     return code, out, err
 
 
+def test_a_run_is_evaluated_by_the_model_that_it_holds(capsys):
+    code, out, err = run(capsys, "evaluate", "rings-regression", "-n", 200)
+    assert code == 0 and out.startswith("regression "), err
+
+
 def test_sample_writes_the_sessions_arrays(capsys, tmp_path):
     out = tmp_path / "x.npz"
     assert run(capsys, "sample", "rings", "--denoiser", "exact", "--T", 3, "--seed", 5, "-n", 40, "--out", out)[0] == 0

@@ -81,6 +81,14 @@ def test_a_killed_run_goes_on_and_gives_the_results_of_an_unbroken_one(tmp_path)
     assert (tmp_path / "some.svg").read_bytes() == (tmp_path / "unbroken" / "some.svg").read_bytes()
 
 
+def test_a_row_with_fewer_seeds_than_others_says_how_many(tmp_path):
+    _, e = counted(tmp_path)
+    results = evidence.run(e, tmp_path)
+    assert [line[0] for line in evidence.table(e, results)] == ["", "row 0", "row 1"]
+    assert [line[0] for line in evidence.table(e, results[:3])] == ["", "row 0", "row 1 (1 seed)"]
+    assert evidence.effort(e, results[:3]).startswith("1 to 2 seeds, ") and evidence.effort(e, results).startswith("2 seeds, ")
+
+
 def test_a_cell_of_another_setting_is_measured_anew_and_all_are_when_asked(tmp_path):
     measured, e = counted(tmp_path)
     evidence.run(e, tmp_path)

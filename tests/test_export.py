@@ -126,6 +126,14 @@ def test_an_animation_has_one_frame_a_state_and_they_differ(session, tmp_path, k
         assert np.abs(before.astype(int) - after).max() > 60
 
 
+def test_of_many_states_the_nearest_that_is_shown_is_drawn_and_named(session, tmp_path):
+    request = Request("rings", ("exact",), T=1000, n=5)
+    write(tmp_path / "near.png", session, request, t=4)
+    t = dict(parse_qsl(link_in(tmp_path / "near.png").split("?")[1]))["t"]
+    write(tmp_path / "there.png", session, request, t=int(t))
+    assert t != "4" and (tmp_path / "near.png").read_bytes() == (tmp_path / "there.png").read_bytes()
+
+
 def test_a_video_is_read_by_imageio_too(session, tmp_path):
     pytest.importorskip("av")
     import imageio.v3 as imageio

@@ -15,6 +15,7 @@ from ddgan.sampler import Draws, sample
 from ddgan.schedule import FAMILIES
 from ddgan.request import DENOISERS, MAX_WORK, Request, forked, reseeded, unforked
 from ddgan.fit import fit
+from ddgan.images import SETS
 from ddgan.session import MAX_ADOPTED, MAX_OWNED, Session
 
 JUNK = st.one_of(
@@ -77,6 +78,11 @@ def test_two_judges_of_images_see_the_same_ones_drawn_once(monkeypatch):
     numbers = Session().judge(Request("stackedmnist", ("ddgan",), T=1, n=4), "ddgan", watch=watch, with_fid=True)
     assert numbers == {"n": 4, "fid": 3.75} and len(drawn) == 1
     assert all(len(batches) == 1 and batches[0] is drawn[0] for batches in seen)
+
+
+@pytest.mark.parametrize("data", SETS)
+def test_a_short_link_of_images_asks_for_models_that_are_shipped(data):
+    assert {*Request.from_query(f"data={data}").denoisers} <= {*Session().source(data).models}
 
 
 @settings(deadline=None)
