@@ -7,7 +7,8 @@ props.value, a JSON string, which ddgan/gallery.py makes:
   panels                            [{key, label, error, n, images, mean, std, spread}]: n redraws side by side, their
                                     mean, standard deviation (in colours) and its root mean square over the pixels
   truth                             null while it is computed | {reading} | {error} | the same, of the n likeliest images,
-                                    {of, effective, weights}: of how many, exp(entropy) of the posterior, their weights
+                                    {of, mirrored, effective, weights}: of how many, whether half of those are mirror images,
+                                    exp(entropy) of the posterior, their weights
 For tests: .explorer has data-asked ("step.item.of", once answered) and data-truth (wait | reading | error | done). */
 
 const state = { answer: null, asked: '', later: null };
@@ -110,7 +111,7 @@ function panelCell(panel) {
 
 function truthCell(truth) {
   const ready = truth && !truth.reading;
-  const figure = cell('Training set', ready ? `the exact posterior over the ${truth.of.toLocaleString('en')} images that training draws from` : '');
+  const figure = cell('Training set', ready ? `the exact posterior over the ${truth.of.toLocaleString('en')} images that training draws from${truth.mirrored ? ', half of them mirror images' : ''}` : '');
   if (!ready) { figure.append(make('p', 'gallery-error', truth ? 'The training set is being read …' : 'Comparing with every image …')); return figure; }
   summary(figure, truth);
   const effective = truth.effective < 9.95 ? truth.effective.toFixed(1) : Math.round(truth.effective).toLocaleString('en');

@@ -99,7 +99,7 @@ function take(answer, key) {
 }
 
 function remember() {
-  keepInAddress({ draws: state.draws === 'points' ? null : state.draws, at: [state.t, ...state.x.slice(0, state.run.dim).map(v => +v.toFixed(3)), state.of].join(',') });
+  if (state.run.linked) keepInAddress({ draws: state.draws === 'points' ? null : state.draws, at: [state.t, ...state.x.slice(0, state.run.dim).map(v => +v.toFixed(3)), state.of].join(',') });
 }
 
 function fromAddress() {

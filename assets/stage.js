@@ -104,9 +104,9 @@ function receive() {
   tell('run', run());
 }
 
-/* What is shown, the step that leaves it and the sample that is held, for whoever asks or listens. */
+/* What is shown, whether the address may name it, the step that leaves it and the sample that is held, for whoever asks or listens. */
 const run = () => state.data && {
-  query: state.data.id, T: state.data.T, dim: state.data.dim, t: state.data.t[Math.min(current(), lastState() - 1)], item: state.pinned, layers: shownLayers(),
+  query: state.data.id, linked: !!state.query, T: state.data.T, dim: state.data.dim, t: state.data.t[Math.min(current(), lastState() - 1)], item: state.pinned, layers: shownLayers(),
 };
 
 /* A question about x_t: the sample that was hit, else the point itself. Clean data asks about the step that made it. */
@@ -145,7 +145,7 @@ const firstLayers = shownLayers();
 function remember() {
   clearTimeout(state.later);
   state.later = setTimeout(() => {
-    if (!state.data || state.motion || state.dragging || !root.clientWidth) return;
+    if (!state.query || state.motion || state.dragging || !root.clientWidth) return;
     const t = state.data.t[current()];
     keepInAddress({ t: t === 0 ? null : t, layers: shownLayers() === firstLayers ? null : shownLayers() || 'none', hold: state.pinned });
   }, 400);

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from .candidates import effective_number, log_weights, moments
+from .config import PRESETS
 from .images import ImageSet, decode_pixels, from_uint8, sheet, to_uint8
 from .request import Request, whole
 from .session import Session
@@ -146,6 +147,7 @@ def _truth(known: ImageSet | None, question: Question, x_t: Tensor) -> dict[str,
     likeliest = log_w.topk(min(LIKELIEST, len(log_w)))
     return {
         "of": len(known),
+        "mirrored": PRESETS[question.request.data].flip,
         "effective": effective_number(log_w),
         "weights": likeliest.values.exp().tolist(),
         "n": len(likeliest.indices),

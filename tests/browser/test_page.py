@@ -133,6 +133,9 @@ def test_a_link_that_makes_no_sense_gets_a_sentence_and_the_first_view(visit, qu
     page = visit(query)
     assert words in page.inner_text(".stage-notice")
     assert len(points(page, 0)) == Request().n
+    page.evaluate(f"document.querySelector('{STAGE}').stage.goto(1)")
+    page.wait_for_timeout(600)  # what the stage shows would be in the address by now
+    assert page.evaluate("location.search") == query, "the reader mends it there"
 
 
 def test_a_model_that_refuses_says_so_and_the_others_go_on(visit):

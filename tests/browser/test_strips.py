@@ -175,7 +175,8 @@ def test_the_explorer_answers_for_the_chosen_sample_and_step(visit):
     page.keyboard.press("ArrowRight")
     page.wait_for_selector(f'{EXPLORER}[data-asked="2.2.ddgan"]', timeout=30_000)
     page.wait_for_selector(f'{EXPLORER}[data-truth="done"]', timeout=60_000)
-    assert "the exact posterior over the 20 images that training draws from" in page.inner_text(EXPLORER)
+    words = page.inner_text(EXPLORER)
+    assert "the exact posterior over the 20 images that training draws from" in words and "mirror" not in words
     page.focus("#gallery .gallery-panels")
     for chosen in ("regression", "ddgan"):  # the other panel's x₂, and back
         page.keyboard.press("Enter")
@@ -192,7 +193,7 @@ def test_cifar10_in_colour_and_its_posterior_over_both_mirrorings(visit):
         shown = np.array(rgb).reshape(32, 32, 3).transpose(2, 0, 1)
         assert np.array_equal(shown, to_uint8(last.x_s)[2])
     page.wait_for_selector(f'{EXPLORER}[data-truth="done"]', timeout=60_000)
-    assert "over the 40 images that training draws from" in page.inner_text(EXPLORER)
+    assert "over the 40 images that training draws from, half of them mirror images" in page.inner_text(EXPLORER)
 
 
 def test_an_edit_begins_with_an_uploaded_picture_or_with_the_chosen_sample(visit, tmp_path):
