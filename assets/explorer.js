@@ -125,7 +125,7 @@ function truthCell(truth) {
     list.append(item);
   });
   figure.append(count, list);
-  if (truth.effective < 1.5) figure.append(make('span', '', 'This xₜ came from a model, not from one of these images: what is nearest takes all the weight, and need not look like the models\' answers.'));
+  if (truth.effective < 1.5) figure.append(make('span', '', 'This xₜ was not made from one of these images: what is nearest takes all the weight, and need not look like the models\' answers.'));
   return figure;
 }
 

@@ -133,8 +133,8 @@ function describe() {
   write($('.lab-surface span'), `of x₀ at the last step, given x₁ = ${state.target?.dim === 1 ? '0' : '(0, 0), the cross'}`);
   if (frame.surface) {
     const [low, high] = key.querySelectorAll('span');
-    write(low, `fake −${frame.surface.peak}`);
-    write(high, `${frame.surface.peak} real`);
+    write(low, `less real −${frame.surface.peak}`);
+    write(high, `${frame.surface.peak} more real`);
   }
   // the canvases' words at most once a second: screen readers and the DOM both tire
   const now = performance.now();

@@ -102,7 +102,7 @@ async function scene() {
   await denoise();
   await choose('data', '25 Gaussians');
   await choose('T', '4');
-  if (shown().has('span')) await choose('schedule', 'linear');      // another schedule's range is put back
+  if (shown().has('span')) await choose('schedule', 'linear σ²');      // another schedule's range is put back
   await choose('schedule', "vp (paper)");
   for (const label of ['Exact law', 'DDGAN', 'Best Gaussian']) await panel(label, true);
   const order = shown().get('denoisers').split(','), [exact, ddgan, gaussian] = ['exact', 'ddgan', 'gaussian'].map(name => order.indexOf(name));
@@ -118,7 +118,7 @@ const STEPS = [
     async () => { await scene(); layer('x0', true); press('Escape'); stage().stage.goto(3); lookAtStage(); }],
   ['Hold one sample: its way so far is a line, its fate a dotted one. Same start, same noise, three endings.',
     async () => { await scene(); stage().stage.goto(2); press('ArrowDown'); lookAtStage(); }],
-  ['What could one x₁ have been? The truth has more than twenty modes. The circle is the best Gaussian: it has to cover them all, and hits none.',
+  ['What could one x₁ have been? The truth has more than twenty modes. The circle is the best Gaussian: it has to cover them all, and nearly all of it falls between them.',
     async () => {
       await scene();
       layer('x0', false);

@@ -93,7 +93,7 @@ function take(answer, key) {
   root.answer = answer;
   root.dataset.answer = key;
   const { panels, modes, gap } = answer;
-  live.textContent = `${modes} modes, gap to the best Gaussian ${gap.toFixed(2)} nats. ` + panels.map(p => `${p.label}: ${p.error ?? (100 * p.on_mode).toFixed(0) + ' percent on a mode'}`).join(', ');
+  live.textContent = `From ${modes} modes of the data, KL to the best Gaussian ${gap.toFixed(2)} nats. ` + panels.map(p => `${p.label}: ${p.error ?? (100 * p.on_mode).toFixed(0) + ' percent on a mode'}`).join(', ');
   clearTimeout(state.later);
   state.later = setTimeout(remember, 300);      // browsers limit how often an address may change
 }
@@ -166,8 +166,8 @@ function build() {
   const wanted = [
     { key: 'truth', label: `Truth: q(${target}|${subscript(t)})`, note: 'weights in %, best Gaussian' },
     ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '\u00a0' : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws${p.gaussian ? ', their Gaussian' : ' over the truth'}`, error: p.error })),
-    ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${subscript(t - 1)}|${subscript(t)}) − log p, p the DDGAN` }] : []),
-    ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D, after training' }] : []),
+    ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${subscript(t - 1)}|${subscript(t)}) − log p, p the DDGAN's draws` }] : []),
+    ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D; its penalty keeps it flatter' }] : []),
   ];
   const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));
   if (shape !== state.shape) {
@@ -195,7 +195,7 @@ function build() {
     return row;
   }));
   const cell = key => cells.find(c => c.key === key);
-  fill(cell('truth'), [['Modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['The heaviest', `${answer.weights.slice(0, 3).map(m => percent(m.weight)).join(', ')} %`], ['Entropy of modes', `${answer.entropy.toFixed(2)} nats`], ['KL to best Gaussian', `${signed(answer.gap, 2)} nats`]]);
+  fill(cell('truth'), [['Data modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['The heaviest', `${answer.weights.slice(0, 3).map(m => percent(m.weight)).join(', ')} %`], ['Entropy of weights', `${answer.entropy.toFixed(2)} nats`], ['KL to best Gaussian', `${signed(answer.gap, 2)} nats`]]);
   for (const p of panels) if (!p.error) fill(cell(p.key), NUMBERS.filter(([key]) => of === 'x_0' || key !== 'on_mode').map(([key, name, text]) => [name, text(p[key]), text(answer.floor[key])]));
   const [high, low] = answer.dim === 1 ? ['Above the line', 'below'] : ['Blue', 'orange'];
   const signs = surfaces && `${high}: the DDGAN comes here too rarely, ${low}: too often. Shown up to ${surfaces.nats} nats.`;

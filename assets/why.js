@@ -34,7 +34,7 @@ root.innerHTML = `
   <p class="why-notice" role="status" aria-live="polite"></p>
   <p class="why-lead">Going back, a step draws <i>x<sub>s</sub></i> from <i>q(x<sub>s</sub> | x<sub>t</sub>)</i>.
     A short step leaves one bump, and a Gaussian is enough; a long one must choose among the modes of the data.
-    The map shows what even the best Gaussian misses: the fewer the steps, the more the last ones cost.</p>
+    The map shows what even the best Gaussian misses: the fewer the steps, the more the last ones cost. Here <i>t</i> runs from 0, data, to 1, noise.</p>
   <div class="why-grid">
     <div class="why-column">
       ${figure('flow', 'Data becomes noise; drag x<sub>t</sub> and see where it came from', key('law', 'q(x<sub>t</sub>)') + key('back', 'q(x<sub>s</sub> | x<sub>t</sub>), all s &lt; t') + key('chosen', 'x<sub>t</sub>'),

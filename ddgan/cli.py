@@ -90,7 +90,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("--objective", help="ddgan or regression (the learned Gaussian denoiser)")
     add.add_argument("--data", help="where the preset's images are: an archive, a folder or a zip; default: found by name")
     add.add_argument("--size", type=int, help="crop each image to its middle square and resize it to this many pixels")
-    add.add_argument("--network", help="skip, plain (the paper's), v, eps or plain-eps; images: unet-draw or unet (the paper's)")
+    add.add_argument("--network", help="skip, plain (the paper's), plain-g, plain-d, v, eps or plain-eps; images: unet-draw or unet (the paper's)")
     add.add_argument("--loss", help="points: r1r2, paper, rpgan, rpgan-exact or wgan-gp; images: rpgan-exact, paper or wgan-gp")
     add.add_argument("--decay", help="late or cosine: how the learning rates fall")
     add.add_argument("--init", help="a model to begin with: a shipped one's name, or a directory")
@@ -125,7 +125,7 @@ def parser() -> argparse.ArgumentParser:
         add.add_argument("--seed", help="default 0")
         add.add_argument("-n", "--n", help="number of samples (default 10000 points; 64 images, evaluate 2000; export 2000 points, 9 images)")
         if name == "evaluate":
-            add.add_argument("--samplings", type=int, default=1, help="how many seeds, from --seed on: the worst counts")
+            add.add_argument("--samplings", type=int, default=1, help="how many seeds, from --seed on: the worst counts, of a distance the mean")
             add.add_argument("--fid", action="store_true", help="FID too, of 50,000 images, by torch-fidelity if it is installed")
             add.add_argument("--nearest", type=Path, help="a .png of samples, each beside the training images nearest to it")
             add.add_argument("--json", action="store_true", help="print one JSON object")
@@ -177,7 +177,7 @@ def _presets(options: argparse.Namespace) -> None:
         return _print_json({name: config.to_dict() for name, config in PRESETS.items()})
     for name, c in PRESETS.items():
         steps = "any T" if c.T is None else f"T = {c.T}"
-        print(f"{name:28} {c.objective:10} {steps:6} {c.network} {c.depth} x {c.width}, {c.loss}, {c.steps:,} updates")
+        print(f"{name:28} {c.objective:10} {steps:6} {c.network} {c.depth} x {c.width}, {c.criterion}, {c.steps:,} updates")
 
 
 def _data(options: argparse.Namespace) -> None:

@@ -73,6 +73,11 @@ class Config:
             raise ValueError(f"flip must be true or false, got {self.flip!r}")
         object.__setattr__(self, "multipliers", _multipliers(self.multipliers))
 
+    @property
+    def criterion(self) -> str:
+        """What is minimised, in a word."""
+        return "least squares" if self.objective == "regression" else self.loss
+
     def to_dict(self) -> dict[str, Any]:
         """All fields, as JSON can hold them."""
         return {**asdict(self), "multipliers": list(self.multipliers)}
@@ -125,7 +130,7 @@ def _images(name: str, **values: Any) -> Config:
 _CIFAR10 = _images("cifar10", clean=0.5, width=48, multipliers=(1, 2, 2), latent_dim=3 * 32 * 32, flip=True, steps=16_000)
 
 # A data set's name is its DDGAN; NAME-regression the learned Gaussian denoiser; -live is the one to watch as it learns,
-# -paper the paper's own recipe.
+# -paper the paper's own recipe, as far as it is published.
 PRESETS: dict[str, Config] = {
     **_both(_modes("25-gaussians")),
     **_both(replace(_modes("8-gaussians"), gamma=0.005)),  # modes further apart: sharper jumps between them
@@ -170,7 +175,7 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
     ),
     "Fails: no z, T = 1": (
         replace(_LIVE, latent_dim=0, T=1),
-        "One step without z is one fixed map: the cloud shrinks, and hardly a sample lands on a mode.",
+        "D sees x₁, the only noise: x₀ should hardly depend on it, but a map of x₁ has nothing else. The cloud shrinks, and hardly a sample lands on a mode.",
     ),
     "Fails: T = 1, plain networks": (
         replace(_LIVE, T=1, network="plain"),
@@ -189,7 +194,7 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
         replace(_LIVE, lr_g=4e-2, lr_d=4e-2),
         "The two players overshoot, and nothing is on a mode until the rates fall, in the second half of the run.",
     ),
-    "Slow: the paper's networks and rates": (
+    "Slow: the paper's networks, low rates": (
         replace(PRESETS["25-gaussians-paper"], clean=Config.clean, steps=10**9),
         "Made for 50,000 updates of networks 512 wide: a CPU makes a few a second, and the cloud is still a blur at the end.",
     ),

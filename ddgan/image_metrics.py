@@ -138,7 +138,7 @@ def judge_images(
 
 @lru_cache(maxsize=4)
 def _floor(classifier: Classifier, train: ImageSet | None, test: ImageSet, n: int) -> dict[str, float]:
-    """The metrics of the first n test images: no sampler is expected to do better."""
+    """The metrics of the first n test images: what a perfect sampler would score."""
     features, floor = _features(classifier, test, n), {"floor_n": len(test)} if len(test) < n else {}
     floor["floor_cfd"] = cfd(classifier, features)
     if train is not None:

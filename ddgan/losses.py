@@ -10,7 +10,7 @@ In r1r2 and rpgan |grad d|^2 is estimated by one finite difference along a rando
 E_v (v . grad d)^2 = |grad d|^2: one more forward pass instead of a double backward. All means are over the batch.
 
 The real and the fake of a pair share x_t and the levels. Pairing lets what d says of those alone cancel; without it
-that part grows fastest in a network of images, and d stays at log 2 while fakes are plainly bad.
+that part grows fastest in a network of images, and D's loss stays at 2 log 2 while fakes are plainly bad.
 """
 
 from __future__ import annotations

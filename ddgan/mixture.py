@@ -10,8 +10,9 @@ and both conditionals that a denoiser has to learn are mixtures with the *same* 
     q(x_0 | x_t) = sum_k w_k N(mu_k + a_t S_k / C_k(t) (x_t - a_t mu_k),  S_k sigma_t^2 / C_k(t) I)
     q(x_s | x_t) = sum_k w_k N(a_s mu_k + r C_k(s) / C_k(t) (x_t - a_t mu_k),  v C_k(s) / C_k(t) I)
 
-with r = a_t / a_s and v = sigma_t^2 - r^2 sigma_s^2. They are multimodal whenever several w_k count, which is why a
-Gaussian denoiser needs small steps. With S_k = 0 the same class is a finite data set: w_k is then the probability
+with r = a_t / a_s and v = sigma_t^2 - r^2 sigma_s^2. Several modes need several w_k that count, and component
+means further apart than their widths: so it is in q(x_0 | x_t), and in q(x_s | x_t) of a long step to little noise. There a
+Gaussian denoiser fails. With S_k = 0 the same class is a finite data set: w_k is then the probability
 that x_t is the k-th training image with noise on it.
 
 Levels are log-SNRs: a^2 = sigmoid(level), and +inf is clean data. Arithmetic is in float64, because at low noise the

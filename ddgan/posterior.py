@@ -4,11 +4,12 @@ For data that is a Gaussian mixture q(x_0 | x_t) and q(x_s | x_t) are mixtures i
 law at the same x_t is known through draws of it: many z, and for x_s many eps. Distances between the two come with
 their noise floor, the same distance between two sets of exact draws.
 
-Given x_t, the best discriminator of a step is the log ratio of the truth to what the generator draws,
+Given x_t, the best discriminator of a step, where no penalty holds its slope down, is the log ratio of the truth to what the
+generator draws,
 
     D*(x_s, x_t) = log q(x_s | x_t) - log p(x_s | x_t)        (Goodfellow et al. 2014, prop. 1)
 
-which is 0 everywhere once the generator is right.
+which is 0 everywhere once the generator is right; an estimate of it from draws is so only nearly.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from .session import Session
 __all__ = ["Answer", "Question", "ask", "gaps", "kernel_density", "log_ratio", "weights"]
 
 DRAWS = 800
+MANY = 8_000  # draws of a density: with fewer, what chance makes of exact draws looks like an error
 REACH = 6.0  # |x| of a point that may be asked about
 VISIBLE = 0.01  # a mode counts from this probability
 WIDTHS = [0.015 * 1.6**k for k in range(9)]
@@ -72,7 +74,7 @@ class Question:
 
 
 class Answer(NamedTuple):
-    """`truth`, its visible modes, the entropy of its mode weights and its gap to the best Gaussian, both in nats.
+    """`truth`, how many modes of the data x_t may come from, the entropy of their weights and its gap to the best Gaussian, both in nats.
 
     `draws` (DRAWS, *D) by denoiser, or the sentence with which it refuses. `distances` and `floor`: the share on a
     component of the truth, and total variation of the mode weights and energy distance to it.
@@ -106,15 +108,15 @@ def ask(session: Session, question: Question, seed: int = 0) -> Answer:
     )
 
 
-def _draws(session: Session, question: Question, name: str, seed: int = 0) -> Tensor | str:
+def _draws(session: Session, question: Question, name: str, seed: int = 0, n: int = DRAWS) -> Tensor | str:
     request, schedule = question.request, question.request.steps()
     try:
         model = session.model(request, name)
         model.check(schedule)
     except ValueError as error:
         return str(error)
-    draws = Draws.from_seeds(range(seed * DRAWS, (seed + 1) * DRAWS), (len(question.x),), 1, model.latent_dim)
-    x_t = torch.tensor(question.x).expand(DRAWS, -1)
+    draws = Draws.from_seeds(range(seed * n, (seed + 1) * n), (len(question.x),), 1, model.latent_dim)
+    x_t = torch.tensor(question.x).expand(n, -1)
     step = reverse_step(schedule, model, x_t, question.t - 1, question.t, z=draws.z[0], eps=draws.eps[0])
     drawn = step.x_0 if question.of == "x_0" else step.x_s
     return drawn if drawn.isfinite().all() else "its samples are not finite"
@@ -162,12 +164,12 @@ def gaps(session: Session, question: Question, points: Tensor) -> Tensor:
 def log_ratio(session: Session, question: Question, axis: Tensor, blur: float) -> tuple[Tensor, Tensor | None, Tensor]:
     """(D*, D, seen) over the lattice axis^n of x_s: optimal log ratio, trained discriminator, and how visible it is.
 
-    p is estimated from the DDGAN's draws, each widened by the step's own noise; `blur` is added to both laws, since
+    p is estimated from MANY of the DDGAN's draws, each widened by the step's own noise; `blur` is added to both laws, since
     the last step has none. D is None where none was kept; `seen` is q + p over its maximum. ValueError where there is
     no DDGAN for this request.
     """
     request, schedule = question.request, question.request.steps()
-    x_0 = _draws(session, replace(question, of="x_0"), "ddgan")
+    x_0 = _draws(session, replace(question, of="x_0"), "ddgan", n=MANY)
     if isinstance(x_0, str):
         raise ValueError(x_0)
     x_t = torch.tensor(question.x)

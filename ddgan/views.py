@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .config import Config
 from .data import TOYS
 from .mixture import Law
 from .posterior import Answer, Question, ask, gaps, kernel_density, log_ratio, weights
@@ -42,7 +43,7 @@ INSTEAD = "This is the first view instead."
 KEPT = 0.05  # of the signal in x_T: more than noise hides
 LABELS = {"25-gaussians": "25 Gaussians", "8-gaussians": "8 Gaussians", "4-gaussians-1d": "4 Gaussians on a line"}
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
-SCHEDULES = [("vp (paper)" if name == "vp" else name, name) for name in FAMILIES]
+SCHEDULES = [({"vp": "vp (paper)", "linear": "linear σ²"}.get(name, name), name) for name in FAMILIES]
 
 
 def frames(T: int) -> list[int]:
@@ -311,7 +312,7 @@ def title(session: Session, name: str) -> tuple[str, str]:
     config = session.adopted[name].card["config"]
     data = data_label(config["data"]) if config["data"] in TOYS else "own points"
     steps = "any T" if config["T"] is None else f"T = {config['T']}"
-    return _title(name)[0], f"trained on {data}, {steps}, {config['network']}, {config['loss']}"
+    return _title(name)[0], f"trained on {data}, {steps}, {config['network']}, {Config.from_dict(config).criterion}"
 
 
 def lab(frame: Frame) -> str:

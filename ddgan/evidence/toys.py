@@ -71,8 +71,8 @@ def _oracle_figure(results: list[Result]) -> str:
 ORACLE = Experiment(
     "oracle",
     "The claim without training",
-    "Few denoising steps need more than a Gaussian: even the best one misses the 25 modes until there are dozens of steps, "
-    "the exact multimodal law never does.",
+    "Few denoising steps need more than a Gaussian: even the best one leaves most samples between the 25 modes until there are "
+    "some thirty steps, the exact multimodal law never does.",
     _oracle_cells,
     _oracle,
     (
@@ -219,12 +219,12 @@ TOYS_25 = Experiment(
     ),
     "DDGAN covers all modes in 4 steps, DDPM needs about 500 (figure, no numbers)",
     "?T=4",
-    note="In our recipe (64 wide, R1 + R2, 12,000 updates) and in the paper's setting: 3 x 512 plain, batch 512, 50,000 updates, as "
+    note="In our recipe (skip networks with Fourier features, 64 wide, R1 + R2, most pairs from the last step, 12,000 updates) and in the paper's setting: 3 x 512 plain, batch 512, 50,000 updates, as "
     "the paper says, R1, and rates, penalty and moving average of ours, since the toy's code was never released. "
     "There, but for seed 0 of the GAN and of the DDGAN at T = 4, numbers are rounded to bfloat16 as they are multiplied. "
     "DDPM's network predicts v in our recipe, the noise in the other, which is untuned. In 4 steps it covers hardly a mode, in 50 "
     "all, and with steps the samples between them grow fewer. "
-    "Trained with R1, as here in both, a GAN covers all modes in one step, with more samples on them than any DDGAN: on this toy "
+    "Trained with R1 (ours R1 + R2) a GAN covers all modes in one step, with more samples on them than any DDGAN: on this toy "
     "more steps buy nothing. WGAN-GP, with one critic "
     "update for each of G's, misses modes where its penalty weighs 10, as is usual for images, and none at 0.1.",
     closes=(
@@ -284,10 +284,10 @@ TOYS_ABLATIONS = Experiment(
     ),
     "FID on CIFAR-10: T = 4 3.75, no z 20.6, direct 6.03, eps 8.04, one-shot 13.2",
     "?tab=train",
-    note="T = 4 is the base: skip networks, non-saturating with R1 + R2 at every update, 8,000 updates. The paper's numbers are FID "
+    note="T = 4 is the base: skip networks, the non-saturating loss (NS) with R1 + R2 at every update (lazy: at every 16th), 8,000 updates. The paper's numbers are FID "
     "on CIFAR-10: their order is what compares. On these toys z matters most, as there, and the networks: a plain D has no "
-    "Fourier features of xₛ and xₜ and leaves samples between modes, a plain G has none of xₜ, nor does it start from a posterior "
-    "draw, and loses modes too. Without R2 or with rare penalties "
+    "Fourier features of xₛ and xₜ and leaves samples between modes, a plain G does not start from a draw of x₀ as if the data were "
+    "Gaussian, nor has it Fourier features of one, and loses modes too. Without R2 or with rare penalties "
     "modes get unequal shares. T = 1 and direct xₛ are as good as the base here, and one shot is only slightly worse, which is "
     "unlike the paper's CIFAR-10.",
 )
@@ -328,7 +328,7 @@ def _posteriors_figure(results: list[Result]) -> str:
 POSTERIORS = Experiment(
     "posteriors",
     "Does it learn the right law at every step?",
-    "Given xₜ, what a DDGAN draws for x₀ is close to the true multimodal law; what any Gaussian draws is not.",
+    "Given xₜ, what a DDGAN draws for x₀ is several times nearer to the true multimodal law than what any Gaussian draws.",
     _posteriors_cells,
     _posteriors,
     tuple(
@@ -388,7 +388,7 @@ def _any_figure(results: list[Result]) -> str:
 ANY_STEP = Experiment(
     "any-step",
     "One network, any number of steps",
-    "A network that sees the noise level serves many T, and schedules that it was not trained with, a little less well than one of its own.",
+    "A network that sees the noise level serves many T, a little less well than one trained for that T alone, and schedules that it was not trained with.",
     _any_cells,
     _any_step,
     (*ON_MODE, *(replace(c, key=f"fixed_{c.key}", heading=f"fixed T: {c.heading}") for c in ON_MODE)),

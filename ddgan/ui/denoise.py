@@ -198,7 +198,7 @@ def _request(values: dict[str, Any]) -> Request:
 
 def _formula(schedule: str) -> str:
     names = FAMILIES[schedule].names
-    return f"**{schedule}**: {FAMILIES[schedule].formula}, u = t / T, lo = {names[0]}, hi = {names[1]}"
+    return f"**{schedule}**: {FAMILIES[schedule].formula}, u = .001 + .999 t / T, lo = {names[0]}, hi = {names[1]}; alpha_bar = a^2 = 1 - sigma^2, divided by its value at t = 0"
 
 
 def _sliders(schedule: str, span: tuple[float, float] | None = None) -> tuple[Slider, Slider]:

@@ -28,7 +28,8 @@ DRAWN = ("exact", "gaussian", "mean")
 STEPS = (1, 2, 4, 8, 16, 32, 64, 128)
 _QUESTION = """<div class="oracle-question"><h2>How many steps until a Gaussian is enough?</h2>
 <p>Nothing trained: the same noise goes through the true q(x<sub>s</sub> | x<sub>t</sub>), through its best Gaussian,
-and through DDPM's with the exact mean. Counted is the share of samples that end on one of the 25 Gaussians.</p></div>"""
+and through DDPM's with the exact mean. Counted is the share of samples that end on one of the 25 Gaussians.
+(In one step DDPM draws the mean, the mode in the middle, whatever the noise: 100 % on one mode.)</p></div>"""
 PAUSE = 0.15  # seconds between two signs of life, so that a stop is heard
 
 

@@ -237,7 +237,7 @@ def test_a_schedule_chosen_while_another_ones_picture_is_on_its_way_is_drawn(vis
     page = visit("?n=500")
     go = holding(page)
     choose(page, "schedule", "cosine")
-    choose(page, "schedule", "linear")
+    choose(page, "schedule", "linear σ²")
     go()
     page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('schedule=linear')")
     assert Request.from_query(drawn(page)).span is None
@@ -268,6 +268,6 @@ def test_a_choice_asks_once_and_a_list_that_is_only_left_asks_for_nothing(visit)
     assert after(page, lambda: choose(page, "T", "8")) == Request.from_query("n=500&span=0.5,10&T=8")
     page.wait_for_timeout(500)
     assert len(asked) == 1
-    assert after(page, lambda: choose(page, "schedule", "linear")).span is None
+    assert after(page, lambda: choose(page, "schedule", "linear σ²")).span is None
     page.wait_for_timeout(500)
     assert len(asked) == 2
