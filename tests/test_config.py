@@ -1,10 +1,12 @@
 import json
+import re
 from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ddgan.checkpoint import WEIGHTS, read_card
 from ddgan.config import PRESETS, Config, preset
 
 ANY = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=2))
@@ -34,3 +36,15 @@ def test_difference_names_what_changed():
 def test_an_unknown_preset_is_a_sentence_with_the_known_ones():
     with pytest.raises(ValueError, match="25-gaussians"):
         preset("26-gaussians")
+
+
+def test_a_preset_is_what_the_card_of_its_model_says():
+    """Of those that the card's command makes by the preset's name alone."""
+    found = []
+    for name, config in PRESETS.items():
+        if (WEIGHTS / name / "card.json").is_file():
+            card = read_card(WEIGHTS / name)
+            if re.fullmatch(rf"python -m ddgan train {name} --out \S+( --minutes \d+)?", card["command"]):
+                assert Config.from_dict(card["config"]) == config, name
+                found.append(name)
+    assert len(found) >= 16

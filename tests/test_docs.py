@@ -13,18 +13,24 @@ import pytest
 
 import ddgan
 from ddgan.bench import served
-from ddgan.cli import parser
+from ddgan.cli import _request, parser
+from ddgan.checkpoint import load
+from ddgan.evidence import read
+from ddgan.schedule import FAMILIES, Schedule
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, re.S)
 
 
-def test_every_command_of_the_readme_parses():
+def test_every_command_of_the_readme_parses_and_asks_for_what_there_is():
     lines = [line for _, text in BLOCKS for line in text.splitlines() if line.startswith("python -m ddgan")]
-    assert len(lines) >= 5
+    lines += [line for line in re.findall(r"`(python -m ddgan [^`]+)`", README) if line != "python -m ddgan evidence"]  # a heading
+    assert len(lines) >= 30
     for line in lines:
-        parser().parse_args(shlex.split(line, comments=True)[3:])
+        options = parser().parse_args(shlex.split(line, comments=True)[3:])
+        if hasattr(options, "denoiser"):
+            _request(options, denoisers="ddgan")
 
 
 def test_the_python_examples_of_the_readme_run():
@@ -78,9 +84,28 @@ def test_the_results_are_what_the_cards_say():
         assert (int(modes), kl) == (_metrics(name, T)["modes"], f"{_metrics(name, T)['kl']:.3f}"), name
     ddgans = {name for name in shipped if not name.endswith(("-regression", "-official"))}
     assert ddgans <= {name for name, *_ in spots + curves + images + stacked} <= shipped
+    rows = re.findall(r"^\| `[\w-]+` \|.*$", README.partition("## Results")[2].partition("## Evidence")[0], re.M)
+    assert len(rows) == len(spots + curves + images + stacked), "a row that is none of these is compared with nothing"
     for name, *ratios in curves:
         for T, ratio in zip((1, 2, 4, 8), ratios, strict=True):
             assert ratio == f"{_metrics(name, T)['sliced_w2'] / _metrics(name, T)['floor_sliced_w2']:.2f}", (name, T)
+
+
+def test_the_levels_that_the_readme_names_are_where_a_shipped_model_ends():
+    (counts,) = re.findall(r"up to (\d+) of vp \((\d+) linear, (\d+) cosine, (\d+) geometric\)", README)
+    for family, T in zip(FAMILIES, map(int, counts), strict=True):
+        load("25-gaussians").check(Schedule.named(family, T))
+        with pytest.raises(ValueError, match="trained on noise levels"):
+            load("25-gaussians").check(Schedule.named(family, T + 1))
+
+
+def test_the_first_table_agrees_with_the_evidence_to_the_error_of_10000_samples():
+    rows = {r.row: r.numbers for r in read("oracle")}
+    for heading, key in (("exact law", "exact"), ("best Gaussian", "gaussian"), ("DDPM: exact mean", "mean")):
+        (line,) = re.findall(rf"^\| {heading}.*$", README, re.M)
+        for T, share in zip((1, 2, 4, 8, 16, 32, 64), re.findall(r"([\d.]+) %", line), strict=True):
+            p = rows[f"T = {T}, std .018"][key]
+            assert abs(float(share) / 100 - p) < 5 * (p * (1 - p) / 10_000 + p * (1 - p) / 20_000) ** 0.5 + 0.001, (key, T)
 
 
 def test_the_limits_name_the_images_that_the_shipped_models_were_shown():
@@ -94,7 +119,7 @@ def _modules():
     return [importlib.import_module(m.name) for m in pkgutil.walk_packages(ddgan.__path__, "ddgan.") if "__main__" not in m.name]
 
 
-def test_every_module_and_public_name_has_a_docstring_and_all_is_complete():
+def test_every_module_and_public_name_has_a_docstring_and_all_names_what_is_there():
     for module in _modules():
         assert module.__doc__, module.__name__
         own = {n for n, v in vars(module).items() if getattr(v, "__module__", None) == module.__name__ and n[0] != "_"}

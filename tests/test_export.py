@@ -279,3 +279,16 @@ def test_more_numbers_than_a_file_holds_are_refused_before_they_are_computed(tmp
     request = Request("rings", ("exact", "mean"), T=100, n=50_000)
     with pytest.raises(ValueError, match="at most 25,000,000 numbers, this is 60,000,000"):
         write(tmp_path / "x.npz", Session(), request)
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+def test_a_film_rests_on_its_last_state_and_begins_again(kind, tmp_path):
+    write(tmp_path / f"x.{kind}", Session(), Request("rings", ("exact",), T=3, n=20))
+    stays = []
+    with Image.open(tmp_path / f"x.{kind}") as image:
+        assert image.info["loop"] == 0
+        for i in range(image.n_frames):
+            image.seek(i)
+            image.load()
+            stays.append(image.info["duration"])
+    assert stays == [900, 900, 900, 1800]

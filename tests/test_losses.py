@@ -199,11 +199,21 @@ def test_the_exact_penalty_of_rpgan_is_half_gamma_r1_plus_r2(shape):
     torch.testing.assert_close(LOSSES["rpgan-exact"][0](d, real, fake, real, 0.7), expected)
 
 
+def test_wgan_gps_penalty_reaches_the_weights_of_d():
+    """The slope of d is |w| = 3: the gradient of gamma (|w| - 1)^2 is 2 gamma (|w| - 1) w / |w|."""
+    w = torch.tensor([3.0, 0.0], dtype=torch.float64, requires_grad=True)
+    real, fake, v = (randn(64, 2, seed=i) for i in (1, 2, 3))
+    losses = [WGAN(lambda x: x @ w, real, fake, v, gamma) for gamma in (0.5, 0.0)]
+    (gradient,) = torch.autograd.grad(losses[0] - losses[1], w)
+    torch.testing.assert_close(gradient, torch.tensor([2.0, 0.0], dtype=torch.float64))
+
+
 @SHAPES
 def test_wgan_gp_looks_between_the_real_and_the_fake(shape):
     """d = |x|^2 / 2 has slope |x|: 3 a quarter of the way from the fake at |x| = 4 to the real at 0."""
     real, fake = torch.zeros(4, *shape, dtype=torch.float64), randn(4, *shape)
     fake = 4 * torch.nn.functional.normalize(fake.flatten(1)).reshape(fake.shape)
     v = torch.full_like(fake, torch.special.ndtri(torch.tensor(0.25)).item())
+    v[2:] = 0  # half of them half of the way, where the slope is 2
     with_penalty, without = (WGAN(lambda x: x.flatten(1).square().sum(1) / 2, real, fake, v, gamma) for gamma in (10.0, 0.0))
-    assert (with_penalty - without).item() == pytest.approx(10 * (3 - 1) ** 2)
+    assert (with_penalty - without).item() == pytest.approx(10 * ((3 - 1) ** 2 + (2 - 1) ** 2) / 2)

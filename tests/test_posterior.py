@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from ddgan import posterior as posterior_module
 from ddgan.mixture import Law
-from ddgan.posterior import DRAWS, Question, ask, gaps, kernel_density, log_ratio, weights
+from ddgan.posterior import DRAWS, VISIBLE, Question, ask, gaps, kernel_density, log_ratio, weights
+from ddgan.sampler import Draws
 from ddgan.session import Session
 from ddgan.studio import LIMIT
 from ddgan.views import NATS, SEEN, _axis, posterior
@@ -65,6 +67,14 @@ def test_a_trained_generator_leaves_the_optimal_discriminator_little_to_tell_apa
     assert learned.shape == ratio.shape and learned.isfinite().all()
 
 
+def test_a_generator_that_is_right_leaves_nothing_to_tell_apart_but_chance(monkeypatch):
+    """The exact denoiser in the DDGAN's place: the log ratio is what MANY draws make of 0."""
+    drawn = posterior_module._draws
+    monkeypatch.setattr(posterior_module, "_draws", lambda session, question, _, n: drawn(session, question, "exact", n=n))
+    ratio, _, seen = log_ratio(SESSION, question(1, x=(0.3, 0.2)), _axis(64), blur=LIMIT / 64)
+    assert ratio[seen > SEEN].square().mean().sqrt() < 0.1
+
+
 @pytest.mark.parametrize(
     "wrong, words",
     [
@@ -116,7 +126,7 @@ def test_the_colours_of_the_discriminators_end_where_what_is_seen_ends(T, t):
 @pytest.mark.parametrize("t", [1, 2])
 def test_the_optimal_discriminator_is_the_log_ratio_of_the_truth_to_what_the_generator_draws(t, monkeypatch):
     """A generator that draws 0 whatever z is: p is one Gaussian, of the step's own variance and the blur's."""
-    monkeypatch.setattr("ddgan.posterior._draws", lambda session, question, name: torch.zeros(DRAWS, 2))
+    monkeypatch.setattr("ddgan.posterior._draws", lambda session, question, name, n: torch.zeros(n, 2))
     asked, blur = question(t, x=(0.5, 0.4), of="x_s"), 0.1
     axis, schedule = torch.linspace(-1, 1, 9, dtype=torch.float64), asked.request.steps()
     ratio, learned, _ = log_ratio(SESSION, asked, axis, blur)
@@ -135,3 +145,20 @@ def test_the_optimal_discriminator_is_the_log_ratio_of_the_truth_to_what_the_gen
 def test_the_entropy_of_the_mode_weights_is_in_nats():
     """Far from the data, at T = 1, nothing is known of x_0: 25 modes of equal weight."""
     assert ask(SESSION, question(1, x=(0, 0), query="T=1&denoisers=exact")).entropy == pytest.approx(math.log(25), abs=1e-3)
+
+
+def test_all_denoisers_read_one_noise_and_another_seed_is_another():
+    asked = question(query="T=4&denoisers=exact,ddgan,gaussian")
+    first, other = (ask(SESSION, asked, seed).draws for seed in (0, 1))
+    assert not any(torch.equal(first[name], other[name]) for name in first)
+    z = Draws.from_seeds(range(DRAWS), (2,), 1, 3).z[0]
+    mean, cov = (v.float() for v in asked.truth(SESSION).moments())
+    torch.testing.assert_close(first["gaussian"], mean + z[:, :2] @ torch.linalg.cholesky(cov).T, rtol=1e-3, atol=1e-3)
+    exact = SESSION.model(asked.request, "exact")
+    x_t, level = torch.tensor(asked.x).expand(DRAWS, -1), asked.request.steps().level(1).expand(DRAWS)
+    torch.testing.assert_close(first["exact"], exact(x_t, level, z))
+
+
+def test_a_mode_counts_from_one_percent():
+    answer = ask(SESSION, question(x=(1.5, 1.5)))
+    assert answer.modes == int((answer.truth.mode_weights() >= VISIBLE).sum()) < 25

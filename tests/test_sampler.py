@@ -237,3 +237,10 @@ def test_drawing_a_few_at_a_time_gives_what_all_at_once_give(shape):
     batches = list(draw(schedule, denoiser, seeds, shape, at_once=4))
     assert [len(x_0) for x_0 in batches] == [4, 4, 3]
     torch.testing.assert_close(torch.cat(batches), last.x_s)
+
+
+def test_the_noise_of_a_seed_is_the_same_for_ever():
+    """Or every link would show another picture, and no card its model."""
+    x_T, z, eps = Draws.from_seeds([0, 5], (2,), 1, 1)
+    found = torch.cat([x_T.flatten(), z.flatten(), eps.flatten()]).tolist()
+    assert found == pytest.approx([-0.7003, -0.9808, 0.8554, -2.3956, 1.6620, 0.1803, -1.1717, 0.7534, 0.0766, -0.0222], abs=1e-4)

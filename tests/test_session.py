@@ -1,13 +1,15 @@
 import json
+import math
 from urllib.parse import urlencode
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from ddgan import checkpoint, machine, views
-from ddgan.checkpoint import load
+from ddgan.checkpoint import WEIGHTS, load, read_card
 from ddgan.config import Config
 from ddgan.data import TOYS, decode_points, encode_points, from_points, toy
 from ddgan.denoiser import ExactDenoiser, MeanDenoiser
@@ -15,8 +17,8 @@ from ddgan.sampler import Draws, sample
 from ddgan.schedule import FAMILIES
 from ddgan.request import DENOISERS, MAX_WORK, Request, forked, reseeded, unforked
 from ddgan.fit import fit
-from ddgan.images import SETS
-from ddgan.session import MAX_ADOPTED, MAX_OWNED, Session
+from ddgan.images import SETS, ImageSet
+from ddgan.session import MAX_ADOPTED, MAX_OWNED, Session, _training_images
 
 JUNK = st.one_of(
     st.none(),
@@ -341,3 +343,43 @@ def test_a_fork_more_is_other_noise_and_can_be_taken_back():
 def test_samples_of_two_seeds_share_no_noise():
     first, second = (next(Session().run(Request("rings", ("exact",), T=1, n=30, seed=seed), "exact")).x_t for seed in (4, 5))
     assert torch.cdist(first, second).min() > 0
+
+
+def _ends(query):
+    *_, last = Session().run(Request.from_query(query), "exact")
+    return last.x_s
+
+
+def test_the_last_of_two_forks_of_one_step_counts():
+    assert torch.equal(_ends("n=20&T=3&forks=z.2.1,z.2.2"), _ends("n=20&T=3&forks=z.2.2"))
+    assert not torch.equal(_ends("n=20&T=3&forks=z.2.1"), _ends("n=20&T=3&forks=z.2.2"))
+
+
+def test_the_noise_of_a_fork_is_no_seeds_own():
+    assert (_ends("n=20&T=3&seed=7&forks=z.1.7") != _ends("n=20&T=3&seed=7")).any(1).all()
+
+
+def test_every_sampling_that_is_judged_has_a_seed_of_its_own(monkeypatch):
+    session, seen, run = Session(), [], Session.run
+    monkeypatch.setattr(session, "run", lambda request, name: seen.append(request.seed) or run(session, request, name))
+    session.judge(Request(denoisers=("exact",), seed=4, n=50, T=1), "exact", 3)
+    assert seen == [4, 5, 6]
+
+
+def test_the_images_that_a_network_learns_from_are_the_mirrored_ones_too_where_it_is_so_trained(monkeypatch):
+    data = ImageSet(np.random.default_rng(0).integers(0, 256, (3, 3, 4, 4), dtype=np.uint8))
+    monkeypatch.setattr("ddgan.session.load_images", lambda name: data)
+    assert np.array_equal(_training_images("cifar10").images, np.concatenate([data.images, data.images[..., ::-1]]))
+    assert np.array_equal(_training_images("mnist").images, data.images)
+
+
+@pytest.mark.parametrize("name", [f"{data}{ending}" for data in TOYS for ending in ("", "-regression")])
+def test_a_shipped_model_of_points_draws_what_its_card_says(name):
+    """The card has the worst of three samplings of 10,000, this is one: five standard errors."""
+    kind, n = "regression" if name.endswith("-regression") else "ddgan", 10_000
+    session, request = Session(), Request(name.removesuffix("-regression"), (kind,), n=n)
+    *_, last = session.run(request, kind)
+    score, card = session.score(request, last.x_s), read_card(WEIGHTS / name)["metrics"]["T=4"]
+    p = card["on_mode"]
+    assert abs(score["on_mode"] - p) < 5 * math.sqrt(2 * p * (1 - p) / n) + 0.01
+    assert score["kl"] < card["kl"] + 0.01 and score["sliced_w2"] < 1.5 * card["sliced_w2"] + card["floor_sliced_w2"]

@@ -19,6 +19,7 @@ from ddgan.sampler import Draws, sample
 from ddgan.schedule import Schedule
 from ddgan.request import Request
 from ddgan.fit import new_objective
+from ddgan.metrics import coverage
 from ddgan.session import Session
 from ddgan.studio import Run, Studio
 from ddgan.trainer import train
@@ -383,6 +384,7 @@ def test_a_hostile_file_is_refused_in_one_sentence(trained, tmp_path, what):
     assert "bad.safetensors" in str(error.value) and "\n" not in str(error.value)
     assert str(tmp_path) not in str(error.value) and len(str(error.value)) < 400
     assert set(desk.session.adopted) == known
+    assert ("has a header of" in str(error.value)) == (what == "a header of 100,000 entries")
 
 
 def test_a_model_whose_card_names_a_file_of_the_server_reads_none(trained, tmp_path, monkeypatch):
@@ -443,6 +445,17 @@ def test_a_model_of_images_is_not_loaded_as_one_of_points():
 
 
 def test_a_run_ends_by_the_clock_on_the_wall_too(monkeypatch):
-    monkeypatch.setattr(studio, "PATIENCE", -1.95)
-    *_, last = Run(replace(CONFIG, steps=10**9), toy(CONFIG.data), seconds=1).frames()
+    monkeypatch.setattr(studio, "PATIENCE", -1999.95)  # of twice the seconds, .05 are left
+    *_, last = Run(replace(CONFIG, steps=10**9), toy(CONFIG.data), seconds=1000).frames()
     assert last.state == "stopped" and "on the clock" in last.note
+
+
+def test_the_curve_and_the_card_say_what_is_drawn():
+    config = Config("8-gaussians", T=2, width=16, depth=2, batch=64, ema=0.05, steps=30)
+    run = Run(config, toy("8-gaussians"), seconds=10**6)
+    *_, last = run.frames()
+    point, cover = last.curve[-1], coverage(last.cloud, run.law)
+    assert (point.seconds, point.modes, point.on_mode) == (last.seconds, cover.modes, cover.on_mode)
+    denoiser = run.denoiser()
+    *_, end = sample(Schedule.vp(2), denoiser, Draws.from_seeds(range(10_000), (2,), 2, 2))
+    assert denoiser.card["metrics"]["T=2"]["on_mode"] == coverage(end.x_s, run.law).on_mode
