@@ -118,7 +118,7 @@ def test_any_mapping_is_a_request_within_bounds_or_one_sentence(values):
     else:
         assert request.data in TOYS and set(request.denoisers) <= set(DENOISERS)
         assert request.n * request.T * len(request.denoisers) <= MAX_WORK
-        assert request.steps().T == request.T
+        assert request.steps().T == request.T and Request.parse(request.to_dict()) == request
 
 
 def test_a_strangers_images_are_priced_by_their_steps():
