@@ -74,7 +74,8 @@ class Question:
 
 
 class Answer(NamedTuple):
-    """`truth`, how many modes of the data x_t may come from, the entropy of their weights and its gap to the best Gaussian, both in nats.
+    """`truth`, how many modes of the data x_t may come from, and two numbers in nats: `entropy`, of their weights, and `gap`,
+    from the truth to its best Gaussian.
 
     `draws` (DRAWS, *D) by denoiser, or the sentence with which it refuses. `distances` and `floor`: the share on a
     component of the truth, and total variation of the mode weights and energy distance to it.

@@ -19,10 +19,11 @@ each step has to draw from
 
 $$q(x_s \mid x_t) = \int q(x_s \mid x_t, x_0)\, q(x_0 \mid x_t)\, dx_0 .$$
 
-The first factor is a Gaussian in closed form. The second says which clean data this $x_t$ could have come from: often many.
-A short step hardly depends on which, and a Gaussian will do: DDPM, a thousand steps. With four steps it does, and
-$q(x_s \mid x_t)$ can have **many modes**, above all in the last step. A [Denoising Diffusion GAN](https://arxiv.org/abs/2112.07804) draws $x_0 = G(x_t, z)$, knowing the noise level, with a
-generator that was trained against a discriminator of pairs $(x_s, x_t)$, so it can have as many modes as it needs.
+The first factor is a Gaussian in closed form. The second says which clean data this $x_t$ could have come from: often
+many. A short step hardly depends on which, and a Gaussian will do: DDPM, a thousand steps. With four steps it does, and
+$q(x_s \mid x_t)$ can have **many modes**, above all in the last step. A [Denoising Diffusion
+GAN](https://arxiv.org/abs/2112.07804) draws $x_0 = G(x_t, z)$, knowing the noise level, with a generator that was
+trained against a discriminator of pairs $(x_s, x_t)$, so it can have as many modes as it needs.
 
 In *Denoise* every data set is a mixture of Gaussians. So the truth at every step is a formula, and nothing has to be taken on
 trust: each panel uses the **same noise**, and differs only in how $x_0$ is drawn given $x_t$.
@@ -40,16 +41,18 @@ trust: each panel uses the **same noise**, and differs only in how $x_0$ is draw
 **Modes**: how many get at least a tenth of their share. **On a mode**: samples within four standard deviations of one.
 **KL**: Kullback-Leibler divergence of the histogram over the modes, in nats (natural logarithms). **SW₂**: sliced
 Wasserstein distance to as many exact samples, so that even the exact law does not score 0. A star marks the best panel,
-and a lead over the exact law is chance; an arrow says which direction is good. They judge the $x_0$ that a denoiser predicts from the state shown.
+and a lead over the exact law is chance; an arrow says which direction is good. They judge the $x_0$ that a denoiser
+predicts from the state shown.
 
 **Below the panels**, for one $x_t$ and 800 draws of each denoiser: the share **on a mode** of the true law; by how much
-the **weights** of its modes are **off** (half the sum of the absolute differences); the **energy distance** to the truth, which
-is zero for equal laws and, being estimated without bias, may come out negative. In brackets stands what exact draws
-score: the noise floor. The draws are shown as points or as a kernel density estimate, and a Gaussian as its ellipse of
-two standard deviations. The **data modes** are those that this $x_t$ may come from: where the noise of a step covers the
-gaps between them, the law of $x_s$ still has one hump. The **entropy** is that of their weights, and **KL to best Gaussian** is what no Gaussian
-denoiser can learn; the map shows it for every $x_t$. The **best discriminator** is the log of the true density over that of
-8,000 draws of the DDGAN, zero where it is right; beside it stands what its own discriminator learned.
+the **weights** of its modes are **off** (half the sum of the absolute differences); the **energy distance** to the
+truth, which is zero for equal laws and, being estimated without bias, may come out negative. In brackets stands what
+exact draws score: the noise floor. The draws are shown as points or as a kernel density estimate, and a Gaussian as its
+ellipse of two standard deviations. The **data modes** are those that this $x_t$ may come from: where the noise of a
+step covers the gaps between them, the law of $x_s$ still has one hump. The **entropy** is that of their weights, and
+**KL to best Gaussian** is what no Gaussian denoiser can learn; the map shows it for every $x_t$. The **best
+discriminator** is the log of the true density over that of 8,000 draws of the DDGAN, zero where it is right; beside it
+stands what its own discriminator learned.
 
 ## Images
 
@@ -62,11 +65,12 @@ answers, which least squares learns, is a blur. Pixels are drawn exactly; those 
 ## Your own data, and training
 
 *Your own data* under the controls takes drawn points or a CSV of two columns: their exact law is known at once, since
-each point is a small Gaussian, a mode of its own. *Train* learns a DDGAN for them, or for any other data, while you watch; the model then
-stands among the denoisers, for you and whoever has the link, and can be downloaded as one file. *Penalty γ* weighs the square
-of D's slope: at the data (R1), or at data and fakes (R1 + R2); with a *relativistic* loss D judges a real one against a fake.
-A *skip* G begins at a draw of $x_0$ as if the data were Gaussian, and both networks see sines and cosines of the points
-(Fourier features); *plain* ones are the paper's, without either.
+each point is a small Gaussian, and points close to each other are one mode. *Train* learns a DDGAN for them, or for any
+other data, while you watch; the model then stands among the denoisers, for you and whoever has the link, and can be
+downloaded as one file. *Penalty γ* weighs the square of D's slope: at the data (R1), or at data and fakes (R1 + R2);
+with a *relativistic* loss D judges a real one against a fake. A *skip* G begins at a draw of $x_0$ as if the data were
+Gaussian, and both networks see sines and cosines of the points (Fourier features); *plain* ones are the paper's,
+without either.
 
 ## Keys
 
