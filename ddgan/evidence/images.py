@@ -227,7 +227,8 @@ def _speed_line(rows: dict[str, dict[str, float]]) -> str:
 TIMES = Experiment(
     "speed",
     "Fast: the third corner of the trilemma",
-    "Quality, coverage and speed are the trilemma. Four steps are four calls of a network: four times a one-step GAN, over a hundred times less than DDPM.",
+    "Quality, coverage and speed are the trilemma. Four steps are four calls of a network: four times a one-step GAN, over a "
+    "hundred times less than DDPM.",
     _speed_cells,
     _speed,
     (
@@ -347,7 +348,8 @@ EDITS = Experiment(
     f"?data=cifar10&T=4&n=9&edit=1.{encode_pixels(_strokes('ship'))}",
     note="Rows as in the table: what was begun with, then 5 variants. A sample is one of the model itself, noised anew for each "
     "variant: from t = 1 its details change, from t = 2 its subject. Off and spread are shares of the whole range of a "
-    "pixel; samples from noise, which know nothing of the painting, say what its layout is worth: from t = 1 a fifth to a quarter of it is lost, from t = 2 half (CIFAR-10) or two thirds (digits). Our images are 32 x 32 where the paper's are 256 x 256.",
+    "pixel; samples from noise, which know nothing of the painting, say what its layout is worth: from t = 1 a fifth to a "
+    "quarter of it is lost, from t = 2 half (CIFAR-10) or two thirds (digits). Our images are 32 x 32 where the paper's are 256 x 256.",
 )
 
 EXPERIMENTS = (STACKEDMNIST, CIFAR10, TIMES, EDITS)

@@ -219,8 +219,8 @@ TOYS_25 = Experiment(
     ),
     "DDGAN covers all modes in 4 steps, DDPM needs about 500 (figure, no numbers)",
     "?T=4",
-    note="In our recipe (skip networks with Fourier features, 64 wide, R1 + R2, most pairs from the last step, 12,000 updates) and in the paper's setting: 3 x 512 plain, batch 512, 50,000 updates, as "
-    "the paper says, R1, and rates, penalty and moving average of ours, since the toy's code was never released. "
+    note="In our recipe (skip networks with Fourier features, 64 wide, R1 + R2, most pairs from the last step, 12,000 updates) and in "
+    "the paper's setting: 3 x 512 plain, batch 512, 50,000 updates, as the paper says, R1, and rates, penalty and moving average of ours, since the toy's code was never released. "
     "There, but for seed 0 of the GAN and of the DDGAN at T = 4, numbers are rounded to bfloat16 as they are multiplied. "
     "DDPM's network predicts v in our recipe, the noise in the other, which is untuned. In 4 steps it covers hardly a mode, in 50 "
     "all, and with steps the samples between them grow fewer. "
@@ -284,8 +284,8 @@ TOYS_ABLATIONS = Experiment(
     ),
     "FID on CIFAR-10: T = 4 3.75, no z 20.6, direct 6.03, eps 8.04, one-shot 13.2",
     "?tab=train",
-    note="T = 4 is the base: skip networks, the non-saturating loss (NS) with R1 + R2 at every update (lazy: at every 16th), 8,000 updates. The paper's numbers are FID "
-    "on CIFAR-10: their order is what compares. On these toys z matters most, as there, and the networks: a plain D has no "
+    note="T = 4 is the base: skip networks, the non-saturating loss (NS) with R1 + R2 at every update (lazy: at every 16th), 8,000 "
+    "updates. The paper's numbers are FID on CIFAR-10: their order is what compares. On these toys z matters most, as there, and the networks: a plain D has no "
     "Fourier features of xₛ and xₜ and leaves samples between modes, a plain G does not start from a draw of x₀ as if the data were "
     "Gaussian, nor has it Fourier features of one, and loses modes too. Without R2 or with rare penalties "
     "modes get unequal shares. T = 1 and direct xₛ are as good as the base here, and one shot is only slightly worse, which is "
@@ -388,7 +388,8 @@ def _any_figure(results: list[Result]) -> str:
 ANY_STEP = Experiment(
     "any-step",
     "One network, any number of steps",
-    "A network that sees the noise level serves many T, a little less well than one trained for that T alone, and schedules that it was not trained with.",
+    "A network that sees the noise level serves many T, a little less well than one trained for that T alone, and schedules that "
+    "it was not trained with.",
     _any_cells,
     _any_step,
     (*ON_MODE, *(replace(c, key=f"fixed_{c.key}", heading=f"fixed T: {c.heading}") for c in ON_MODE)),
