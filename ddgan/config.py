@@ -175,7 +175,8 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
     ),
     "Fails: no z, T = 1": (
         replace(_LIVE, latent_dim=0, T=1),
-        "D sees x₁, the only noise: x₀ should hardly depend on it, but a map of x₁ has nothing else. The cloud shrinks, and hardly a sample lands on a mode.",
+        "D sees x₁, the only noise: x₀ should hardly depend on it, but a map of x₁ has nothing else. "
+        "The cloud shrinks, and hardly a sample lands on a mode.",
     ),
     "Fails: T = 1, plain networks": (
         replace(_LIVE, T=1, network="plain"),

@@ -26,7 +26,7 @@ from torch import Tensor
 
 from .gaussian import Gaussian, like
 
-__all__ = ["FAMILIES", "MAX_T", "Family", "Schedule", "alpha_sigma"]
+__all__ = ["FAMILIES", "MAX_T", "U_0", "Family", "Schedule", "alpha_sigma"]
 
 MAX_T = 1000
 U_0 = 1e-3  # the continuous time at which step 0 sits; alpha_bar is divided by its value there

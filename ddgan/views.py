@@ -309,10 +309,10 @@ def title(session: Session, name: str) -> tuple[str, str]:
     """(label, what it is, in a few words) of a denoiser; an own model says what it was trained on."""
     if name not in session.adopted:
         return _title(name)
-    config = session.adopted[name].card["config"]
-    data = data_label(config["data"]) if config["data"] in TOYS else "own points"
-    steps = "any T" if config["T"] is None else f"T = {config['T']}"
-    return _title(name)[0], f"trained on {data}, {steps}, {config['network']}, {Config.from_dict(config).criterion}"
+    config = Config.from_dict(session.adopted[name].card["config"])
+    data = data_label(config.data) if config.data in TOYS else "own points"
+    steps = "any T" if config.T is None else f"T = {config.T}"
+    return _title(name)[0], f"trained on {data}, {steps}, {config.network}, {config.criterion}"
 
 
 def lab(frame: Frame) -> str:

@@ -138,9 +138,8 @@ def test_the_discriminator_has_a_width_of_its_own_where_the_config_gives_one():
 
 
 def test_the_one_file_is_a_model_wherever_it_is_taken(tmp_path):
-    config = Config("8-gaussians", width=8, depth=1)
-    denoiser = checkpoint.new_generator(config, (2,))
-    checkpoint.save(tmp_path / "run", denoiser, config, shape=(2,), made={})
+    denoiser = checkpoint.new_generator(CONFIG, (2,))
+    checkpoint.save(tmp_path / "run", denoiser, CONFIG, shape=(2,), made={})
     alone = (tmp_path / "run" / "model.safetensors").rename(tmp_path / "alone.safetensors")
     for mine, loaded in zip(denoiser.parameters(), checkpoint.load(alone).parameters(), strict=True):
         assert torch.equal(mine, loaded)

@@ -13,8 +13,8 @@ import pytest
 
 import ddgan
 from ddgan.bench import served
-from ddgan.cli import _request, parser
 from ddgan.checkpoint import load
+from ddgan.cli import _request, parser
 from ddgan.evidence import read
 from ddgan.schedule import FAMILIES, Schedule
 
@@ -73,7 +73,7 @@ def test_the_results_are_what_the_cards_say():
         score = _metrics(name, T)
         assert (int(modes), int(of)) == (score["modes"], score["of_modes"]), name
         assert (on_mode, kl) == (f"{100 * score['on_mode']:.1f}", f"{score['kl']:.4f}"), name
-    curves = re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.M)
+    distances = re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.M)
     shipped = {card.parent.name for card in (ROOT / "weights").glob("*/model.safetensors")}
     images = re.findall(r"^\| `([\w-]+)` \| T = (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.M)
     for name, T, *numbers in images:
@@ -83,10 +83,10 @@ def test_the_results_are_what_the_cards_say():
     for name, T, modes, kl in stacked:
         assert (int(modes), kl) == (_metrics(name, T)["modes"], f"{_metrics(name, T)['kl']:.3f}"), name
     ddgans = {name for name in shipped if not name.endswith(("-regression", "-official"))}
-    assert ddgans <= {name for name, *_ in spots + curves + images + stacked} <= shipped
+    assert ddgans <= {name for name, *_ in spots + distances + images + stacked} <= shipped
     rows = re.findall(r"^\| `[\w-]+` \|.*$", README.partition("## Results")[2].partition("## Evidence")[0], re.M)
-    assert len(rows) == len(spots + curves + images + stacked), "a row that is none of these is compared with nothing"
-    for name, *ratios in curves:
+    assert len(rows) == len(spots + distances + images + stacked), "a row that is none of these is compared with nothing"
+    for name, *ratios in distances:
         for T, ratio in zip((1, 2, 4, 8), ratios, strict=True):
             assert ratio == f"{_metrics(name, T)['sliced_w2'] / _metrics(name, T)['floor_sliced_w2']:.2f}", (name, T)
 

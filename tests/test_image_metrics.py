@@ -220,10 +220,8 @@ def test_a_set_is_judged_against_its_training_images_with_the_floor_of_its_test_
     assert judge_set(parts, "mnist") == judge_images(data.images // 4, classifier, **sets)
 
 
-def test_precision_and_recall_are_against_as_many_training_images():
-    data = ImageSet(np.random.default_rng(0).integers(0, 256, (200, 3, 8, 8), dtype=np.uint8), np.arange(200) % 2, ("a", "b"))
-    classifier = new_classifier(data, width=2, seed=0).eval()
-    finish(classifier, data, data)
+def test_precision_and_recall_are_against_as_many_training_images(judge):
+    classifier, data, _ = judge
     numbers = judge_images(data.images[:50], classifier, train=data)
     assert numbers["recall"] == numbers["precision"] == 1, "the first 50, of which these are all"
 

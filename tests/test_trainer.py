@@ -419,8 +419,8 @@ def test_progress_in_time_is_the_share_of_the_seconds_and_a_resumed_run_has_spen
 
 
 def test_the_rates_follow_the_objectives_own_decay():
-    objective = Regression(networks.generator("skip", (1,), latent_dim=0, width=8, depth=1), Consecutive(Schedule.vp(4)))
-    objective.decay, rates = "cosine", []
+    objective, rates = regression(Consecutive(Schedule.vp(4))), []
+    objective.decay = "cosine"
     for _ in train(objective, lambda _, noise: torch.randn(8, 1, generator=noise), seed=0, steps=4):
         rates.append(objective.optimisers["g"].param_groups[0]["lr"] / objective.rates["g"])
     assert rates == pytest.approx([DECAYS["cosine"](k / 4) for k in range(4)])
@@ -430,7 +430,6 @@ def test_two_seeds_share_no_batch():
     """Not even one update later."""
     seen = {seed: [] for seed in (0, 1)}
     for seed, batches in seen.items():
-        objective = Regression(networks.generator("skip", (1,), latent_dim=0, width=8, depth=1), Consecutive(Schedule.vp(4)))
-        for _ in train(objective, lambda _, noise: batches.append(torch.randn(8, 1, generator=noise)) or batches[-1], seed=seed, steps=4):
+        for _ in train(regression(Consecutive(Schedule.vp(4))), lambda _, noise: batches.append(torch.randn(8, 1, generator=noise)) or batches[-1], seed=seed, steps=4):
             pass
     assert not any(torch.equal(a, b) for a in seen[0] for b in seen[1])

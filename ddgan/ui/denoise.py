@@ -12,7 +12,7 @@ import gradio as gr
 
 from .. import views
 from ..images import SETS
-from ..schedule import FAMILIES
+from ..schedule import FAMILIES, U_0
 from ..request import DENOISERS, Request, forked, unforked
 from ..session import Session
 from . import draw, exports, posterior
@@ -197,8 +197,11 @@ def _request(values: dict[str, Any]) -> Request:
 
 
 def _formula(schedule: str) -> str:
-    names = FAMILIES[schedule].names
-    return f"**{schedule}**: {FAMILIES[schedule].formula}, u = .001 + .999 t / T, lo = {names[0]}, hi = {names[1]}; alpha_bar = a^2 = 1 - sigma^2, divided by its value at t = 0"
+    family = FAMILIES[schedule]
+    return (
+        f"**{schedule}**: {family.formula}, u = {U_0:g} + {1 - U_0:g} t / T, lo = {family.names[0]}, hi = {family.names[1]}; "
+        "alpha_bar = a^2 = 1 - sigma^2, divided by its value at t = 0"
+    )
 
 
 def _sliders(schedule: str, span: tuple[float, float] | None = None) -> tuple[Slider, Slider]:
