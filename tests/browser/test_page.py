@@ -78,6 +78,12 @@ def test_the_first_view_is_the_librarys_samples_on_one_noise(visit, width):
     assert scroll <= inner, "the page must not scroll sideways"
 
 
+@pytest.mark.parametrize("tab, picture", [("denoise", f"{STAGE} canvas"), ("images", ".gallery-grid canvas"), ("train", "#lab canvas")])
+def test_a_phone_shows_a_picture_before_it_is_scrolled(visit, tab, picture):
+    page = visit(f"?tab={tab}", width=390, height=664, ready=picture)
+    page.wait_for_function("picture => { const {top, width} = document.querySelector(picture).getBoundingClientRect(); return width && top + 100 <= innerHeight }", arg=picture)
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_scrubbing_by_keyboard_walks_the_states(visit, width):
     page = visit(width=width)
