@@ -69,7 +69,7 @@ def gallery(session: Session, request: Request) -> Iterator[str]:
             "panels": panels,
             "levels": schedule.alpha_bar[1:].sqrt().flip(0).tolist(),
             "edit": request.edit and {"t": request.start, "image": png(from_uint8(decode_pixels(request.edit.image, shape)[None]), 1)},
-            "message": message(request),
+            "message": message(session, request),
         },
         allow_nan=False,
     )

@@ -76,13 +76,13 @@ def stage(session: Session, request: Request) -> str:
             "scale": SCALE,
             "density": {"size": GRID[law.shape[0]], "data": _base64(density(law, schedule, shown))},
             "panels": [_panel(session, request, name, shown) for name in request.denoisers],
-            "message": message(request),
+            "message": message(session, request),
         },
         allow_nan=False,
     )
 
 
-def message(request: Request) -> str | None:
+def message(session: Session, request: Request) -> str | None:
     """What a visitor should know of a request, in a sentence: what its last fork changed, or that its x_T should not be noise alone."""
     if not request.forks:
         kept = float(request.steps().alpha_bar[-1].sqrt())
@@ -95,8 +95,17 @@ def message(request: Request) -> str | None:
     what, t, _, item = request.forks[-1]
     if what == "eps" and t == 1:
         return "The last step adds no noise, so nothing is drawn anew there: go a step back."
+    if what == "z" and not any(_reads_z(session, request, name) for name in request.denoisers):
+        return "No denoiser shown reads a z: each answers with a mean, so nothing is drawn anew."
     noise = "z" if what == "z" else "posterior noise"
     return f"New {noise} at the step {t} → {t - 1} for {'all samples' if item is None else f'sample #{item}'}: x{str(t).translate(SUBSCRIPT)} and before are as they were."
+
+
+def _reads_z(session: Session, request: Request, name: str) -> bool:
+    try:
+        return session.model(request, name).latent_dim > 0
+    except ValueError:  # its panel says why
+        return False
 
 
 def _panel(session: Session, request: Request, name: str, shown: list[int]) -> dict[str, Any]:

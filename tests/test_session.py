@@ -51,12 +51,13 @@ def test_large_references_are_not_kept():
     ("query", "words"),
     [
         ("T=4", None), ("T=4&forks=z.2.7", "New z at the step 2 → 1 for all samples"), ("T=4&forks=eps.2.7.3", "for sample #3: x₂ and"),
-        ("T=4&forks=eps.1.7", "The last step adds no noise"), ("T=4&schedule=linear&span=0.0001,0.5", "x₄ keeps 0.71 of the signal"),
+        ("T=4&forks=z.2.7&denoisers=mean,regression", "nothing is drawn anew"), ("T=4&forks=z.2.7&denoisers=mean,gaussian", "New z"),
+        ("T=4&forks=eps.2.7&denoisers=mean", "New posterior noise"), ("T=4&forks=eps.1.7", "The last step adds no noise"), ("T=4&schedule=linear&span=0.0001,0.5", "x₄ keeps 0.71 of the signal"),
         *((f"T=4&schedule={family}", None) for family in FAMILIES),
     ],
 )  # fmt: skip
 def test_a_visitor_is_told_what_a_fork_changed_and_where_noise_is_not_all(query, words):
-    said = views.message(Request.from_query(query))
+    said = views.message(Session(), Request.from_query(query))
     assert (said is None) if words is None else (words in said)
 
 

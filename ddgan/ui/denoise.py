@@ -73,7 +73,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
             "z": gr.Button("New z", size="sm", scale=0, min_width=0),
             "eps": gr.Button("New posterior noise", size="sm", scale=0, min_width=0),
         }
-        back = gr.Button("Undo", size="sm", scale=0, min_width=0)
+        back = gr.Button("Undo", size="sm", scale=0, min_width=0, elem_classes="undo")
     posterior.build(session)
     exports.build(session, "#stage .stage")
     with gr.Accordion("Range of the schedule", open=False, elem_id="range"):

@@ -53,7 +53,7 @@ def build(session: Session, tab: gr.Tab) -> None:
             "z": gr.Button("New z", size="sm", scale=0, min_width=0),
             "eps": gr.Button("New posterior noise", size="sm", scale=0, min_width=0),
         }
-        back = gr.Button("Undo", size="sm", scale=0, min_width=0)
+        back = gr.Button("Undo", size="sm", scale=0, min_width=0, elem_classes="undo")
     exports.build(session, "#gallery .gallery")
     asked, span, forks, edit = (gr.Textbox("", visible=False) for _ in range(4))
     with gr.Accordion("Begin with an image: draw, upload or take a sample", open=False, elem_id="paint"):

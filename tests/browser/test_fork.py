@@ -38,3 +38,4 @@ def test_a_fork_keeps_the_past_for_everyone_or_for_one(visit):
     assert after(page, lambda: page.get_by_role("button", name="Undo").click()).forks == request.forks[:1]
     assert states(page, 1) == now
     assert after(page, lambda: page.click("#dice")).forks == ()
+    page.get_by_role("button", name="Undo").wait_for(state="hidden")
