@@ -109,14 +109,14 @@ const pixelated = (w, h, colourOf) => {
   return canvas;
 };
 
-/* How many of n values, of those within the limit, fall into each of the bins. */
+/* The density of n values in each of the bins, those beyond the limit left out. */
 const histogram = (n, valueOf, bins, limit) => {
-  const counts = new Float64Array(bins);
+  const density = new Float64Array(bins), unit = bins / (2 * limit * n);
   for (let j = 0; j < n; j++) {
     const b = Math.floor((valueOf(j) + limit) / (2 * limit) * bins);
-    if (b >= 0 && b < bins) counts[b]++;
+    if (b >= 0 && b < bins) density[b] += unit;
   }
-  return counts;
+  return density;
 };
 
 const line = (ctx, points, colour, width, dash = []) => {

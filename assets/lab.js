@@ -73,7 +73,7 @@ function receive() {
   state.frame = frame;
   if (before?.run !== frame.run) {
     Object.assign(state, { ahead: null, frames: 0 });
-    // on a phone the settings fill the screen: bring what was started into sight
+    // on a small screen what stands above fills it: bring what was started into sight
     const top = document.querySelector('#train-buttons') ?? root;
     if (root.getBoundingClientRect().top > 0.6 * innerHeight) bring(top);
   }
@@ -202,12 +202,12 @@ function drawCloud() {
 /* 1-D: bars against the true curve; both have area 1, so they may be compared by eye. */
 function drawHistogram() {
   const { frame, target, theme } = state, ctx = cloud.getContext('2d'), w = cloud.clientWidth, h = cloud.clientHeight;
-  const { limit, size: G } = target, base = h - 24, bins = 80, width = 2 * limit / bins;
+  const { limit, size: G } = target, base = h - 24, bins = 80;
   const area = sum(target.density) * 2 * limit / G, curve = Float64Array.from(target.density, v => v / area);
+  const heights = histogram(frame.cloud?.length ?? 0, j => frame.cloud[j] * target.scale, bins, limit);
   const top = 1.35 * Math.max(...curve), y = v => base - (base - 10) * Math.min(1, v / top);
   ctx.fillStyle = theme.sample;
   ctx.globalAlpha = 0.6;
-  const n = frame.cloud?.length ?? 0, heights = histogram(n, j => frame.cloud[j] * target.scale, bins, limit).map(v => v / (n * width));
   heights.forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
   ctx.globalAlpha = 1;
   line(ctx, [...curve].map((v, k) => [(k + 0.5) * w / G, y(v)]), `rgb(${theme.density})`, 2);

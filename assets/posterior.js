@@ -281,11 +281,11 @@ function drawCell({ key, canvas }, theme) {
   if (!w) return;
   if (key === 'optimal' || key === 'learned') {
     const { size, seen } = answer.surfaces, ratio = answer.surfaces[key], [up, down] = theme.dark ? [[98, 189, 242], [242, 163, 58]] : [[0, 114, 178], [213, 94, 0]];
-    if (line) return curve(view, i => 0.5 + 0.45 * ratio[i] / 127, size, theme.ink, true);
+    if (line) return balance(view, ratio, seen, size, theme);
     return field(view, ratio, size, (v, k) => [...(v > 0 ? up : down), Math.abs(v) * 2 * Math.min(1, seen[k] / 40)]);
   }
   const tint = theme.density, p = answer.panels.find(p => p.key === key), colour = answer.of === 'x_0' ? theme.x0 : theme.sample;
-  if (line) curve(view, i => 0.9 * answer.truth[i] / 255, answer.size, `rgb(${tint})`, false, true);
+  if (line) curve(view, i => 0.9 * answer.truth[i] / 255, answer.size, `rgb(${tint})`, true);
   else if (p && state.draws === 'density') field(view, p.density, answer.size, v => [...rgb(colour), 0.9 * v]);
   else field(view, answer.truth, answer.size, v => [...tint, (theme.dark ? 235 : 215) * v / 255]);
   if (!line && (!p || state.draws === 'density')) for (const level of LEVELS) contour(view, answer.truth, answer.size, level, p ? theme.ink : `rgb(${tint})`);
@@ -327,22 +327,31 @@ function weigh(view, { weights, truth, dim, size }, theme) {
 }
 
 /* Heights in 0..1 over the line, as a filled or a plain curve. */
-function curve({ ctx, w, h }, height, size, colour, zero, filled = false) {
+function curve({ ctx, w, h }, height, size, colour, filled = false) {
   ctx.beginPath();
   for (let i = 0; i < size; i++) ctx.lineTo((i + 0.5) * w / size, h * (1 - height(i)) - 4);
   ctx.strokeStyle = colour;
   ctx.lineWidth = 2;
   ctx.stroke();
   if (filled) { ctx.lineTo(w, h); ctx.lineTo(0, h); ctx.fillStyle = colour; ctx.globalAlpha = 0.3; ctx.fill(); ctx.globalAlpha = 1; }
-  if (zero) { ctx.setLineDash([3, 4]); ctx.lineWidth = 1; ctx.beginPath(); ctx.moveTo(0, h / 2 - 4); ctx.lineTo(w, h / 2 - 4); ctx.stroke(); ctx.setLineDash([]); }
+}
+
+/* A log ratio over the line, zero in the middle, which fades where hardly a sample lies. */
+function balance({ ctx, w, h }, ratio, seen, size, theme) {
+  const at = k => [(k + 0.5) * w / size, h * (0.5 - 0.45 * ratio[k] / 127)];
+  line(ctx, [[0, h / 2], [w, h / 2]], theme.ink, 1, [3, 4]);
+  for (let k = 1; k < size; k++) {
+    ctx.globalAlpha = Math.min(1, seen[k] / 40);
+    line(ctx, [at(k - 1), at(k)], theme.ink, 2);
+  }
+  ctx.globalAlpha = 1;
 }
 
 /* Draws on a line, as bars whose area equals that under the truth's curve. */
 function bars({ ctx, w, h }, points, { scale, truth, size }) {
-  const count = histogram(points.length, j => points[j] * scale, 96, LAYOUT.limit);
-  const unit = 0.9 * truth.reduce((s, v) => s + v / 255, 0) / size * 96 / points.length;
+  const heights = histogram(points.length, j => points[j] * scale, 96, LAYOUT.limit), unit = 0.9 * sum(truth) / 255 * (2 * LAYOUT.limit / size);
   ctx.globalAlpha = 0.6;
-  count.forEach((c, b) => c && ctx.fillRect(b * w / 96, h * (1 - Math.min(1, c * unit)) - 4, w / 96 - 0.5, h * Math.min(1, c * unit)));
+  heights.forEach((v, b) => v && ctx.fillRect(b * w / 96, h * (1 - Math.min(1, v * unit)) - 4, w / 96 - 0.5, h * Math.min(1, v * unit)));
   ctx.globalAlpha = 1;
 }
 

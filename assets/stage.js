@@ -427,9 +427,9 @@ function drawCloud(view, buffer, dot) {
 function drawHistogram(view) {
   const { ctx, panel, w, h } = view, { data, layers, theme, at } = state, { limit, n } = data;
   const base = h * 0.64, bins = 80, G = data.density.size, source = data.density.data, [a, b, f] = around(G);
-  const heights = buffer => [...histogram(n, j => read(buffer, at, j, 0), bins, limit)].map(v => v * bins / (n * 2 * limit));
+  const heights = buffer => histogram(n, j => read(buffer, at, j, 0), bins, limit);
   const density = Float64Array.from({ length: G }, (_, k) => source[a + k] * (1 - f) + source[b + k] * f);
-  const area = sum(density) * 2 * limit / G || 1, shown = layers.x0 ? heights(panel.x0) : [];
+  const area = sum(density) * 2 * limit / G || 1, shown = layers.x0 ? [...heights(panel.x0)] : [];
   const top = Math.max(1.35 * Math.max(...density) / area, 1.05 * Math.max(...shown)) || 1, y = v => base - (base - 12) * Math.min(1, v / top);
   if (layers.samples) {
     ctx.fillStyle = theme.sample;

@@ -120,8 +120,9 @@ def test_a_link_opens_the_picture_that_it_names(visit):
     assert max(abs(a - b[0]) for (a, _), b in zip(points(page, 1), last.x_s.tolist(), strict=True)) < 3e-4
 
 
-def test_the_view_is_in_the_link_too(visit):
-    page = visit("?n=500")
+@pytest.mark.parametrize("data", ["25-gaussians", "4-gaussians-1d"])
+def test_the_view_is_in_the_link_too(visit, data):
+    page = visit(f"?n=500&data={data}")
     show_state(page, 1)
     page.locator(f"{STAGE} [data-layer=x0]").dispatch_event("click")
     page.focus("#stage .stage-panels")
