@@ -154,6 +154,7 @@ def parser() -> argparse.ArgumentParser:
     add.add_argument("name", help=f"{', '.join(evidence.EXPERIMENTS)}; list; readme (makes the README's table anew)")
     add.add_argument("--quick", action="store_true", help="minutes on two cores: less of everything, and not kept")
     add.add_argument("--again", action="store_true", help="measure everything anew, not only what is missing")
+    add.add_argument("--only", default="", metavar="WORDS", help="what has these words in its name, like 'T = 4, seed 2': for several processes")
     add.add_argument("--out", type=Path, help="directory of results (default assets/evidence; --quick: runs/evidence)")
     return top
 
@@ -407,7 +408,7 @@ def _evidence(options: argparse.Namespace) -> None:
         return
     chosen = evidence.experiment(options.name)
     say = lambda words: print(words, file=sys.stderr, flush=True)  # noqa: E731
-    lines = evidence.table(chosen, evidence.run(chosen, out, quick=options.quick, again=options.again, say=say))
+    lines = evidence.table(chosen, evidence.run(chosen, out, quick=options.quick, again=options.again, only=options.only, say=say))
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -81,6 +81,20 @@ def test_a_killed_run_goes_on_and_gives_the_results_of_an_unbroken_one(tmp_path)
     assert (tmp_path / "some.svg").read_bytes() == (tmp_path / "unbroken" / "some.svg").read_bytes()
 
 
+def test_processes_that_share_the_work_lose_none_of_it(tmp_path):
+    _, one = counted(tmp_path)
+    measured, other = counted(tmp_path)
+
+    def meanwhile(seed: int, k: int) -> dict[str, float]:
+        evidence.run(other, tmp_path, only="seed 1")
+        return one.measure(seed, k)
+
+    evidence.run(replace(one, measure=meanwhile), tmp_path, only="row 0, seed 0")
+    assert measured == [1, 3] and [(r.row, r.seed) for r in numbers(tmp_path)] == [("row 0", 0), ("row 0", 1), ("row 1", 1)]
+    with pytest.raises(ValueError, match="named like 'seed 7'; the first is 'row 0, seed 0'"):
+        evidence.run(one, tmp_path, only="seed 7")
+
+
 def test_a_row_with_fewer_seeds_than_others_says_how_many(tmp_path):
     _, e = counted(tmp_path)
     results = evidence.run(e, tmp_path)
@@ -177,6 +191,30 @@ def test_direct_output_is_x_s_itself_and_one_shot_starts_at_noise():
     s, t = toys._OneShot(schedule).draw(200, torch.Generator().manual_seed(0))
     assert set(s.tolist()) == {0, 1, 2, 3} and set(t.tolist()) == {4}
     toys._OneShot(schedule).levels().check(Schedule.vp(1))
+
+
+@pytest.mark.parametrize("shape", ["", "one-shot"])
+def test_a_training_that_was_broken_off_goes_on_bit_for_bit_and_leaves_nothing(monkeypatch, tmp_path, shape):
+    config, real = replace(toys.RECIPES["ours"], T=4, width=8, batch=16, steps=12), toys.train
+    whole = toys._trained.__wrapped__(config, shape)[0]
+    monkeypatch.setattr(toys, "CACHE", tmp_path)
+    monkeypatch.setattr(toys, "SAVE_EVERY", 0)
+    taken = []
+
+    def broken(*given, start, **limits):
+        taken.append(start.step)
+        for step in real(*given, start=start, **limits):
+            if step.step == 8 and not start.step:
+                raise KeyboardInterrupt
+            yield step
+
+    monkeypatch.setattr(toys, "train", broken)
+    with pytest.raises(KeyboardInterrupt):
+        toys._trained.__wrapped__(config, shape)
+    again = toys._trained.__wrapped__(config, shape)[0]
+    assert taken == [0, 7]
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
+    assert not list((tmp_path / "evidence").iterdir())
 
 
 def test_points_keep_their_place_in_a_file_of_results():

@@ -41,7 +41,7 @@ MAY_IMPORT = {  # from the bottom up
     "views": "config data mixture posterior request schedule session studio",
     "bench": "checkpoint config data denoiser fit images machine metrics networks recorded request sampler schedule session trainer views",
     "gallery": "candidates config images request session views",
-    "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics posterior request sampler schedule session trainer",
+    "evidence": "bench checkpoint config data denoiser fit gaussian image_metrics images machine metrics mixture posterior request sampler schedule session trainer",
     "picture": "gallery images request session views",
     "export": "checkpoint image_metrics images machine picture request sampler session",
     "cli": "archives bench checkpoint classifier config evidence export fit images machine metrics networks official picture ranks request schedule session trainer",

@@ -3,8 +3,9 @@
     assets/evidence/NAME.json    {"name", "cells": [{"row", "seed", "setting", "numbers", "record"}, ...]}, a line a cell
     assets/evidence/NAME.svg     its figure (.webp where it shows images), a function of that file alone
 
-The file is written after every cell, so a run that was killed goes on with the cells that are missing. A cell counts as
-done only with the same setting: other weights, or another number of updates, and it is measured again.
+The file is written after every cell, so a run that was killed goes on with the cells that are missing, and with the
+training on toys that it was in. A cell counts as done only with the same setting: other weights, or another number of
+updates, and it is measured again.
 """
 
 from __future__ import annotations
@@ -100,16 +101,22 @@ def run(
     *,
     quick: bool = False,
     again: bool = False,
+    only: str = "",
     say: Callable[[str], None] = lambda words: None,
 ) -> list[Result]:
     """Measure the cells that `out` lacks, or all of them `again`, and draw the figure; returns the results in order.
 
+    Of cells that are named like "T = 4, seed 2" those whose name has `only` in it: so several processes may share the
+    work. ValueError where there is none.
     A training whose loss is no longer finite is a result too: its numbers are {"failed": how}.
     """
     cells = experiment.cells(quick)
-    done = {} if again else {_key(result): result for result in read(experiment.name, out)}
-    for number, cell in enumerate(cells, 1):
-        if _key(cell) in done:
+    names = {_key(cell): f"{cell.row}, seed {cell.seed}" for cell in cells}
+    wanted = [cell for cell in cells if only in names[_key(cell)]]
+    if not wanted:
+        raise ValueError(f"no measurement of {experiment.name} is named like {only!r}; the first is {next(iter(names.values()))!r}")
+    for number, cell in enumerate(wanted, 1):
+        if not again and not left([cell], read(experiment.name, out)):
             continue
         start = time.perf_counter()
         try:
@@ -117,12 +124,13 @@ def run(
         except FloatingPointError as error:
             numbers = {"failed": str(error)}
         made = {**record(), "wall_s": round(time.perf_counter() - start, 2)}
+        done = {_key(result): result for result in read(experiment.name, out)}  # others may have been added meanwhile
         done[_key(cell)] = Result(*cell, _plain(numbers), made)
         results = [done[_key(cell)] for cell in cells if _key(cell) in done]
         lines = ",\n".join(json.dumps(result._asdict(), allow_nan=False) for result in results)
         write(out / f"{experiment.name}.json", f'{{"name": "{experiment.name}", "cells": [\n{lines}\n]}}\n'.encode())
         short = {key: value for key, value in done[_key(cell)].numbers.items() if not isinstance(value, str)}
-        say(f"{number} of {len(cells)}: {cell.row}, seed {cell.seed}, {made['wall_s']} s: {short}")
+        say(f"{number} of {len(wanted)}: {names[_key(cell)]}, {made['wall_s']} s: {short}")
     return draw(experiment, out)
 
 

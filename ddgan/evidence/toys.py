@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..checkpoint import Saved, holds_state, load_state, save_state
 from ..config import PRESETS, Config
 from ..data import toy
 from ..denoiser import CLOSED, Denoiser, Levels
 from ..fit import new_objective
 from ..gaussian import Gaussian
-from ..machine import device
+from ..images import CACHE
+from ..machine import device, record
 from ..metrics import coverage, evaluate
 from ..posterior import Question, ask
 from ..request import Request, seeds
 from ..sampler import draw
 from ..schedule import Schedule
 from ..session import Session
-from ..trainer import train
+from ..mixture import Law
+from ..trainer import Objective, TrainStep, train
 from .figures import chart, decode, encode, scatter
 from .frame import Cell, Column, Experiment, Result, means, weights
 
@@ -111,6 +118,7 @@ RECIPES = {  # ours first: minutes, where the paper's setting takes days
 DDPM = {"ours": {"network": "v"}, "the paper's": {"network": "plain-eps"}}  # the regression denoiser, and Ho et al.'s output
 OURS, PAPERS = BY = ("our recipe", "the paper's setting")  # their names in a table
 
+SAVE_EVERY = 300.0  # seconds of training from one state that is kept to the next
 WIDE = 256  # networks from this width on train on a GPU, where there is one, and with products in lower precision
 
 
@@ -148,6 +156,27 @@ class _OneShot:
         return Levels((float(self.schedule.level(self.schedule.T)),), between=False)
 
 
+def _kept(config: Config, shape: str) -> Path:
+    """Where a long training is kept while it runs: one by other code, or on other hardware, is another."""
+    name = json.dumps([config.to_dict(), shape, record()], sort_keys=True)
+    return CACHE / "evidence" / hashlib.sha256(name.encode()).hexdigest()[:16]
+
+
+def _updates(objective: Objective, config: Config, law: Law, kept: Path) -> Iterator[TrainStep]:
+    """`train`, from where it was broken off, if it was."""
+    start = saved = TrainStep(0, 0.0, 0.0, {})
+    if holds_state(kept):
+        state = load_state(kept, objective.state_dict(), config)
+        objective.load_state_dict(state.state)
+        start = saved = TrainStep(state.step, state.seconds, 0.0, {})
+    for step in train(objective, lambda _, noise: law.sample(config.batch, noise), seed=config.seed, steps=config.steps, start=start):
+        if step.seconds - saved.seconds > SAVE_EVERY and step.progress < 1:
+            save_state(kept, Saved(objective.state_dict(), step.step, step.seconds, 0), config)
+            saved = step
+        yield step
+    shutil.rmtree(kept, ignore_errors=True)
+
+
 @lru_cache(maxsize=8)
 def _trained(config: Config, shape: str = "") -> tuple[Denoiser, Schedule, float]:
     """A denoiser, the schedule that it samples with, and the seconds that its training took."""
@@ -161,7 +190,7 @@ def _trained(config: Config, shape: str = "") -> tuple[Denoiser, Schedule, float
         objective.pairs, schedule = _OneShot(schedule), Schedule.vp(1)
         objective.denoiser.levels = objective.pairs.levels()
     with _rounded(config.width >= WIDE):
-        for step in train(objective, lambda _, noise: law.sample(config.batch, noise), seed=config.seed, steps=config.steps):
+        for step in _updates(objective, config, law, _kept(config, shape)):
             pass
     return objective.denoiser, schedule, step.seconds
 

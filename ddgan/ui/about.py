@@ -64,7 +64,7 @@ answers, which least squares learns, is a blur. Pixels are drawn exactly; those 
 
 ## Your own data, and training
 
-*Your own data* under the controls takes drawn points or a CSV of two columns: their exact law is known at once, since
+*Your own data* takes drawn points or a CSV of two columns: their exact law is known at once, since
 each point is a small Gaussian, and points close to each other are one mode. *Train* learns a DDGAN for them, or for any
 other data, while you watch; the model then stands among the denoisers, for you and whoever has the link, and can be
 downloaded as one file. *Penalty γ* weighs the square of D's slope: at the data (R1), or at data and fakes (R1 + R2);
