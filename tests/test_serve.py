@@ -191,6 +191,16 @@ def test_another_schedules_range_is_not_taken_for_this_ones(visitor, of, span):
     assert Request.from_query(json.loads(picture)["id"]).span == span
 
 
+def test_the_page_travels_compressed_and_results_as_they_come(visitor):
+    plain, small = (visitor.http.get("/", headers={"Accept-Encoding": encoding}) for encoding in ("identity", "gzip"))
+    assert small.headers["content-encoding"] == "gzip" and "content-encoding" not in plain.headers
+    assert len(small.content) == len(plain.content) > 3 * int(small.headers["content-length"])
+    visitor.join(visitor.functions["denoise-ask", "click"])
+    with visitor.http.stream("GET", f"{API}/queue/data", params={"session_hash": visitor.session}) as stream:
+        assert "gzip" in stream.request.headers["accept-encoding"] and "content-encoding" not in stream.headers
+        assert any("process_completed" in line for line in stream.iter_lines())
+
+
 def test_a_second_cancel_is_no_failure(visitor):
     dice = visitor.functions["images-dice", "click"]
 

@@ -32,6 +32,7 @@ from gradio.state_holder import SessionState
 from gradio.utils import error_payload, get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -129,7 +130,7 @@ def app_kwargs(demo: Page) -> dict[str, Any]:
 
     readers = Readers(demo)
     return {
-        "middleware": [Middleware(Guard, demo=demo, readers=readers)],
+        "middleware": [Middleware(GZipMiddleware, compresslevel=5), Middleware(Guard, demo=demo, readers=readers)],
         "routes": [Route("/health", health)],
         "lifespan": readers.watched,
     }
