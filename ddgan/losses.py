@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-__all__ = ["LOSSES", "gradient_penalty", "nonsaturating", "paired", "relativistic", "squared_error"]
+__all__ = ["Critic", "LOSSES", "gradient_penalty", "nonsaturating", "paired", "relativistic", "squared_error"]
 
 SIGMA = 0.01  # the length of the finite difference, for data of unit variance
 

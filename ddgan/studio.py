@@ -36,7 +36,7 @@ from .machine import give_way, hardware
 from .session import Session
 from .trainer import TrainStep, train
 
-__all__ = ["FRAME", "LIMITS", "Frame", "Point", "Run", "Studio", "parse"]
+__all__ = ["FRAME", "LIMIT", "LIMITS", "MAX_RUNS", "Frame", "Point", "Run", "Studio", "parse"]
 
 FRAME = 0.16  # seconds of training between two frames
 PATIENCE = 120.0  # seconds that a run may be paused, all pauses together

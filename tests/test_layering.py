@@ -2,7 +2,9 @@
 
 import ast
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -120,6 +122,14 @@ def test_a_module_imports_only_what_lies_below_it(module):
     allowed = {module, *MAY_IMPORT[module].split()}
     for path in FILES[module]:
         assert ours(imports_of(path)) <= allowed, path
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_what_a_module_takes_from_another_by_name_is_public_there(module):
+    for name in set().union(*(imports_of(path) for path in FILES[module])):
+        of, _, what = name.rpartition(".")
+        if of.startswith("ddgan.") and not isinstance(getattr(import_module(of), what), ModuleType):
+            assert what in import_module(of).__all__, name
 
 
 def test_no_two_modules_import_each_other_even_through_others():

@@ -42,7 +42,7 @@ from ..machine import commit, give_memory_back, watch_for
 from ..studio import MAX_RUNS
 from .jobs import drop, log, wanted
 
-__all__ = ["MAX_WAITING", "Guard", "Page", "app_kwargs", "own_files"]
+__all__ = ["EXPORTS", "MAX_WAITING", "Guard", "Page", "app_kwargs", "own_files"]
 
 MAX_JSON = 64 * 2**10  # bytes: a thousand drawn points have 20,000
 MAX_DEPTH = 16
