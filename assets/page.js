@@ -48,8 +48,8 @@ const style = Object.assign(document.createElement('style'), { textContent: `
     padding: 14px 16px; border-radius: 12px; background: var(--body-background-fill, #fff); color: var(--body-text-color, #222);
     border: 1px solid var(--border-color-primary, #ccc); box-shadow: 0 8px 30px rgb(0 0 0 / 0.25); font: 15px/1.45 var(--font, system-ui, sans-serif); }
   .tour[hidden] { display: none; }
-  .touring .stage.narrow .stage-panel { grid-template-columns: min(57%, (100dvh - 370px) / 3) 1fr !important; }   /* all three panels above the card */
-  .touring .stage.narrow figcaption span { display: none; }
+  body:has(.tour:not([hidden])) .stage.narrow .stage-panel { grid-template-columns: clamp(96px, (100dvh - 370px) / 3, 57%) 1fr !important; }   /* all three panels above the card */
+  body:has(.tour:not([hidden])) .stage.narrow :is(figcaption span, .stage-metrics > div:nth-of-type(n + 3)) { display: none !important; }
   .tour p { margin: 0 0 10px; }
   .tour-buttons { display: flex; gap: 8px; align-items: center; }
   .tour-count { flex: 1; opacity: 0.7; font-size: 13px; }
@@ -140,7 +140,6 @@ async function go(to) {
   const mine = ++turn, moves = card.querySelectorAll('[data-go=back], [data-go=next]');
   step = to === null || to < 0 || to >= STEPS.length ? null : to;
   card.hidden = step === null;
-  document.body.classList.toggle('touring', !card.hidden);
   if (step === null) { card.dataset.step = ''; find('[data-tour]')?.focus(); return; }
   card.querySelector('.tour-text').textContent = STEPS[step][0];
   card.querySelector('.tour-count').textContent = `${step + 1} of ${STEPS.length}`;

@@ -48,6 +48,7 @@ __all__ = [
     "Saved",
     "claimed",
     "holds_state",
+    "in_turn",
     "load",
     "load_classifier",
     "load_discriminator",
@@ -286,6 +287,21 @@ def claimed(directory: Path) -> Iterator[None]:
         except OSError:
             pass  # a file system without locks
         yield
+
+
+@contextmanager
+def in_turn(directory: Path) -> Iterator[None]:
+    """Within, no other process is in the same place: this one waits, where the system has such locks."""
+    directory.mkdir(parents=True, exist_ok=True)
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _states(directory: Path) -> tuple[Path, Path]:

@@ -96,7 +96,7 @@ def message(session: Session, request: Request) -> str | None:
     if what == "eps" and t == 1:
         return "The last step adds no noise, so nothing is drawn anew there: go a step back."
     if what == "z" and not any(_reads_z(session, request, name) for name in request.denoisers):
-        return "No denoiser shown reads a z: each answers with a mean, so nothing is drawn anew."
+        return "No denoiser shown reads a z, so nothing is drawn anew."
     noise = "z" if what == "z" else "posterior noise"
     return f"New {noise} at the step {t} → {t - 1} for {'all samples' if item is None else f'sample #{item}'}: x{str(t).translate(SUBSCRIPT)} and before are as they were."
 

@@ -3,6 +3,7 @@
 import json
 import math
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,16 +82,13 @@ def test_a_killed_run_goes_on_and_gives_the_results_of_an_unbroken_one(tmp_path)
     assert (tmp_path / "some.svg").read_bytes() == (tmp_path / "unbroken" / "some.svg").read_bytes()
 
 
-def test_processes_that_share_the_work_lose_none_of_it(tmp_path):
+def test_runs_that_share_the_work_lose_none_of_it(tmp_path):
     _, one = counted(tmp_path)
-    measured, other = counted(tmp_path)
-
-    def meanwhile(seed: int, k: int) -> dict[str, float]:
-        evidence.run(other, tmp_path, only="seed 1")
-        return one.measure(seed, k)
-
-    evidence.run(replace(one, measure=meanwhile), tmp_path, only="row 0, seed 0")
-    assert measured == [1, 3] and [(r.row, r.seed) for r in numbers(tmp_path)] == [("row 0", 0), ("row 0", 1), ("row 1", 1)]
+    cells = [evidence.Cell(f"row {row}", seed, {"k": row}) for row in range(8) for seed in range(4)]
+    shared = replace(one, cells=lambda quick: cells)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: evidence.run(shared, tmp_path, only=f"seed {seed}"), range(4)))
+    assert [(r.row, r.seed) for r in numbers(tmp_path)] == [(c.row, c.seed) for c in cells]
     with pytest.raises(ValueError, match="named like 'seed 7'; the first is 'row 0, seed 0'"):
         evidence.run(one, tmp_path, only="seed 7")
 

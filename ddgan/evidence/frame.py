@@ -4,7 +4,7 @@
     assets/evidence/NAME.svg     its figure (.webp where it shows images), a function of that file alone
 
 The file is written after every cell, so a run that was killed goes on with the cells that are missing, and with the
-training on toys that it was in. A cell counts as done only with the same setting: other weights, or another number of
+training on toys that it was in, whose wall time is then that of its last part. A cell counts as done only with the same setting: other weights, or another number of
 updates, and it is measured again.
 """
 
@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 from PIL import Image
 
-from ..checkpoint import WEIGHTS, read_card, write
+from ..checkpoint import WEIGHTS, in_turn, read_card, write
 from ..machine import record
 
 __all__ = [
@@ -124,14 +124,16 @@ def run(
         except FloatingPointError as error:
             numbers = {"failed": str(error)}
         made = {**record(), "wall_s": round(time.perf_counter() - start, 2)}
-        done = {_key(result): result for result in read(experiment.name, out)}  # others may have been added meanwhile
-        done[_key(cell)] = Result(*cell, _plain(numbers), made)
-        results = [done[_key(cell)] for cell in cells if _key(cell) in done]
-        lines = ",\n".join(json.dumps(result._asdict(), allow_nan=False) for result in results)
-        write(out / f"{experiment.name}.json", f'{{"name": "{experiment.name}", "cells": [\n{lines}\n]}}\n'.encode())
-        short = {key: value for key, value in done[_key(cell)].numbers.items() if not isinstance(value, str)}
+        found = Result(*cell, _plain(numbers), made)
+        with in_turn(out):
+            done = {_key(result): result for result in [*read(experiment.name, out), found]}
+            results = [done[_key(cell)] for cell in cells if _key(cell) in done]
+            lines = ",\n".join(json.dumps(result._asdict(), allow_nan=False) for result in results)
+            write(out / f"{experiment.name}.json", f'{{"name": "{experiment.name}", "cells": [\n{lines}\n]}}\n'.encode())
+        short = {key: value for key, value in found.numbers.items() if not isinstance(value, str)}
         say(f"{number} of {len(wanted)}: {names[_key(cell)]}, {made['wall_s']} s: {short}")
-    return draw(experiment, out)
+    with in_turn(out):
+        return draw(experiment, out)
 
 
 def draw(experiment: Experiment, out: Path = ASSETS) -> list[Result]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checkpoint import Saved, holds_state, load_state, save_state
+from ..checkpoint import Saved, claimed, holds_state, load_state, save_state
 from ..config import PRESETS, Config
 from ..data import toy
 from ..denoiser import CLOSED, Denoiser, Levels
@@ -24,12 +24,12 @@ from ..gaussian import Gaussian
 from ..images import CACHE
 from ..machine import device, record
 from ..metrics import coverage, evaluate
+from ..mixture import Law
 from ..posterior import Question, ask
 from ..request import Request, seeds
 from ..sampler import draw
 from ..schedule import Schedule
 from ..session import Session
-from ..mixture import Law
 from ..trainer import Objective, TrainStep, train
 from .figures import chart, decode, encode, scatter
 from .frame import Cell, Column, Experiment, Result, means, weights
@@ -158,23 +158,31 @@ class _OneShot:
 
 def _kept(config: Config, shape: str) -> Path:
     """Where a long training is kept while it runs: one by other code, or on other hardware, is another."""
-    name = json.dumps([config.to_dict(), shape, record()], sort_keys=True)
-    return CACHE / "evidence" / hashlib.sha256(name.encode()).hexdigest()[:16]
+    name = hashlib.sha256(json.dumps([config.to_dict(), shape, {**record(), "commit": ""}], sort_keys=True).encode())
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        name.update(path.read_bytes())
+    return CACHE / "evidence" / name.hexdigest()[:16]
 
 
-def _updates(objective: Objective, config: Config, law: Law, kept: Path) -> Iterator[TrainStep]:
-    """`train`, from where it was broken off, if it was."""
-    start = saved = TrainStep(0, 0.0, 0.0, {})
-    if holds_state(kept):
-        state = load_state(kept, objective.state_dict(), config)
-        objective.load_state_dict(state.state)
-        start = saved = TrainStep(state.step, state.seconds, 0.0, {})
-    for step in train(objective, lambda _, noise: law.sample(config.batch, noise), seed=config.seed, steps=config.steps, start=start):
-        if step.seconds - saved.seconds > SAVE_EVERY and step.progress < 1:
-            save_state(kept, Saved(objective.state_dict(), step.step, step.seconds, 0), config)
-            saved = step
-        yield step
-    shutil.rmtree(kept, ignore_errors=True)
+def _last(objective: Objective, config: Config, law: Law, kept: Path) -> TrainStep:
+    """The last of `train`, which goes on where it was broken off, if it was; ValueError where another process is at it."""
+    with claimed(kept):
+        start = saved = TrainStep(0, 0.0, 0.0, {})
+        if holds_state(kept):
+            state = load_state(kept, objective.state_dict(), config)
+            objective.load_state_dict(state.state)
+            start = saved = TrainStep(state.step, state.seconds, 0.0, {})
+        limits = {"seed": config.seed, "steps": config.steps, "start": start}
+        try:
+            for step in train(objective, lambda _, noise: law.sample(config.batch, noise), **limits):
+                if step.seconds - saved.seconds > SAVE_EVERY and step.progress < 1:
+                    save_state(kept, Saved(objective.state_dict(), step.step, step.seconds, 0), config)
+                    saved = step
+        except FloatingPointError:
+            shutil.rmtree(kept, ignore_errors=True)
+            raise
+        shutil.rmtree(kept, ignore_errors=True)
+    return step
 
 
 @lru_cache(maxsize=8)
@@ -190,9 +198,8 @@ def _trained(config: Config, shape: str = "") -> tuple[Denoiser, Schedule, float
         objective.pairs, schedule = _OneShot(schedule), Schedule.vp(1)
         objective.denoiser.levels = objective.pairs.levels()
     with _rounded(config.width >= WIDE):
-        for step in _updates(objective, config, law, _kept(config, shape)):
-            pass
-    return objective.denoiser, schedule, step.seconds
+        last = _last(objective, config, law, _kept(config, shape))
+    return objective.denoiser, schedule, last.seconds
 
 
 def _scores(x: Tensor) -> dict[str, Any]:

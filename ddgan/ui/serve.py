@@ -67,6 +67,7 @@ USED = {
     ),
     "POST": re.compile(rf"{_API}/(queue/join|call(/v2)?/[^/]+|component_server|cancel|reset|upload|mcp(/http)?)/?"),
 }
+PAGE = ("/", "/config", f"{_API}/info")
 SESSION = re.compile(r"[\w-]{1,64}")
 STRINGS, BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.S), re.compile(rb"[\[\]{}]")
 _FAILED = "This failed here, not through anything you did: please try something else, or again."
@@ -130,7 +131,7 @@ def app_kwargs(demo: Page) -> dict[str, Any]:
 
     readers = Readers(demo)
     return {
-        "middleware": [Middleware(GZipMiddleware, compresslevel=5), Middleware(Guard, demo=demo, readers=readers)],
+        "middleware": [Middleware(Guard, demo=demo, readers=readers)],
         "routes": [Route("/health", health)],
         "lifespan": readers.watched,
     }
@@ -141,6 +142,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, demo: Page, readers: Readers) -> None:
         self.app, self.demo, self.readers = app, demo, readers
+        self.compressed = GZipMiddleware(app, compresslevel=5)  # Gradio does so with scripts and styles alone
         self._turns = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,7 +165,7 @@ class Guard:
             reads = self._read(path, scope["query_string"].decode("latin-1")) if method == "GET" else None
             async with self._turns if path.startswith(f"{_API}/component_server") else nullcontext():
                 with self.readers.reading(reads):
-                    await self.app(scope, receive, sent)
+                    await (self.compressed if path in PAGE else self.app)(scope, receive, sent)
         except HTTPException as error:
             log.info("%s %s: -: 0.00 s, refused (%d)", scope["method"], "/".join(path.split("/")[:3])[:40], error.status_code)
             await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)

@@ -11,9 +11,9 @@ IN_VIEW = """() => { const card = document.querySelector('.tour').getBoundingCli
   return plots[0].top >= 0 && plots[2].bottom <= card; }"""
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_tour_drives_the_real_controls(visit, width):
-    page = visit("?T=2&data=rings&n=500&schedule=cosine&span=0.1,0.9&denoisers=gaussian,ddgan", width=width)
+@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844), (390, 664)])
+def test_the_tour_drives_the_real_controls(visit, width, height):
+    page = visit("?T=2&data=rings&n=500&schedule=cosine&span=0.1,0.9&denoisers=gaussian,ddgan", width=width, height=height)
     page.click("[data-tour]")
     steps = []
     for step in range(7):
