@@ -265,7 +265,7 @@ TOYS_25 = Experiment(
     "update for each of G's, misses modes where its penalty weighs 10, as is usual for images, and none at 0.1.",
     closes=(
         "python -m ddgan evidence toys-25",
-        "goes on in the paper's setting: each adversarial training takes a core about an hour, a GPU some two minutes by estimate",
+        "goes on in the paper's setting: an adversarial training takes a core one to two hours, a GPU some two minutes by estimate",
     ),
 )
 
