@@ -257,7 +257,8 @@ TOYS_25 = Experiment(
     "?T=4",
     note="In our recipe (skip networks with Fourier features, 64 wide, R1 + R2, most pairs from the last step, 12,000 updates) and in "
     "the paper's setting: 3 x 512 plain, batch 512, 50,000 updates, as the paper says, R1, and rates, penalty and moving average of ours, since the toy's code was never released. "
-    "There, but for seed 0 of the GAN and of the DDGAN at T = 4, numbers are rounded to bfloat16 as they are multiplied. "
+    "There numbers are rounded to bfloat16 as they are multiplied on the Xeon (but for seed 0 of the GAN and of the DDGAN at T = 4), "
+    "which is faster so; on the EPYC (one seed each of WGAN-GP and of the DDGAN at T = 8) they are not. "
     "DDPM's network predicts v in our recipe, the noise in the other, which is untuned. In 4 steps it covers hardly a mode, in 50 "
     "all, and with steps the samples between them grow fewer. "
     "Trained with R1 (ours R1 + R2) a GAN covers all modes in one step, with more samples on them than any DDGAN: on this toy "
