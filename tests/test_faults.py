@@ -64,6 +64,7 @@ def files(out):
     return {path.name: path.read_bytes() for path in out.iterdir()}
 
 
+@pytest.mark.slow
 def test_a_training_that_was_killed_ends_with_the_bytes_of_one_that_was_not(capsys):
     """Points and images, at random and in the middle of saving."""
     assert main("bench faults --quick --json".split()) == 0

@@ -699,6 +699,7 @@ print(json.dumps({"placed": placed, "calls": spaces.calls, "picture": picture, "
 '''
 
 
+@pytest.mark.slow
 def test_images_are_sampled_where_a_gpu_is_lent_by_the_call_and_are_the_same(tmp_path):
     (tmp_path / "spaces.py").write_text(STAND_IN)
     found = {}
