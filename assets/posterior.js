@@ -280,8 +280,9 @@ function drawCell({ key, canvas }, theme) {
   const { answer } = state, view = blank(canvas), { ctx, w, h } = view, line = answer.dim === 1;
   if (!w) return;
   if (key === 'optimal' || key === 'learned') {
-    const { size, seen } = answer.surfaces, ratio = answer.surfaces[key], [up, down] = theme.dark ? [[98, 189, 242], [242, 163, 58]] : [[0, 114, 178], [213, 94, 0]];
+    const { size, seen } = answer.surfaces, ratio = answer.surfaces[key];
     if (line) return balance(view, ratio, seen, size, theme);
+    const [up, down] = theme.dark ? [[98, 189, 242], [242, 163, 58]] : [[0, 114, 178], [213, 94, 0]];
     return field(view, ratio, size, (v, k) => [...(v > 0 ? up : down), Math.abs(v) * 2 * Math.min(1, seen[k] / 40)]);
   }
   const tint = theme.density, p = answer.panels.find(p => p.key === key), colour = answer.of === 'x_0' ? theme.x0 : theme.sample;

@@ -4,8 +4,8 @@
     assets/evidence/NAME.svg     its figure (.webp where it shows images), a function of that file alone
 
 The file is written after every cell, so a run that was killed goes on with the cells that are missing, and with the
-training on toys that it was in, whose wall time is then that of its last part. A cell counts as done only with the same setting: other weights, or another number of
-updates, and it is measured again.
+training on toys that it was in, whose wall time is then that of its last part. A cell counts as done only with the same
+setting: other weights, or another number of updates, and it is measured again.
 """
 
 from __future__ import annotations
