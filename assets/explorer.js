@@ -102,7 +102,7 @@ function summary(figure, { mean, std, spread }) {
 
 function panelCell(panel) {
   const few = panel.n === 1;
-  const figure = cell(panel.label, panel.error ? '' : few ? 'has no z: a single answer, a blur' : `${panel.n} redraws of z`);
+  const figure = cell(panel.label, panel.error ? '' : few ? 'has no z: a single answer, the mean of all' : `${panel.n} redraws of z`);
   if (panel.error) { figure.append(make('p', 'gallery-error', panel.error)); return figure; }
   summary(figure, panel);
   if (!few) { figure.append(make('span', '', `the ${panel.n} predicted x₀`)); tiles(figure, `${panel.n} predictions of ${panel.label}`, { sheet: panel.images, n: panel.n, columns: 4 }); }
@@ -125,7 +125,7 @@ function truthCell(truth) {
     list.append(item);
   });
   figure.append(count, list);
-  if (truth.effective < 1.5) figure.append(make('span', '', 'This xₜ was not made from one of these images: what is nearest takes all the weight, and need not look like the models\' answers.'));
+  if (truth.effective < 1.5) figure.append(make('span', '', 'One image takes all the weight. Where xₜ was not made from it, it is only the nearest one, and need not look like the models\' answers.'));
   return figure;
 }
 

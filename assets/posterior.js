@@ -166,8 +166,8 @@ function build() {
   const wanted = [
     { key: 'truth', label: `Truth: q(${target}|${subscript(t)})`, note: 'weights in %, best Gaussian' },
     ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '\u00a0' : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws${p.gaussian ? ', their Gaussian' : ' over the truth'}`, error: p.error })),
-    ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${subscript(t - 1)}|${subscript(t)}) − log p, p the DDGAN's draws` }] : []),
-    ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D; its penalty keeps it flatter' }] : []),
+    ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${subscript(t - 1)}|${subscript(t)}) − log p, p the DDGAN's draws, both blurred` }] : []),
+    ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D; a penalty keeps it flat' }] : []),
   ];
   const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));
   if (shape !== state.shape) {

@@ -24,10 +24,11 @@ const LAYERS = [
   ['x0', 'Predicted x₀', false, 'What the denoiser answers for the step that leaves this state'],
   ['paths', 'Paths', true, `The way of ${FOLLOWED} samples so far; the same noise in every panel`],
 ];
-const METRICS = [             // key, label, +1 if higher is better, text
+const METRICS = [             // key, label, +1 if higher is better, 0 if nearer to 1 is, text
   ['modes', 'Modes', 1, m => `${m.modes} / ${m.of}`],
   ['on_mode', 'On a mode', 1, m => (100 * m.on_mode).toFixed(1) + ' %'],
   ['kl', 'KL', -1, m => signed(m.kl, 3)],
+  ['width', 'Width', 0, m => m.width.toFixed(2)],
   ['sw2', 'SW₂', -1, m => signed(m.sw2, 3)],
 ];
 
@@ -186,7 +187,8 @@ function buildPanels() {
     const numbers = make('dl', 'stage-metrics');
     const cells = rows.map(([key, text, better]) => {
       const row = make('div'), name = make('dt', '', text), value = make('dd', '', '–');
-      name.append(Object.assign(make('small', '', better > 0 ? '\u00a0↑' : '\u00a0↓'), { title: better > 0 ? 'higher is better' : 'lower is better' }));
+      const [arrow, title] = better > 0 ? ['↑', 'higher is better'] : better < 0 ? ['↓', 'lower is better'] : ['→ 1', '1 is as wide as the law, less is too narrow'];
+      name.append(Object.assign(make('small', '', `\u00a0${arrow}`), { title }));
       row.append(name, value);
       numbers.append(row);
       return value;
@@ -210,7 +212,8 @@ function fillMetrics(i) {
       const most = Math.max(...state.views.map(v => v.panel.metrics?.[i]?.modes ?? 0)), covers = q => key !== 'on_mode' || state.views[q].panel.metrics?.[i]?.modes === most;
       const column = shown.map((row, q) => covers(q) ? row[r] : null).filter(Boolean), mine = covers(p) ? shown[p][r] : null;
       // Compare what is printed, so that two equal numbers are never told apart.
-      const best = column.reduce((b, c) => !b || better * (c.value - b.value) > 0 ? c : b, null);
+      const merit = c => better ? better * c.value : -Math.abs(c.value - 1);
+      const best = column.reduce((b, c) => !b || merit(c) > merit(b) ? c : b, null);
       const wins = mine && column.some(c => c.text !== best.text) && mine.text === best.text;
       view.cells[r].textContent = shown[p][r]?.text ?? '–';
       view.cells[r].classList.toggle('best', !!wins);

@@ -3,7 +3,7 @@
     from ddgan import Draws, Schedule, load, sample, toy
 
     law = toy("25-gaussians")                          # exact: law.marginal, law.denoised, law.reverse
-    denoiser = load("25-gaussians")                    # a shipped DDGAN; any T from 1 to 8, any schedule
+    denoiser = load("25-gaussians")                    # a shipped DDGAN, for any T up to 50
     draws = Draws.from_seeds(range(1000), shape=law.shape, T=4, latent_dim=denoiser.latent_dim)
     *_, last = sample(Schedule.vp(4), denoiser, draws) # last.x_s: (1000, 2); every step is a record
 
@@ -17,7 +17,7 @@ from .data import TOYS, from_points, toy
 from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
 from .gaussian import Gaussian
 from .images import ImageSet, load_images
-from .metrics import Coverage, coverage, sliced_w2
+from .metrics import Coverage, coverage, sliced_w2, width
 from .mixture import Law, Mixture
 from .request import Request
 from .sampler import Draws, Step, draw, reverse_step, sample
@@ -60,4 +60,5 @@ __all__ = [
     "sliced_w2",
     "toy",
     "train",
+    "width",
 ]

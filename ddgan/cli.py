@@ -363,7 +363,7 @@ def _evaluate(options: argparse.Namespace) -> None:
             continue
         print(
             f"{name:10}  modes {row['modes']}/{row['of_modes']}  on a mode {row['on_mode']:.2%}  KL {row['kl']:.4f}  "
-            f"sliced W2 {row['sliced_w2']:.4f} (two samples of the law: {row['floor_sliced_w2']:.4f})"
+            f"width {row['width']:.2f}  sliced W2 {row['sliced_w2']:.4f} (two samples of the law: {row['floor_sliced_w2']:.4f})"
         )
 
 

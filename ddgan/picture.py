@@ -38,6 +38,7 @@ METRICS = {
     "Modes": lambda m: f"{m['modes']} / {m['of']}",
     "On a mode": lambda m: f"{m['on_mode']:.1%}",
     "KL": lambda m: "" if m["kl"] is None else f"{m['kl']:.3f}",
+    "Width": lambda m: "" if m["width"] is None else f"{m['width']:.2f}",
     "SW_2": lambda m: f"{m['sw2']:.3f}",
 }
 LAYERS = ("samples", "density", "x0", "paths")  # of the stage, see assets/stage.js; the page begins without x0

@@ -137,8 +137,8 @@ def sentence(words: str) -> str:
 def _metrics(score: dict[str, float] | None) -> dict[str, float | None] | None:
     if score is None:
         return None
-    kl = score["kl"] if math.isfinite(score["kl"]) else None
-    return {"modes": score["modes"], "of": score["of_modes"], "on_mode": score["on_mode"], "kl": kl, "sw2": score["sliced_w2"]}
+    shown = {"modes": "modes", "of": "of_modes", "on_mode": "on_mode", "kl": "kl", "width": "width", "sw2": "sliced_w2"}
+    return {name: score[key] if math.isfinite(score[key]) else None for name, key in shown.items()}
 
 
 def posterior(session: Session, values: Any) -> str:

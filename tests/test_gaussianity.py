@@ -53,6 +53,18 @@ def test_it_is_the_mean_log_ratio_of_draws(s, t, x):
     assert abs(float(ratio.mean() - q.gap())) < 4 * float(ratio.std()) / math.sqrt(len(draws)) + 1e-6
 
 
+@pytest.mark.parametrize("x", [(0.3, 0.2), (0.0, -0.5), (0.25, 0.75)])
+def test_on_a_plane_few_components_leave_a_hundredth_of_a_nat(x):
+    law, schedule = toy("25-gaussians"), Schedule.vp(16)
+    given = law.given(torch.tensor(x), schedule.level(1), schedule.level(2))
+    q = law.reverse(torch.tensor([x], dtype=torch.float64), schedule.level(1), schedule.level(2))
+    draws = given.sample(100_000, torch.Generator().manual_seed(0)).double()
+    best = torch.distributions.MultivariateNormal(*given.moments())
+    ratio = given.log_prob(draws) - best.log_prob(draws)
+    for gap in (given.gap(), float(q.gap())):
+        assert abs(float(ratio.mean()) - gap) < 4 * float(ratio.std()) / math.sqrt(len(draws)) + 0.01
+
+
 @pytest.mark.parametrize(("s", "t"), [(0, 16), (0, 64), (0, 128), (0, 256), (128, 256)])
 def test_the_mean_gap_is_the_mean_over_draws_of_x_t(s, t):
     n = 20_000

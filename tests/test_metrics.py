@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from ddgan.data import TOYS, toy
-from ddgan.metrics import coverage, energy_distance, evaluate, floor_sliced_w2, judge, mode_distance, sliced_w2
+from ddgan.metrics import coverage, energy_distance, evaluate, floor_sliced_w2, judge, mode_distance, sliced_w2, width
 from ddgan.mixture import Law
 
 CORNERS = Law.uniform(torch.tensor([[-1.0, -1], [-1, 1], [1, -1], [1, 1]]), 0.1)
@@ -75,6 +75,24 @@ def test_a_plane_gaussian_has_all_but_e_to_the_minus_8_of_its_mass_on_its_mode()
     assert abs(1 - result.on_mode - far) < 5 * math.sqrt(far * (1 - far) / n)
 
 
+@pytest.mark.parametrize("name", ["25-gaussians", "4-gaussians-1d", "rings"])
+def test_true_samples_have_width_one_and_those_of_narrower_modes_less_whatever_their_shares(name):
+    """N = 10000: the rms of as many radii, twice, within five standard errors."""
+    n, law = 10_000, toy(name)
+    x = law.sample(n, torch.Generator().manual_seed(0))
+    assert abs(width(x, law) - 1) < 5 * math.sqrt(2 / (2 * n * law.shape[0]))
+    if law.modes == len(law.mu):  # modes of one component each, and far from each other
+        k = torch.cdist(x.double(), law.mu).argmin(1)
+        half = (law.mu[k] + (x - law.mu[k]) / 2).float()
+        assert width(half, law) == pytest.approx(width(x, law) / 2, rel=0.01)  # a sample beyond 4 is within it now
+        assert width(half[k > 1], law) == pytest.approx(0.5, rel=0.05) and width(law.mu.float(), law) < 1e-5
+        assert coverage(half, law).kl == pytest.approx(coverage(x, law).kl, abs=1e-3), "the others do not see it"
+
+
+def test_where_no_sample_is_on_a_mode_there_is_no_width():
+    assert math.isnan(width(torch.zeros(10, 2), CORNERS))
+
+
 def test_sliced_w2_is_zero_for_the_same_points_in_any_order_and_symmetric():
     x, y = randn(500, 2), randn(500, 2, seed=1)
     assert sliced_w2(x, x.flip(0)) == 0 and sliced_w2(x, y) == pytest.approx(sliced_w2(y, x)) and sliced_w2(x, y) > 0
@@ -110,7 +128,7 @@ def test_sliced_w2_is_a_pure_function_and_refuses_unequal_sizes():
 def test_evaluate_says_what_its_parts_say():
     x, y = CORNERS.sample(500, torch.Generator().manual_seed(0)), CORNERS.sample(500, torch.Generator().manual_seed(1))
     cover = coverage(x, CORNERS)
-    assert evaluate(x, CORNERS, y) == {**cover._asdict(), "of_modes": 4, "sliced_w2": sliced_w2(x, y)}
+    assert evaluate(x, CORNERS, y) == {**cover._asdict(), "of_modes": 4, "width": width(x, CORNERS), "sliced_w2": sliced_w2(x, y)}
 
 
 def test_the_energy_distance_is_zero_on_average_for_equal_laws_and_twice_the_shift_of_points():
@@ -150,6 +168,7 @@ def test_several_samplings_are_judged_by_their_worst_and_by_the_mean_of_their_di
     assert asked[:3] == [0, 1, 2] and len({score["on_mode"] for score in alone}) > 1 and len({score["kl"] for score in alone}) == 3
     assert numbers == {
         "modes": min(score["modes"] for score in alone), "of_modes": 4, "on_mode": min(score["on_mode"] for score in alone),
-        "kl": max(score["kl"] for score in alone), "sliced_w2": pytest.approx(sum(score["sliced_w2"] for score in alone) / 3),
+        "kl": max(score["kl"] for score in alone),
+        **{key: pytest.approx(sum(score[key] for score in alone) / 3) for key in ("width", "sliced_w2")},
         "floor_sliced_w2": floor_sliced_w2(law, n), "samplings": 3,
     }

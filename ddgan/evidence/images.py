@@ -178,8 +178,8 @@ CIFAR10 = Experiment(
     + f"; floor {rows['DDGAN, T = 4']['floor_cfd']:.4f}",
     "FID (recall): T = 1 14.6 (.19), T = 4 3.75 (.57), no z 20.6 (.42)",
     "?data=cifar10&T=4&n=16",
-    note="2,000 samples in the features of our own classifier, where FID and the paper's recall do not compare: the floor says "
-    "how far there is to go. An H200 for three minutes (one for the Gaussian, which saw a third as many images) against four V100 for 48 hours. With few updates, of 64 images on one core: a "
+    note="Our DDGAN is one network that serves every T, the paper has another for each. 2,000 samples in the features of our own "
+    "classifier, where FID and the paper's recall do not compare: the floor says how far there is to go. An H200 for three minutes (one for the Gaussian, which saw a third as many images) against four V100 for 48 hours. With few updates, of 64 images on one core: a "
     "network without z beside one that has it. After 1,000 the one without is nearer to the data, and covers less of it; after "
     "2,000 the order is the paper's in both. Seconds are of our small network on one core, the paper's of a V100.",
     closes=(
@@ -333,7 +333,7 @@ def _edit_figure(results: list[Result]) -> Image.Image:
 EDITS = Experiment(
     "edits",
     "Strokes become images",
-    "Noise a painting to an intermediate level and run the remaining steps: the later one begins, the more of its layout stays.",
+    "Noise a painting to an intermediate level and run the remaining steps: the less noise, the more of its layout stays.",
     _edit_cells,
     _edit,
     (

@@ -20,8 +20,8 @@ each step has to draw from
 $$q(x_s \mid x_t) = \int q(x_s \mid x_t, x_0)\, q(x_0 \mid x_t)\, dx_0 .$$
 
 The first factor is a Gaussian in closed form. The second says which clean data this $x_t$ could have come from: often
-many. A short step hardly depends on which, and a Gaussian will do: DDPM, a thousand steps. With four steps it does, and
-$q(x_s \mid x_t)$ can have **many modes**, above all in the last step. A [Denoising Diffusion
+many. A short step hardly depends on which, so a Gaussian is enough: that is DDPM, with a thousand steps. A long step, one of
+four, depends on it, and $q(x_s \mid x_t)$ can have **many modes**, above all in the last step. A [Denoising Diffusion
 GAN](https://arxiv.org/abs/2112.07804) draws $x_0 = G(x_t, z)$, knowing the noise level, with a generator that was
 trained against a discriminator of pairs $(x_s, x_t)$, so it can have as many modes as it needs.
 
@@ -32,17 +32,19 @@ trust: each panel uses the **same noise**, and differs only in how $x_0$ is draw
 |---|---|
 | Exact law | the true $q(x_0 \mid x_t)$ |
 | DDGAN | a network, trained adversarially |
-| Best Gaussian | the Gaussian with the true mean and covariance; none is closer (in KL from the truth) |
+| Best Gaussian | the Gaussian with the true mean and covariance; none has a smaller KL(q ‖ p) in any step |
 | Learned Gaussian (DDPM) | a network of the same kind, trained by least squares: no draw, only a mean |
 | Exact mean (DDPM) | the true mean: what that network would be if it were perfect |
 
 ## The numbers
 
 **Modes**: how many get at least a tenth of their share. **On a mode**: samples within four standard deviations of one.
-**KL**: Kullback-Leibler divergence of the histogram over the modes, in nats (natural logarithms). **SW₂**: sliced
-Wasserstein distance to as many exact samples, so that even the exact law does not score 0. A star marks the best panel,
-and a lead over the exact law is chance; an arrow says which direction is good. They judge the $x_0$ that a denoiser
-predicts from the state shown.
+**KL**: Kullback-Leibler divergence, in nats (natural logarithms), of the histogram over the modes of the samples on
+one; of exact samples about (modes − 1) / (2 × samples). **Width**: how far those samples lie from the centre of their mode,
+1 as far as the law's: GANs make modes too narrow, which no other number here shows. **SW₂**: sliced Wasserstein distance to
+as many exact samples, so that even the exact law does not score 0. A star marks the best panel, an arrow says which
+direction is good. A lead over the exact law is chance or, in *On a mode*, modes that are too narrow. The numbers judge the
+$x_0$ that a denoiser predicts from the state shown.
 
 **Below the panels**, for one $x_t$ and 800 draws of each denoiser: the share **on a mode** of the true law; by how much
 the **weights** of its modes are **off** (half the sum of the absolute differences); the **energy distance** to the
@@ -50,9 +52,10 @@ truth, which is zero for equal laws and, being estimated without bias, may come 
 exact draws score: the noise floor. The draws are shown as points or as a kernel density estimate, and a Gaussian as its
 ellipse of two standard deviations. The **data modes** are those that this $x_t$ may come from: where the noise of a
 step covers the gaps between them, the law of $x_s$ still has one hump. The **entropy** is that of their weights, and
-**KL to best Gaussian** is what no Gaussian denoiser can learn; the map shows it for every $x_t$. The **best
-discriminator** is the log of the true density over that of 8,000 draws of the DDGAN, zero where it is right; beside it
-stands what its own discriminator learned.
+**KL to best Gaussian** is what no Gaussian denoiser can learn; the map shows it for every $x_t$, to about a tenth of a
+nat. The **best discriminator** is the log of the true density over that of 8,000 draws of the DDGAN, zero where it is right.
+Both are blurred by half a pixel of it, so in the last step it tells whether modes have their weights, not whether they are as
+wide as they should be. Beside it stands what the DDGAN's own discriminator learned.
 
 ## Images
 
@@ -67,7 +70,7 @@ answers, which least squares learns, is a blur. Pixels are drawn exactly; those 
 *Your own data* takes drawn points or a CSV of two columns: their exact law is known at once, since
 each point is a small Gaussian, and points close to each other are one mode. *Train* learns a DDGAN for them, or for any
 other data, while you watch; the model then stands among the denoisers, for you and whoever has the link, and can be
-downloaded as one file. *Penalty γ* weighs the square of D's slope: at the data (R1), or at data and fakes (R1 + R2);
+downloaded as one file. *Penalty γ*, halved, weighs the square of D's slope: at the data (R1), or at data and fakes (R1 + R2);
 with a *relativistic* loss D judges a real one against a fake. A *skip* G begins at a draw of $x_0$ as if the data were
 Gaussian, and both networks see sines and cosines of the points (Fourier features); *plain* ones are the paper's,
 without either.

@@ -42,11 +42,11 @@ _THERE = "() => [document.querySelector('#evidence .evidence') ? 'there' : '']"
 _HEAD = """<h2>The paper's argument, measured here</h2>
 <p>Every number of ours in a table or figure was written by the command beside it, into a file that this page, the README and the
 figures are made of. Where ours falls short of the paper's, the table or its note says so.</p>
-<p>On a mode: samples within four standard deviations of one. KL: of the histogram of modes or classes, in nats. NFE: calls of the
+<p>±: standard deviation over seeds. On a mode: samples within four standard deviations of one. KL: of the histogram of modes or classes, in nats. NFE: calls of the
 network for a sample. SW₂: sliced Wasserstein distance to as many exact samples. Precision: generated images among the real ones;
 recall: real ones among the generated. Floor: what real or exact samples score. CFD: Fréchet
-distance to the training images in the features of our own classifier, as a share of their variance; FID is the same in
-Inception's, and the two do not compare.</p>"""
+distance to the training images in the features of our own classifier, as a share of their variance; FID is that distance, not
+as a share, in Inception's, and the two do not compare.</p>"""
 
 
 def build(tab: gr.Tab) -> None:
