@@ -11,7 +11,7 @@ props.value, a JSON string, which ddgan/gallery.py makes:
                                     exp(entropy) of the posterior, their weights
 For tests: .explorer has data-asked ("step.item.of", once answered) and data-truth (wait | reading | error | done). */
 
-const state = { answer: null, asked: '', later: null };
+const state = { answer: null, asked: '', latest: null, later: null };
 const name = ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`;
 const percent = w => w >= 0.0995 ? `${(100 * w).toFixed(0)} %` : w >= 0.001 ? `${(100 * w).toFixed(1)} %` : w >= 0.0001 ? `${(100 * w).toFixed(2)} %` : '< 0.01 %';
 
@@ -34,7 +34,9 @@ async function receive() {
   const answer = JSON.parse(props.value);
   if (answer.error) { lead.textContent = `⚠ ${answer.error}`; return idle(); }
   if (state.asked && name(answer) !== state.asked) return;        // the reader is elsewhere already
+  const mine = state.latest = answer;
   await load(answer);
+  if (mine !== state.latest) return;                               // one that came later was there first
   state.answer = answer;
   draw();
   clearTimeout(state.later);

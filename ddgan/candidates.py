@@ -60,5 +60,5 @@ def redraws(schedule: Schedule, denoiser: Denoiser, x_t: Tensor, t: int, K: int)
     denoiser.check(schedule)
     K = K if denoiser.latent_dim else 1
     z = Draws.from_seeds(range(K), x_t.shape, 1, denoiser.latent_dim).z[0]
-    x_t, level, z = (v.to(denoiser.device) for v in (x_t.expand(K, *x_t.shape), schedule.level(t).to(x_t).expand(K), z))
-    return denoiser(x_t, level, z).cpu()
+    x_t, z = (v.to(denoiser.device) for v in (x_t.expand(K, *x_t.shape), z))
+    return denoiser(x_t, schedule.level(t, x_t), z).cpu()

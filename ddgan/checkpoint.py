@@ -103,7 +103,7 @@ def new_card(
 
 
 def save(
-    directory: Path,
+    directory: Path | str,
     denoiser: Denoiser,
     config: Config,
     *,
@@ -118,7 +118,7 @@ def save(
 
     The card stands in the model's own header too, so that model.safetensors is a model wherever it is taken.
     """
-    card = new_card(denoiser, config, shape, made, dtype)
+    directory, card = Path(directory), new_card(denoiser, config, shape, made, dtype)
     weights = _serialised(denoiser, {"card": json.dumps(card, allow_nan=False)}, dtype)
     card["sha256"] = hashlib.sha256(weights).hexdigest()
     if discriminator is not None:
@@ -255,7 +255,7 @@ class Saved(NamedTuple):
     """A run as it was saved: its tensors, updates, training seconds, and how often it went back from what is not finite.
 
     `data` is the fingerprint of what it trains on; `history`, a line a run, how the weights came about that it began with;
-    `skipped` counts the steps of a network whose gradients were not finite.
+    `skipped` counts the steps of a network whose gradients were not finite, `in_a_row` the updates up to here that had one.
     """
 
     state: dict[str, Tensor]
@@ -265,6 +265,7 @@ class Saved(NamedTuple):
     data: str = ""
     history: tuple[dict[str, Any], ...] = ()
     skipped: int = 0
+    in_a_row: int = 0
 
 
 @contextmanager

@@ -241,7 +241,7 @@ def _train(options: argparse.Namespace) -> None:
     if not ranks.rank():
         for T, numbers in checkpoint.read_card(options.out)["metrics"].items():
             print(f"{T}: " + "  ".join(f"{name} {value}" for name, value in numbers.items()), file=sys.stderr)
-    print(f"{options.out}/model.safetensors")
+        print(f"{options.out}/model.safetensors")
 
 
 def _until_stopped(steps: Iterator[TrainStep]) -> Iterator[TrainStep]:

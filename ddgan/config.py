@@ -175,8 +175,8 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
     ),
     "Fails: no z, T = 1": (
         replace(_LIVE, latent_dim=0, T=1),
-        "All noise is in x₁, and D sees x₁. Of real pairs x₀ hardly depends on it, of fake ones it is a function of x₁, which D tells "
-        "apart: the cloud shrinks, and hardly a sample lands on a mode.",
+        "Of real pairs x₀ hardly depends on x₁, of fake ones it is a function of it, which D sees: the cloud shrinks, and hardly a "
+        "sample lands on a mode.",
     ),
     "Fails: T = 1, plain networks": (
         replace(_LIVE, T=1, network="plain"),

@@ -10,6 +10,7 @@ import base64
 import binascii
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -183,8 +184,9 @@ def decode_points(name: str) -> Tensor:
     return torch.from_numpy(whole / 65535 * 2 * EXTENT - EXTENT)
 
 
+@lru_cache(maxsize=64)
 def law_of(name: str) -> Law:
-    """The law of a name that needs no file: a toy's, or one that holds its points."""
+    """The law of a name that needs no file: a toy's, or one that holds its points. Made once: it is asked for all the time."""
     return from_points(decode_points(name)) if name.startswith(POINTS) else toy(name)
 
 

@@ -44,11 +44,12 @@ KINDS = {  # ending -> what it is
     "json": "JSON",
 }
 MAX_NUMBERS = 25_000_000  # in one .npz: 100 MB
+MAX_FILM = 2 * 10**9  # bytes of the pictures of an animation, which are all in memory
 JSON_SAMPLES, JSON_NUMBERS = 1000, 1_000_000  # at most, in one .json
 
 
 def write(
-    path: Path, session: Session, request: Request, *, t: int | None = None, address: str = "", glide: int = 0,
+    path: Path | str, session: Session, request: Request, *, t: int | None = None, address: str = "", glide: int = 0,
     look: Look = Look(),
 ) -> None:  # fmt: skip
     """Write what the ending of `path` names: see KINDS.
@@ -57,6 +58,7 @@ def write(
     states of an animation of points. look: what a picture of points shows. ValueError, in one sentence, for another ending,
     a t or a held sample that there is not, too many numbers, data that has no picture, or a path that cannot be written.
     """
+    path = Path(path)
     kind = path.suffix[1:].lower()
     if kind not in KINDS:
         raise ValueError(f"an export ends in .{', .'.join(KINDS)}, got {path.name[-40:]!r}")
@@ -93,6 +95,8 @@ def write(
     # few steps deserve a look at each, many are one film of about ten seconds
     stay = 440 if glide else min(900, max(40, 10_000 // len(stops)))
     times = [stay if at == int(at) else 40 for at in stops]
+    if (size := math.prod(paint(view, 0).size) * 3 * len(stops)) > MAX_FILM:
+        raise ValueError(f"a film may take {MAX_FILM // 10**9} GB of memory, this one takes {size / 1e9:.1f} ({len(stops):,} pictures): choose a smaller glide")
     pictures = [paint(view, at) for at in while_wanted(stops)]
     save = {"webp": partial(_webp, lossless=images), "gif": _gif, "mp4": _mp4}[kind]
     _replace(path, lambda file: save(file, pictures, times, from_link))

@@ -107,7 +107,7 @@ def _begin_with(config: Config, generator: Denoiser, discriminator: torch.nn.Mod
 
 def fit(
     config: Config,
-    out: Path,
+    out: Path | str,
     *,
     images: str | None = None,
     size: int | None = None,
@@ -129,6 +129,7 @@ def fit(
     """
     if (images or size) and config.network not in networks.IMAGES:
         raise ValueError(f"--data and --size are for images, a network of {config.network!r} is for points")
+    out = Path(out)
     there = out / "points.csv"  # what a run keeps of a file that may have moved
     moved = resume and config.data.endswith(".csv") and not Path(config.data).exists() and there.exists()
     data = from_points(read_csv(there)) if moved else _data(config, images, size)
@@ -181,8 +182,7 @@ class _Run:
         failure = None
         if not ranks.rank():
             last = self.last.step, self.last.seconds, self.rollbacks
-            skipped = int(self.objective.skipped)
-            state = checkpoint.Saved(self.objective.state_dict(), *last, self.fingerprint, self.history, skipped)
+            state = checkpoint.Saved(self.objective.state_dict(), *last, self.fingerprint, self.history, *self.objective.skips)
             try:
                 checkpoint.save_state(self.out, state, self.config)
             except FloatingPointError as error:
@@ -196,6 +196,7 @@ class _Run:
         saved = checkpoint.load_state(self.out, self.objective.state_dict(), self.config, self.fingerprint, self.say)
         self.objective.load_state_dict(saved.state)
         self.objective.skipped.fill_(saved.skipped)
+        self.objective.skips = saved.skipped, saved.in_a_row
         self.last, self.rollbacks = TrainStep(saved.step, saved.seconds, 0.0, {}), saved.rollbacks
         self.history = saved.history
 
@@ -236,6 +237,7 @@ class _Run:
                 f"{self.last.step:,}, which is finite; lower learning rates or a larger gamma may hold it"
             ) from error
         self.rollbacks += 1
+        self.objective.skips = self.objective.skips[0], 0
         self.say(f"{error}: back to update {self.last.step:,}, on with fresh noise ({self.rollbacks} of {ROLLBACKS} times)")
         self.save()
 
@@ -266,7 +268,7 @@ class _Run:
             "steps": self.last.step,
             "seconds": round(self.last.seconds, 1),
             "rollbacks": self.rollbacks,
-            "skipped": int(self.objective.skipped),
+            "skipped": self.objective.skips[0],
             "hardware": hardware(),
             "torch": torch.__version__,
             "seen": self.last.step * self.config.batch,

@@ -25,7 +25,7 @@ from .request import Request, whole
 from .session import Session
 from .views import message, sentence, title, told
 
-__all__ = ["Question", "explore", "gallery", "png"]
+__all__ = ["ImageQuestion", "explore", "gallery", "png"]
 
 REDRAWS = 16
 LIKELIEST = 6
@@ -84,7 +84,7 @@ def png(images: Tensor, columns: int) -> str:
 
 
 @dataclass(frozen=True)
-class Question:
+class ImageQuestion:
     """What could x_t of a sample have been, on its way by the denoiser `of` of a request?"""
 
     request: Request
@@ -93,11 +93,13 @@ class Question:
     of: str
 
     @classmethod
-    def parse(cls, values: Any) -> Question:
+    def parse(cls, values: Any) -> ImageQuestion:
         """The question of JSON values {query, step, item, of}; ValueError, in one sentence, for anything else."""
         if not isinstance(values, Mapping):
             raise ValueError("a question must have query, step, item and of")
         request = Request.from_query(str(values.get("query", "")))
+        if len(request.shape) != 3:
+            raise ValueError(f"{request.data[:40]} is a set of points, not of images: ask about one x_t of it in Posterior")
         if (of := values.get("of")) not in request.denoisers:
             raise ValueError(f"of must be one of {', '.join(request.denoisers)}, got {str(of)[:40]!r}")
         t, item = whole("step", values.get("step"), 1, request.start), whole("item", values.get("item"), 0, request.n - 1)
@@ -109,7 +111,7 @@ class Question:
         return next(step.x_t[0] for step in steps if step.t == self.t)
 
 
-def explore(session: Session, question: Question) -> Iterator[str]:
+def explore(session: Session, question: ImageQuestion) -> Iterator[str]:
     """What the denoisers of the request draw at the x_t of a question; then, too, what the training set says."""
     x_t = question.x_t(session)
     answer = {
@@ -130,7 +132,7 @@ def explore(session: Session, question: Question) -> Iterator[str]:
     yield json.dumps({**answer, "truth": _truth(known, question, x_t)}, allow_nan=False)
 
 
-def _redrawn(session: Session, question: Question, x_t: Tensor, name: str) -> dict[str, Any]:
+def _redrawn(session: Session, question: ImageQuestion, x_t: Tensor, name: str) -> dict[str, Any]:
     panel = {"key": name, "label": title(session, name)[0], "error": None}
     try:
         x_0 = session.redraws(question.request, name, x_t, question.t, REDRAWS)
@@ -139,7 +141,7 @@ def _redrawn(session: Session, question: Question, x_t: Tensor, name: str) -> di
     return {**panel, "n": len(x_0), "images": png(x_0, len(x_0)), **_moments(x_0.mean(0), x_0.std(0, correction=0))}
 
 
-def _truth(known: ImageSet | None, question: Question, x_t: Tensor) -> dict[str, Any]:
+def _truth(known: ImageSet | None, question: ImageQuestion, x_t: Tensor) -> dict[str, Any]:
     """The exact posterior over the training set; `reading` while that is not in memory yet."""
     if known is None:
         return {"reading": True}

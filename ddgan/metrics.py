@@ -89,6 +89,7 @@ def sliced_w2(x: Tensor, y: Tensor | np.ndarray, directions: int = 64) -> float:
     return float(np.sqrt(np.mean((slices(x, directions) - y) ** 2)))
 
 
+@lru_cache(maxsize=32)
 def floor_sliced_w2(law: Law, n: int, pairs: int = 8) -> float:
     """What a perfect model scores on average: the mean sliced_w2 over independent pairs of n samples of the law.
 

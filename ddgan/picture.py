@@ -291,7 +291,7 @@ def _line(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, look
     width = 2 * limit / bins
     bars, guessed = (np.histogram(v[:, 0], bins, (-limit, limit))[0] / (len(x) * width) for v in (x, x_0))
     curve = ground / (ground.sum() * 2 * limit / len(ground))
-    top = 1.35 * curve.max()
+    top = max(1.35 * curve.max(), 1.05 * guessed.max() * ("x0" in look.layers))
     image = Image.new("RGB", (side, side), PLOT)
     pen = ImageDraw.Draw(image)
     for k in np.flatnonzero(bars) if "samples" in look.layers else ():

@@ -180,7 +180,7 @@ def log_ratio(session: Session, question: Question, axis: Tensor, blur: float) -
     network = session.discriminator(request.data)
     if network is not None:
         points = torch.cartesian_prod(*[axis.float()] * len(question.x)).reshape(-1, len(question.x))
-        levels = (schedule.level(t).float() for t in (question.t - 1, question.t))
+        levels = (schedule.level(t, points[:1]) for t in (question.t - 1, question.t))
         network = network(points, x_t[None], *levels).reshape(q.shape)
     tiny = 1e-6 * (q + p).max()
     return ((q + tiny) / (p + tiny)).log(), network, (q + p) / (q + p).max()

@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
 from .data import POINTS, TOYS, decode_points, law_of
+from .denoiser import CLOSED
 from .images import SETS, decode_pixels
 from .schedule import MAX_T, Schedule
 
-__all__ = ["COMPONENTS", "DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "forked", "number", "reseeded", "seeds", "unforked", "whole"]
+__all__ = ["DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "forked", "number", "reseeded", "seeds", "unforked", "whole"]
 
 # name -> (label, what it draws), in the order in which panels stand
 DENOISERS = {
@@ -35,8 +36,7 @@ MAX_FORKS = 64
 MAX_IMAGES, MAX_IMAGE_WORK = 64, 4000  # of one request that does not come from this machine: images; times steps x denoisers
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
 MAX_PRICE = 200_000_000  # of one that does not come from this machine: some ten seconds of one core
-COMPONENTS = {"exact", "gaussian", "mean"}  # who computes with every component of the law ...
-NETWORK = 40  # ... and with how many a network would take as long
+NETWORK = 40  # with how many components of a law a denoiser of CLOSED takes as long as a network
 
 
 class Fork(NamedTuple):
@@ -88,7 +88,7 @@ class Request:
     @property
     def shape(self) -> tuple[int, ...]:
         """That of one sample; ValueError where the data is a file."""
-        return _shape(self.data)
+        return tuple(SETS.get(self.data) or law_of(self.data).shape)
 
     @property
     def own(self) -> int:
@@ -109,8 +109,8 @@ class Request:
             if work > MAX_IMAGE_WORK:
                 raise ValueError(f"images x T x denoisers{times} is limited to {MAX_IMAGE_WORK:,}, got {work:,}")
             return
-        components = _components(self.data)
-        price = self.n * self.T * samplings * sum(components if name in COMPONENTS else NETWORK for name in self.denoisers)
+        components = len(law_of(self.data).mu)
+        price = self.n * self.T * samplings * sum(components if name in CLOSED else NETWORK for name in self.denoisers)
         if price > MAX_PRICE:
             raise ValueError(
                 f"n x T{times} x {components} for each closed-form denoiser, the components of this law, and {NETWORK} for each "
@@ -175,16 +175,6 @@ class Request:
     def steps(self) -> Schedule:
         """The schedule that this request walks."""
         return _schedule(self.schedule, self.T, self.span)
-
-
-@lru_cache(maxsize=64)
-def _shape(data: str) -> tuple[int, ...]:
-    return tuple(SETS[data] if data in SETS else law_of(data).shape)
-
-
-@lru_cache(maxsize=64)
-def _components(data: str) -> int:
-    return len(law_of(data).mu)
 
 
 @lru_cache(maxsize=64)

@@ -105,8 +105,7 @@ def reverse_step(
     if z.shape[1] < denoiser.latent_dim:
         raise ValueError(f"this denoiser reads {denoiser.latent_dim} latent numbers, z has {z.shape[1]}")
     z = z[:, : denoiser.latent_dim]
-    level = schedule.level(t).to(x_t).expand(len(x_t))
-    x_0 = denoiser(x_t, level, z)
+    x_0 = denoiser(x_t, schedule.level(t, x_t), z)
     posterior = schedule.posterior(x_0, x_t, s, t)
     return Step(s, t, x_t, z, x_0, posterior, eps, posterior.at(eps))
 

@@ -135,9 +135,13 @@ class Schedule:
             raise ValueError(f"t must be in 0..{self.T}, got {off.tolist()[:4]}")
         return self.alpha_bar[t]
 
-    def level(self, t: int | Tensor) -> Tensor:
-        """The log-SNR log(alpha_bar_t / (1 - alpha_bar_t)), (B,) or (1,) for a plain int; +inf at t = 0."""
-        return torch.logit(self._at(t))
+    def level(self, t: int | Tensor, x_t: Tensor | None = None) -> Tensor:
+        """The log-SNR log(alpha_bar_t / (1 - alpha_bar_t)), (B,) or (1,) for a plain int; +inf at t = 0.
+
+        With x_t (B, *D) it is (B,), of its dtype and where it is: as a network takes it.
+        """
+        level = torch.logit(self._at(t))
+        return level if x_t is None else level.to(x_t).expand(len(x_t))
 
     def marginal(self, x_0: Tensor, t: int | Tensor) -> Gaussian:
         """q(x_t | x_0) = N(a_t x_0, sigma_t^2 I) for x_0 (B, *D)."""

@@ -55,7 +55,7 @@ class Session:
     def __init__(self) -> None:
         self.adopted: dict[str, Denoiser] = {}  # in the order of their coming
         self._owners: dict[str, str] = {}
-        self._adopting = threading.Lock()
+        self._lock = threading.Lock()
         self.source = lru_cache(maxsize=32)(_source)
         self.denoiser = lru_cache(maxsize=64)(self._denoiser)
         self.discriminator = lru_cache(maxsize=32)(self._discriminator)
@@ -90,12 +90,13 @@ class Session:
 
     def images(self, data: str) -> ImageSet | None:
         """The images that a data name's networks learn from, None while they are being read; ValueError where they are not here."""
-        if data not in self._reading:
-            if data not in SETS or find_images(data) is None:
-                way = f"python -m ddgan data {data.removeprefix('stacked')} gets it, or " if data in SETS else ""
-                raise ValueError(f"the training set of {data} is not on this machine: {way}DDGAN_DATA names the directory where it is")
-            self._reading[data] = self._reader.submit(_training_images, data)
-        reading = self._reading[data]
+        with self._lock:  # or two who come first would have it read twice
+            if data not in self._reading:
+                if data not in SETS or find_images(data) is None:
+                    way = f"python -m ddgan data {data.removeprefix('stacked')} gets it, or " if data in SETS else ""
+                    raise ValueError(f"the training set of {data} is not on this machine: {way}DDGAN_DATA names the directory where it is")
+                self._reading[data] = self._reader.submit(_training_images, data)
+            reading = self._reading[data]
         if not wait([reading], timeout=0.1).done:
             return None
         if reading.exception():
@@ -116,7 +117,7 @@ class Session:
     def adopt(self, denoiser: Denoiser, owner: str = "") -> str:
         """Take in a visitor's model under a name that nobody can guess, `own-...`; the last ones are kept."""
         name = f"own-{secrets.token_hex(8)}"
-        with self._adopting:
+        with self._lock:
             self.adopted[name], self._owners[name] = denoiser, owner
             mine = [known for known in self.adopted if self._owners[known] == owner]
             for gone in {*mine[:-MAX_OWNED], *list(self.adopted)[:-MAX_ADOPTED]}:

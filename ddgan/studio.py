@@ -25,12 +25,12 @@ from torch import Tensor
 from . import checkpoint
 from .config import Config
 from .data import TOYS
-from .denoiser import Denoiser
+from .denoiser import CLOSED, Denoiser
 from .metrics import coverage
 from .mixture import Law
 from .sampler import Draws, sample
 from .schedule import Schedule
-from .request import COMPONENTS, Request, number, whole
+from .request import Request, number, whole
 from .fit import new_objective
 from .machine import give_way, hardware
 from .session import Session
@@ -287,7 +287,8 @@ class Run:
         n, schedule = self.law.shape.numel(), Schedule.vp(self._T)
         axis = ((torch.arange(GRID[n]) + 0.5) / GRID[n] * 2 - 1) * LIMIT
         x = torch.cartesian_prod(*[axis] * n).reshape(-1, n)
-        logits = self._objective.networks["d"](x, torch.zeros(1, n), *(schedule.level(t).float() for t in (0, 1)))
+        x_1 = torch.zeros(1, n)
+        logits = self._objective.networks["d"](x, x_1, *(schedule.level(t, x_1) for t in (0, 1)))
         return logits.reshape([GRID[n]] * n)
 
     def _plot(self, cloud: Tensor) -> None:
@@ -394,7 +395,7 @@ class Studio:
         try:
             data = Request.parse({"data": config["data"]}).data  # a stranger's card must name no file of ours
             models = self.session.source(data).models
-            there = [other for other in denoisers if other in COMPONENTS or other in models or other in self.session.adopted]
+            there = [other for other in denoisers if other in CLOSED or other in models or other in self.session.adopted]
             return Request.parse({**values, "denoisers": [*there, name], "data": data})
         except ValueError:  # its data is not here: the first view's, then
             return Request.parse(values)

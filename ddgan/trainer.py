@@ -138,7 +138,7 @@ class Objective:
         }
         self.updates = 0
         self.skipped = torch.zeros((), dtype=torch.long, device=self.device)  # steps of a network: see _descend
-        self._skips = 0, 0  # their number by now, and the updates in a row that it has grown in
+        self.skips = 0, 0  # their number by now, and the updates in a row that it has grown in
         # on a CUDA device: updates with a penalty, and those without
         self.recorded: defaultdict[bool, Recorded] = defaultdict(lambda: Recorded(self._learn))
         self.denoiser = copy.deepcopy(self.networks["g"]).requires_grad_(False).eval()
@@ -162,9 +162,9 @@ class Objective:
         for name, loss in losses.items():
             if not math.isfinite(loss):
                 raise FloatingPointError(f"the loss of {name.upper()} is {loss} at update {self.updates}")
-        before, in_a_row = self._skips
-        self._skips = skipped, in_a_row + 1 if skipped > before else 0
-        if self._skips[1] >= OVERFLOWS:
+        before, in_a_row = self.skips
+        self.skips = int(skipped), in_a_row + 1 if skipped > before else 0
+        if self.skips[1] >= OVERFLOWS:
             raise FloatingPointError(f"a gradient overflowed in each of the {OVERFLOWS} updates up to {self.updates}")
         return losses
 
@@ -244,7 +244,6 @@ class Objective:
                 index, slot = key.split(".")
                 slots.setdefault(int(index), {})[slot] = _formatted(value, weights[int(index)])
             optimiser.load_state_dict({**optimiser.state_dict(), "state": slots})
-        self._skips = 0, 0
         self.recorded.clear()  # they know the optimisers' former tensors
 
 
@@ -298,7 +297,7 @@ class Adversarial(Objective):
             return reverse_step(schedule, generator, p.x_t, p.s, p.t, z=p.z, eps=p.eps).x_s
 
         def given(p: _Part, d: nn.Module) -> Critic:
-            level_s, level_t = (schedule.level(v).to(p.x_t) for v in (p.s, p.t))
+            level_s, level_t = (schedule.level(v, p.x_t) for v in (p.s, p.t))
             return partial(d, x_t=p.x_t, level_s=level_s, level_t=level_t)
 
         def d_loss(p: _Part, fake: Tensor) -> Tensor:
@@ -341,7 +340,7 @@ class Regression(Objective):
         _, t, _, x_t = self._forward_pair(x_0, noise)
 
         def error(t: Tensor, x_t: Tensor, x_0: Tensor) -> Tensor:
-            level = self.pairs.schedule.level(t).to(x_t)
+            level = self.pairs.schedule.level(t, x_t)
             unit = like(generator.unit(level), x_0)
             return squared_error(generator(x_t, level, x_t.new_zeros(len(x_t), generator.latent_dim)) / unit, x_0 / unit)
 

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from urllib.parse import parse_qsl
 
 import numpy as np
@@ -11,7 +12,7 @@ from PIL import Image
 from ddgan import export
 from ddgan.data import encode_points
 from ddgan.export import KINDS, write
-from ddgan.picture import GAP, HELD, INK, PREDICTED, SAMPLE, SIDE, TOP, Look
+from ddgan.picture import GAP, HELD, INK, PREDICTED, SAMPLE, SIDE, TOP, Look, _line, decoded
 from ddgan.request import Fork, Request
 from ddgan.session import Session
 from ddgan.studio import LIMIT
@@ -148,6 +149,12 @@ def test_without_the_video_package_an_mp4_is_refused_in_a_sentence(session, tmp_
     assert not list(tmp_path.iterdir())
 
 
+def test_a_film_that_would_fill_the_memory_is_refused(session, tmp_path):
+    with pytest.raises(ValueError, match=r"a film may take 2 GB of memory, this one takes \d.* \(7,809 pictures\): choose a smaller glide"):
+        write(tmp_path / "x.webp", session, replace(LINE, T=128), glide=60)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_glide_adds_frames_between_the_states(session, tmp_path):
     write(tmp_path / "x.webp", session, LINE, glide=4)
     assert len(read(tmp_path / "x.webp")[0]) == 2 * 5 + 1
@@ -237,6 +244,16 @@ def test_the_picture_has_a_blue_dot_where_a_sample_is_and_none_elsewhere(session
     assert len(rows) >= 9
     assert columns.mean() + 1.5 == pytest.approx(half + x / 2.6 * half, abs=1)
     assert rows.mean() + 1.5 == pytest.approx(half - y / 2.6 * half, abs=1)
+
+
+def test_predicted_x_0_on_a_line_are_as_high_as_they_are_many(session):
+    view = decoded(session, LINE, Look(("x0",)))
+    two = np.concatenate([np.full(20, -1.0), np.full(10, 1.0)])[:, None]
+    image = _line(view["density"][0], two, two, view["limit"], view["look"])
+    orange = np.asarray(image).astype(int)[..., 0] - np.asarray(image).astype(int)[..., 2] > 60
+    heights = [SIDE - np.nonzero(half.any(1))[0][0] for half in np.split(orange[: round(0.63 * SIDE)], 2, axis=1)]
+    base = SIDE - round(0.64 * SIDE)
+    assert (heights[0] - base) / (heights[1] - base) == pytest.approx(2, rel=0.05)
 
 
 def test_a_png_shows_the_chosen_state(session, tmp_path):

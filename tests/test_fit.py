@@ -58,19 +58,25 @@ def test_images_resume_bit_for_bit(folder, tmp_path):
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
-def test_a_card_counts_the_skipped_steps_of_the_whole_run(folder, tmp_path, monkeypatch):
-    def overflowing(config: Config, data: ImageSet) -> Objective:
-        objective = new_objective(config, data)
-        objective.networks["g"].first.weight.register_hook(lambda gradient: gradient * float("nan"))
-        return objective
+def overflowing(config: Config, data: ImageSet) -> Objective:
+    objective = new_objective(config, data)
+    objective.networks["g"].first.weight.register_hook(lambda gradient: gradient * float("nan"))
+    return objective
 
-    module = importlib.import_module("ddgan.fit")
+
+def test_a_card_counts_the_skipped_steps_of_the_whole_run_and_those_in_a_row_over_a_break(folder, tmp_path, monkeypatch):
+    module, said = importlib.import_module("ddgan.fit"), []
     monkeypatch.setattr(module, "precision", lambda device: torch.bfloat16)
+    monkeypatch.setattr("ddgan.trainer.OVERFLOWS", 3)
     with monkeypatch.context() as here:
         here.setattr(module, "new_objective", overflowing)
         steps = fit(TINY, tmp_path / "run", images=str(folder))
         next(steps), next(steps)
         steps.close()
+        shutil.copytree(tmp_path / "run", tmp_path / "other")
+        next(steps := fit(TINY, str(tmp_path / "other"), images=str(folder), resume=True, say=said.append))
+        steps.close()
+    assert "overflowed in each of the 3 updates up to 3: back to update 2" in said[0] and len(said) == 1
     list(fit(TINY, tmp_path / "run", images=str(folder), resume=True))
     card = load(tmp_path / "run").card
     assert card["steps"] == 4 and card["skipped"] == 2

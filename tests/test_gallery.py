@@ -13,7 +13,7 @@ from PIL import Image
 
 from ddgan import checkpoint, export, gallery, picture, posterior
 from ddgan.denoiser import Denoiser
-from ddgan.gallery import REDRAWS, Question, explore
+from ddgan.gallery import REDRAWS, ImageQuestion, explore
 from ddgan.images import ImageSet, decode_pixels, encode_pixels, from_uint8, to_uint8
 from ddgan.posterior import ask
 from ddgan.request import Edit, Request
@@ -61,7 +61,7 @@ def test_a_model_of_other_data_is_refused_in_its_own_panel_wherever_it_is_asked(
         card = Small.card | {"shape": [3, 32, 32]}
 
     wide, line = session.adopt(Wide()), session.adopt(checkpoint.load("4-gaussians-1d"))
-    *_, last = explore(session, Question(Request("mnist", (name, wide), T=2, n=2), 2, 0, name))
+    *_, last = explore(session, ImageQuestion(Request("mnist", (name, wide), T=2, n=2), 2, 0, name))
     good, bad = json.loads(last)["panels"]
     assert good["error"] is None and "shape (3, 32, 32), not (1, 28, 28)" in bad["error"]
     with pytest.raises(ValueError, match="shape"):
@@ -143,7 +143,7 @@ def test_a_request_for_images_asks_for_few_of_the_two_that_there_are():
 
 def question(name, **values):
     query = Request("mnist", (name, GONE), T=3, n=4).to_query()
-    return Question.parse({"query": query, "step": 2, "item": 3, "of": name, **values})
+    return ImageQuestion.parse({"query": query, "step": 2, "item": 3, "of": name, **values})
 
 
 def test_an_answer_is_of_the_x_t_that_was_asked_about(session, name, monkeypatch):
@@ -167,8 +167,10 @@ def test_an_answer_is_of_the_x_t_that_was_asked_about(session, name, monkeypatch
 def test_a_question_that_is_none_gets_a_sentence(name, values):
     with pytest.raises(ValueError):
         question(name, **values)
+    with pytest.raises(ValueError, match="25-gaussians is a set of points, not of images"):
+        question(name, query="data=25-gaussians", of="ddgan")
     with pytest.raises(ValueError, match="a question must have"):
-        Question.parse(None)
+        ImageQuestion.parse(None)
 
 
 def test_a_training_set_is_read_once_and_its_absence_is_a_sentence(session, name, tmp_path, monkeypatch):

@@ -28,7 +28,7 @@ MAY_IMPORT = {  # from the bottom up
     "gaussianity": "mixture schedule",
     "metrics": "mixture",
     "networks": "denoiser gaussian schedule",
-    "request": "data images schedule",
+    "request": "data denoiser images schedule",
     "sampler": "denoiser gaussian schedule",
     "candidates": "denoiser images sampler schedule",
     "checkpoint": "config denoiser networks schedule",

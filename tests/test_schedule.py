@@ -130,6 +130,8 @@ def test_level_is_the_log_snr_and_alpha_sigma_its_inverse(family):
     torch.testing.assert_close(level[1:], torch.log(a[1:] ** 2 / sigma[1:] ** 2))
     torch.testing.assert_close(a**2, schedule.alpha_bar)
     torch.testing.assert_close(a**2 + sigma**2, torch.ones_like(a))
+    x_t = torch.zeros(3, 2)
+    assert torch.equal(schedule.level(4, x_t), level[4].float().expand(3)) and torch.equal(schedule.level(t[1:4], x_t), level[1:4].float())
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -39,9 +40,11 @@ from visitor import API, Visitor
 
 from ddgan import machine, networks, ui
 from ddgan.bench import awake, started
+from ddgan.picture import Look
 from ddgan.request import Request
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import Schedule
+from ddgan.session import Session
 from ddgan.studio import MAX_RUNS
 from ddgan.ui import exports, serve
 
@@ -268,22 +271,86 @@ def test_one_visitor_leaves_room_for_the_others(visitor):
     assert until(lambda: visitor.health()["waiting"] + visitor.health()["running"] == 0, 60)
 
 
-def test_the_files_of_all_visitors_have_their_limit(visitor, tmp_path, monkeypatch):
-    monkeypatch.setattr(serve, "MAX_FILES", 100)
+def refused(path, headers, sessions, room):
+    """What those are told of the POSTs that begin together for which there is no room; twice: what has ended leaves it."""
+    with serve.Page(delete_cache=(600, 3600)) as demo:
+        button = gr.Button()
+
+    async def story():
+        told, end = [], asyncio.Event()
+        guard = serve.Guard(lambda *_: end.wait(), demo, serve.Readers(demo))
+        scope = {"type": "http", "method": "POST", "path": f"{API}/{path}", "query_string": b"", "headers": headers}
+
+        async def send(message):
+            told.append(message.get("status") or json.loads(message["body"])["detail"])
+
+        async def post(session):
+            body = json.dumps({"session_hash": session, "component_id": button._id}).encode()
+            await guard(scope, lambda: asyncio.sleep(0, {"type": "http.request", "body": body}), send)
+
+        for _ in range(2):
+            posts = [asyncio.create_task(post(session)) for session in sessions]
+            while (ended := sum(post.done() for post in posts)) < len(posts) - room:
+                await asyncio.sleep(0.01)
+            assert ended == len(posts) - room
+            end.set()
+            await asyncio.gather(*posts)
+            end.clear()
+        return set(told)
+
+    return in_a_loop(asyncio.wait_for(story(), 20))
+
+
+def test_server_functions_of_components_have_the_limits_of_jobs():
+    calls = partial(refused, "component_server", [(b"content-type", b"application/json")])
+    assert calls(["one"] * 30, serve.MAX_OF_ONE) == {429, f"You wait for {serve.MAX_OF_ONE} jobs here already: please let one end."}
+    everybody = [f"session-{i}" for i in range(serve.MAX_WAITING + 5)]
+    assert calls(everybody, serve.MAX_WAITING) == {429, f"{serve.MAX_WAITING} jobs wait here already: please try again in a moment."}
+
+
+MOST = serve.MAX_UPLOAD + 2**12
+
+
+@pytest.mark.parametrize("announced", [[(b"content-length", b"%d" % MOST)], []])
+def test_the_files_of_all_visitors_have_their_limit_those_that_still_come_too(tmp_path, monkeypatch, announced):
+    monkeypatch.setattr(serve, "MAX_FILES", 2**20 + 2 * MOST)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    guard = serve.Guard(lambda *_: pytest.fail("not let through"), None, serve.Readers(None))
-    sent, scope = [], {"type": "http", "method": "POST", "path": f"{API}/upload", "query_string": b""}
-    scope["headers"] = [(b"content-type", b"multipart/form-data; boundary=x"), (b"content-length", b"60")]
-    (tmp_path / "old").write_bytes(bytes(50))
+    (tmp_path / "old").write_bytes(bytes(2**20))
+    uploads = partial(refused, "upload", [(b"content-type", b"multipart/form-data; boundary=x"), *announced])
+    status, words = sorted(uploads([""] * 5, 2), key=str)
+    assert status == 429 and "files of all visitors" in words
 
-    async def send(message):
-        sent.append(message)
 
-    in_a_loop(guard(scope, None, send))
-    assert sent[0]["status"] == 429 and b"files of all visitors" in sent[1]["body"]
-    (tmp_path / serve.EXPORTS).mkdir()
-    (tmp_path / "old").rename(tmp_path / serve.EXPORTS / "old")  # what we made ourselves is no upload
-    assert serve._bytes(tmp_path) == 0
+@pytest.mark.parametrize("folder, left", [(serve.PREFIX, {"made", "young"}), ("of-others", {"made", "young", "old"})])
+def test_what_gradio_has_not_deleted_in_time_is(tmp_path, monkeypatch, folder, left):
+    """Uploads that broke off. What we made ourselves is no upload, and what others delete meanwhile no failure."""
+    own = tmp_path / folder
+    for name in (f"{serve.EXPORTS}/a/made", "a/old", "young"):
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_bytes(bytes(10))
+        time.sleep(0.05)
+    now = 3600 + ((own / "a" / "old").stat().st_ctime + (own / "young").stat().st_ctime) / 2
+    monkeypatch.setattr(time, "time", lambda: now)
+    others_delete(monkeypatch, own / "before", own / "after")
+    assert serve._kept(own, 3600) == 10 * len(left - {"made"} | {"after"})
+    assert {path.name for path in own.rglob("*") if path.is_file()} == left
+
+
+def others_delete(monkeypatch, before, after):
+    """Write two files of ten bytes, of which the one is gone as soon as somebody looks at it, the other when he has looked."""
+    for path in (before, after):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(bytes(10))
+    look = Path.stat
+
+    def stat(path, **how):
+        before.unlink(missing_ok=True) if path == before else None
+        try:
+            return look(path, **how)
+        finally:
+            after.unlink(missing_ok=True) if path == after else None
+
+    monkeypatch.setattr(Path, "stat", stat)
 
 
 def test_downloads_are_kept_as_far_as_there_is_room(tmp_path, monkeypatch):
@@ -295,8 +362,26 @@ def test_downloads_are_kept_as_far_as_there_is_room(tmp_path, monkeypatch):
     exports._make_room(tmp_path)
     assert sorted(path.parent.name for path in tmp_path.rglob("file")) == ["new", "second"]
     monkeypatch.setattr(exports, "MAX_EXPORTS", 10)
+    others_delete(monkeypatch, tmp_path / "other" / "before", tmp_path / "other" / "after")
+    os.utime(tmp_path / "new" / "file")
     exports._make_room(tmp_path)
-    assert [path.parent.name for path in tmp_path.rglob("file")] == ["new"], "what was just made is sent, whatever its size"
+    assert [*tmp_path.rglob("*")] == [tmp_path / "new", tmp_path / "new" / "file"], "what was just made is sent, whatever its size"
+
+
+def test_a_download_is_made_once_for_all_looks_that_it_does_not_show_and_again_where_it_was_deleted(tmp_path, monkeypatch):
+    session, small = Session(), Request("rings", ("exact",), T=1, n=20)
+    with pytest.raises(ValueError, match="held sample"):
+        exports._file(session, tmp_path, "png", small, 0, Look(hold=20), "")
+    assert not [*tmp_path.rglob("*")], "what is refused leaves nothing"
+    for kind, count in {"png": 2, "npz": 1, "json": 1}.items():
+        found = [exports._file(session, tmp_path, kind, small, 0, look, "") for look in (Look(), Look(hold=3))]
+        assert len(set(found)) == count and all(length == path.stat().st_size for path, length in found)
+    path, _ = found[0]
+    os.utime(path, (0, 0))
+    exports._file(session, tmp_path, kind, small, 0, Look(), "")
+    assert path.stat().st_mtime > 0, "whoever asks again has it as long as the first"
+    monkeypatch.setattr(os, "utime", Path.unlink)
+    assert exports._file(session, tmp_path, kind, small, 0, Look(), "")[0].is_file()
 
 
 # ---------------------------------------------------------------- 4: what nobody reads

@@ -319,7 +319,10 @@ def started(
         yield process, address
     finally:
         process.terminate()
-        process.wait(20)
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
 
 
 def _page(say: Callable[[str], None]) -> dict[str, Any]:

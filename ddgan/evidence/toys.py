@@ -157,12 +157,14 @@ class _OneShot:
         return Levels((float(self.schedule.level(self.schedule.T)),), between=False)
 
 
+_HERE = Path(__file__).parents[1]
+_CODE = b"".join(p.read_bytes() for p in sorted([*_HERE.glob("*.py"), *_HERE.glob("networks/*.py"), Path(__file__)]))  # what runs
+
+
 def _kept(config: Config, shape: str) -> Path:
     """Where a long training is kept while it runs: one by other code, or on other hardware, is another."""
-    name = hashlib.sha256(json.dumps([config.to_dict(), shape, {**record(), "commit": ""}], sort_keys=True).encode())
-    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
-        name.update(path.read_bytes())
-    return CACHE / "evidence" / name.hexdigest()[:16]
+    name = json.dumps([config.to_dict(), shape, {**record(), "commit": ""}], sort_keys=True).encode()
+    return CACHE / "evidence" / hashlib.sha256(name + _CODE).hexdigest()[:16]
 
 
 def _last(objective: Objective, config: Config, law: Law, kept: Path) -> TrainStep:

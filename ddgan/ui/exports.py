@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -29,7 +31,7 @@ from ..session import Session
 from ..snippet import KINDS, snippets
 from .drawn import drawn
 from .jobs import job, size
-from .serve import EXPORTS
+from .serve import EXPORTS, files
 
 __all__ = ["build"]
 
@@ -72,13 +74,13 @@ def _make(session: Session, cache: Path, kind: str, asked: str) -> Iterator[list
             query, t, look, address = _shown(asked)
             request = Request.from_query(query)
             line.size = size(request)
-            path = _file(session, cache, kind, request, t, look, address)
+            path, length = _file(session, cache, kind, request, t, look, address)
             few = kind == "json" and export.json_samples(session, request)
             part = f" It holds the first {few:,} of {request.n:,} samples." if few and few < request.n else ""
     except ValueError as error:
         yield [None, _note(views.sentence(str(error)), failed=True)]
     else:
-        yield [path, _note(f"Saved {path.name}, {path.stat().st_size / 1000:,.0f} kB. Its link is inside.{part}")]
+        yield [path, _note(f"Saved {path.name}, {length / 1000:,.0f} kB. Its link is inside.{part}")]
 
 
 def _coder(session: Session) -> Callable[[str], dict[str, str]]:
@@ -106,23 +108,28 @@ def _shown(asked: str) -> tuple[str, int, Look, str]:
         raise ValueError("the page did not say what it shows") from None
 
 
-def _file(session: Session, cache: Path, kind: str, request: Request, t: int, look: Look, address: str) -> Path:
-    """The file of a request, made once: its directory is a digest of all that it depends on, its name our own words."""
+def _file(session: Session, cache: Path, kind: str, request: Request, t: int, look: Look, address: str) -> tuple[Path, int]:
+    """The file of a request, made once, and its bytes: its directory is a digest of all that it depends on, its name our own words."""
     step = t if kind == "png" else None
+    look = Look() if kind in ("npz", "json") else look  # they hold all there is
     key = hashlib.sha256(repr((kind, step, look, export.link(request, address))).encode()).hexdigest()
     data = request.data if request.data in {*TOYS, *SETS} else "own-points"
     path = cache / EXPORTS / key / f"ddgan-{data}-T{request.T}{'' if step is None else f'-t{step}'}.{kind}"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file():
-        export.write(path, session, request, t=step, address=address, look=look)
-        _make_room(cache / EXPORTS)
-    return path
+    with suppress(FileNotFoundError):  # Gradio may delete it any moment
+        os.utime(path)  # whoever asks again has it as long as the first
+        return path, path.stat().st_size
+    export.write(path, session, request, t=step, address=address, look=look)
+    _make_room(cache / EXPORTS)
+    return path, path.stat().st_size
 
 
 def _make_room(folder: Path) -> None:
-    """Delete the oldest files where all have more than MAX_EXPORTS bytes."""
-    made = sorted(((file.stat().st_mtime, file) for file in folder.rglob("*") if file.is_file()), reverse=True)
-    totals = accumulate(file.stat().st_size for _, file in made)
-    for (_, file), total in list(zip(made, totals, strict=True))[1:]:  # the newest is what is asked for
+    """Delete the oldest files where all have more than MAX_EXPORTS bytes, and directories without any: Gradio leaves them, too."""
+    made = sorted(files(folder), key=lambda found: found[1].st_mtime, reverse=True)
+    totals = accumulate(stat.st_size for _, stat in made)
+    for (file, _), total in list(zip(made, totals, strict=True))[1:]:  # the newest is what is asked for
         if total > MAX_EXPORTS:
             file.unlink(missing_ok=True)
+    for directory in folder.iterdir():
+        with suppress(OSError):
+            directory.rmdir()

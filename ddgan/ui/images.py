@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 
 from .. import views
-from ..gallery import Question, explore, gallery
+from ..gallery import ImageQuestion, explore, gallery
 from ..request import DENOISERS, Request, forked, reseeded, unforked
 from ..session import Session
 from . import exports
@@ -119,7 +119,7 @@ def build(session: Session, tab: gr.Tab) -> None:
     def answered(asked: str) -> Iterator[str]:
         try:
             with job("explore") as line:
-                question = Question.parse(json.loads(asked or "null"))
+                question = ImageQuestion.parse(json.loads(asked or "null"))
                 line.size = size(question.request)
                 yield from explore(session, question)
         except ValueError as error:

@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ from ..machine import commit, give_memory_back, watch_for
 from ..studio import MAX_RUNS
 from .jobs import drop, log, wanted
 
-__all__ = ["EXPORTS", "MAX_WAITING", "Guard", "Page", "app_kwargs", "own_files"]
+__all__ = ["EXPORTS", "MAX_WAITING", "Guard", "Page", "app_kwargs", "files", "own_files"]
 
 MAX_JSON = 64 * 2**10  # bytes: a thousand drawn points have 20,000
 MAX_DEPTH = 16
@@ -50,7 +50,7 @@ MAX_UPLOAD = 8 * 2**20  # bytes of a model or a CSV
 MAX_FILES = 256 * 2**20  # bytes of all that was sent and is kept, for an hour
 MAX_WAITING = 100  # jobs that wait, of all visitors
 MAX_OF_ONE = 20  # jobs of one session that wait or run; a page that opens has six
-AT_ONCE = 2  # server functions of components that run: they know no queue
+AT_ONCE = 2  # server functions of components that run: they know no queue, but the same limits
 PATIENCE = 2.0  # seconds that results wait for a reader ...
 CROWD = 0.1  # ... and, before he first comes, as many more for every session here: who shares the server comes later
 ABSENCE = 10.0  # seconds after which a session that reads nothing is taken to have left what it waited for, crowd or not
@@ -144,6 +144,8 @@ class Guard:
         self.app, self.demo, self.readers = app, demo, readers
         self.compressed = GZipMiddleware(app, compresslevel=5)  # Gradio does so with scripts and styles alone
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._calls: list[str] = []  # of server functions that wait or run, their sessions
+        self._coming: list[int] = []  # of uploads that have not ended, the bytes that may still come
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -160,12 +162,12 @@ class Guard:
             method = "GET" if scope["method"] == "HEAD" else scope["method"]
             if method not in USED or not USED[method].fullmatch(path):
                 raise HTTPException(404, f"This page has no {scope['method']} {path[:60]}.")
-            if method == "POST":
-                receive = await self._checked(path, dict(scope["headers"]), receive)
-            reads = self._read(path, scope["query_string"].decode("latin-1")) if method == "GET" else None
-            async with self._turns if path.startswith(f"{_API}/component_server") else nullcontext():
-                with self.readers.reading(reads):
-                    await (self.compressed if path in PAGE else self.app)(scope, receive, sent)
+            async with AsyncExitStack() as held:  # until the request ends
+                if method == "POST":
+                    receive = await self._checked(path, dict(scope["headers"]), receive, held)
+                else:
+                    held.enter_context(self.readers.reading(self._read(path, scope["query_string"].decode("latin-1"))))
+                await (self.compressed if path in PAGE else self.app)(scope, receive, sent)
         except HTTPException as error:
             log.info("%s %s: -: 0.00 s, refused (%d)", scope["method"], "/".join(path.split("/")[:3])[:40], error.status_code)
             await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
@@ -177,22 +179,31 @@ class Guard:
             if not begun:
                 await JSONResponse({"detail": _FAILED}, 500)(scope, receive, send)
 
-    async def _checked(self, path: str, headers: dict[bytes, bytes], receive: Receive) -> Receive:
-        """What stands for `receive` once the body is known to be of a kind and a size that the page sends."""
+    async def _checked(self, path: str, headers: dict[bytes, bytes], receive: Receive, held: AsyncExitStack) -> Receive:
+        """What stands for `receive` once the body is known to be of a kind and a size that the page sends; `held` keeps its place."""
         kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         upload = path.startswith(f"{_API}/upload")
         wanted = b"multipart/form-data" if upload else b"application/json"
         if kind != wanted:
             raise HTTPException(415, f"The body must be {wanted.decode()}, got {kind.decode('latin-1')[:40] or 'nothing'}.")
         most = MAX_UPLOAD + 2**12 if upload else MAX_JSON
-        announced = headers.get(b"content-length", b"")
-        limited = _limited(receive, most, int(announced) if announced.isdigit() else 0)
+        length = headers.get(b"content-length", b"")
+        announced = int(length) if length.isdigit() else most
+        limited = _limited(receive, most, announced)
         if upload:
-            if _bytes(Path(get_upload_folder())) + int(announced or 0) > MAX_FILES:
+            self._coming.append(announced)
+            held.callback(self._coming.remove, announced)
+            # the sum comes first: of those that begin together, each adds those before it
+            if sum(self._coming) + await asyncio.to_thread(_kept, Path(get_upload_folder()), sum(self.demo.delete_cache)) > MAX_FILES:
                 raise HTTPException(429, f"The files of all visitors have {MAX_FILES // 2**20} MB here: please try again in an hour.")
             return limited
         body = await _body(limited)
-        self._understand(path, body)
+        session = self._understand(path, body)
+        if path.startswith(f"{_API}/component_server"):
+            self._few(len(self._calls), self._calls.count(session))
+            self._calls.append(session)
+            held.callback(self._calls.remove, session)
+            await held.enter_async_context(self._turns)
 
         async def again() -> Message:
             nonlocal body
@@ -203,8 +214,8 @@ class Guard:
 
         return again
 
-    def _understand(self, path: str, body: bytes) -> None:
-        """HTTPException where the JSON is none, too deep, or of a function or a component that the page does not have."""
+    def _understand(self, path: str, body: bytes) -> str | None:
+        """The session that it names; HTTPException where the JSON is none, too deep, or of a function or a component that the page does not have."""
         brackets = BRACKETS.findall(STRINGS.sub(b"", body))
         if (depth := max(accumulate(1 if b in b"[{" else -1 for b in brackets), default=0)) > MAX_DEPTH:
             raise HTTPException(400, f"The JSON may be nested {MAX_DEPTH} deep, got {depth}.")
@@ -231,15 +242,21 @@ class Guard:
             self._room(named, function.concurrency_id)
         if what[0] == "queue":
             self._room(named, self.demo.fns[values["fn_index"]].concurrency_id)
+        return named
+
+    @staticmethod
+    def _few(jobs: int, own: int) -> None:
+        """HTTPException, and not 503, for which Gradio's page has words of its own, where too many jobs wait."""
+        if jobs >= MAX_WAITING:
+            raise HTTPException(429, f"{MAX_WAITING} jobs wait here already: please try again in a moment.")
+        if own >= MAX_OF_ONE:
+            raise HTTPException(429, f"You wait for {MAX_OF_ONE} jobs here already: please let one end.")
 
     def _room(self, session: str | None, kind: str) -> None:
-        """HTTPException, and not 503, for which Gradio's page has words of its own, where too many jobs wait."""
+        """HTTPException where too many jobs, or trainings, wait; the session gets time to read."""
         queue = self.demo._queue
         trainings = queue.event_queue_per_concurrency_id.get("train")
-        if len(queue) >= MAX_WAITING:
-            raise HTTPException(429, f"{MAX_WAITING} jobs wait here already: please try again in a moment.")
-        if session and len(queue.pending_event_ids_session.get(session, ())) >= MAX_OF_ONE:
-            raise HTTPException(429, f"You wait for {MAX_OF_ONE} jobs here already: please let one end.")
+        self._few(len(queue), len(queue.pending_event_ids_session.get(session or "", ())))
         # of one visitor those but the last were stopped
         if kind == "train" and trainings and len({event.session_hash for event in trainings.queue}) >= MAX_RUNS:
             raise HTTPException(429, f"{MAX_RUNS} trainings wait here already: please try again in some minutes.")
@@ -288,7 +305,7 @@ def _limited(receive: Receive, most: int, announced: int) -> Receive:
         nonlocal came
         message = await receive()
         came += len(message.get("body", b""))
-        if came > most:
+        if came > announced:
             raise HTTPException(413, sentence)
         return message
 
@@ -403,10 +420,29 @@ def _failed(event: str, sentence: str) -> ProcessCompletedMessage:
     return ProcessCompletedMessage(event_id=event, output=error_payload(gr.Error(sentence), True), success=False)
 
 
-def _bytes(folder: Path) -> int:
-    """Of the files that visitors sent."""
-    files = (file for file in folder.rglob("*") if file.relative_to(folder).parts[0] != EXPORTS)
-    return sum(file.stat().st_size for file in files if file.is_file())
+def files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
+    """Every file there, but for those that others delete meanwhile."""
+    for where, _, names in os.walk(folder):
+        for file in (Path(where, name) for name in names):
+            with suppress(OSError):
+                yield file, file.stat()
+
+
+def _kept(folder: Path, age: float) -> int:
+    """Bytes of the files that visitors sent. What is older, in seconds, is deleted, if the folder is our own.
+
+    Gradio deletes what it was sent, but knows nothing of an upload that broke off.
+    """
+    kept = 0
+    for file, stat in files(folder):
+        if folder / EXPORTS in file.parents:
+            continue
+        if folder.name.startswith(PREFIX) and time.time() - stat.st_ctime > age:  # as Gradio tells the age
+            with suppress(OSError):
+                file.unlink()
+                continue
+        kept += stat.st_size
+    return kept
 
 
 def own_files() -> None:
