@@ -345,10 +345,9 @@ def others_delete(monkeypatch, before, after):
 
     def stat(path, **how):
         before.unlink(missing_ok=True) if path == before else None
-        try:
-            return look(path, **how)
-        finally:
-            after.unlink(missing_ok=True) if path == after else None
+        found = look(path, **how)
+        after.unlink() if path == after else None
+        return found
 
     monkeypatch.setattr(Path, "stat", stat)
 
@@ -363,7 +362,7 @@ def test_downloads_are_kept_as_far_as_there_is_room(tmp_path, monkeypatch):
     assert sorted(path.parent.name for path in tmp_path.rglob("file")) == ["new", "second"]
     monkeypatch.setattr(exports, "MAX_EXPORTS", 10)
     others_delete(monkeypatch, tmp_path / "other" / "before", tmp_path / "other" / "after")
-    os.utime(tmp_path / "new" / "file")
+    os.utime(tmp_path / "new" / "file", (2e9, 2e9))
     exports._make_room(tmp_path)
     assert [*tmp_path.rglob("*")] == [tmp_path / "new", tmp_path / "new" / "file"], "what was just made is sent, whatever its size"
 
@@ -766,7 +765,7 @@ import ddgan.ui
 import torch
 torch.set_num_threads(1)
 import spaces
-from ddgan.gallery import Question, explore, gallery
+from ddgan.gallery import ImageQuestion, explore, gallery
 from ddgan.request import Request
 from ddgan.session import Session
 session = Session()
@@ -777,7 +776,7 @@ for name in point.denoisers:
 assert not spaces.calls, "points stay on the CPU"
 request = Request.parse({"data": "mnist", "T": 2, "n": 2, "forks": "eps.1.5.1"})
 *_, picture = gallery(session, request)
-*_, answer = explore(session, Question(request, 1, 0, "ddgan"))
+*_, answer = explore(session, ImageQuestion(request, 1, 0, "ddgan"))
 judged = session.judge(Request("mnist", T=1, n=4), "ddgan")
 *_, refused = gallery(session, Request.parse({"data": "mnist", "T": 128, "n": 1}))
 print(json.dumps({"placed": placed, "calls": spaces.calls, "picture": picture, "answer": answer, "judged": judged, "refused": refused}))

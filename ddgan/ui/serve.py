@@ -33,6 +33,7 @@ from gradio.utils import error_payload, get_upload_folder
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -171,6 +172,8 @@ class Guard:
         except HTTPException as error:
             log.info("%s %s: -: 0.00 s, refused (%d)", scope["method"], "/".join(path.split("/")[:3])[:40], error.status_code)
             await JSONResponse({"detail": error.detail}, error.status_code)(scope, receive, send)
+        except ClientDisconnect:
+            log.info("%s %s: -: 0.00 s, the visitor left", scope["method"], "/".join(path.split("/")[:3])[:40])
         except Exception as error:
             # Gradio waits for the job to end, and then takes for granted what a second Cancel may have dropped meanwhile
             if isinstance(error, KeyError) and path.startswith(f"{_API}/cancel") and not begun:
@@ -215,7 +218,7 @@ class Guard:
         return again
 
     def _understand(self, path: str, body: bytes) -> str | None:
-        """The session that it names; HTTPException where the JSON is none, too deep, or of a function or a component that the page does not have."""
+        """The session that it names; HTTPException where the JSON is none, too deep, or of what the page does not have."""
         brackets = BRACKETS.findall(STRINGS.sub(b"", body))
         if (depth := max(accumulate(1 if b in b"[{" else -1 for b in brackets), default=0)) > MAX_DEPTH:
             raise HTTPException(400, f"The JSON may be nested {MAX_DEPTH} deep, got {depth}.")
@@ -429,10 +432,7 @@ def files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
 
 
 def _kept(folder: Path, age: float) -> int:
-    """Bytes of the files that visitors sent. What is older, in seconds, is deleted, if the folder is our own.
-
-    Gradio deletes what it was sent, but knows nothing of an upload that broke off.
-    """
+    """Bytes of the files that visitors sent; in a folder of ours, what is older is deleted: Gradio forgets uploads that broke off."""
     kept = 0
     for file, stat in files(folder):
         if folder / EXPORTS in file.parents:
