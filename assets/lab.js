@@ -257,6 +257,10 @@ function drawChart(canvas, chart, which) {
     line(ctx, [[left, y(part * most)], [right, y(part * most)]], theme.line, 1);
     ctx.fillText(which === 1 ? `${100 * part}%` : `${part * most}`, left - 6, y(part * most));
   }
+  if (which === 0) {           // what both lose where D cannot tell real from fake
+    for (const v of [Math.LN2, 2 * Math.LN2]) line(ctx, [[left, y(v)], [right, y(v)]], theme.line, 1, [2, 4]);
+    ctx.fillText('D cannot tell: 2 log 2', right, y(2 * Math.LN2) - 8);
+  }
   ctx.textBaseline = 'alphabetic';
   ctx.textAlign = 'left';
   ctx.fillText('0', left, h - 4);

@@ -38,6 +38,7 @@ function fill(colour) {
 }
 
 function keep() {
+  said.textContent = HELP;
   state.past.push(ink.getImageData(0, 0, pixels.width, pixels.height));
   state.past.splice(0, state.past.length - UNDO);
 }

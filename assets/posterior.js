@@ -159,13 +159,14 @@ map.addEventListener('pointermove', e => { if (map.hasPointerCapture(e.pointerId
 
 const LAYOUT = { limit: 2.6 };
 const percent = v => (100 * v).toFixed(v < 0.0995 ? 1 : 0);
+const FEW = 0.1;              // share of the draws that are on a mode: with fewer, the weights of the modes say nothing
 const NUMBERS = [['on_mode', 'On a mode', v => (100 * v).toFixed(1) + ' %'], ['modes', 'Weights off by', v => (100 * v).toFixed(1) + ' %'], ['energy', 'Energy distance', v => signed(v, 3)]];
 
 function build() {
   const { answer } = state, { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : subscript(t - 1);
   const wanted = [
     { key: 'truth', label: `Truth: q(${target}|${subscript(t)})`, note: 'weights in %, best Gaussian' },
-    ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '\u00a0' : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws${p.gaussian ? ', their Gaussian' : ' over the truth'}`, error: p.error })),
+    ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '\u00a0' : of === 'x_0' && p.gaussian && p.key !== 'gaussian' ? 'no draw: one x₀, a mean' : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws${p.gaussian ? ', their Gaussian' : ' over the truth'}`, error: p.error })),
     ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${subscript(t - 1)}|${subscript(t)}) − log p, p the DDGAN's draws, both blurred` }] : []),
     ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D; a penalty keeps it flat' }] : []),
   ];
@@ -195,8 +196,8 @@ function build() {
     return row;
   }));
   const cell = key => cells.find(c => c.key === key);
-  fill(cell('truth'), [['Data modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['The heaviest', `${answer.weights.slice(0, 3).map(m => percent(m.weight)).join(', ')} %`], ['Entropy of weights', `${answer.entropy.toFixed(2)} nats`], ['KL to best Gaussian', `${signed(answer.gap, 2)} nats`]]);
-  for (const p of panels) if (!p.error) fill(cell(p.key), NUMBERS.filter(([key]) => of === 'x_0' || key !== 'on_mode').map(([key, name, text]) => [name, text(p[key]), text(answer.floor[key])]));
+  fill(cell('truth'), [['Data modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['The heaviest', `${answer.weights.slice(0, 3).map(m => percent(m.weight)).join(', ')} %`], ['Entropy of weights', `${answer.entropy.toFixed(2)} nats`], [`KL to best Gaussian${of === 'x_0' && t > 1 ? ', at one go' : ''}`, `${signed(answer.gap, 2)} nats`]]);
+  for (const p of panels) if (!p.error) fill(cell(p.key), NUMBERS.filter(([key]) => of === 'x_0' || key !== 'on_mode').map(([key, name, text]) => [name, key === 'modes' && of === 'x_0' && p.on_mode < FEW ? '–' : text(p[key]), text(answer.floor[key])]));
   const [high, low] = answer.dim === 1 ? ['Above the line', 'below'] : ['Blue', 'orange'];
   const signs = surfaces && `${high}: the DDGAN comes here too rarely, ${low}: too often. Shown up to ${surfaces.nats} nats.`;
   for (const key of ['optimal', 'learned']) cell(key)?.numbers.replaceChildren(make('p', '', signs));

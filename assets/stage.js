@@ -16,6 +16,8 @@ For tests: .stage has data-ready, data-id, data-state, data-t, data-playing and 
 
 const FOLLOWED = 4;           // samples whose whole path is drawn; ddgan/picture.py draws as many
 const PICK_RADIUS = 28;       // px: how near the pointer must come to a sample
+const MOST_NATS = 5;          // where the bars behind the scrubber end
+const GAP = 'KL from the true law of the step to its best Gaussian, mean over xₜ, in nats: what no Gaussian can learn';
 const SEEK_MS = 280;          // glide to the nearest state after a drag, or one step by button
 
 const LAYERS = [
@@ -41,9 +43,11 @@ const state = {
   hover: null, pinned: null,  // index of the sample that all panels emphasise
   layers: Object.fromEntries(LAYERS.map(([name, , on]) => [name, on])),
   theme: null,                // colours and point shapes, read from CSS
+  gaps: { of: '', steps: [] },  // what a Gaussian loses: [t, nats] of the steps of which data, T and schedule
   field: { key: null, canvas: document.createElement('canvas') },   // the density at `at`, shared by all panels
   layer: { canvas: document.createElement('canvas') },               // scratch for one cloud of points
   request: 0, last: 0,        // animation frame
+  anew: null,                 // the t of the step drawn anew, while the state is shown that it led to
   greeted: false,             // the first run plays by itself, once
   query: '',                  // what the address is to hold
 };
@@ -110,6 +114,14 @@ const run = () => state.data && {
   query: state.data.id, linked: !!state.query, T: state.data.T, dim: state.data.dim, t: state.data.t[Math.min(current(), lastState() - 1)], item: state.pinned, layers: shownLayers(),
 };
 
+/* What is shown, for new noise at the step that leaves it, whose other end is then shown; again the same step until the reader moves. */
+function anew() {
+  const shown = { ...run(), t: state.anew ?? run()?.t };
+  if (state.anew === null) goto(current() + 1);
+  state.anew = shown.t ?? null;
+  return shown.query ? shown : null;
+}
+
 /* A question about x_t: the sample that was hit, else the point itself. Clean data asks about the step that made it. */
 function pick(view, event, j) {
   const { t, F, dim, limit } = state.data, i = Math.min(current(), F - 2), box = view.canvas.getBoundingClientRect();
@@ -134,9 +146,42 @@ function show(data) {
   range.max = lastState();
   range.disabled = false;
   buildPanels();
-  buildScale(data);
+  scale();
   describe(true);
   invalidate();
+  if (kindOf(data) !== state.gaps.of) weigh(data);
+}
+
+const kindOf = data => [...['data', 'T', 'schedule', 'span'].map(key => new URLSearchParams(data.id).get(key))].join('&');
+
+/* Ask what a Gaussian loses in each step, which no noise changes. */
+async function weigh(data) {
+  const of = kindOf(data);
+  state.gaps = { of, steps: [] };
+  const steps = await server.gaps(data.id).catch(() => []);
+  if (state.gaps.of !== of || kindOf(state.data) !== of) return;
+  state.gaps.steps = steps;
+  scale();
+  describe(true);
+}
+
+/* The scrubber's scale and, behind it, a bar a step: what a Gaussian loses there, on a scale that ends at MOST_NATS. */
+function scale() {
+  const { data, gaps } = state, last = lastState(), wide = Math.max(1, last / Math.max(1, gaps.steps.length));
+  buildScale(data);
+  if (gaps.of !== kindOf(data)) return;
+  const place = gaps.steps.map(([t]) => data.t.findIndex(v => v <= t));      // the state that the step leaves
+  $('.stage-strip svg').insertAdjacentHTML('afterbegin', gaps.steps.map(([, nats], k) => {
+    const high = 40 * Math.min(1, nats / MOST_NATS);
+    return `<rect class="gap" x="${100 * place[k] / last + 0.4}" y="${40 - high}" width="${100 * Math.min(wide, last - place[k]) / last - 0.8}" height="${high}"/>`;
+  }).join(''));
+  if (last > 8) return;
+  $('.stage-ticks').append(...gaps.steps.map(([, nats], k) => {
+    const number = Object.assign(make('span', 'named gap', nats.toFixed(2)), { title: GAP });
+    number.style.left = 100 * (place[k] + 0.5) / last + '%';
+    number.dataset.state = place[k];
+    return number;
+  }));
 }
 
 /* The view is in the address too: the state, the layers, the held sample; what is as at first is left out. */
@@ -196,7 +241,7 @@ function buildPanels() {
     figure.append(caption, plot, numbers);
     panels.append(figure);
     sizes.observe(plot);
-    return { panel, plot, canvas, ctx: canvas.getContext('2d'), cells, rows, w: 0, h: 0 };
+    return { panel, plot, canvas, ctx: canvas.getContext('2d'), numbers, cells, rows, w: 0, h: 0 };
   });
   measure();
 }
@@ -219,6 +264,9 @@ function fillMetrics(i) {
       view.cells[r].classList.toggle('best', !!wins);
       view.cells[r].title = wins ? 'best of the panels' : '';
     });
+    const t = state.data.t[i];
+    view.numbers.dataset.of = t ? `x₀ predicted from ${subscript(t)}, against the law` : 'Samples against the law';
+    view.numbers.classList.toggle('predicted', t > 0);
     const numbers = view.rows.map(([, name], r) => shown[p][r] && `${name} ${shown[p][r].text}`).filter(Boolean);
     view.canvas.setAttribute('aria-label', `${view.panel.label} at ${subscript(state.data.t[i])}. ${view.panel.error ?? numbers.join(', ')}`);
   });
@@ -229,9 +277,14 @@ function describe(force = false) {
   range.value = state.at;
   const turned = showPlaying(playing());
   if (!force && !turned && root.dataset.state === String(i)) return;
+  if (root.dataset.state !== String(i)) state.anew = null;
   root.dataset.state = i;
   root.dataset.t = data.t[i];
-  const words = showState(data, i);
+  const words = showState(data, i), steps = kindOf(data) === state.gaps.of && data.t[i] ? state.gaps.steps : [];
+  if (steps.length) {         // of very many steps not all were weighed: the nearest
+    const [, nats] = steps.reduce((best, step) => Math.abs(step[0] - data.t[i]) < Math.abs(best[0] - data.t[i]) ? step : best);
+    $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}">a Gaussian loses ${nats.toFixed(2)} nats in this step</span>`);
+  }
   if (!playing()) {           // screen readers hear of states that stay, not of every one that passes
     range.setAttribute('aria-valuetext', words);
     if (!force) live.textContent = document.activeElement === range ? '' : words;
@@ -581,7 +634,7 @@ function follow(way) {
 let onScreen = false;
 const sizes = onSize(() => {
   measure();
-  if (state.data) { buildScale(state.data); describe(true); keepRun(); }
+  if (state.data) { scale(); describe(true); keepRun(); }
   invalidate();
 }, 560);
 observing(new IntersectionObserver(entries => { onScreen = entries.at(-1).isIntersecting; if (onScreen) invalidate(); }, { rootMargin: '0px 0px -20% 0px' })).observe(root);
@@ -594,7 +647,7 @@ root.stage = {
     const { data } = state, { x } = data.panels[p], i = current();
     return x ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c))) : [];
   },
-  goto, play, pause, run, ask,
+  goto, play, pause, run, anew, ask,
 };
 drive({
   ...root.stage, last: lastState, seek: glide, playing, panels, choose: follow,

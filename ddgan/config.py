@@ -180,8 +180,8 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
     ),
     "Fails: T = 1, plain networks": (
         replace(_LIVE, T=1, network="plain"),
-        "From noise to data in one step, by networks without Fourier features of the points: "
-        "some modes are missing, and many samples lie between the others.",
+        "One step, by networks without Fourier features of the points: modes are missing, and many samples lie between. "
+        "Skip networks need no more than one here.",
     ),
     "Uneven: no R2": (
         replace(_LIVE, loss="paper"),

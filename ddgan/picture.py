@@ -166,7 +166,8 @@ def paint(view: dict[str, Any], at: float) -> Image.Image:
         pen.rectangle(box, None, LINE)
         metrics = panel["metrics"] and panel["metrics"][now]
         if rows:
-            _text(pen, (left, below), "Predicted x_0 against the law", MUTED, 12)
+            of = f"x_0 predicted from x_{t}, against the law" if (t := view["t"][now]) else "Samples against the law"
+            _text(pen, (left, below), of, PREDICTED if t else MUTED, 12)
         for row, name in enumerate(rows, 1):
             _text(pen, (left, below + row * ROW), name, MUTED, 15)
             text = METRICS[name](metrics) if metrics else ""

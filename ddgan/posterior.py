@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -26,9 +27,10 @@ from .metrics import coverage, energy_distance, mode_distance
 from .mixture import Law
 from .sampler import Draws, reverse_step
 from .request import Request, number, whole
+from .schedule import Schedule
 from .session import Session
 
-__all__ = ["Answer", "Question", "ask", "gaps", "kernel_density", "log_ratio", "weights"]
+__all__ = ["Answer", "Question", "ask", "gaps", "kernel_density", "log_ratio", "step_gap", "weights"]
 
 DRAWS = 800
 MANY = 8_000  # draws of a density: with fewer, what chance makes of exact draws looks like an error
@@ -159,6 +161,14 @@ def gaps(session: Session, question: Question, points: Tensor) -> Tensor:
     """KL(q || its best Gaussian) in nats where x_t is each of the points (N, *D): where the assumption of DDPM fails."""
     law = session.law(question.request.data)
     return law.reverse(points, *question._levels()).gap().clamp(min=0)
+
+
+@lru_cache(maxsize=1024)
+def step_gap(law: Law, schedule: Schedule, t: int, n: int = 48) -> float:
+    """E KL(q(x_{t-1} | x_t) || its best Gaussian) in nats, over n draws of x_t: what the best Gaussian loses in the step from t."""
+    level_s, level_t = schedule.level(t - 1), schedule.level(t)
+    x_t = law.marginal(level_t).sample(n, torch.Generator().manual_seed(0))
+    return float(law.reverse(x_t, level_s, level_t).gap().mean().clamp(min=0))
 
 
 @torch.no_grad()

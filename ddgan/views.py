@@ -21,14 +21,14 @@ from torch import Tensor
 from .config import Config
 from .data import TOYS
 from .mixture import Law
-from .posterior import Answer, Question, ask, gaps, kernel_density, log_ratio, weights
+from .posterior import Answer, Question, ask, gaps, kernel_density, log_ratio, step_gap, weights
 from .schedule import FAMILIES, Schedule
 from .request import DENOISERS, Request
 from .session import Session
 from .studio import LIMIT, Frame
 
 __all__ = [
-    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "frames", "gap_map", "instead", "lab", "message", "misunderstood", "note", "posterior", "refusal", "refused", "sentence", "stage", "stamped", "target", "title", "told",
+    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "step_gaps", "data_choices", "data_label", "density", "frames", "gap_map", "instead", "lab", "message", "misunderstood", "note", "posterior", "refusal", "refused", "sentence", "stage", "stamped", "target", "title", "told",
 ]  # fmt: skip
 
 MAX_SHOWN = 5000
@@ -38,6 +38,7 @@ NATS = (0.5, 1.0, 2.0, 4.0)  # where the colours of a log ratio may end
 GRID = {1: 256, 2: 96}
 SEEN = 0.1  # what of a log ratio is seen: where the law is at least so dense, as a share of its peak
 GAPS = 24
+MAX_GAPS = 16
 CURVE = 240
 INSTEAD = "This is the first view instead."
 KEPT = 0.05  # of the signal in x_T: more than noise hides
@@ -230,6 +231,14 @@ def gap_map(session: Session, values: Any) -> str:
         },
         allow_nan=False,
     )
+
+
+def step_gaps(session: Session, query: str) -> list[tuple[int, float]]:
+    """(t, step_gap) of the steps of a request, from T down to 1: all of them, or MAX_GAPS evenly spread."""
+    request = Request.from_query(query)
+    law, schedule = session.law(request.data), request.steps()
+    steps = sorted({round(t) for t in np.linspace(1, request.T, min(request.T, MAX_GAPS))}, reverse=True)
+    return [(t, round(step_gap(law, schedule, t), 4)) for t in steps]
 
 
 def density(law: Law, schedule: Schedule, shown: list[int]) -> np.ndarray:

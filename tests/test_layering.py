@@ -38,7 +38,7 @@ MAY_IMPORT = {  # from the bottom up
     "classifier": "checkpoint image_metrics images machine networks trainer",
     "fit": "checkpoint config data denoiser image_metrics images machine metrics mixture networks ranks request sampler schedule trainer",
     "session": "candidates checkpoint config data denoiser image_metrics images machine metrics mixture networks request sampler schedule trainer",
-    "posterior": "metrics mixture request sampler session",
+    "posterior": "metrics mixture request sampler schedule session",
     "studio": "checkpoint config data denoiser fit machine metrics mixture request sampler schedule session trainer",
     "views": "config data mixture posterior request schedule session studio",
     "bench": "checkpoint config data denoiser fit images machine metrics networks recorded request sampler schedule session trainer views",

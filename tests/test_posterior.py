@@ -10,9 +10,13 @@ import pytest
 import torch
 
 from ddgan import posterior as posterior_module
+from ddgan import views
+from ddgan.data import toy
+from ddgan.gaussianity import mean_gap
 from ddgan.mixture import Law
-from ddgan.posterior import DRAWS, VISIBLE, Question, ask, gaps, kernel_density, log_ratio, weights
+from ddgan.posterior import DRAWS, VISIBLE, Question, ask, gaps, kernel_density, log_ratio, step_gap, weights
 from ddgan.sampler import Draws
+from ddgan.schedule import Schedule
 from ddgan.session import Session
 from ddgan.studio import LIMIT
 from ddgan.views import NATS, SEEN, _axis, posterior
@@ -162,3 +166,20 @@ def test_all_denoisers_read_one_noise_and_another_seed_is_another():
 def test_a_mode_counts_from_one_percent():
     answer = ask(SESSION, question(x=(1.5, 1.5)))
     assert answer.modes == int((answer.truth.mode_weights() >= VISIBLE).sum()) < 25
+
+
+@pytest.mark.parametrize(("T", "t"), [(4, 1), (8, 2), (8, 1)])
+def test_what_a_gaussian_loses_in_a_step_is_the_mean_gap(T, t):
+    """On a line that mean has a closed sum; 2,000 x_t, four standard errors."""
+    law, schedule = toy("4-gaussians-1d"), Schedule.vp(T)
+    x_t = law.marginal(schedule.level(t)).sample(2000, torch.Generator().manual_seed(1))
+    error = float(law.reverse(x_t, schedule.level(t - 1), schedule.level(t)).gap().std()) / 2000**0.5
+    exact = float(mean_gap(law, schedule.level(t - 1), schedule.level(t)))
+    assert abs(step_gap(law, schedule, t, 2000) - exact) < 4 * error + 1e-6
+
+
+def test_a_gaussian_loses_in_the_last_of_few_steps_and_hardly_anything_in_many():
+    few = dict(views.step_gaps(Session(), "data=25-gaussians&T=4"))
+    assert [*few] == [4, 3, 2, 1] and few[1] > 4 and max(few[t] for t in (2, 3, 4)) < 0.1
+    many = dict(views.step_gaps(Session(), "data=25-gaussians&T=128"))
+    assert len(many) == views.MAX_GAPS and (max(many), min(many)) == (128, 1) and max(many.values()) < 0.5

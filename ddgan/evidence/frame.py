@@ -201,8 +201,11 @@ def weights(*models: str) -> list[str]:
 
 def provenance(experiment: Experiment, results: list[Result]) -> str:
     """Where the numbers come from, in a line: hardware, torch, commit, seeds, wall time."""
-    machines = {f"{r.record['hardware']}, torch {r.record['torch']}, commit {r.record['commit']}" for r in results}
-    return f"{'; '.join(sorted(machines))}; {effort(experiment, results)}"
+    commits: dict[str, set[str]] = {}
+    for r in results:
+        commits.setdefault(f"{r.record['hardware']}, torch {r.record['torch']}", set()).add(str(r.record["commit"]))
+    machines = (f"{machine}, commit {', '.join(sorted(found))}" for machine, found in sorted(commits.items()))
+    return f"{'; '.join(machines)}; {effort(experiment, results)}"
 
 
 def summary(experiment: Experiment, results: list[Result]) -> str:

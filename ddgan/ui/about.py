@@ -21,7 +21,8 @@ $$q(x_s \mid x_t) = \int q(x_s \mid x_t, x_0)\, q(x_0 \mid x_t)\, dx_0 .$$
 
 The first factor is a Gaussian in closed form. The second says which clean data this $x_t$ could have come from: often
 many. A short step hardly depends on which, so a Gaussian is enough: that is DDPM, with a thousand steps. A long step, one of
-four, depends on it, and $q(x_s \mid x_t)$ can have **many modes**, above all in the last step. A [Denoising Diffusion
+four, depends on it, and $q(x_s \mid x_t)$ can have **many modes**, on these toys above all in the last one. (Data so simple a GAN draws in one step
+too. On images it does not: in the paper's CIFAR-10 FID is 14.6 in one step and 3.75 in four.) A [Denoising Diffusion
 GAN](https://arxiv.org/abs/2112.07804) draws $x_0 = G(x_t, z)$, knowing the noise level, with a generator that was
 trained against a discriminator of pairs $(x_s, x_t)$, so it can have as many modes as it needs.
 
@@ -45,6 +46,9 @@ one; of exact samples about (modes − 1) / (2 × samples). **Width**: how far t
 as many exact samples, so that even the exact law does not score 0. A star marks the best panel, an arrow says which
 direction is good. A lead over the exact law is chance or, in *On a mode*, modes that are too narrow. The numbers judge the
 $x_0$ that a denoiser predicts from the state shown.
+
+**Behind the scrubber** a bar stands for every step: the KL from the true law of $x_s$ to its best Gaussian, on average over
+$x_t$, full at 5 nats. It is what a Gaussian loses there: with few steps much, in the last one; with many, hardly anything.
 
 **Below the panels**, for one $x_t$ and 800 draws of each denoiser: the share **on a mode** of the true law; by how much
 the **weights** of its modes are **off** (half the sum of the absolute differences); the **energy distance** to the

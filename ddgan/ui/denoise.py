@@ -25,11 +25,7 @@ __all__ = ["build"]
 STEPS = [1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64, 128]
 POINTS = [500, 1000, 2000, 5000]
 # what the stage stands at; it goes on to the state that the new noise leads to
-_RUN = """(asked, ...rest) => {
-  const {stage} = document.querySelector('#stage .stage'), run = JSON.stringify(stage.run());
-  stage.goto((stage.state() ?? 0) + 1);
-  return [run, ...rest];
-}"""
+_RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#stage .stage').stage.anew()), ...rest]"
 _TO_STAGE = """(own, ...rest) => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});
@@ -65,7 +61,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         label="Denoisers, all on the same noise", container=False, elem_id="denoisers",
     )  # fmt: skip
     own, used = draw.build()
-    stage = drawn("stage")
+    stage = drawn("stage", server_functions=[_gaps(session)])
     with gr.Row(elem_id="forks", elem_classes="forks"):
         gr.HTML('<span class="forks-name">Draw anew at this step, for the held sample or else for all</span>', apply_default_css=False)
         asked, forks = gr.Textbox(visible=False), gr.Textbox("", visible=False)
@@ -176,6 +172,17 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     for event in used:
         event.then(use, [own, *controls], [data, stage, forks], js=_TO_STAGE, **quiet)
     return [*controls, formula, stage], view
+
+
+def _gaps(session: Session) -> Callable[[str], list[tuple[int, float]]]:
+    def gaps(query):  # noqa: ANN001, ANN202 - Gradio hands over JSON
+        """What a Gaussian loses in each step of a run that is shown; nothing where the query is none."""
+        try:
+            return views.step_gaps(session, str(query))
+        except ValueError:
+            return []
+
+    return gaps
 
 
 def _update(name: str) -> Any:

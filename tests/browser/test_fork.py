@@ -22,6 +22,12 @@ def test_a_fork_keeps_the_past_for_everyone_or_for_one(visit):
     assert now[:3] == before[:3]
     changed = sum(a != b for a, b in zip(before[3], now[3], strict=True))
     assert changed > 450, "z is new for all"
+    show_state(page, 2)
+    for last in ("z.2.1", "z.2.2"):  # of the same step, as long as nobody moves: its other end is shown
+        request = after(page, lambda: page.get_by_role("button", name="New z").click())
+        assert str(request.forks[-1]).startswith("z.2.") and page.get_attribute(STAGE, "data-t") == "1", last
+    for _ in range(2):
+        after(page, lambda: page.get_by_role("button", name="Undo").click())
 
     show_state(page, 1)  # x_3, and one sample held
     page.focus("#stage .stage-panels")

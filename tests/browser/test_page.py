@@ -278,3 +278,15 @@ def test_a_choice_asks_once_and_a_list_that_is_only_left_asks_for_nothing(visit)
     assert after(page, lambda: choose(page, "schedule", "linear σ²")).span is None
     page.wait_for_timeout(500)
     assert len(asked) == 2
+
+
+def test_a_bar_behind_the_scrubber_says_what_a_gaussian_loses_in_each_step(visit):
+    page = visit("?T=4&t=1", width=1366)
+    page.wait_for_selector(f"{STAGE} .stage-strip rect.gap >> nth=3")
+    heights = [float(v) for v in page.eval_on_selector_all(f"{STAGE} rect.gap", "bars => bars.map(bar => bar.getAttribute('height'))")]
+    shown = [float(v) for v in page.locator(f"{STAGE} .stage-ticks .gap").all_inner_texts()]
+    assert [round(h / 8, 2) for h in heights] == pytest.approx(shown, abs=0.01) and shown[3] > 4 > 0.1 > max(shown[:3])
+    assert f"a Gaussian loses {shown[3]:.2f} nats in this step" in page.inner_text(f"{STAGE} .stage-level")
+    after(page, lambda: choose(page, "T", "64"))
+    page.wait_for_function(f"document.querySelectorAll('{STAGE} rect.gap').length === 16")
+    assert all(float(v) < 4 for v in page.eval_on_selector_all(f"{STAGE} rect.gap", "bars => bars.map(bar => bar.getAttribute('height'))"))

@@ -153,13 +153,14 @@ def test_the_oracle_fills_its_table_with_the_sessions_numbers(shown):
     page.wait_for_selector(f'{ORACLE}[data-rows="8"][data-running="0"]', timeout=120_000)
     session = Session()
     for row, T in ((0, 1), (2, 4), (5, 32)):
-        request = Request(T=T, denoisers=("exact", "gaussian", "mean"))
+        request = Request(T=T, denoisers=("exact", "ddgan", "gaussian", "mean"))
         cells = page.locator(f"{ORACLE} tbody tr").nth(row).locator("td").all_inner_texts()
         for cell, name in zip(cells, request.denoisers, strict=True):
             *_, last = session.run(request, name)
             score = session.score(request, last.x_s)
             assert cell == f"{100 * score['on_mode']:.1f} % ({score['modes']})"
-    assert page.locator(f"{ORACLE} svg polyline").count() == 3
+    assert page.locator(f"{ORACLE} tbody tr").nth(7).locator("td").all_inner_texts()[1] == "–", "it was not trained for 128 steps"
+    assert page.locator(f"{ORACLE} svg polyline").count() == 4
 
 
 def test_the_oracle_stops_when_asked_and_starts_again(shown):
