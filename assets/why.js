@@ -312,6 +312,8 @@ function drawChosen() {
   numbers.innerHTML = `<b>${many(modes(q))}</b><span>KL to the best Gaussian <b>${nats(gap(q))}</b> nats</span><span>mean over x<sub>t</sub> <b>${nats(meanGap(state.t, s))}</b></span>`;
   drawCurve(chosen.canvas, q, true);
   for (const { button, canvas, part, output } of ladder) {
+    button.disabled = state.t < part;
+    if (button.disabled) { output.textContent = `shorter than 1/${state.data.N}`; open(canvas); continue; }
     const to = state.t - Math.max(1, Math.round(state.t / part)), q = reverse(to, state.t, state.x);
     button.setAttribute('aria-pressed', to === s);
     output.textContent = `${many(modes(q))} · ${nats(gap(q))} nats`;

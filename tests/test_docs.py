@@ -68,11 +68,11 @@ def _metrics(name, T):
 
 
 def test_the_results_are_what_the_cards_say():
-    spots = re.findall(r"^\| `([\w-]+)` \| T = (\d+) \| (\d+) / (\d+) \| ([\d.]+) % \| ([\d.]+) \|$", README, re.M)
-    for name, T, modes, of, on_mode, kl in spots:
+    spots = re.findall(r"^\| `([\w-]+)` \| T = (\d+) \| (\d+) / (\d+) \| ([\d.]+) % \| ([\d.]+) \| ([\d.]+) \|$", README, re.M)
+    for name, T, modes, of, on_mode, width, kl in spots:
         score = _metrics(name, T)
         assert (int(modes), int(of)) == (score["modes"], score["of_modes"]), name
-        assert (on_mode, kl) == (f"{100 * score['on_mode']:.1f}", f"{score['kl']:.4f}"), name
+        assert (on_mode, width, kl) == (f"{100 * score['on_mode']:.1f}", f"{score['width']:.2f}", f"{score['kl']:.4f}"), name
     distances = re.findall(r"^\| `([\w-]+)` \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.M)
     shipped = {card.parent.name for card in (ROOT / "weights").glob("*/model.safetensors")}
     images = re.findall(r"^\| `([\w-]+)` \| T = (\d+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.M)

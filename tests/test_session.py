@@ -383,4 +383,5 @@ def test_a_shipped_model_of_points_draws_what_its_card_says(name):
     score, card = session.score(request, last.x_s), read_card(WEIGHTS / name)["metrics"]["T=4"]
     p = card["on_mode"]
     assert abs(score["on_mode"] - p) < 5 * math.sqrt(2 * p * (1 - p) / n) + 0.01
+    assert score["width"] == pytest.approx(card["width"], rel=0.05 if p > 0.5 else 0.3)
     assert score["kl"] < card["kl"] + 0.01 and score["sliced_w2"] < 1.5 * card["sliced_w2"] + card["floor_sliced_w2"]

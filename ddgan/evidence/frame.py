@@ -211,7 +211,7 @@ def provenance(experiment: Experiment, results: list[Result]) -> str:
 def summary(experiment: Experiment, results: list[Result]) -> str:
     """The experiment's headline, or that some of what it is about is not there."""
     try:
-        return experiment.headline(means(results))
+        return _spaced(experiment.headline(means(results)))
     except KeyError:
         return "not all of it was measured yet"
 
@@ -250,7 +250,12 @@ def _printed(values: list[float], form: str) -> str:
     if not values:
         return "–"
     spread = f" ± {form.format(statistics.stdev(values))}" if len({*values}) > 1 else ""
-    return form.format(statistics.fmean(values)).replace("-", "−") + spread
+    return _spaced(form.format(statistics.fmean(values)).replace("-", "−") + spread)
+
+
+def _spaced(text: str) -> str:
+    """With a space before every %, as everywhere on the page."""
+    return text.replace("%", " %")
 
 
 def _key(cell: Cell | Result) -> str:

@@ -320,7 +320,7 @@ TOYS_ABLATIONS = Experiment(
     (*ON_MODE, Column("sliced_w2", "SW₂", paper=FID, theirs="FID on CIFAR-10, paper")),
     partial(_by_row, "on_mode", "share of samples on a mode, one mark a seed"),
     lambda rows: "on a mode: " + ", ".join(
-        f"{row} {rows[row]['on_mode']:.1%}" for row in ("T = 4", "no z", "direct xₛ", "eps output", "one-shot")
+        f"{row}: {rows[row]['on_mode']:.1%}" for row in ("T = 4", "no z", "direct xₛ", "eps output", "one-shot")
         if row in rows and "on_mode" in rows[row]
     ),
     "FID on CIFAR-10: T = 4 3.75, no z 20.6, direct 6.03, eps 8.04, one-shot 13.2",
