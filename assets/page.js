@@ -17,12 +17,18 @@ const TABS = ['Denoise', 'Images', 'Why', 'Train', 'Evidence', 'About'], IMAGES 
 const buttons = () => [...document.querySelectorAll('[role=tab], .overflow-dropdown button')];  // a narrow page has the last ones in a menu
 const tab = name => buttons().find(button => button.textContent.trim() === name)?.click();
 const current = () => buttons().find(button => button.getAttribute('aria-selected') === 'true')?.textContent.trim();
+const named = params => TABS.find(name => name.toLowerCase() === params.get('tab')) ?? TABS[+IMAGES.includes(params.get('data'))];
+let followed = null;
 function keepTab() {
   const name = current();
-  if (TABS.includes(name)) keepInAddress({ tab: name === TABS[0] ? null : name.toLowerCase() });
+  if (!TABS.includes(name)) return;
+  if (followed && name !== followed) history.pushState(history.state, '', location.href);      // the browser's Back leads to the tab before
+  followed = name;
+  keepInAddress({ tab: name === TABS[0] ? null : name.toLowerCase() });
 }
+addEventListener('popstate', () => tab(followed = named(new URLSearchParams(location.search))), { signal: gone.signal });
 /* Gradio builds its tabs in its own time: ask until the wanted one is there, then follow what is chosen. */
-const wanted = TABS.find(name => name.toLowerCase() === asked.get('tab')) ?? TABS[+IMAGES.includes(asked.get('data'))];
+const wanted = named(asked);
 (async () => {
   for (let tries = 0; tries < 60 && current() !== wanted; tries++) { tab(wanted); await new Promise(done => setTimeout(done, 100)); }
   const list = document.querySelector('[role=tablist]')?.parentElement;

@@ -159,13 +159,14 @@ map.addEventListener('pointermove', e => { if (map.hasPointerCapture(e.pointerId
 
 const LAYOUT = { limit: 2.6 };
 const percent = v => (100 * v).toFixed(v < 0.0995 ? 1 : 0);
+const HUMP = 0.1;             // nats to the best Gaussian: with less, numbers at the modes would look like as many humps
 const FEW = 0.1;              // share of the draws that are on a mode: with fewer, the weights of the modes say nothing
 const NUMBERS = [['on_mode', 'On a mode', v => (100 * v).toFixed(1) + ' %'], ['modes', 'Weights off by', v => (100 * v).toFixed(1) + ' %'], ['energy', 'Energy distance', v => signed(v, 3)]];
 
 function build() {
   const { answer } = state, { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : subscript(t - 1);
   const wanted = [
-    { key: 'truth', label: `Truth: q(${target}|${subscript(t)})`, note: 'weights in %, best Gaussian' },
+    { key: 'truth', label: `Truth: q(${target}|${subscript(t)})`, note: answer.gap < HUMP ? 'hardly more than one hump; best Gaussian' : 'weights in %, best Gaussian' },
     ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '\u00a0' : of === 'x_0' && p.gaussian && p.key !== 'gaussian' ? 'no draw: one x₀, a mean' : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws${p.gaussian ? ', their Gaussian' : ' over the truth'}`, error: p.error })),
     ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${subscript(t - 1)}|${subscript(t)}) − log p, p the DDGAN's draws, both blurred` }] : []),
     ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D; a penalty keeps it flat' }] : []),
@@ -313,7 +314,8 @@ function dots(view, points, answer, colour) {
 }
 
 /* The weights of the modes in percent, heaviest first, wherever there is still room. */
-function weigh(view, { weights, truth, dim, size }, theme) {
+function weigh(view, { weights, truth, dim, size, gap }, theme) {
+  if (gap < HUMP) return;      // their modes lie in one hump
   const { ctx, w, h } = view, taken = [];
   ctx.save();
   Object.assign(ctx, { font: `600 11px ${getComputedStyle(root).fontFamily}`, textAlign: 'center', textBaseline: 'middle', lineWidth: 3, lineJoin: 'round', strokeStyle: theme.paper, fillStyle: theme.ink });

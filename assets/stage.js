@@ -173,7 +173,7 @@ function scale() {
   const place = gaps.steps.map(([t]) => data.t.findIndex(v => v <= t));      // the state that the step leaves
   $('.stage-strip svg').insertAdjacentHTML('afterbegin', gaps.steps.map(([, nats], k) => {
     const high = 40 * Math.min(1, nats / MOST_NATS);
-    return `<rect class="gap" x="${100 * place[k] / last + 0.4}" y="${40 - high}" width="${100 * Math.min(wide, last - place[k]) / last - 0.8}" height="${high}"/>`;
+    return `<rect class="gap" x="${100 * place[k] / last}" y="${40 - high}" width="${96 * Math.min(wide, last - place[k]) / last}" height="${high}"/>`;
   }).join(''));
   if (last > 8) return;
   $('.stage-ticks').append(...gaps.steps.map(([, nats], k) => {

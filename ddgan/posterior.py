@@ -163,7 +163,7 @@ def gaps(session: Session, question: Question, points: Tensor) -> Tensor:
     return law.reverse(points, *question._levels()).gap().clamp(min=0)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def step_gap(law: Law, schedule: Schedule, t: int, n: int = 48) -> float:
     """E KL(q(x_{t-1} | x_t) || its best Gaussian) in nats, over n draws of x_t: what the best Gaussian loses in the step from t."""
     level_s, level_t = schedule.level(t - 1), schedule.level(t)

@@ -291,7 +291,7 @@ class Adversarial(Objective):
         z = torch.randn(len(x_0), generator.latent_dim, generator=noise, device=noise.device).to(x_0)
         eps, v = _randn_like(x_0, noise), _randn_like(x_0, noise)
         parts = [_Part(*part) for part in self._parts(s, t, x_s, x_t, z, eps, v)]
-        gamma = self.gamma if self._penalised else 0.0  # lazily, and not raised by `every`, as Karras et al. 2020 do
+        gamma = self.gamma if self._penalised else 0.0  # lazily; unlike in Karras et al. 2020 not raised by `every`
 
         def faked(p: _Part) -> Tensor:
             return reverse_step(schedule, generator, p.x_t, p.s, p.t, z=p.z, eps=p.eps).x_s

@@ -28,7 +28,7 @@ from .session import Session
 from .studio import LIMIT, Frame
 
 __all__ = [
-    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "step_gaps", "data_choices", "data_label", "density", "frames", "gap_map", "instead", "lab", "message", "misunderstood", "note", "posterior", "refusal", "refused", "sentence", "stage", "stamped", "target", "title", "told",
+    "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "frames", "gap_map", "instead", "lab", "message", "misunderstood", "note", "posterior", "refusal", "refused", "sentence", "stage", "stamped", "step_gaps", "target", "title", "told",
 ]  # fmt: skip
 
 MAX_SHOWN = 5000

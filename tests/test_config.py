@@ -39,12 +39,17 @@ def test_an_unknown_preset_is_a_sentence_with_the_known_ones():
 
 
 def test_a_preset_is_what_the_card_of_its_model_says():
-    """Of those that the card's command makes by the preset's name alone."""
-    found = []
+    """Of those that the card's command makes by the preset's name alone, or with the rates of a second training of points."""
+    found, second = [], {"init", "seed", "gamma", "lr_g", "lr_d", "steps"}
     for name, config in PRESETS.items():
         if (WEIGHTS / name / "card.json").is_file():
             card = read_card(WEIGHTS / name)
             if re.fullmatch(rf"python -m ddgan train {name} --out \S+( --minutes \d+)?", card["command"]):
                 assert Config.from_dict(card["config"]) == config, name
+                found.append(name)
+            elif " --lr-g 7e-5 " in card["command"]:
+                assert {*config.difference(Config.from_dict(card["config"]))} <= second, name
+                (first,) = card["history"]
+                assert first["command"].startswith(f"python -m ddgan train {name} --out "), name
                 found.append(name)
     assert len(found) >= 16

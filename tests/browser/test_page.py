@@ -290,3 +290,16 @@ def test_a_bar_behind_the_scrubber_says_what_a_gaussian_loses_in_each_step(visit
     after(page, lambda: choose(page, "T", "64"))
     page.wait_for_function(f"document.querySelectorAll('{STAGE} rect.gap').length === 16")
     assert all(float(v) < 4 for v in page.eval_on_selector_all(f"{STAGE} rect.gap", "bars => bars.map(bar => bar.getAttribute('height'))"))
+
+
+def test_back_leads_to_the_tab_before(visit):
+    page = visit("?T=2")
+    selected = "[role=tab][aria-selected=true]"
+    for name in ("Images", "Evidence"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_url(f"**tab={name.lower()}**" if name == "Evidence" else "**data=mnist**")
+    for name in ("Images", "Denoise"):
+        page.go_back()
+        page.wait_for_function(f"document.querySelector('{selected}').textContent.trim() === '{name}'")
+    page.wait_for_selector(f"{STAGE}[data-ready='1']")
+    assert Request.from_query(drawn(page)).T == 2

@@ -158,7 +158,8 @@ def test_the_oracle_fills_its_table_with_the_sessions_numbers(shown):
         for cell, name in zip(cells, request.denoisers, strict=True):
             *_, last = session.run(request, name)
             score = session.score(request, last.x_s)
-            assert cell == f"{100 * score['on_mode']:.1f} % ({score['modes']})"
+            share, modes = cell.split(" % ")
+            assert abs(float(share) - 100 * score["on_mode"]) < 0.0501 and modes == f"({score['modes']})"
     assert page.locator(f"{ORACLE} tbody tr").nth(7).locator("td").all_inner_texts()[1] == "–", "it was not trained for 128 steps"
     assert page.locator(f"{ORACLE} svg polyline").count() == 4
 
