@@ -61,7 +61,7 @@ function plot() {
   const curves = series.map(({ name, label }) => {
     const seen = rows.filter(row => row[name]);
     const marks = seen.map(row => `<g class="${row[name].modes < row[name].of_modes ? 'hollow' : ''}">${MARKS[name](X(row.T), Y(row[name].on_mode), 4.5)}<title>${label}, T = ${row.T}: ${percent(row[name].on_mode)} on a mode, ${row[name].modes} modes</title></g>`);
-    return `<g class="oracle-mark ${name}"><polyline class="line" points="${seen.filter(row => row[name].modes !== 1).map(row => `${X(row.T)},${Y(row[name].on_mode)}`).join(' ')}"/>${marks.join('')}</g>`;
+    return `<g class="oracle-mark ${name}"><polyline class="line" points="${seen.filter(row => row.T > 1 || row[name].modes !== 1).map(row => `${X(row.T)},${Y(row[name].on_mode)}`).join(' ')}"/>${marks.join('')}</g>`;
   });
   chart.innerHTML = `<svg width="${w}" height="${h}" role="img" aria-label="Share of samples on a mode over the number of steps T; the table has the numbers">
     ${grid.join('')}${axis.join('')}<text x="${left + (w - left - right) / 2}" y="${h - 2}" text-anchor="middle">steps T</text>${curves.join('')}</svg>`;
