@@ -261,7 +261,7 @@ TOYS_25 = Experiment(
     note="In our recipe (skip networks with Fourier features, 64 wide, R1 + R2, most pairs from the last step, 12,000 updates) and in "
     "the paper's setting: 3 x 512 plain, batch 512, 50,000 updates, as the paper says, R1, and rates, penalty and moving average of ours, since the toy's code was never released. "
     "There numbers are rounded to bfloat16 as they are multiplied on the Xeon (but for seed 0 of the GAN and of the DDGAN at T = 4), "
-    "which is faster so; on the EPYC (one seed each of WGAN-GP and of the DDGAN at T = 8) they are not. "
+    "which is faster so; on the EPYC (seeds 1 and 2 of WGAN-GP, one of the DDGAN at T = 8) they are not. "
     "DDPM's network predicts v in our recipe, the noise in the other, which is untuned. In 4 steps it covers hardly a mode, in 50 "
     "all, and with steps the samples between them grow fewer. "
     "GAN is the DDGAN at T = 1, whose networks see x₁ too, and not the paper's GAN. "
