@@ -143,23 +143,23 @@ function show(data) {
   if (!before) recall();
   state.field.key = null;
   state.theme = null;
+  if (kindOf(data) !== state.gaps.of) weigh(data);
   range.max = lastState();
   range.disabled = false;
   buildPanels();
   scale();
   describe(true);
   invalidate();
-  if (kindOf(data) !== state.gaps.of) weigh(data);
 }
 
 const kindOf = data => [...['data', 'T', 'schedule', 'span'].map(key => new URLSearchParams(data.id).get(key))].join('&');
 
-/* Ask what a Gaussian loses in each step, which no noise changes. */
+/* Ask what a Gaussian loses in each step, which no noise changes; until that is known state.gaps has no steps. */
 async function weigh(data) {
   const of = kindOf(data);
   state.gaps = { of, steps: [] };
   const steps = await server.gaps(data.id).catch(() => []);
-  if (state.gaps.of !== of || kindOf(state.data) !== of) return;
+  if (state.gaps.of !== of) return;
   state.gaps.steps = steps;
   scale();
   describe(true);
@@ -169,7 +169,6 @@ async function weigh(data) {
 function scale() {
   const { data, gaps } = state, last = lastState(), wide = Math.max(1, last / Math.max(1, gaps.steps.length));
   buildScale(data);
-  if (gaps.of !== kindOf(data)) return;
   const place = gaps.steps.map(([t]) => data.t.findIndex(v => v <= t));      // the state that the step leaves
   $('.stage-strip svg').insertAdjacentHTML('afterbegin', gaps.steps.map(([, nats], k) => {
     const high = 40 * Math.min(1, nats / MOST_NATS);
@@ -280,8 +279,8 @@ function describe(force = false) {
   if (root.dataset.state !== String(i)) state.anew = null;
   root.dataset.state = i;
   root.dataset.t = data.t[i];
-  const words = showState(data, i), steps = kindOf(data) === state.gaps.of && data.t[i] ? state.gaps.steps : [];
-  if (steps.length) {         // of very many steps not all were weighed: the nearest
+  const words = showState(data, i), { steps } = state.gaps;
+  if (steps.length && data.t[i]) {   // of very many steps not all were weighed: the nearest
     const [, nats] = steps.reduce((best, step) => Math.abs(step[0] - data.t[i]) < Math.abs(best[0] - data.t[i]) ? step : best);
     $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}">a Gaussian loses ${nats.toFixed(2)} nats in this step</span>`);
   }

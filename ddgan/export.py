@@ -95,9 +95,10 @@ def write(
     # few steps deserve a look at each, many are one film of about ten seconds
     stay = 440 if glide else min(900, max(40, 10_000 // len(stops)))
     times = [stay if at == int(at) else 40 for at in stops]
-    if (size := math.prod(paint(view, 0).size) * 3 * len(stops)) > MAX_FILM:
+    first = paint(view, stops[0])
+    if (size := math.prod(first.size) * 3 * len(stops)) > MAX_FILM:
         raise ValueError(f"a film may take {MAX_FILM // 10**9} GB of memory, this one takes {size / 1e9:.1f} ({len(stops):,} pictures): choose a smaller glide")
-    pictures = [paint(view, at) for at in while_wanted(stops)]
+    pictures = [first, *(paint(view, at) for at in while_wanted(stops[1:]))]
     save = {"webp": partial(_webp, lossless=images), "gif": _gif, "mp4": _mp4}[kind]
     _replace(path, lambda file: save(file, pictures, times, from_link))
 

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -157,14 +157,18 @@ class _OneShot:
         return Levels((float(self.schedule.level(self.schedule.T)),), between=False)
 
 
-_HERE = Path(__file__).parents[1]
-_CODE = b"".join(p.read_bytes() for p in sorted([*_HERE.glob("*.py"), *_HERE.glob("networks/*.py"), Path(__file__)]))  # what runs
+@cache
+def _code() -> bytes:
+    """A digest of what a training runs, taken once: the files may change while it runs."""
+    here = Path(__file__).parents[1]
+    files = sorted([*here.glob("*.py"), *here.glob("networks/*.py"), Path(__file__)])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).digest()
 
 
 def _kept(config: Config, shape: str) -> Path:
     """Where a long training is kept while it runs: one by other code, or on other hardware, is another."""
     name = json.dumps([config.to_dict(), shape, {**record(), "commit": ""}], sort_keys=True).encode()
-    return CACHE / "evidence" / hashlib.sha256(name + _CODE).hexdigest()[:16]
+    return CACHE / "evidence" / hashlib.sha256(name + _code()).hexdigest()[:16]
 
 
 def _last(objective: Objective, config: Config, law: Law, kept: Path) -> TrainStep:

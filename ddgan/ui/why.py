@@ -78,13 +78,15 @@ def _rows(session: Session) -> Iterator[str]:
             yield _table(rows, {"run": run, "T": T, "name": name, "s": T})
             said = time.monotonic()
             try:
-                for step in session.run(request, name):
-                    if time.monotonic() - said > PAUSE:
-                        yield _table(rows, {"run": run, "T": T, "name": name, "s": step.s})
-                        said = time.monotonic()
-                rows[-1][name] = session.score(request, step.x_s)
+                session.model(request, name).check(request.steps())
             except ValueError:  # more steps than it was trained for
                 rows[-1][name] = None
+                continue
+            for step in session.run(request, name):
+                if time.monotonic() - said > PAUSE:
+                    yield _table(rows, {"run": run, "T": T, "name": name, "s": step.s})
+                    said = time.monotonic()
+            rows[-1][name] = session.score(request, step.x_s)
     yield _table(rows, None)
 
 
