@@ -15,7 +15,7 @@ from __future__ import annotations
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -27,13 +27,14 @@ from PIL import Image, PngImagePlugin
 from . import checkpoint
 from .image_metrics import nearest
 from .images import load_images, sheet, to_uint8
-from .machine import while_wanted
 from .picture import Look, decoded, paint
 from .request import DENOISERS, Request
 from .sampler import Step
 from .session import Session
+from .turns import while_wanted
+from .views import sentence
 
-__all__ = ["KINDS", "MAX_NUMBERS", "finite", "json_samples", "link", "neighbours", "npz", "states", "write"]
+__all__ = ["KINDS", "MAX_NUMBERS", "each", "finite", "json_samples", "link", "neighbours", "npz", "states", "write"]
 
 KINDS = {  # ending -> what it is
     "webp": "Animated WebP",
@@ -149,17 +150,18 @@ def neighbours(path: Path, session: Session, request: Request, k: int = 5) -> di
     return distance
 
 
-def _runs(session: Session, request: Request) -> Iterator[tuple[str, list[Step], str]]:
-    """(denoiser, its steps, "") or (denoiser, [], why it refused), one after the other; ValueError where all refused."""
-    refused = []
+def each(request: Request, answer: Callable[[str], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """answer(denoiser) for every denoiser, {"error": sentence} where it refuses; ValueError where all refuse."""
+    found, refused = {}, []
     for name in request.denoisers:
         try:
-            yield name, list(session.run(request, name)), ""
+            found[name] = answer(name)
         except ValueError as error:
             refused.append(str(error))
-            yield name, [], str(error)
+            found[name] = {"error": sentence(str(error))}
     if len(refused) == len(request.denoisers):
         raise ValueError(refused[0])
+    return found
 
 
 def _scale(request: Request) -> dict[str, np.ndarray]:
@@ -182,33 +184,31 @@ def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
     numbers = request.n * request.start * len(request.denoisers) * 3 * size
     if numbers > MAX_NUMBERS:
         raise ValueError(f"an .npz holds at most {MAX_NUMBERS:,} numbers, this is {numbers:,}: ask for fewer points or steps")
-    arrays = {"denoisers": np.array(request.denoisers), **_scale(request)}
-    for name, steps, error in _runs(session, request):
-        if error:
-            arrays[f"{name}.error"] = np.array(error)
-            continue
-        arrays |= {f"{name}.{key}": value for key, value in states(steps).items()}
-        arrays[f"{name}.z"] = np.stack([step.z.numpy() for step in steps])
-        arrays["eps"] = np.stack([step.eps.numpy() for step in steps])
-    return arrays
+    shared = {"denoisers": np.array(request.denoisers), **_scale(request)}
+
+    def walked(name: str) -> dict[str, np.ndarray]:
+        steps = list(session.run(request, name))
+        shared["eps"] = np.stack([step.eps.numpy() for step in steps])
+        return {**states(steps), "z": np.stack([step.z.numpy() for step in steps])}
+
+    found = each(request, walked)
+    return shared | {f"{name}.{key}": np.asarray(v) for name, answer in found.items() for key, v in answer.items()}
 
 
 def _numbers(session: Session, request: Request) -> dict[str, Any]:
     """States and predictions as lists, of the first `samples` samples; metrics (of all samples, of points) are null where infinite."""
     law, samples = session.source(request.data).law, json_samples(session, request)
-    scale = {key: value.tolist() for key, value in _scale(request).items()}
-    found: dict[str, Any] = {**scale, "request": request.to_dict(), "samples": samples, "denoisers": {}}
-    for name, steps, error in _runs(session, request):
-        if error:
-            found["denoisers"][name] = {"error": error}
-            continue
-        metrics = session.score(request, steps[-1].x_s) if law else {}
-        found["denoisers"][name] = {
+
+    def walked(name: str) -> dict[str, Any]:
+        steps = list(session.run(request, name))
+        return {
             "label": DENOISERS.get(name, (name,))[0],
-            "metrics": finite(metrics),
+            "metrics": finite(session.score(request, steps[-1].x_s)) if law else {},
             **{key: _six_digits(value[:, :samples]) for key, value in states(steps).items()},
         }
-    return found
+
+    scale = {key: value.tolist() for key, value in _scale(request).items()}
+    return {**scale, "request": request.to_dict(), "samples": samples, "denoisers": each(request, walked)}
 
 
 def json_samples(session: Session, request: Request) -> int:

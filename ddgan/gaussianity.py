@@ -1,4 +1,4 @@
-"""How far a denoising law is from every Gaussian, for data on a line: why few steps need many modes.
+"""How far a denoising law is from every Gaussian: why few steps need many modes.
 
 The law that a reverse step has to draw from, q(x_s | x_t), is a mixture q = sum_k w_k N(m_k, v_k). Of all Gaussians
 the one with q's own mean and variance comes closest, and what separates the two is the difference of their entropies,
@@ -24,7 +24,7 @@ from torch import Tensor
 from .mixture import NODES, Law, hermite
 from .schedule import Schedule
 
-__all__ = ["GRID", "Landscape", "landscape", "mean_gap"]
+__all__ = ["GRID", "Landscape", "landscape", "mean_gap", "step_gap"]
 
 GRID = 512  # levels of the vp schedule that a step of the picture may start from and end at
 
@@ -44,7 +44,7 @@ class Landscape(NamedTuple):
 
 
 def mean_gap(law: Law, level_s: Tensor, level_t: Tensor) -> Tensor:
-    """E_{x_t ~ q(x_t)} KL(q(x_s | x_t) || its best Gaussian) in nats, (B,), for levels_s (B,) and one level_t (1,)."""
+    """E_{x_t ~ q(x_t)} KL(q(x_s | x_t) || its best Gaussian) in nats, (B,), of a law on a line, for levels_s (B,) and one level_t (1,)."""
     z, weight = hermite(NODES)
     marginal = law.marginal(level_t)
     x_t = (marginal.mu + marginal.var.sqrt()[:, None] * z).reshape(-1, 1)  # (K * NODES, 1)
@@ -52,6 +52,16 @@ def mean_gap(law: Law, level_s: Tensor, level_t: Tensor) -> Tensor:
     B, n = len(level_s), len(x_t)
     q = law.reverse(x_t.repeat(B, 1), level_s.repeat_interleave(n), level_t.expand(B * n))
     return q.gap().reshape(B, n) @ weight
+
+
+@lru_cache(maxsize=256)
+def step_gap(law: Law, schedule: Schedule, t: int, n: int = 48) -> float:
+    """`mean_gap` of the step from t of any law: as a sum where that takes at most n x_t, else over n draws of x_t."""
+    level_s, level_t = schedule.level(t - 1), schedule.level(t)
+    if law.shape == (1,) and len(law.mu) * NODES <= n:
+        return float(mean_gap(law, level_s, level_t))
+    x_t = law.marginal(level_t).sample(n, torch.Generator().manual_seed(0))
+    return float(law.reverse(x_t, level_s, level_t).gap().mean().clamp(min=0))
 
 
 @lru_cache(maxsize=8)

@@ -1,4 +1,4 @@
-"""What this computer is: its processor in words, how many cores to use, which arithmetic it is fast in, who goes first.
+"""What this computer is: its processor in words, how many cores to use, which arithmetic it is fast in.
 
 On Hugging Face's ZeroGPU there is a GPU only inside of functions that `on_gpu` has wrapped, each call in a process that is
 forked for it; the package `spaces` arranges that, and has to be imported before anything touches CUDA.
@@ -10,9 +10,8 @@ import ctypes
 import platform
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ except ImportError:
     spaces = None
 import torch
 
-__all__ = ["commit", "device", "give_memory_back", "give_way", "hardware", "on_gpu", "on_loan", "one_arena", "precision", "record", "single_thread", "urgent", "watch_for", "while_wanted"]
+__all__ = ["commit", "device", "give_memory_back", "hardware", "on_gpu", "on_loan", "one_arena", "precision", "record", "single_thread"]
 
 GPU_SECONDS = 20  # that one call may take: a visitor has some minutes a day
-COURTESY = 0.05  # seconds that give_way waits at most
 
 
 def single_thread() -> None:
@@ -102,47 +100,6 @@ def on_gpu(task: Callable) -> Callable:
     of what it raises only the name arrives.
     """
     return spaces.GPU(duration=GPU_SECONDS)(task) if on_loan() else task
-
-
-_wanted: Callable[[], bool] = lambda: True
-
-
-def watch_for(wanted: Callable[[], bool]) -> None:
-    """From now on `wanted` says whether somebody still waits for what the thread that calls it computes."""
-    global _wanted
-    _wanted = wanted
-
-
-def while_wanted(parts: Iterable[Any]) -> Iterator[Any]:
-    """The same parts of some long work; ValueError, which ends it, once nobody waits for it any more."""
-    for part in parts:
-        if not _wanted():
-            raise ValueError("nobody waits for this any more")
-        yield part
-
-
-_idle = threading.Condition()
-_urgent = 0
-
-
-@contextmanager
-def urgent(really: bool = True) -> Iterator[None]:
-    """What somebody waits for is computed inside: work in the background gives way to it."""
-    global _urgent
-    with _idle:
-        _urgent += really
-    try:
-        yield
-    finally:
-        with _idle:
-            _urgent -= really
-            _idle.notify_all()
-
-
-def give_way() -> None:
-    """Wait while anything urgent is computed, COURTESY at most: the background then goes slowly, and never stands still."""
-    with _idle:
-        _idle.wait_for(lambda: not _urgent, COURTESY)
 
 
 @cache

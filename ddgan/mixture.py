@@ -33,7 +33,7 @@ from torch import Tensor
 from .gaussian import like
 from .schedule import alpha_sigma
 
-__all__ = ["NODES", "Law", "Mixture", "hermite"]
+__all__ = ["NODES", "Law", "Mixture", "hermite", "lattice"]
 
 NODES = 10  # of a Gauss-Hermite sum on a line: with 40 of them the mean gaps of the page differ by less than .005 nats
 TABLE = 2**21  # samples x components in one table, at most, where there may be many of both
@@ -276,9 +276,14 @@ def hermite(m: int) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(z), torch.from_numpy(weight / weight.sum())
 
 
+def lattice(axis: Tensor, n: int) -> Tensor:
+    """All points whose n coordinates are of the axis (G,), the last fastest: (G^n, n)."""
+    return torch.cartesian_prod(*[axis] * n).reshape(-1, n)
+
+
 def _nodes(n: int) -> tuple[Tensor, Tensor]:
     """Gauss-Hermite nodes (N, n) of a standard normal and their weights (N,): many on a line, 5^n in more dimensions."""
-    nodes, weights = (torch.cartesian_prod(*[v] * n).reshape(-1, n) for v in hermite(NODES if n == 1 else 5))
+    nodes, weights = (lattice(v, n) for v in hermite(NODES if n == 1 else 5))
     return nodes, weights.prod(1)
 
 

@@ -17,20 +17,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .metrics import coverage, energy_distance, mode_distance
-from .mixture import Law
+from .mixture import Law, lattice
 from .sampler import Draws, reverse_step
 from .request import Request, number, whole
-from .schedule import Schedule
 from .session import Session
 
-__all__ = ["Answer", "Question", "ask", "gaps", "kernel_density", "log_ratio", "step_gap", "weights"]
+__all__ = ["Answer", "Question", "ask", "gaps", "kernel_density", "log_ratio", "weights"]
 
 DRAWS = 800
 MANY = 8_000  # draws of a density: with fewer, what chance makes of exact draws looks like an error
@@ -163,14 +161,6 @@ def gaps(session: Session, question: Question, points: Tensor) -> Tensor:
     return law.reverse(points, *question._levels()).gap().clamp(min=0)
 
 
-@lru_cache(maxsize=256)
-def step_gap(law: Law, schedule: Schedule, t: int, n: int = 48) -> float:
-    """E KL(q(x_{t-1} | x_t) || its best Gaussian) in nats, over n draws of x_t: what the best Gaussian loses in the step from t."""
-    level_s, level_t = schedule.level(t - 1), schedule.level(t)
-    x_t = law.marginal(level_t).sample(n, torch.Generator().manual_seed(0))
-    return float(law.reverse(x_t, level_s, level_t).gap().mean().clamp(min=0))
-
-
 @torch.no_grad()
 def log_ratio(session: Session, question: Question, axis: Tensor, blur: float) -> tuple[Tensor, Tensor | None, Tensor]:
     """(D*, D, seen) over the lattice axis^n of x_s: optimal log ratio, trained discriminator, and how visible it is.
@@ -189,7 +179,7 @@ def log_ratio(session: Session, question: Question, axis: Tensor, blur: float) -
     p = Law.uniform(step.mean, math.sqrt(float(step.var.max()))).widened(blur).on_grid(axis)
     network = session.discriminator(request.data)
     if network is not None:
-        points = torch.cartesian_prod(*[axis.float()] * len(question.x)).reshape(-1, len(question.x))
+        points = lattice(axis.float(), len(question.x))
         levels = (schedule.level(t, points[:1]) for t in (question.t - 1, question.t))
         network = network(points, x_t[None], *levels).reshape(q.shape)
     tiny = 1e-6 * (q + p).max()

@@ -12,17 +12,15 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from .export import finite, states
+from .export import each, finite, states
 from .posterior import Question, ask, weights
 from .request import Request
 from .session import Session
 from .studio import Frame
-from .views import sentence
 
 __all__ = ["MAX_NUMBERS", "afford", "array", "compare", "denoise", "evaluate", "posterior", "progress"]
 
@@ -50,7 +48,7 @@ def denoise(session: Session, request: Request) -> dict[str, Any]:
 
     t = list(range(request.start, -1, -1))  # of the states
     scale = {"t": t, "alpha_bar": request.steps().alpha_bar[t].tolist()}
-    return {"request": request.to_dict(), **scale, "denoisers": _each(request, walked)}
+    return {"request": request.to_dict(), **scale, "denoisers": each(request, walked)}
 
 
 def compare(session: Session, request: Request) -> dict[str, Any]:
@@ -61,12 +59,12 @@ def compare(session: Session, request: Request) -> dict[str, Any]:
         *_, last = session.run(request, name)
         return {"x": array(last.x_s.numpy()), "metrics": finite(session.score(request, last.x_s)) if measured else None}
 
-    return {"request": request.to_dict(), "denoisers": _each(request, sampled)}
+    return {"request": request.to_dict(), "denoisers": each(request, sampled)}
 
 
 def evaluate(session: Session, request: Request, samplings: int) -> dict[str, Any]:
     """Per denoiser its metrics over several samplings: `Session.judge`."""
-    judged = _each(request, lambda name: finite(session.judge(request, name, samplings)))
+    judged = each(request, lambda name: finite(session.judge(request, name, samplings)))
     return {"request": request.to_dict(), "samplings": samplings, "denoisers": judged}
 
 
@@ -90,7 +88,7 @@ def posterior(session: Session, question: Question) -> dict[str, Any]:
         "gap": answer.gap,
         "mean": mean.tolist(),
         "cov": cov.tolist(),
-        "denoisers": _each(question.request, drawn),
+        "denoisers": each(question.request, drawn),
         "floor": answer.floor,
     }
 
@@ -100,16 +98,3 @@ def progress(frame: Frame) -> dict[str, Any]:
     now = frame.curve[-1]._asdict() if frame.curve else dict.fromkeys(("d", "g", "modes", "on_mode"))
     record = {name: getattr(frame, name) for name in ("state", "note", "T", "step", "seconds", "budget")}
     return {**record, "of_modes": frame.modes, **finite({name: now[name] for name in ("modes", "on_mode", "d", "g")})}
-
-
-def _each(request: Request, answer: Callable[[str], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    found, refused = {}, []
-    for name in request.denoisers:
-        try:
-            found[name] = answer(name)
-        except ValueError as error:
-            refused.append(str(error))
-            found[name] = {"error": sentence(str(error))}
-    if len(refused) == len(request.denoisers):
-        raise ValueError(refused[0])
-    return found

@@ -27,11 +27,12 @@ from .data import POINTS, TOYS, from_points, law_of, read_csv
 from .denoiser import CLOSED, Denoiser
 from .images import OFFICIAL, SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
 from .image_metrics import fid, judge_set
-from .machine import device, on_gpu, on_loan, precision, while_wanted
+from .machine import device, on_gpu, on_loan, precision
 from .metrics import evaluate, judge, slices
 from .mixture import Law
 from .request import DENOISERS, OWN, Request, seeds
 from .sampler import Draws, Step, draw, sample
+from .turns import while_wanted
 
 __all__ = ["Session"]
 

@@ -27,16 +27,17 @@ from .config import Config
 from .data import TOYS
 from .denoiser import CLOSED, Denoiser
 from .metrics import coverage
-from .mixture import Law
+from .mixture import Law, lattice
 from .sampler import Draws, sample
 from .schedule import Schedule
 from .request import Request, number, whole
 from .fit import new_objective
-from .machine import give_way, hardware
+from .machine import hardware
 from .session import Session
 from .trainer import TrainStep, train
+from .turns import give_way
 
-__all__ = ["FRAME", "LIMIT", "LIMITS", "MAX_RUNS", "Frame", "Point", "Run", "Studio", "parse"]
+__all__ = ["FRAME", "LIMIT", "LIMITS", "MAX_RUNS", "Frame", "Point", "Run", "Studio", "centres", "parse"]
 
 FRAME = 0.16  # seconds of training between two frames
 PATIENCE = 120.0  # seconds that a run may be paused, all pauses together
@@ -285,8 +286,7 @@ class Run:
     def _surface(self) -> Tensor:
         """D's logits over x_0 for the last step from x_1 = 0, at the centres of the cells: (G,) * n."""
         n, schedule = self.law.shape.numel(), Schedule.vp(self._T)
-        axis = ((torch.arange(GRID[n]) + 0.5) / GRID[n] * 2 - 1) * LIMIT
-        x = torch.cartesian_prod(*[axis] * n).reshape(-1, n)
+        x = lattice(centres(GRID[n]).float(), n)
         x_1 = torch.zeros(1, n)
         logits = self._objective.networks["d"](x, x_1, *(schedule.level(t, x_1) for t in (0, 1)))
         return logits.reshape([GRID[n]] * n)
@@ -407,6 +407,11 @@ class Studio:
         path = directory / f"ddgan-{data if data in TOYS else 'own-points'}.safetensors"
         checkpoint.save_file(path, denoiser)
         return path
+
+
+def centres(size: int) -> Tensor:
+    """The centres of a view's cells along one axis, (size,) in float64."""
+    return ((torch.arange(size, dtype=torch.float64) + 0.5) / size * 2 - 1) * LIMIT
 
 
 def _updates(step: int) -> str:

@@ -20,12 +20,13 @@ from torch import Tensor
 
 from .config import Config
 from .data import TOYS
-from .mixture import Law
-from .posterior import Answer, Question, ask, gaps, kernel_density, log_ratio, step_gap, weights
+from .gaussianity import step_gap
+from .mixture import Law, lattice
+from .posterior import Answer, Question, ask, gaps, kernel_density, log_ratio, weights
 from .schedule import FAMILIES, Schedule
 from .request import DENOISERS, Request
 from .session import Session
-from .studio import LIMIT, Frame
+from .studio import LIMIT, Frame, centres
 
 __all__ = [
     "MAX_FRAMES", "MAX_SHOWN", "SCHEDULES", "data_choices", "data_label", "density", "frames", "gap_map", "instead", "lab", "message", "misunderstood", "note", "posterior", "refusal", "refused", "sentence", "stage", "stamped", "step_gaps", "target", "title", "told",
@@ -197,7 +198,7 @@ def _surfaces(session: Session, question: Question) -> dict[str, Any] | None:
         return None
     size = {1: 256, 2: 64}[len(question.x)]
     try:
-        optimal, learned, seen = log_ratio(session, question, _axis(size), blur=2 * LIMIT / size / 2)
+        optimal, learned, seen = log_ratio(session, question, centres(size), blur=2 * LIMIT / size / 2)
     except ValueError:
         return None
 
@@ -215,8 +216,8 @@ def _surfaces(session: Session, question: Question) -> dict[str, Any] | None:
 def gap_map(session: Session, values: Any) -> str:
     """KL from the truth to its best Gaussian for every x_t of the plane, and where x_t lies, as strict JSON."""
     question = Question.parse(values)
-    law, axis = session.law(question.request.data), _axis(GAPS)
-    points = torch.cartesian_prod(*[axis.float()] * len(question.x)).reshape(-1, len(question.x))
+    law = session.law(question.request.data)
+    points = lattice(centres(GAPS).float(), len(question.x))
     found = _upright(gaps(session, question, points).reshape([GAPS] * len(question.x)))
     top = max(float(found.max()), 0.05)  # colours show what counts, not rounding
     marginal = law.marginal(question.request.steps().level(question.t))
@@ -249,17 +250,12 @@ def density(law: Law, schedule: Schedule, shown: list[int]) -> np.ndarray:
     return np.stack([_picture(law.marginal(schedule.level(t))) for t in shown])
 
 
-def _axis(size: int) -> Tensor:
-    """The centres of the view's cells along one axis."""
-    return ((torch.arange(size) + 0.5) / size * 2 - 1).double() * LIMIT
-
-
 def _picture(law: Law) -> np.ndarray:
     dim = law.shape[0]
     if dim == 1:
-        p = law.on_grid(_axis(GRID[1]))
+        p = law.on_grid(centres(GRID[1]))
         return (255 * p / p.max()).round().to(torch.uint8).numpy()
-    p = _upright(law.widened(LIMIT / GRID[2]).on_grid(_axis(GRID[2])))  # a mode thinner than a pixel has to be seen
+    p = _upright(law.widened(LIMIT / GRID[2]).on_grid(centres(GRID[2])))  # a mode thinner than a pixel has to be seen
     return (255 * (p / p.max()).sqrt()).round().to(torch.uint8).numpy()
 
 

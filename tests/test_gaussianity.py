@@ -7,7 +7,7 @@ import torch
 
 from ddgan import gaussianity, mixture
 from ddgan.data import toy
-from ddgan.gaussianity import GRID, landscape, mean_gap
+from ddgan.gaussianity import GRID, landscape, mean_gap, step_gap
 from ddgan.mixture import Law
 from ddgan.schedule import Schedule
 
@@ -74,6 +74,18 @@ def test_the_mean_gap_is_the_mean_over_draws_of_x_t(s, t):
     gaps = LINE.reverse(x_t, SCHEDULE.level(s), SCHEDULE.level(t)).gap()
     exact = float(mean_gap(LINE, SCHEDULE.level(s), SCHEDULE.level(t)))
     assert abs(float(gaps.mean()) - exact) < 4 * float(gaps.std()) / math.sqrt(n)
+
+
+@pytest.mark.parametrize(("T", "t"), [(4, 4), (4, 1), (8, 2), (8, 1)])
+def test_what_a_gaussian_loses_in_a_step_is_the_mean_gap_on_the_line_and_in_the_plane(T, t):
+    """A second axis on which all components agree adds nothing; 2,000 x_t, four standard errors, 5 nodes an axis for 10."""
+    schedule, n = Schedule.vp(T), 2000
+    exact = float(mean_gap(LINE, schedule.level(t - 1), schedule.level(t)))
+    assert step_gap(LINE, schedule, t) == exact
+    plane = Law(LINE.log_w, torch.cat([LINE.mu, torch.zeros_like(LINE.mu)], 1), LINE.var)
+    x_t = plane.marginal(schedule.level(t)).sample(n, torch.Generator().manual_seed(1))
+    error = float(plane.reverse(x_t, schedule.level(t - 1), schedule.level(t)).gap().std()) / math.sqrt(n)
+    assert abs(step_gap(plane, schedule, t, n) - exact) < 4 * error + 0.01
 
 
 def test_the_gap_vanishes_with_the_step_and_grows_with_it():

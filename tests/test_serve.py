@@ -38,7 +38,7 @@ from gradio.routes import App
 from test_studio import trained  # noqa: F401 - a fixture
 from visitor import API, Visitor
 
-from ddgan import machine, networks, ui
+from ddgan import networks, turns, ui
 from ddgan.bench import awake, started
 from ddgan.picture import Look
 from ddgan.request import Request
@@ -251,11 +251,11 @@ def test_twenty_press_train(server):
 
 def test_training_gives_way_to_what_somebody_waits_for():
     waited = threading.Event()
-    with machine.urgent():
+    with turns.urgent():
         begun = time.monotonic()
-        machine.give_way()
-        assert time.monotonic() - begun >= machine.COURTESY
-        thread = threading.Thread(target=lambda: [machine.give_way(), waited.set()])
+        turns.give_way()
+        assert time.monotonic() - begun >= turns.COURTESY
+        thread = threading.Thread(target=lambda: [turns.give_way(), waited.set()])
     thread.start()
     assert waited.wait(5)
 

@@ -8,7 +8,7 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ddgan import checkpoint, machine, views
+from ddgan import checkpoint, turns, views
 from ddgan.checkpoint import WEIGHTS, load, read_card
 from ddgan.config import Config
 from ddgan.data import TOYS, decode_points, encode_points, from_points, toy
@@ -151,7 +151,7 @@ def test_a_visitor_has_few_models_and_takes_no_place_of_anothers():
 def test_what_nobody_waits_for_ends_between_two_steps(monkeypatch):
     steps = Session().run(Request(T=3, n=10), "exact")
     next(steps)
-    monkeypatch.setattr(machine, "_wanted", lambda: False)
+    monkeypatch.setattr(turns, "_wanted", lambda: False)
     with pytest.raises(ValueError, match="nobody waits"):
         next(steps)
 

@@ -19,8 +19,8 @@ from gradio.context import LocalContext
 
 from ..data import TOYS
 from ..images import SETS
-from ..machine import urgent
 from ..request import Request
+from ..turns import urgent
 
 __all__ = ["Job", "drop", "job", "log", "size", "wanted"]
 

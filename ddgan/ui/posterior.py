@@ -12,8 +12,8 @@ from typing import Any
 import gradio as gr
 
 from .. import views
-from ..machine import urgent
 from ..session import Session
+from ..turns import urgent
 from .drawn import drawn
 
 __all__ = ["build"]

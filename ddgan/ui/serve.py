@@ -39,8 +39,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .. import views
-from ..machine import commit, give_memory_back, watch_for
+from ..machine import commit, give_memory_back
 from ..studio import MAX_RUNS
+from ..turns import watch_for
 from .jobs import drop, log, wanted
 
 __all__ = ["EXPORTS", "MAX_WAITING", "Guard", "Page", "app_kwargs", "files", "own_files"]

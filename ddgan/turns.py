@@ -1,0 +1,52 @@
+"""Whose turn it is: work that nobody waits for any more ends, and the background gives way to what somebody waits for."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+__all__ = ["give_way", "urgent", "watch_for", "while_wanted"]
+
+COURTESY = 0.05  # seconds that give_way waits at most
+
+_wanted: Callable[[], bool] = lambda: True
+
+
+def watch_for(wanted: Callable[[], bool]) -> None:
+    """From now on `wanted` says whether somebody still waits for what the thread that calls it computes."""
+    global _wanted
+    _wanted = wanted
+
+
+def while_wanted(parts: Iterable[Any]) -> Iterator[Any]:
+    """The same parts of some long work; ValueError, which ends it, once nobody waits for it any more."""
+    for part in parts:
+        if not _wanted():
+            raise ValueError("nobody waits for this any more")
+        yield part
+
+
+_idle = threading.Condition()
+_urgent = 0
+
+
+@contextmanager
+def urgent(really: bool = True) -> Iterator[None]:
+    """What somebody waits for is computed inside: work in the background gives way to it."""
+    global _urgent
+    with _idle:
+        _urgent += really
+    try:
+        yield
+    finally:
+        with _idle:
+            _urgent -= really
+            _idle.notify_all()
+
+
+def give_way() -> None:
+    """Wait while anything urgent is computed, COURTESY at most: the background then goes slowly, and never stands still."""
+    with _idle:
+        _idle.wait_for(lambda: not _urgent, COURTESY)
