@@ -280,9 +280,10 @@ function describe(force = false) {
   root.dataset.state = i;
   root.dataset.t = data.t[i];
   const words = showState(data, i), { steps } = state.gaps;
-  if (steps.length && data.t[i]) {   // of very many steps not all were weighed: the nearest
+  if (steps.length) {         // of very many steps not all were weighed: the nearest
     const [, nats] = steps.reduce((best, step) => Math.abs(step[0] - data.t[i]) < Math.abs(best[0] - data.t[i]) ? step : best);
-    $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}">a Gaussian loses ${nats.toFixed(2)} nats in this step</span>`);
+    const lost = data.t[i] ? `a Gaussian loses ${nats.toFixed(2)} nats<em> in this step</em>` : 'nats that a Gaussian loses<em> in a step</em>';
+    $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}">${lost}</span>`);
   }
   if (!playing()) {           // screen readers hear of states that stay, not of every one that passes
     range.setAttribute('aria-valuetext', words);

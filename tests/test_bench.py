@@ -6,6 +6,7 @@ import torch
 from ddgan import bench, networks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "latent_dim", "patch"), [("unet", 6, 1), ("unet-draw", 3 * 16 * 16, 2)])
 def test_every_way_of_the_benchmark_draws_the_same_images(kind, latent_dim, patch, monkeypatch):
     monkeypatch.setattr(bench, "precision", lambda device: torch.bfloat16)

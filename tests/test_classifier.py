@@ -27,6 +27,7 @@ def test_logits_are_the_head_of_the_features(shape):
     assert torch.equal(classifier(x), classifier.head(classifier.features(x)))
 
 
+@pytest.mark.slow
 def test_it_learns_one_batch_by_heart_whatever_the_labels():
     data = images(48)
     classifier = new_classifier(data, width=4, seed=0)

@@ -329,7 +329,7 @@ def learning(kind: str) -> tuple[Tensor, Regression | Adversarial]:
     return x_0, Adversarial(g, d, Consecutive(VP), loss="paper", gamma=5.0, lr=(5e-4, 1e-3), ema=0.05)
 
 
-@pytest.mark.parametrize(("kind", "left"), [("regression", 0.05), ("adversarial", 0.5)])
+@pytest.mark.parametrize(("kind", "left"), [("regression", 0.05), pytest.param("adversarial", 0.5, marks=pytest.mark.slow)])
 def test_sixty_updates_on_one_batch_bring_the_generator_to_it(kind, left):
     x_0, objective = learning(kind)
     network, noise = objective.denoiser, torch.Generator().manual_seed(0)

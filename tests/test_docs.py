@@ -33,6 +33,7 @@ def test_every_command_of_the_readme_parses_and_asks_for_what_there_is():
             _request(options, denoisers="ddgan")
 
 
+@pytest.mark.slow
 def test_the_python_examples_of_the_readme_run():
     library, client = [text for kind, text in BLOCKS if kind == "python"]
     names = {}

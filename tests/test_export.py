@@ -127,6 +127,7 @@ def test_an_animation_has_one_frame_a_state_and_they_differ(session, tmp_path, k
         assert np.abs(before.astype(int) - after).max() > 60
 
 
+@pytest.mark.slow
 def test_of_many_states_the_nearest_that_is_shown_is_drawn_and_named(session, tmp_path):
     request = Request("rings", ("exact",), T=1000, n=5)
     write(tmp_path / "near.png", session, request, t=4)

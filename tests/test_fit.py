@@ -64,6 +64,7 @@ def overflowing(config: Config, data: ImageSet) -> Objective:
     return objective
 
 
+@pytest.mark.slow
 def test_a_card_counts_the_skipped_steps_of_the_whole_run_and_those_in_a_row_over_a_break(folder, tmp_path, monkeypatch):
     module, said = importlib.import_module("ddgan.fit"), []
     monkeypatch.setattr(module, "precision", lambda device: torch.bfloat16)
@@ -82,6 +83,7 @@ def test_a_card_counts_the_skipped_steps_of_the_whole_run_and_those_in_a_row_ove
     assert card["steps"] == 4 and card["skipped"] == 2
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_the_data_that_it_began_with_and_no_other(folder, tmp_path):
     def one(brightness, directory):
         directory.mkdir()
@@ -126,6 +128,7 @@ def test_a_model_is_not_written_over(folder, tmp_path):
     assert (tmp_path / "card.json").read_bytes() == card
 
 
+@pytest.mark.slow
 def test_images_are_cropped_and_digits_stacked_on_request(folder, tmp_path):
     list(fit(replace(TINY, steps=1), tmp_path / "small", images=str(folder), size=16))
     assert load(tmp_path / "small").card["shape"] == [1, 16, 16]
@@ -179,6 +182,7 @@ def test_a_stop_while_the_model_is_judged_does_not_cost_the_model(tmp_path, monk
     assert load(tmp_path).card["steps"] == 3 and load(tmp_path).card["metrics"] == {}
 
 
+@pytest.mark.slow
 def test_a_card_says_how_its_weights_came_about_and_how_to_go_on(folder, tmp_path):
     trained(TINY, folder, tmp_path / "a", command="first")
     trained(replace(TINY, init=str(tmp_path / "a"), steps=2), folder, tmp_path / "b", command="second")
@@ -190,6 +194,7 @@ def test_a_card_says_how_its_weights_came_about_and_how_to_go_on(folder, tmp_pat
     assert f"--init {tmp_path / 'c'}" in card["go_on"]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_without_the_model_that_it_began_with_and_without_the_file_of_its_points(folder, tmp_path):
     trained(TINY, folder, tmp_path / "a")
     points = tmp_path / "points.csv"

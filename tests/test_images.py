@@ -830,6 +830,7 @@ def test_data_prints_one_line(tmp_path, monkeypatch, capsys, python_archive):
 # --- real data
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.environ.get("DDGAN_DATA"), reason="DDGAN_DATA names no folder of real data")
 @pytest.mark.parametrize("name, shape", [("cifar10", (3, 32, 32)), ("mnist", (1, 28, 28)), ("stackedmnist", (3, 28, 28))])
 def test_the_real_test_sets_are_whole(name, shape):

@@ -223,6 +223,7 @@ def test_a_second_cancel_is_no_failure(visitor):
 # ---------------------------------------------------------------- 3: twenty press Train
 
 
+@pytest.mark.slow
 def test_twenty_press_train(server):
     visitors = [Visitor(server.address) for _ in range(20)]
     opened = []
@@ -260,6 +261,7 @@ def test_training_gives_way_to_what_somebody_waits_for():
     assert waited.wait(5)
 
 
+@pytest.mark.slow
 def test_one_visitor_leaves_room_for_the_others(visitor):
     """Who posts jobs and reads none of them is stopped at MAX_OF_ONE; trainings without a session at MAX_RUNS."""
     ask = visitor.functions["denoise-ask", "click"]
@@ -558,6 +560,7 @@ def test_there_are_sixty_hostile_files():
 # ---------------------------------------------------------------- 9, 10: the same for everybody, everywhere
 
 
+@pytest.mark.slow
 def test_twenty_sessions_at_once_get_what_each_gets_alone(server):
     def drawn(seed):
         picture, _, asked = Visitor(server.address).press("denoise-ask", seed=seed, n=500)[0].rpartition(', "asked": ')
@@ -687,6 +690,7 @@ def test_health_is_small_and_says_how_it_is(visitor):
     assert set(health) == {"status", "seconds", "waiting", "running", "training"} and health["status"] == "ok"
 
 
+@pytest.mark.slow
 def test_it_ends_when_told_to_and_leaves_no_files(tmp_path):
     stale, mine = tmp_path / f"{serve.PREFIX}999999999", tmp_path / f"{serve.PREFIX}{os.getpid()}"
     for folder in (stale, mine):
@@ -701,6 +705,7 @@ def test_it_ends_when_told_to_and_leaves_no_files(tmp_path):
     assert list(tmp_path.glob(f"{serve.PREFIX}*")) == [mine]
 
 
+@pytest.mark.slow
 def test_a_taken_port_is_one_sentence_and_exit_code_2():
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

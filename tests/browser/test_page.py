@@ -287,6 +287,9 @@ def test_a_bar_behind_the_scrubber_says_what_a_gaussian_loses_in_each_step(visit
     shown = [float(v) for v in page.locator(f"{STAGE} .stage-ticks .gap").all_inner_texts()]
     assert [round(h / 8, 2) for h in heights] == pytest.approx(shown, abs=0.01) and shown[3] > 4 > 0.1 > max(shown[:3])
     assert f"a Gaussian loses {shown[3]:.2f} nats in this step" in page.inner_text(f"{STAGE} .stage-level")
+    page.focus(f"{STAGE} input[type=range]")
+    page.keyboard.press("End")
+    page.wait_for_selector(f"{STAGE} .stage-level .gap:has-text('nats that a Gaussian loses in a step')")
     after(page, lambda: choose(page, "T", "64"))
     page.wait_for_function(f"document.querySelectorAll('{STAGE} rect.gap').length === 16")
     assert all(float(v) < 4 for v in page.eval_on_selector_all(f"{STAGE} rect.gap", "bars => bars.map(bar => bar.getAttribute('height'))"))
