@@ -35,6 +35,7 @@ import test_studio
 import torch
 from gradio.data_classes import PredictBodyInternal
 from gradio.routes import App
+from starlette.exceptions import HTTPException
 from test_studio import trained  # noqa: F401 - a fixture
 from visitor import API, Visitor
 
@@ -310,6 +311,29 @@ def test_server_functions_of_components_have_the_limits_of_jobs():
     assert calls(everybody, serve.MAX_WAITING) == {429, f"{serve.MAX_WAITING} jobs wait here already: please try again in a moment."}
 
 
+def test_an_answer_that_is_not_read_takes_no_turn():
+    with serve.Page(delete_cache=(600, 3600)) as demo:
+        button = gr.Button()
+    body = json.dumps({"session_hash": "one", "component_id": button._id}).encode()
+    scope = {"type": "http", "method": "POST", "path": f"{API}/component_server", "headers": [(b"content-type", b"application/json")]}
+
+    async def story():
+        begun, all_began = [], asyncio.Event()
+
+        async def answer(scope, receive, send):
+            begun.append(send)
+            if len(begun) > serve.AT_ONCE:
+                all_began.set()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+
+        guard = serve.Guard(answer, demo, serve.Readers(demo))
+        came = {"type": "http.request", "body": body}
+        posts = [guard(scope, lambda: asyncio.sleep(0, came), lambda _: all_began.wait()) for _ in range(serve.AT_ONCE + 1)]
+        await asyncio.wait_for(asyncio.gather(*posts), 20)
+
+    in_a_loop(story())
+
+
 MOST = serve.MAX_UPLOAD + 2**12
 
 
@@ -321,6 +345,24 @@ def test_the_files_of_all_visitors_have_their_limit_those_that_still_come_too(tm
     uploads = partial(refused, "upload", [(b"content-type", b"multipart/form-data; boundary=x"), *announced])
     status, words = sorted(uploads([""] * 5, 2), key=str)
     assert status == 429 and "files of all visitors" in words
+
+
+def test_a_body_that_comes_no_further_leaves_its_place_and_a_whole_one_may_take_its_time(monkeypatch):
+    monkeypatch.setattr(serve, "STALL", 0.05)
+
+    async def read(body):
+        parts = asyncio.Queue()
+        for k, part in enumerate(body):
+            parts.put_nowait({"type": "http.request", "body": part, "more_body": k < 2})
+        limited = serve._limited(parts.get, 100, 100)
+        for _ in body:
+            await limited()
+        await asyncio.wait_for(limited(), 0.2)
+
+    with pytest.raises(HTTPException, match="Nothing came"):
+        in_a_loop(read([b"a", b"b"]))
+    with pytest.raises(asyncio.TimeoutError):
+        in_a_loop(read([b"a", b"b", b"c"]))
 
 
 @pytest.mark.parametrize("folder, left", [(serve.PREFIX, {"made", "young"}), ("of-others", {"made", "young", "old"})])

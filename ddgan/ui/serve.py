@@ -56,6 +56,7 @@ AT_ONCE = 2  # server functions of components that run: they know no queue, but 
 PATIENCE = 2.0  # seconds that results wait for a reader ...
 CROWD = 0.1  # ... and, before he first comes, as many more for every session here: who shares the server comes later
 ABSENCE = 10.0  # seconds after which a session that reads nothing is taken to have left what it waited for, crowd or not
+STALL = 20.0  # seconds that the next part of a body may take: it holds a place
 BACKLOG = 50  # results that a slow reader may be behind
 PREFIX = "ddgan-explorer-"
 EXPORTS = "exports"  # the directory, among Gradio's files, of those that we made to be downloaded: they have a limit of their own
@@ -152,11 +153,12 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
-        begun = False
+        begun, turn = False, AsyncExitStack()
 
         async def sent(message: Message) -> None:
             nonlocal begun
             begun = True
+            await turn.aclose()  # an answer is read at the reader's pace
             await send(message)
 
         try:
@@ -164,9 +166,9 @@ class Guard:
             method = "GET" if scope["method"] == "HEAD" else scope["method"]
             if method not in USED or not USED[method].fullmatch(path):
                 raise HTTPException(404, f"This page has no {scope['method']} {path[:60]}.")
-            async with AsyncExitStack() as held:  # until the request ends
+            async with AsyncExitStack() as held, turn:  # until the request ends
                 if method == "POST":
-                    receive = await self._checked(path, dict(scope["headers"]), receive, held)
+                    receive = await self._checked(path, dict(scope["headers"]), receive, held, turn)
                 else:
                     held.enter_context(self.readers.reading(self._read(path, scope["query_string"].decode("latin-1"))))
                 await (self.compressed if path in PAGE else self.app)(scope, receive, sent)
@@ -183,8 +185,13 @@ class Guard:
             if not begun:
                 await JSONResponse({"detail": _FAILED}, 500)(scope, receive, send)
 
-    async def _checked(self, path: str, headers: dict[bytes, bytes], receive: Receive, held: AsyncExitStack) -> Receive:
-        """What stands for `receive` once the body is known to be of a kind and a size that the page sends; `held` keeps its place."""
+    async def _checked(
+        self, path: str, headers: dict[bytes, bytes], receive: Receive, held: AsyncExitStack, turn: AsyncExitStack
+    ) -> Receive:
+        """What stands for `receive` once the body is known to be of a kind and a size that the page sends.
+
+        `held` keeps its place, `turn` that of its work.
+        """
         kind = headers.get(b"content-type", b"").split(b";")[0].strip().lower()
         upload = path.startswith(f"{_API}/upload")
         wanted = b"multipart/form-data" if upload else b"application/json"
@@ -207,7 +214,7 @@ class Guard:
             self._few(len(self._calls), self._calls.count(session))
             self._calls.append(session)
             held.callback(self._calls.remove, session)
-            await held.enter_async_context(self._turns)
+            await turn.enter_async_context(self._turns)
 
         async def again() -> Message:
             nonlocal body
@@ -299,15 +306,19 @@ class Guard:
 
 
 def _limited(receive: Receive, most: int, announced: int) -> Receive:
-    """`receive` that stands for at most so many bytes; HTTPException beyond."""
+    """`receive` that stands for at most so many bytes, the next of them within STALL; HTTPException beyond."""
     sentence = f"The body may have {most // 2**10} KB here, this one has more."
     if announced > most:
         raise HTTPException(413, sentence)
-    came = 0
+    came, whole = 0, False
 
     async def limited() -> Message:
-        nonlocal came
-        message = await receive()
+        nonlocal came, whole
+        try:
+            message = await (receive() if whole else asyncio.wait_for(receive(), STALL))
+        except asyncio.TimeoutError:
+            raise HTTPException(408, f"Nothing came for {STALL:g} seconds: please send it again.") from None
+        whole = not message.get("more_body")
         came += len(message.get("body", b""))
         if came > announced:
             raise HTTPException(413, sentence)
