@@ -12,14 +12,14 @@ props.value, a JSON string, about six a second while it trains, "" before:
   curve                             base64 float32 (P, 5): seconds, loss of D, loss of G, modes covered, share on a mode
 or {"error": sentence}, which keeps the picture. `server.place(run)` says how many trainings stand before a waiting one.
 
-For tests: .lab has data-ready, data-run, data-state, data-step, data-frames and .lab = {frame, points, curve}.
+For tests: .lab has data-ready, data-run, data-state, data-step, data-frames and .lab = {points, curve}.
 The page calls .lab.link(settings), which puts them in the address. */
 
 const WORDS = { waiting: 'Waiting', training: 'Training', paused: 'Paused', done: 'Done', stopped: 'Stopped', failed: 'Stopped' };
 const PLACE_MS = 1000;        // between two questions about the place in the queue
-const CHARTS = [              // title, range, lines: [label, column of the curve, colour, dash]
-  { name: 'Losses', unit: '', lines: [['D', 1, 'ink', []], ['G', 2, 'sample', [5, 3]]] },
-  { name: 'Coverage', unit: ' %', lines: [['modes covered', 3, 'ink', []], ['on a mode', 4, 'sample', [5, 3]]] },
+const CHARTS = [              // name, lines: [label, column of the curve, colour, dash]
+  { name: 'Losses', lines: [['D', 1, 'ink', []], ['G', 2, 'sample', [5, 3]]] },
+  { name: 'Coverage', lines: [['modes covered', 3, 'ink', []], ['on a mode', 4, 'sample', [5, 3]]] },
 ];
 
 const state = { frame: null, target: null, field: null, theme: null, request: 0, spoken: 0, frames: 0, error: '', ahead: null };
@@ -246,7 +246,7 @@ function drawChart(canvas, chart, which) {
   const { frame, theme } = state, ctx = canvas.getContext('2d'), w = canvas.clientWidth, h = canvas.clientHeight, rows = frame.curve.length / 5;
   const left = 34, right = w - 6, top = 8, bottom = h - 20;
   const series = chart.lines.map(([, column]) => Array.from({ length: rows }, (_, r) => frame.curve[5 * r + column] / (column === 3 ? frame.modes : 1)));
-  // D's loss is 2 log 2 where it knows nothing: losses start at zero and reach at least 2
+  // D's loss is 2 log 2, or log 2, where it knows nothing: losses start at zero and reach at least 2
   const most = which === 1 ? 1 : Math.min(20, [2, 3, 5, 10, 20].find(v => v >= Math.max(0, ...series.flat())) ?? 20);
   const x = s => left + (right - left) * Math.min(1, s / frame.budget), y = v => bottom - (bottom - top) * Math.max(0, Math.min(1, v / most));
   ctx.font = `12px ${theme.font}`;
@@ -259,7 +259,7 @@ function drawChart(canvas, chart, which) {
   }
   if (which === 0) {           // what both lose where D cannot tell real from fake
     for (const v of [Math.LN2, 2 * Math.LN2]) line(ctx, [[left, y(v)], [right, y(v)]], theme.line, 1, [2, 4]);
-    ctx.fillText('D cannot tell: 2 log 2', right, y(2 * Math.LN2) - 8);
+    ctx.fillText('D cannot tell: 2 log 2 (relativistic: log 2)', right, y(2 * Math.LN2) - 8);
   }
   ctx.textBaseline = 'alphabetic';
   ctx.textAlign = 'left';

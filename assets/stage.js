@@ -281,8 +281,8 @@ function describe(force = false) {
   root.dataset.t = data.t[i];
   const words = showState(data, i), { steps } = state.gaps;
   if (steps.length) {         // of very many steps not all were weighed: the nearest
-    const [, nats] = steps.reduce((best, step) => Math.abs(step[0] - data.t[i]) < Math.abs(best[0] - data.t[i]) ? step : best);
-    const lost = data.t[i] ? `a Gaussian loses ${nats.toFixed(2)} nats<em> in this step</em>` : 'nats that a Gaussian loses<em> in a step</em>';
+    const [near, nats] = steps.reduce((best, step) => Math.abs(step[0] - data.t[i]) < Math.abs(best[0] - data.t[i]) ? step : best);
+    const lost = data.t[i] ? `a Gaussian loses ${nats.toFixed(2)} nats<em> in ${near === data.t[i] ? 'this step' : `the step from ${subscript(near)}`}</em>` : 'nats that a Gaussian loses<em> in a step</em>';
     $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}">${lost}</span>`);
   }
   if (!playing()) {           // screen readers hear of states that stay, not of every one that passes

@@ -20,7 +20,7 @@ const state = {
   data: null,
   t: 0, step: 0, x: 0,                             // the chosen level, the step's length, the chosen x_t
   theme: null, marginal: null, map: null,          // read from CSS; pictures that depend on size and theme only
-  request: 0, settle: 0, touched: false,
+  request: 0, settle: 0,
 };
 
 // ---------------------------------------------------------------- markup
@@ -33,7 +33,7 @@ const handle = (name, label, low, high) => `<div class="why-handle ${name}" role
 root.innerHTML = `
   <p class="why-notice" role="status" aria-live="polite"></p>
   <p class="why-lead">Going back, a step draws <i>x<sub>s</sub></i> from <i>q(x<sub>s</sub> | x<sub>t</sub>)</i>.
-    A short step leaves one bump, and a Gaussian is enough; a long one must choose among the modes of the data.
+    A short step leaves one bump, and a Gaussian is enough; a long one that ends near the data must choose among its modes.
     The map shows what even the best Gaussian misses: the fewer the steps, the more the last ones cost. Here <i>t</i> runs from 0, data, to 1, noise.</p>
   <div class="why-grid">
     <div class="why-column">
@@ -130,7 +130,6 @@ function choose({ t = state.t, step = state.step, x = state.x }, byHand = true) 
   state.t = clamp(Math.round(t), shortest(), N);
   state.step = clamp(Math.round(step), 1, N);
   state.x = clamp(x, -LIMIT, LIMIT);
-  state.touched ||= byHand;
   invalidate();
   clearTimeout(state.settle);
   if (byHand) state.settle = setTimeout(settled, 250);

@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
         else:
             kinds = ".npz" if name == "sample" else f".{', .'.join(export.KINDS)}"
             add.add_argument("--out", required=True, type=Path, help=kinds)
-        add.add_argument("--forks", help="other noise at single steps, as in a link: z.2.7,eps.1.5.3 (what, t, seed, sample)")
+        add.add_argument("--forks", help="other noise at single steps, as in a link: z.2.7,eps.2.5.3 (what, t, seed, sample)")
         add.add_argument("--edit", help="begin with an image, as in a link: 2.PIXELS (t, image)")
         if name == "export":
             add.add_argument("--t", type=int, help="the state of a .png (default 0, the last)")

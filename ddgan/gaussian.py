@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 __all__ = ["Gaussian", "like"]
@@ -37,10 +36,3 @@ class Gaussian(NamedTuple):
         squared = (x - self.mean).square().flatten(1).sum(1)
         var = self.var.flatten()
         return -0.5 * (squared / var + n * (math.log(2 * math.pi) + var.log()))
-
-    def kl(self, other: Gaussian) -> Tensor:
-        """KL(self || other) in nats, (B,). Both laws need a density: var > 0."""
-        n = self.mean[0].numel()
-        ratio = (self.var / other.var).flatten()
-        squared = (self.mean - other.mean).square().flatten(1).sum(1) / other.var.flatten()
-        return 0.5 * (squared + n * (ratio - 1 - torch.log(ratio)))

@@ -262,7 +262,7 @@ TOYS_25 = Experiment(
     ),
     "DDGAN covers all modes in 4 steps, DDPM needs about 500 (figure, no numbers)",
     "?T=4",
-    note="In our recipe (skip networks with Fourier features, 64 wide, R1 + R2, most pairs from the last step, 12,000 updates) and in "
+    note="In our recipe (skip networks with Fourier features, 64 wide, 12,000 updates; GAN and DDGAN with R1 + R2, most of the DDGAN's pairs from the last step) and in "
     "the paper's setting: 3 x 512 plain, batch 512, 50,000 updates, as the paper says, R1, and rates, penalty and moving average of ours, since the toy's code was never released. "
     "There numbers are rounded to bfloat16 as they are multiplied on the Xeon (but for seed 0 of the GAN and of the DDGAN at T = 4), "
     "which is faster so; on the EPYC (seeds 1 and 2 of WGAN-GP, one of the DDGAN at T = 8) they are not. "
@@ -373,8 +373,8 @@ def _posteriors_figure(results: list[Result]) -> str:
 POSTERIORS = Experiment(
     "posteriors",
     "Does it learn the right law at every step?",
-    "Given xₜ, what a DDGAN draws for x₀ is, in energy distance, several times nearer to the true multimodal law than what any Gaussian "
-    "draws.",
+    "Given xₜ, what a DDGAN draws for x₀ is, in energy distance, several times nearer to the true multimodal law than what the "
+    "best Gaussian in KL, or the learned one, draws.",
     _posteriors_cells,
     _posteriors,
     tuple(

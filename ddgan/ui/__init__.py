@@ -41,7 +41,7 @@ def build() -> serve.Page:
             with gr.Tab("Images", id="images") as tab:
                 images.build(session, tab)
             with gr.Tab("Why", id="why"):
-                why.build(demo, session)
+                why.build(session)
             with gr.Tab("Train", id="train"):
                 train.build(demo, studio, tabs, shown)
             with gr.Tab("Evidence", id="evidence") as tab:

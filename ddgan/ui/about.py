@@ -9,8 +9,8 @@ from .drawn import script
 __all__ = ["build", "head"]
 
 _HEAD = """<div class="hero"><h1>DDGAN Explorer</h1>
-<p>Each step draws x<sub>s</sub> given x<sub>t</sub>. When steps are few, that law can have <b>many modes</b>: a GAN
-can learn it, a Gaussian cannot. Same noise, side by side. <button type="button" data-tour>Take the tour</button></p></div>"""
+<p>Each step draws a cleaner x<sub>s</sub> given a noisy x<sub>t</sub>. When steps are few, x<sub>s</sub> can have <b>many modes</b>:
+a GAN can learn them, a Gaussian cannot. Same noise, side by side. <button type="button" data-tour>Take the tour</button></p></div>"""
 _TEXT = r"""
 ## What you are looking at
 
@@ -23,8 +23,9 @@ The first factor is a Gaussian in closed form. The second says which clean data 
 many. A short step hardly depends on which, so a Gaussian is enough: that is DDPM, with a thousand steps. A long step, one of
 four, depends on it, and $q(x_s \mid x_t)$ can have **many modes**, on these toys above all in the last one. (Data so simple a GAN draws in one step
 too. On images it does not: in the paper's CIFAR-10 FID is 14.6 in one step and 3.75 in four.) A [Denoising Diffusion
-GAN](https://arxiv.org/abs/2112.07804) draws $x_0 = G(x_t, z)$, knowing the noise level, with a generator that was
-trained against a discriminator of pairs $(x_s, x_t)$, so it can have as many modes as it needs.
+GAN](https://arxiv.org/abs/2112.07804) draws $x_0 = G(x_t, z)$, with fresh standard normal $z$ at every step and knowing the noise
+level. Its generator $G$ was trained against a discriminator $D$ of pairs $(x_s, x_t)$, so it can have as many modes as it
+needs. Then $x_s$ is drawn from $q(x_s \mid x_t, x_0)$, with the *posterior noise*. (A *law* is a probability distribution.)
 
 In *Denoise* every data set is a mixture of Gaussians. So the truth at every step is a formula, and nothing has to be taken on
 trust: each panel uses the **same noise**, and differs only in how $x_0$ is drawn given $x_t$.
@@ -39,15 +40,17 @@ trust: each panel uses the **same noise**, and differs only in how $x_0$ is draw
 
 ## The numbers
 
-**Modes**: how many get at least a tenth of their share. **On a mode**: samples within four standard deviations of one.
+A mode is what the eye counts: a spot, a square, a moon, a ring, an arm, a tenth of the spiral. A spot is one Gaussian, the others
+are many small ones. **Modes**: how many get at least a tenth of their share. **On a mode**: samples within four standard
+deviations of the nearest of these Gaussians.
 **KL**: Kullback-Leibler divergence, in nats (natural logarithms), of the histogram over the modes of the samples on
-one; of exact samples about (modes − 1) / (2 × samples). **Width**: how far those samples lie from the centre of their mode,
-1 as far as the law's: GANs make modes too narrow, which no other number here shows. **SW₂**: sliced Wasserstein distance to
+one; of exact samples about (modes − 1) / (2 × samples). **Width**: how far those samples lie from the centre of that
+Gaussian, 1 as far as the law's: GANs make modes too narrow, which hardly shows in the other numbers. **SW₂**: sliced Wasserstein distance to
 as many exact samples, so that even the exact law does not score 0. A star marks the best panel, an arrow says which
 direction is good. A lead over the exact law is chance or, in *On a mode*, modes that are too narrow. The numbers judge the
 $x_0$ that a denoiser predicts from the state shown.
 
-**Behind the scrubber** a bar stands for every step: the KL from the true law of $x_s$ to its best Gaussian, on average over
+**Behind the scrubber** a bar stands for every step (of more than 16, for 16 of them, evenly spread): the KL from the true law of $x_s$ to its best Gaussian, on average over
 $x_t$, full at 5 nats. It is what a Gaussian loses there: with few steps much, in the last one; with many, hardly anything.
 
 **Below the panels**, for one $x_t$ and 800 draws of each denoiser: the share **on a mode** of the true law; by how much
@@ -86,7 +89,8 @@ without either.
 | ← → | one step, on the scrubber or the panels |
 | space | play, pause |
 | ↑ ↓ | hold another sample (on the panels); Esc lets go (of points) |
-| arrows in the map | move $x_t$; with Shift faster |
+| arrows in *Where a Gaussian fails* | move $x_t$; with Shift faster |
+| arrows on a handle in *Why* | move it; with Shift in small steps |
 
 ## Links
 

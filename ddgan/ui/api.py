@@ -43,7 +43,7 @@ WORDS = {
     "span": "the schedule's [lo, hi]",
     "seed": "the same seed gives the same noise, item by item",
     "n": "number of samples: 2000 points, 10000 to evaluate, or 9 images by default",
-    "forks": "other noise at single steps, like z.2.7 or eps.1.5.3 (what, t, seed, sample)",
+    "forks": "other noise at single steps, like z.2.7 or eps.2.5.3 (what, t, seed, sample)",
     "edit": "begin with an image, like 2.PIXELS (t, image), as in a link of the page",
     "x": "the coordinates of x_t",
     "t": "the step from t to t - 1, in 1..T",

@@ -33,8 +33,8 @@ exact mean, none of them trained, and through a DDGAN. Counted is the share of s
 PAUSE = 0.15  # seconds between two signs of life, so that a stop is heard
 
 
-def build(demo: gr.Blocks, session: Session) -> None:
-    """The tab's components and events, inside `demo`; nothing is computed before the tab is shown."""
+def build(session: Session) -> None:
+    """The tab's components and events; nothing is computed before the tab is shown."""
 
     def landscape(_: Any) -> dict[str, Any]:
         """What assets/why.js draws from: the law, the schedule and the map of gaps, base64 float64."""
