@@ -90,7 +90,7 @@ async function choose(id, text) {
   await until(() => stage().dataset.id !== before);
 }
 
-async function denoise() { tab('Denoise'); await until(() => stage()?.clientWidth); }
+async function denoise() { tab('Denoise'); await until(() => stage()?.clientWidth && stage().dataset.id); }
 
 /* Check or uncheck a denoiser, and wait for its panel. */
 async function panel(label, on) {

@@ -109,6 +109,7 @@ function channels() {
 }
 
 async function edit() {
+  if (!state.shape) return '';        // nothing is shown yet
   const deflated = new Blob([channels()]).stream().pipeThrough(new CompressionStream('deflate'));
   const raw = new Uint8Array(await new Response(deflated).arrayBuffer());
   bring(document.querySelector('#gallery'));

@@ -647,7 +647,7 @@ root.stage = {
     const { data } = state, { x } = data.panels[p], i = current();
     return x ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c))) : [];
   },
-  goto, play, pause, run, anew, ask,
+  goto, play, pause, run, anew, ask, idle: () => { root.controls = ''; },
 };
 drive({
   ...root.stage, last: lastState, seek: glide, playing, panels, choose: follow,

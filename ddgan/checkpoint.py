@@ -231,7 +231,7 @@ def _card(text: str | bytes, where: str) -> dict[str, Any]:
     """A card's JSON, every field that is acted upon checked; `where` begins the sentence of the ValueError."""
     try:
         card = json.loads(text)
-        Config.from_dict(card["config"])
+        card["config"] = Config.from_dict(card["config"]).to_dict()  # all fields: others read them by name
         shape, levels = card["shape"], card["levels"]
         if not 1 <= len(shape) <= 3 or any(type(side) is not int or not 1 <= side <= 4096 for side in shape):
             raise ValueError(f"shape {str(shape)[:40]}")

@@ -159,7 +159,8 @@ def encode_points(points: Tensor | np.ndarray | Sequence[Sequence[float]]) -> st
     except (TypeError, ValueError, RuntimeError, OverflowError):
         raise ValueError("your own points must be pairs of numbers") from None
     if x.ndim != 2 or x.shape[1] != 2 or not 2 <= len(x) <= MAX_NAMED:
-        raise ValueError(f"your own points must be 2 to {MAX_NAMED} pairs of numbers, got {_size(x)}")
+        got = f"shape {tuple(x.shape)}" if x.numel() and x.shape[1:] != (2,) else len(x)
+        raise ValueError(f"your own points must be 2 to {MAX_NAMED} pairs of numbers, got {got}")
     x = from_points(x, std=0).mu
     x = x * min(1, EXTENT / float(x.abs().max()))
     whole = ((x + EXTENT) / (2 * EXTENT) * 65535).round().numpy().astype("<u2")
@@ -194,10 +195,6 @@ def thinned(points: Tensor, n: int = MAX_NAMED) -> Tensor:
     """At most n of the points (N, D), evenly at random, always the same ones, in their order."""
     chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))[:n]
     return points[chosen.sort().values]
-
-
-def _size(x: Tensor) -> str:
-    return f"{len(x)}" if x.ndim == 2 and x.shape[1] == 2 else f"shape {tuple(x.shape)}"
 
 
 def read_csv(path: str | Path) -> Tensor:

@@ -83,6 +83,7 @@ def new_objective(config: Config, data: Law | ImageSet, on: torch.device | None 
         penalty = {"loss": config.loss, "gamma": config.gamma, "every": config.every}
         objective = Adversarial(generator, discriminator, pairs, lr=(config.lr_g, config.lr_d), ema=config.ema, **penalty)
     objective.accumulate, objective.decay = config.accumulate, config.decay
+    objective.parts(torch.empty(config.batch))  # refuses what cannot be shared or cut
     if images:
         objective.precision = precision(objective.device)
         if objective.device.type == "cuda":

@@ -227,7 +227,7 @@ def _training_images(data: str) -> ImageSet:
 def _missing(data: str, name: str, others: list[str]) -> str:
     label, preset = DENOISERS[name][0], data if name == "ddgan" else f"{data}-{name}"
     if data.startswith(POINTS):
-        return f"no {label} has been trained on these points yet: the tab Train does it"
+        return f"no {label} has been trained on these points" + " yet: the tab Train does it" * (name == "ddgan")
     if name == "official":
         way = f"not of {data}" if data != "cifar10" else "not here: python -m ddgan import-official makes it of their file"
         return f"the authors' model is of cifar10, and {way}"

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from . import checkpoint
 from .config import Config
-from .data import TOYS
+from .data import TOYS, law_of
 from .denoiser import CLOSED, Denoiser
 from .metrics import coverage
 from .mixture import Law, lattice
@@ -428,5 +428,5 @@ def parse(values: Mapping[str, Any]) -> tuple[Config, float]:
     sizes = {name: whole(name, values.pop(name), *bounds) for name, bounds in LIMITS.items() if name in values}
     rates = {name: number(name, values.pop(name)) for name in ("lr_g", "lr_d", "gamma", "ema") if name in values}
     seconds = sizes.pop("seconds")
-    data = Request.parse({"data": values.pop("data")}).data
+    law_of(data := Request.parse({"data": values.pop("data")}).data)  # refuses images
     return Config.from_dict({**values, **sizes, **rates, "data": data, "T": sizes["T"] or None, "steps": 10**9}), seconds

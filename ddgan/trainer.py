@@ -185,8 +185,8 @@ class Objective:
         x_s = schedule.marginal(x_0, s).at(_randn_like(x_0, noise))
         return s, t, x_s, schedule.transition(x_s, s, t).at(_randn_like(x_0, noise))
 
-    def _parts(self, *batch: Tensor) -> list[list[Tensor]]:
-        """This rank's share of tensors of a whole batch, in the parts whose gradients are added up."""
+    def parts(self, *batch: Tensor) -> list[list[Tensor]]:
+        """This rank's share of tensors of a whole batch, in the parts whose gradients are added up; ValueError where it cannot be cut."""
         shares = [ranks.mine(v) for v in batch]
         if len(shares[0]) % self.accumulate:
             raise ValueError(f"a batch of {len(shares[0])} cannot be cut into {self.accumulate} equal parts")
@@ -290,7 +290,7 @@ class Adversarial(Objective):
         s, t, x_s, x_t = self._forward_pair(x_0, noise)
         z = torch.randn(len(x_0), generator.latent_dim, generator=noise, device=noise.device).to(x_0)
         eps, v = _randn_like(x_0, noise), _randn_like(x_0, noise)
-        parts = [_Part(*part) for part in self._parts(s, t, x_s, x_t, z, eps, v)]
+        parts = [_Part(*part) for part in self.parts(s, t, x_s, x_t, z, eps, v)]
         gamma = self.gamma if self._penalised else 0.0  # lazily; unlike in Karras et al. 2020 not raised by `every`
 
         def faked(p: _Part) -> Tensor:
@@ -344,7 +344,7 @@ class Regression(Objective):
             unit = like(generator.unit(level), x_0)
             return squared_error(generator(x_t, level, x_t.new_zeros(len(x_t), generator.latent_dim)) / unit, x_0 / unit)
 
-        return {"g": self._descend("g", error, self._parts(t, x_t, x_0))}
+        return {"g": self._descend("g", error, self.parts(t, x_t, x_0))}
 
 
 class TrainStep(NamedTuple):

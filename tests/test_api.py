@@ -127,6 +127,7 @@ def test_train_streams_and_ends_with_a_model_that_the_other_endpoints_know(clien
         ("/posterior", {"x": [1.0]}, "x must be 2 numbers"),
         ("/evaluate", {"samplings": 1000}, "samplings must be a whole number in 1..20"),
         ("/train", {"width": -1}, "width must be"),
+        ("/train", {"data": "mnist"}, "data must be one of 25-gaussians"),
         ("/train", {"seconds": 1e9}, "seconds must be"),
     ],
 )

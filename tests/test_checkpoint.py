@@ -72,6 +72,15 @@ def test_a_foreign_card_is_refused_in_a_sentence(model, text):
         checkpoint.load(directory)
 
 
+def test_a_card_that_leaves_out_what_is_as_always_has_it_all_the_same(model):
+    directory, _ = model
+    path = directory / "card.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "config": {k: v for k, v in card["config"].items() if v != getattr(Config("x"), k, None)}}))
+    assert "objective" not in json.loads(path.read_text())["config"]
+    assert checkpoint.load(directory).card["config"] == card["config"]
+
+
 def test_weights_that_are_not_finite_are_refused(tmp_path):
     denoiser = checkpoint.new_generator(CONFIG, (2,))
     next(denoiser.parameters()).data[0, 0] = torch.nan

@@ -142,6 +142,7 @@ REFUSED = {
     "data that is no list": (join(data=3), 422),
     "a session that is not there": (lambda http: http.get(f"{API}/queue/data?session_hash=of-somebody"), 404),
     "results of no job": (lambda http: http.get(f"{API}/call/x/0123456789abcdef"), 404),
+    "no endpoint": (posted(f"{API}/call/v2", {}), 404),
     "an unknown endpoint": (posted(f"{API}/call/nothing", {"data": []}), 404),
     "an unknown component": (posted(f"{API}/component_server", {"session_hash": "mine", "component_id": 10**6, "fn_name": "place", "data": 1}), 404),
     "a method of a component": (posted(f"{API}/component_server", {"session_hash": "mine", "component_id": 1, "fn_name": "__init__", "data": 1}), 404),
@@ -748,14 +749,15 @@ def test_it_ends_when_told_to_and_leaves_no_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_taken_port_is_one_sentence_and_exit_code_2():
+@pytest.mark.parametrize("port", ["", "99999"])
+def test_a_port_that_is_taken_or_none_is_one_sentence_and_exit_code_2(port):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        port = str(taken.getsockname()[1])
+        port = port or str(taken.getsockname()[1])
         run = subprocess.run([sys.executable, str(ROOT / "app.py"), "--port", port], capture_output=True, text=True, cwd=ROOT)
-    assert run.returncode == 2 and port in run.stderr
-    assert len(run.stderr.strip().splitlines()) == 1 and "Traceback" not in run.stderr
+        assert run.returncode == 2 and port in run.stderr
+        assert len(run.stderr.strip().splitlines()) == 1 and "Traceback" not in run.stderr
 
 
 # ---------------------------------------------------------------- ZeroGPU

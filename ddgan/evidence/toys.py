@@ -70,9 +70,10 @@ def _oracle_cells(quick: bool) -> list[Cell]:
 
 def _oracle_figure(results: list[Result]) -> str:
     labels = {"exact": "exact law", "gaussian": "best Gaussian", "mean": "DDPM with the exact mean"}
-    wide = {row: v for row, v in means(results).items() if row.endswith(".018")}
-    rows = {row.partition(",")[0]: {label: [v[name]] for name, label in labels.items()} for row, v in wide.items()}
-    return chart(rows, "share of samples on a mode, std .018", joined=True)
+    std = next(name for name in reversed(SPREADS) if any(result.row.endswith(name) for result in results))
+    shown = {row: v for row, v in means(results).items() if row.endswith(std)}
+    rows = {row.partition(",")[0]: {label: [v[name]] for name, label in labels.items()} for row, v in shown.items()}
+    return chart(rows, f"share of samples on a mode, {std}", joined=True)
 
 
 ORACLE = Experiment(

@@ -85,6 +85,6 @@ def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None
         demo.block_thread()
     except KeyboardInterrupt:  # while it was starting: block_thread would have caught it
         demo.close(verbose=False)
-    except (OSError, ServerFailedToStartError) as error:
+    except (OSError, OverflowError, ServerFailedToStartError) as error:  # overflow: no port has such a number
         where = f"{host or 'this machine'}, port {port or '7860 to 7959'}"
         raise OSError(f"{where} is already in use or not allowed: choose another one with --port") from error

@@ -9,8 +9,8 @@ from .drawn import script
 __all__ = ["build", "head"]
 
 _HEAD = """<div class="hero"><h1>DDGAN Explorer</h1>
-<p>Each step draws a cleaner x<sub>s</sub> given a noisy x<sub>t</sub>. When steps are few, x<sub>s</sub> can have <b>many modes</b>:
-a GAN can learn them, a Gaussian cannot. Same noise, side by side. <button type="button" data-tour>Take the tour</button></p></div>"""
+<p>Each step draws x<sub>s</sub> from a noisier x<sub>t</sub>. When steps are few, x<sub>s</sub> can have <b>many modes</b>:
+a GAN learns them, a Gaussian cannot. Same noise, side by side. <button type="button" data-tour>Take the tour</button></p></div>"""
 _TEXT = r"""
 ## What you are looking at
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,12 +27,14 @@ STEPS = [1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64, 128]
 POINTS = [500, 1000, 2000, 5000]
 # what the stage stands at; it goes on to the state that the new noise leads to
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#stage .stage').stage.anew()), ...rest]"
+_SHOWN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#stage .stage').stage.run() ?? null), ...rest]"
+_IDLE = "() => { document.querySelector('#stage .stage').stage.idle(); }"
 _TO_STAGE = """(own, ...rest) => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});
   return [own, ...rest]; }"""
 _NEXT = "seed => [(Math.max(Math.trunc(seed ?? 0), 0) + 1) % 2 ** 31]"
-FIELDS = ("data", "denoisers", "T", "schedule", "lo", "hi", "seed", "n", "of", "forks")
+FIELDS = ("data", "denoisers", "T", "schedule", "lo", "hi", "seed", "n", "of")
 SEEN = 8  # of them are controls that a visitor sees
 
 
@@ -64,7 +67,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     stage = drawn("stage", server_functions=[_gaps(session)])
     with gr.Row(elem_id="forks", elem_classes="forks"):
         gr.HTML('<span class="forks-name">Draw anew at this step, for the held sample or else for all</span>', apply_default_css=False)
-        asked, forks = gr.Textbox(visible=False), gr.Textbox("", visible=False)
+        asked = gr.Textbox(visible=False)
         again = {
             "z": gr.Button("New z", size="sm", scale=0, min_width=0),
             "eps": gr.Button("New posterior noise", size="sm", scale=0, min_width=0),
@@ -80,47 +83,43 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         reset = gr.Button("Back to the default", size="sm", scale=0)
     anew, ranged_anew = (gr.Button(elem_id=name, elem_classes="offstage") for name in ("denoise-ask", "denoise-ask-schedule"))
 
-    controls = [data, denoisers, T, schedule, lo, hi, seed, n, of, forks]
+    controls = [data, denoisers, T, schedule, lo, hi, seed, n, of]
 
-    def show(*values: Any) -> str:
+    def show(*values: Any, forks: str = "") -> str:
         asked = time.time_ns() // 1000
         try:
             with job("points") as line:
-                request = _request(dict(zip(FIELDS, values, strict=True)))
+                request = _request(dict(zip(FIELDS, values, strict=True)), forks)
                 line.size = size(request)
                 picture = views.stage(session, request)
         except ValueError as error:
             picture = views.refusal(error)
         return views.stamped(picture, asked, values[:SEEN])
 
-    def fresh(*values: Any) -> tuple[str, str]:
-        """Another request: the forks were of the one before."""
-        return show(*values[:-1], ""), ""
-
     def ranged(*values: Any) -> tuple[Any, ...]:
         """The schedule with its default range."""
         given = dict(zip(FIELDS, values, strict=True))
         schedule = given["schedule"]
         lo, hi = FAMILIES[schedule].default
-        return _formula(schedule), schedule, *_sliders(schedule), *fresh(*{**given, "of": schedule, "lo": lo, "hi": hi}.values())
+        return _formula(schedule), schedule, *_sliders(schedule), show(*{**given, "of": schedule, "lo": lo, "hi": hi}.values())
 
     def use(own: str, _: str, *values: Any) -> tuple[Any, ...]:
         """A visitor's own points become the data; nothing where there are none."""
-        return (_update(own), *fresh(own, *values)) if own else (gr.skip(),) * 3
+        return (_update(own), show(own, *values)) if own else (gr.skip(),) * 2
 
-    def fork(what: str, asked: str, *values: Any) -> tuple[str, str]:
+    def chosen(asked: str, *values: Any) -> str:
+        """The picture of other denoisers, forked as the one that is shown."""
+        return show(*values, forks=_forks(json.loads(asked or "null"), values))
+
+    def fork(what: str, asked: str, *values: Any) -> str:
         """New noise of one kind at the step that the stage stands at."""
-        run, before = json.loads(asked or "null"), values[-1]
+        run = json.loads(asked or "null")
         if not isinstance(run, dict):
-            return views.refusal(ValueError("there is no picture yet to change")), before
-        return shown_or_kept(forked(before, what, run.get("t"), run.get("item")), values)
+            return views.refusal(ValueError("there is no picture yet to change"))
+        return show(*values, forks=forked(_forks(run, values), what, run.get("t"), run.get("item")))
 
-    def undo(*values: Any) -> tuple[str, str]:
-        return shown_or_kept(unforked(values[-1]), values)
-
-    def shown_or_kept(forks: str, values: tuple[Any, ...]) -> tuple[str, str]:
-        picture = show(*values[:-1], forks)
-        return picture, values[-1] if views.refused(picture) else forks
+    def undo(asked: str, *values: Any) -> str:
+        return show(*values, forks=unforked(_forks(json.loads(asked or "null"), values)))
 
     def opened(request: gr.Request) -> list[Any]:
         """The controls and the picture that the address of the page stands for."""
@@ -137,8 +136,8 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     def view(asked: Request, problem: str | None = None) -> list[Any]:
         """The controls and the picture of a request."""
         lo, hi = asked.span or FAMILIES[asked.schedule].default
-        kept = ",".join(map(str, asked.forks))
-        picture = show(asked.data, list(asked.denoisers), asked.T, asked.schedule, lo, hi, asked.seed, asked.n, asked.schedule, kept)
+        values = (asked.data, list(asked.denoisers), asked.T, asked.schedule, lo, hi, asked.seed, asked.n, asked.schedule)
+        picture = show(*values, forks=",".join(map(str, asked.forks)))
         if problem:
             picture = views.instead(picture, problem)
         return [
@@ -150,7 +149,6 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
             asked.seed,
             gr.update(choices=sorted({*POINTS, asked.n}), value=asked.n),
             asked.schedule,
-            kept,
             _formula(asked.schedule),
             picture,
         ]
@@ -162,15 +160,19 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     schedule.input(inputs=seen, **asking("stage", ranged_anew))
     dice.click(None, seed, seed, js=_NEXT, api_visibility="private").then(inputs=seen, **asking("stage", anew))
     # one event for all of them: a visitor's pictures come in the order of the changes
-    anew.click(fresh, controls, [stage, forks], trigger_mode="always_last", **quiet)
-    denoisers.input(show, controls, stage, trigger_mode="always_last", **quiet)
-    for event in (ranged_anew.click, reset.click):
-        event(ranged, controls, [formula, of, lo, hi, stage, forks], trigger_mode="always_last", **quiet)
-    for what, button in again.items():
-        button.click(partial(fork, what), [asked, *controls], [stage, forks], js=_RUN, **quiet)
-    back.click(undo, controls, [stage, forks], **quiet)
-    for event in used:
-        event.then(use, [own, *controls], [data, stage, forks], js=_TO_STAGE, **quiet)
+    runs = [
+        anew.click(show, controls, stage, trigger_mode="always_last", **quiet),
+        denoisers.input(chosen, [asked, *controls], stage, js=_SHOWN, trigger_mode="always_last", **quiet),
+        *(
+            event(ranged, controls, [formula, of, lo, hi, stage], trigger_mode="always_last", **quiet)
+            for event in (ranged_anew.click, reset.click)
+        ),
+        *(button.click(partial(fork, what), [asked, *controls], stage, js=_RUN, **quiet) for what, button in again.items()),
+        back.click(undo, [asked, *controls], stage, js=_SHOWN, **quiet),
+        *(event.then(use, [own, *controls], [data, stage], js=_TO_STAGE, **quiet) for event in used),
+    ]
+    for run in runs:  # what failed, and said so, may be asked for again
+        run.failure(None, None, None, js=_IDLE)
     return [*controls, formula, stage], view
 
 
@@ -195,12 +197,22 @@ def _denoisers(session: Session, asked: Iterable[str] = ()) -> list[tuple[str, s
     return [(views.title(session, name)[0], name) for name in dict.fromkeys([*ours, *asked])]
 
 
-def _request(values: dict[str, Any]) -> Request:
+def _forks(run: Any, values: Iterable[Any]) -> str:
+    """The forks of a run that is shown, where the controls stand for it, but for its denoisers."""
+    try:
+        shown = Request.from_query(run["query"])
+        asked = replace(_request(dict(zip(FIELDS, values, strict=True))), denoisers=shown.denoisers)
+    except (KeyError, TypeError, ValueError):
+        return ""
+    return ",".join(map(str, shown.forks)) if asked == replace(shown, forks=()) else ""
+
+
+def _request(values: dict[str, Any], forks: str = "") -> Request:
     """The request that the controls stand for; a range that is the default, or another schedule's, is left out of the link."""
     of, span = values.pop("of"), (values.pop("lo"), values.pop("hi"))
     family = FAMILIES.get(values["schedule"])
     default = of != values["schedule"] or family and span == family.default
-    return Request.parse({**values, "span": None if default else span})
+    return Request.parse({**values, "span": None if default else span, "forks": forks})
 
 
 def _formula(schedule: str) -> str:

@@ -177,7 +177,7 @@ def _linked(address: str) -> Request:
 def _fitting(values: dict[str, Any]) -> dict[str, Any]:
     """The same without an edit that is of other data or of more steps."""
     try:
-        Request.parse({name: values[name] for name in ("data", "T", "edit")})
+        Request.parse(values)  # what else it refuses is refused where it is shown, too, and changes nothing
     except ValueError:
         return {**values, "edit": ""}
     return values

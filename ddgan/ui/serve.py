@@ -236,7 +236,7 @@ class Guard:
             raise HTTPException(400, "The body is not JSON.") from None
         if not isinstance(values, dict):
             raise HTTPException(400, "The body must be a JSON object.")
-        what = path.removeprefix(f"{_API}/").split("/")
+        what = path.removeprefix(f"{_API}/").rstrip("/").split("/")
         named = values.get("session_hash")
         if not (named is None and what[0] in ("call", "reset", "mcp") or isinstance(named, str) and SESSION.fullmatch(named)):
             raise HTTPException(400, "The session_hash must be letters, digits and dashes, 64 at most.")
@@ -245,7 +245,7 @@ class Guard:
         if what[0] == "queue" and not self._is(values.get("fn_index"), self.demo.fns):
             raise HTTPException(404, "The page has no function of this fn_index.")
         if what[0] == "call":
-            name = what[1 + (what[1] == "v2")]
+            name = what[-1]
             function = next((fn for fn in self.demo.fns.values() if fn.api_visibility == "public" and fn.api_name == name), None)
             if function is None:
                 raise HTTPException(404, "The page has no function of this name.")

@@ -68,6 +68,7 @@ def visit(chromium, address):
         pages.append(context)
         return page
 
+    opened.errors = errors
     yield opened
     for context in pages:
         context.close()

@@ -2,6 +2,8 @@
 
 from test_page import STAGE, after, drawn, points, show_state
 
+from ddgan.ui.denoise import _forks
+
 
 def states(page, panel, T=4):
     found = []
@@ -45,3 +47,10 @@ def test_a_fork_keeps_the_past_for_everyone_or_for_one(visit):
     assert states(page, 1) == now
     assert after(page, lambda: page.click("#dice")).forks == ()
     page.get_by_role("button", name="Undo").wait_for(state="hidden")
+
+
+def test_forks_are_those_of_the_picture_that_the_controls_stand_for():
+    shown, values = {"query": "T=4&n=500&forks=z.2.1"}, ["25-gaussians", ["exact"], 4, "vp", 0.1, 20, 0, 500, "vp"]
+    assert _forks(shown, values) == "z.2.1"
+    for run, T in ((shown, 3), (shown, "x"), (None, 4), ({"query": "T=0"}, 4)):
+        assert _forks(run, [*values[:2], T, *values[3:]]) == ""

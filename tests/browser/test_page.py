@@ -240,6 +240,16 @@ def holding(page):
     return go
 
 
+def test_what_could_not_be_asked_may_be_asked_again(visit):
+    page = visit("?n=500")
+    full = {"detail": "100 jobs wait here already: please try again in a moment."}
+    page.route("**/queue/join*", lambda route: route.fulfill(status=429, json=full), times=1)
+    choose(page, "T", "8")
+    page.wait_for_selector(f"text={full['detail']}")
+    assert after(page, lambda: choose(page, "T", "8")).T == 8
+    assert "429" in visit.errors.pop()
+
+
 def test_a_schedule_chosen_while_another_ones_picture_is_on_its_way_is_drawn(visit):
     page = visit("?n=500")
     go = holding(page)
