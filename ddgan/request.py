@@ -18,7 +18,7 @@ from .denoiser import CLOSED
 from .images import SETS, decode_pixels
 from .schedule import MAX_T, Schedule
 
-__all__ = ["DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "forked", "number", "reseeded", "seeds", "unforked", "whole"]
+__all__ = ["DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "forked", "number", "seeds", "still_forked", "unforked", "whole"]
 
 # name -> (label, what it draws), in the order in which panels stand
 DENOISERS = {
@@ -213,9 +213,10 @@ def unforked(forks: str) -> str:
     return forks.rpartition(",")[0]
 
 
-def reseeded(seed: Any) -> int:
-    """The seed after this one, which a visitor may have left empty."""
-    return (max(seed or 0, 0) + 1) % 2**31
+def still_forked(shown: Request, asked: Request) -> str:
+    """The forks of a request that is shown, as a link holds them, where another asks for the same but for its denoisers; else none."""
+    same = replace(asked, denoisers=shown.denoisers, forks=()) == replace(shown, forks=())
+    return ",".join(map(str, shown.forks)) if same else ""
 
 
 def number(name: str, value: Any) -> float:

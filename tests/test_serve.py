@@ -207,13 +207,13 @@ def test_the_page_travels_compressed_and_results_as_they_come(visitor):
 
 
 def test_a_second_cancel_is_no_failure(visitor):
-    dice = visitor.functions["images-dice", "click"]
+    other = visitor.functions["images-ask-other", "click"]
 
     def cancel(job):
-        return visitor.post("cancel", fn_index=dice["id"], event_id=job).status_code
+        return visitor.post("cancel", fn_index=other["id"], event_id=job).status_code
 
     for _ in range(5):
-        job = visitor.join(dice).json()["event_id"]
+        job = visitor.join(other).json()["event_id"]
         results = visitor.results()
         assert any(message["msg"] == "process_generating" for message in results)
         with ThreadPoolExecutor(4) as pool:

@@ -15,7 +15,7 @@ from ddgan.data import TOYS, decode_points, encode_points, from_points, toy
 from ddgan.denoiser import ExactDenoiser, MeanDenoiser
 from ddgan.sampler import Draws, sample
 from ddgan.schedule import FAMILIES
-from ddgan.request import DENOISERS, MAX_WORK, Request, forked, reseeded, unforked
+from ddgan.request import DENOISERS, MAX_WORK, Request, forked, unforked
 from ddgan.fit import fit
 from ddgan.images import SETS, ImageSet
 from ddgan.session import MAX_ADOPTED, MAX_OWNED, Session, _training_images
@@ -338,7 +338,6 @@ def test_a_fork_more_is_other_noise_and_can_be_taken_back():
     two = forked(one, "eps", 3, 15)
     three = forked(two, "z", 2)
     assert three == "z.2.1,eps.3.2.15,z.2.3" and unforked(three) == two and unforked(one) == ""
-    assert reseeded(None) == 1 and reseeded(2**31 - 1) == 0
 
 
 def test_samples_of_two_seeds_share_no_noise():

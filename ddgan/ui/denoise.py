@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,10 +13,10 @@ import gradio as gr
 from .. import views
 from ..images import SETS
 from ..schedule import FAMILIES, U_0
-from ..request import DENOISERS, Request, forked, unforked
+from ..request import DENOISERS, Request, forked, still_forked, unforked
 from ..session import Session
 from . import draw, exports, posterior
-from .drawn import asking, drawn
+from .drawn import NEXT_SEED, asking, drawn
 from .jobs import job, size
 from .slider import Slider
 
@@ -33,7 +32,6 @@ _TO_STAGE = """(own, ...rest) => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});
   return [own, ...rest]; }"""
-_NEXT = "seed => [(Math.max(Math.trunc(seed ?? 0), 0) + 1) % 2 ** 31]"
 FIELDS = ("data", "denoisers", "T", "schedule", "lo", "hi", "seed", "n", "of")
 SEEN = 8  # of them are controls that a visitor sees
 
@@ -158,7 +156,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
     seen = controls[:SEEN]
     gr.on([component.input for component in (data, T, n, seed, lo, hi)], inputs=seen, **asking("stage", anew))
     schedule.input(inputs=seen, **asking("stage", ranged_anew))
-    dice.click(None, seed, seed, js=_NEXT, api_visibility="private").then(inputs=seen, **asking("stage", anew))
+    dice.click(None, seed, seed, js=NEXT_SEED, api_visibility="private").then(inputs=seen, **asking("stage", anew))
     # one event for all of them: a visitor's pictures come in the order of the changes
     runs = [
         anew.click(show, controls, stage, trigger_mode="always_last", **quiet),
@@ -198,13 +196,11 @@ def _denoisers(session: Session, asked: Iterable[str] = ()) -> list[tuple[str, s
 
 
 def _forks(run: Any, values: Iterable[Any]) -> str:
-    """The forks of a run that is shown, where the controls stand for it, but for its denoisers."""
+    """`still_forked` of a run that is shown and what the controls stand for."""
     try:
-        shown = Request.from_query(run["query"])
-        asked = replace(_request(dict(zip(FIELDS, values, strict=True))), denoisers=shown.denoisers)
+        return still_forked(Request.from_query(run["query"]), _request(dict(zip(FIELDS, values, strict=True))))
     except (KeyError, TypeError, ValueError):
         return ""
-    return ",".join(map(str, shown.forks)) if asked == replace(shown, forks=()) else ""
 
 
 def _request(values: dict[str, Any], forks: str = "") -> Request:

@@ -8,7 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-__all__ = ["asking", "drawn", "script"]
+__all__ = ["NEXT_SEED", "asking", "drawn", "script"]
+
+NEXT_SEED = "seed => [(Math.max(Math.trunc(seed ?? 0), 0) + 1) % 2 ** 31]"  # which a visitor may have left empty
 
 _ASSETS = Path(__file__).parents[2] / "assets"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -12,10 +12,10 @@ import gradio as gr
 
 from .. import views
 from ..gallery import ImageQuestion, explore, gallery
-from ..request import DENOISERS, Request, forked, reseeded, unforked
+from ..request import DENOISERS, Request, forked, still_forked, unforked
 from ..session import Session
 from . import exports
-from .drawn import asking, drawn
+from .drawn import NEXT_SEED, asking, drawn
 from .jobs import job, size
 
 __all__ = ["build"]
@@ -24,11 +24,12 @@ FIRST = Request.parse({"data": "mnist"})
 SETS = [("MNIST", "mnist"), ("CIFAR-10", "cifar10"), ("StackedMNIST", "stackedmnist")]
 STEPS = [1, 2, 3, 4, 6, 8, 16]
 SAMPLES = [4, 9, 16, 36, 64]
-FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n", "span", "forks", "edit")
-SEEN = 6  # of them are controls that a visitor sees
+FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n")
 _SEARCH = "() => [document.querySelector('#gallery .gallery')?.dataset.id ? '' : location.search || '?']"
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run()), ...rest]"
-_PAINTED = "async (asked, ...rest) => [await document.querySelector('#paint .paint').board.edit(), ...rest]"
+_PAINTED = """async (asked, ...rest) => {
+  const edit = await document.querySelector('#paint .paint').board.edit();
+  return [JSON.stringify({...document.querySelector('#gallery .gallery').gallery.run(), edit}), ...rest]; }"""
 
 
 def build(session: Session, tab: gr.Tab) -> None:
@@ -55,7 +56,7 @@ def build(session: Session, tab: gr.Tab) -> None:
         }
         back = gr.Button("Undo", size="sm", scale=0, min_width=0, elem_classes="undo")
     exports.build(session, "#gallery .gallery")
-    asked, span, forks, edit = (gr.Textbox("", visible=False) for _ in range(4))
+    asked = gr.Textbox("", visible=False)
     with gr.Accordion("Begin with an image: draw, upload or take a sample", open=False, elem_id="paint"):
         drawn("paint", "draw paint", elem_id=None)
         with gr.Row(elem_classes="paint-buttons"):
@@ -65,10 +66,10 @@ def build(session: Session, tab: gr.Tab) -> None:
     explored = gr.Button("Explore", elem_id="images-explore", elem_classes="offstage")
     cancel = gr.Button("Cancel", elem_id="images-cancel", elem_classes="offstage")
     ask = {what: gr.Button(elem_id=f"images-ask-{what}", elem_classes="offstage") for what in ("data", "other", "schedule")}
-    controls = [data, denoisers, T, schedule, seed, n, span, forks, edit]
+    controls = [data, denoisers, T, schedule, seed, n]
 
     def show(values: dict[str, Any]) -> Iterator[str]:
-        asked, seen = time.time_ns() // 1000, [values[name] for name in FIELDS[:SEEN]]
+        asked, seen = time.time_ns() // 1000, [values[name] for name in FIELDS]
         try:
             with job("images") as line:
                 request = Request.parse(values)
@@ -78,43 +79,37 @@ def build(session: Session, tab: gr.Tab) -> None:
         except ValueError as error:
             yield views.stamped(views.refusal(error), asked, seen)
 
-    def changed(*values: Any, **other: Any) -> Iterator[list[Any]]:
-        """The picture of the controls, some set to other values once it is there; the forks were of the one before."""
-        of = _fitting({**dict(zip(FIELDS, values, strict=True)), "forks": "", **other})
-        for picture in show(of):
-            kept = views.refused(picture) or picture.startswith('{"progress"')
-            yield [picture, *(gr.skip() if kept else of[name] for name in ("seed", "span", "forks", "edit"))]
+    def changed(asked: str, *values: Any, forks: Callable[[str], str] = lambda kept: "", **other: Any) -> Iterator[str]:
+        """The picture of the controls, some of other values; range and edit are those of the picture that is shown.
 
-    def switched(*values: Any) -> Iterator[list[Any]]:
+        `forks` makes its forks of those that are shown, where it is the same but for its denoisers.
+        """
+        before = _shown(json.loads(asked or "null"))
+        unseen = {"span": before.span, "edit": before.edit and str(before.edit)} if before else {}
+        of = {**unseen, **dict(zip(FIELDS, values, strict=True)), **other}
+        yield from show(_fitting({**of, "forks": forks(_kept(before, of))}))
+
+    def switched(asked: str, *values: Any) -> Iterator[list[Any]]:
         """Other data, with those of the denoisers that it has."""
         of = dict(zip(FIELDS, values, strict=True))
         here = session.source(of["data"]).models
         names = [name for name in of["denoisers"] if name in here] or list(here)[:1]
         offered = gr.update(choices=_denoisers(session, of["data"], names), value=names)
-        for picture in changed(*values, denoisers=names):
-            yield [offered, *picture]
+        for picture in changed(asked, *values, denoisers=names):
+            yield [offered, picture]
             offered = gr.skip()
 
-    def chosen(*values: Any) -> Iterator[list[Any]]:
-        """The picture of other denoisers, forked as it was."""
-        yield from changed(*values, forks=values[FIELDS.index("forks")])
-
-    def rolled(*values: Any) -> Iterator[list[Any]]:
-        yield from changed(*values, seed=reseeded(values[FIELDS.index("seed")]))
-
-    def fork(what: str, asked: str, alone: bool, *values: Any) -> Iterator[list[Any]]:
+    def fork(what: str, asked: str, alone: bool, *values: Any) -> Iterator[str]:
         """New noise of one kind at the step that the gallery stands at."""
-        run, before = json.loads(asked or "null"), values[FIELDS.index("forks")]
+        run = json.loads(asked or "null")
         if not isinstance(run, dict):
-            yield [views.refusal(ValueError("there is no picture yet to change")), *[gr.skip()] * 4]
+            yield views.refusal(ValueError("there is no picture yet to change"))
             return
-        yield from changed(*values, forks=forked(before, what, run.get("step"), run.get("item") if alone else None))
+        item = run.get("item") if alone else None
+        yield from changed(asked, *values, forks=lambda kept: forked(kept, what, run.get("step"), item))
 
-    def edited(painted: str, *values: Any) -> Iterator[list[Any]]:
-        yield from changed(*values, edit=painted)
-
-    def undo(*values: Any) -> Iterator[list[Any]]:
-        yield from changed(*values, forks=unforked(values[FIELDS.index("forks")]))
+    def edited(asked: str, *values: Any) -> Iterator[str]:
+        yield from changed(asked, *values, edit=json.loads(asked)["edit"])
 
     def answered(asked: str) -> Iterator[str]:
         try:
@@ -136,28 +131,28 @@ def build(session: Session, tab: gr.Tab) -> None:
         except ValueError as error:
             problem = views.misunderstood(error)
         found = list(_updates(session, request).values())
-        for picture in show(_values(request)):
+        for picture in show(request.to_dict()):
             if problem:
                 picture = views.instead(picture, problem)
             yield [*found, picture]
             found = [gr.skip()] * len(found)
 
     quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
-    picture = [shown, seed, span, forks, edit]
     for what, changing in {"data": [data], "other": [T, n, seed], "schedule": [schedule]}.items():
-        gr.on([component.input for component in changing], inputs=controls[:SEEN], **asking("gallery", ask[what]))
+        gr.on([component.input for component in changing], inputs=controls, **asking("gallery", ask[what]))
+    dice.click(None, seed, seed, js=NEXT_SEED, api_visibility="private").then(inputs=controls, **asking("gallery", ask["other"]))
+    given = [asked, *controls]
     runs = [
         tab.select(opened, asked, [*controls, shown], js=_SEARCH, **quiet),
-        ask["data"].click(switched, controls, [denoisers, *picture], trigger_mode="always_last", **quiet),
-        ask["other"].click(changed, controls, picture, trigger_mode="always_last", **quiet),
-        denoisers.input(chosen, controls, picture, trigger_mode="always_last", **quiet),
-        ask["schedule"].click(partial(changed, span=""), controls, picture, trigger_mode="always_last", **quiet),
-        dice.click(rolled, controls, picture, **quiet),
-        back.click(undo, controls, picture, **quiet),
-        begin.click(edited, [asked, *controls], picture, js=_PAINTED, **quiet),
-        away.click(partial(changed, edit=""), controls, picture, **quiet),
+        ask["data"].click(switched, given, [denoisers, shown], js=_RUN, trigger_mode="always_last", **quiet),
+        ask["other"].click(changed, given, shown, js=_RUN, trigger_mode="always_last", **quiet),
+        denoisers.input(partial(changed, forks=str), given, shown, js=_RUN, trigger_mode="always_last", **quiet),
+        ask["schedule"].click(partial(changed, span=""), given, shown, js=_RUN, trigger_mode="always_last", **quiet),
+        back.click(partial(changed, forks=unforked), given, shown, js=_RUN, **quiet),
+        begin.click(edited, given, shown, js=_PAINTED, **quiet),
+        away.click(partial(changed, edit=""), given, shown, js=_RUN, **quiet),
         *(
-            button.click(partial(fork, what), [asked, alone, *controls], picture, js=_RUN, **quiet)
+            button.click(partial(fork, what), [asked, alone, *controls], shown, js=_RUN, **quiet)
             for what, button in again.items()
         ),
     ]
@@ -174,6 +169,22 @@ def _linked(address: str) -> Request:
     return request if request.data in dict(SETS).values() else FIRST
 
 
+def _shown(run: Any) -> Request | None:
+    """The request of a run that is shown."""
+    try:
+        return Request.from_query(run["query"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _kept(shown: Request | None, values: dict[str, Any]) -> str:
+    """`still_forked` of what is shown and of such values."""
+    try:
+        return still_forked(shown, Request.parse(values)) if shown else ""
+    except ValueError:
+        return ""
+
+
 def _fitting(values: dict[str, Any]) -> dict[str, Any]:
     """The same without an edit that is of other data or of more steps."""
     try:
@@ -183,13 +194,6 @@ def _fitting(values: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
-def _values(request: Request) -> dict[str, Any]:
-    """What a request is to the controls; those that nobody sees hold text."""
-    values = request.to_dict()
-    text = {name: ",".join(map(str, values.get(name, ()))) for name in ("span", "forks")}
-    return {**{name: values.get(name, "") for name in FIELDS}, **text}
-
-
 def _denoisers(session: Session, data: str, asked: Iterable[str]) -> list[tuple[str, str]]:
     """The choices: the models of this data that are here, and what is asked for."""
     here = {*session.source(data).models, *asked}
@@ -197,8 +201,8 @@ def _denoisers(session: Session, data: str, asked: Iterable[str]) -> list[tuple[
 
 
 def _updates(session: Session, request: Request) -> dict[str, Any]:
-    """The same, with choices that hold what only a link asks for."""
-    return _values(request) | {
+    """What a request is to the controls, with choices that hold what only a link asks for."""
+    return {name: request.to_dict()[name] for name in FIELDS} | {
         "denoisers": gr.update(choices=_denoisers(session, request.data, request.denoisers), value=list(request.denoisers)),
         "T": gr.update(choices=sorted({*STEPS, request.T}), value=request.T),
         "n": gr.update(choices=sorted({*SAMPLES, request.n}), value=request.n),
