@@ -45,13 +45,13 @@ are many small ones. **Modes**: how many get at least a tenth of their share. **
 deviations of the nearest of these Gaussians.
 **KL**: Kullback-Leibler divergence, in nats (natural logarithms), of the histogram over the modes of the samples on
 one; of exact samples about (modes − 1) / (2 × samples). **Width**: how far those samples lie from the centre of that
-Gaussian, 1 as far as the law's: GANs make modes too narrow, which hardly shows in the other numbers. **SW₂**: sliced Wasserstein distance to
-as many exact samples, so that even the exact law does not score 0. A star marks the best panel, an arrow says which
+Gaussian, 1 as far as the law's: GANs make modes too narrow, which hardly shows in the other numbers. **SW₂**: sliced
+Wasserstein distance to as many exact samples, so that even the exact law does not score 0. A star marks the best panel, an arrow says which
 direction is good. A lead over the exact law is chance or, in *On a mode*, modes that are too narrow. The numbers judge the
 $x_0$ that a denoiser predicts from the state shown.
 
-**Behind the scrubber** a bar stands for every step (of more than 16, for 16 of them, evenly spread): the KL from the true law of $x_s$ to its best Gaussian, on average over
-$x_t$, full at 5 nats. It is what a Gaussian loses there: with few steps much, in the last one; with many, hardly anything.
+**Behind the scrubber** a bar stands for every step (of more than 16, for 16 of them, evenly spread): the KL from the true
+law of $x_s$ to its best Gaussian, on average over $x_t$, full at 5 nats. It is what a Gaussian loses there: with few steps much, in the last one; with many, hardly anything.
 
 **Below the panels**, for one $x_t$ and 800 draws of each denoiser: the share **on a mode** of the true law; by how much
 the **weights** of its modes are **off** (half the sum of the absolute differences); the **energy distance** to the

@@ -198,7 +198,7 @@ def _denoisers(session: Session, asked: Iterable[str] = ()) -> list[tuple[str, s
 def _forks(run: Any, values: Iterable[Any]) -> str:
     """`still_forked` of a run that is shown and what the controls stand for."""
     try:
-        return still_forked(Request.from_query(run["query"]), _request(dict(zip(FIELDS, values, strict=True))))
+        return still_forked(Request.from_query(str(run["query"])), _request(dict(zip(FIELDS, values, strict=True))))
     except (KeyError, TypeError, ValueError):
         return ""
 

@@ -109,7 +109,8 @@ def build(session: Session, tab: gr.Tab) -> None:
         yield from changed(asked, *values, forks=lambda kept: forked(kept, what, run.get("step"), item))
 
     def edited(asked: str, *values: Any) -> Iterator[str]:
-        yield from changed(asked, *values, edit=json.loads(asked)["edit"])
+        run = json.loads(asked or "null")
+        yield from changed(asked, *values, edit=run.get("edit") if isinstance(run, dict) else "")
 
     def answered(asked: str) -> Iterator[str]:
         try:
@@ -172,7 +173,7 @@ def _linked(address: str) -> Request:
 def _shown(run: Any) -> Request | None:
     """The request of a run that is shown."""
     try:
-        return Request.from_query(run["query"])
+        return Request.from_query(str(run["query"]))
     except (KeyError, TypeError, ValueError):
         return None
 
