@@ -192,7 +192,7 @@ def test_another_schedules_range_is_not_taken_for_this_ones(visitor, of, span):
     names = [visitor.components[i]["props"].get("elem_id") for i in change["inputs"]]
     values = visitor.values(change, schedule="linear", lo=0.5, hi=0.9)
     values[names.index("n") + 1] = of
-    picture, _ = visitor.run(change, values)["output"]["data"]
+    (picture,) = visitor.run(change, values)["output"]["data"]
     assert Request.from_query(json.loads(picture)["id"]).span == span
 
 
