@@ -8,7 +8,7 @@ settings.load_profile("ddgan")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes seconds or drives a further tab; left out by -m 'not slow'")
+    config.addinivalue_line("markers", "slow: takes seconds, or drives more of the page than its first picture; left out by -m 'not slow'")
     config.addinivalue_line("markers", "soak: takes many minutes; run only by -m soak")
 
 

@@ -266,17 +266,14 @@ TOYS_25 = Experiment(
     note="In our recipe (skip networks with Fourier features, 64 wide, 12,000 updates; GAN and DDGAN with R1 + R2, most of the DDGAN's pairs from the last step) and in "
     "the paper's setting: 3 x 512 plain, batch 512, 50,000 updates, as the paper says, R1, and rates, penalty and moving average of ours, since the toy's code was never released. "
     "There numbers are rounded to bfloat16 as they are multiplied on the Xeon (but for seed 0 of the GAN and of the DDGAN at T = 4), "
-    "which is faster so; on the EPYC (seeds 1 and 2 of WGAN-GP, one of the DDGAN at T = 8) they are not. "
+    "which is faster so; on the EPYC (seeds 1 to 4 of WGAN-GP, one of the DDGAN at T = 8) they are not. "
     "DDPM's network predicts v in our recipe, the noise in the other, which is untuned. In 4 steps it covers hardly a mode, in 50 "
     "all, and with steps the samples between them grow fewer. "
     "GAN is the DDGAN at T = 1, whose networks see x₁ too, and not the paper's GAN. "
     "Trained with R1 (ours R1 + R2) it covers all modes in one step, with more samples on them than any DDGAN: on this toy "
     "more steps buy nothing. WGAN-GP, with one critic "
-    "update for each of G's, misses modes where its penalty weighs 10, as is usual for images, and none at 0.1.",
-    closes=(
-        "python -m ddgan evidence toys-25",
-        "goes on in the paper's setting: an adversarial training takes a core one to two hours, a GPU some two minutes by estimate",
-    ),
+    "update for each of G's, misses modes where its penalty weighs 10, as is usual for images, and none at 0.1. "
+    "In the paper's setting an adversarial training takes a core one to two hours, more beside other work.",
 )
 
 

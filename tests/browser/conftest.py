@@ -12,13 +12,14 @@ from PIL import Image
 from ddgan.bench import CHROMIUM, served
 
 STAGE = "#stage .stage"
+FAST = ("test_the_first_view_is_the_librarys_samples_on_one_noise", "test_scrubbing_by_keyboard_walks_the_states")
 BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def pytest_collection_modifyitems(items):
-    """The first tab stands for the page in the fast suite (-m "not slow")."""
+    """FAST stand for the page in the fast suite (-m "not slow")."""
     for item in items:
-        if "browser" in item.path.parts and item.path.name != "test_page.py":
+        if "browser" in item.path.parts and item.originalname not in FAST:
             item.add_marker(pytest.mark.slow)
 
 

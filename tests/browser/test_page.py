@@ -177,7 +177,6 @@ def test_numbers_out_of_range_are_a_sentence_or_the_end_of_the_range_never_a_toa
     assert page.locator(".toast-body").count() == 0
 
 
-@pytest.mark.slow
 def test_memory_is_flat_over_two_hundred_updates(visit):
     page = visit("?n=500")
     is_flat(page, lambda: after(page, lambda: page.click("#dice")))
