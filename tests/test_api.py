@@ -103,6 +103,7 @@ def test_presets_are_the_table(client):
     assert client.predict(api_name="/presets") == {name: config.to_dict() for name, config in PRESETS.items()}
 
 
+@pytest.mark.slow
 def test_train_streams_and_ends_with_a_model_that_the_other_endpoints_know(client):
     job = client.submit(data="8-gaussians", seconds=2, width=16, batch=64, api_name="/train")
     last = job.result()
@@ -231,7 +232,7 @@ ANY = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3) | st.dictiona
 ASKED = st.dictionaries(st.sampled_from(list(Request().to_dict()) + ["forks", "edit", "span"]) | st.text(max_size=6), ANY, max_size=5)
 
 
-@pytest.mark.parametrize("asked", [api.denoise, api.compare, api.posterior, api.evaluate, api.train], ids=lambda asked: asked.__name__)
+@pytest.mark.parametrize("asked", [api.denoise, api.compare, api.posterior, api.evaluate, pytest.param(api.train, marks=pytest.mark.slow)], ids=lambda asked: asked.__name__)
 @given(st.data())
 @settings(max_examples=100)
 def test_any_values_of_any_endpoint_are_work_or_get_one_sentence(asked, data):

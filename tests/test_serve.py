@@ -443,6 +443,7 @@ def test_what_nobody_reads_stops(visitor):
     assert until(lambda: not visitor.health()["training"])
 
 
+@pytest.mark.slow
 def test_a_sampling_that_nobody_reads_stops_between_two_steps(server, visitor):
     """Eight seconds of work and more, each; a plain function, which Gradio by itself would let run to its end."""
     asked = {"data": "checkerboard", "denoisers": ["exact"], "n": 5000, "T": 75}
