@@ -20,7 +20,9 @@ const say = (text, failed = false) => {
   const mine = floating = make('p', 'notice-floating', text);
   mine.setAttribute('aria-hidden', 'true');
   document.body.append(mine);
-  setTimeout(() => mine.remove(), 7000);
+  const left = new ResizeObserver(() => { if (!root.clientWidth) end(); }), end = () => { mine.remove(); left.disconnect(); };
+  left.observe(root);         // it does not follow to another tab
+  setTimeout(end, 7000);
 };
 
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');

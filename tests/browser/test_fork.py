@@ -54,3 +54,12 @@ def test_forks_are_those_of_the_picture_that_the_controls_stand_for():
     assert _forks(shown, values) == "z.2.1"
     for run, T in ((shown, 3), (shown, "x"), (None, 4), ({"query": "T=0"}, 4)):
         assert _forks(run, [*values[:2], T, *values[3:]]) == ""
+
+
+def test_a_floating_notice_does_not_follow_to_another_tab(visit):
+    page = visit("?n=500", height=500)
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    after(page, lambda: page.get_by_role("button", name="New z").click())
+    page.wait_for_selector(".notice-floating")
+    page.get_by_role("tab", name="Evidence").click()
+    page.wait_for_selector(".notice-floating", state="detached", timeout=2000)
