@@ -20,9 +20,7 @@ const say = (text, failed = false) => {
   const mine = floating = make('p', 'notice-floating', text);
   mine.setAttribute('aria-hidden', 'true');
   document.body.append(mine);
-  const left = new ResizeObserver(() => { if (!root.clientWidth) end(); }), end = () => { mine.remove(); left.disconnect(); };
-  left.observe(root);         // it does not follow to another tab
-  setTimeout(end, 7000);
+  setTimeout(() => mine.remove(), 7000);
 };
 
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
@@ -79,6 +77,7 @@ const observing = observer => { letGo(() => observer.disconnect()); return obser
 const onSize = (act, narrow = 0) => {
   const sizes = observing(new ResizeObserver(() => {
     if (!root.isConnected) return dispose();
+    if (!root.clientWidth) floating?.remove();      // it does not follow to another tab
     root.classList.toggle('narrow', root.clientWidth > 0 && root.clientWidth < narrow);
     act();
   }));

@@ -16,7 +16,7 @@ from ..schedule import FAMILIES, U_0
 from ..request import DENOISERS, Request, forked, still_forked, unforked
 from ..session import Session
 from . import draw, exports, posterior
-from .drawn import NEXT_SEED, asking, drawn
+from .drawn import NEXT_SEED, asking, calling, drawn
 from .jobs import job, size
 from .slider import Slider
 
@@ -27,7 +27,6 @@ POINTS = [500, 1000, 2000, 5000]
 # what the stage stands at; it goes on to the state that the new noise leads to
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#stage .stage').stage.anew()), ...rest]"
 _SHOWN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#stage .stage').stage.run() ?? null), ...rest]"
-_IDLE = "() => { document.querySelector('#stage .stage').stage.idle(); }"
 _TO_STAGE = """(own, ...rest) => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});
@@ -170,7 +169,7 @@ def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Reque
         *(event.then(use, [own, *controls], [data, stage], js=_TO_STAGE, **quiet) for event in used),
     ]
     for run in runs:  # what failed, and said so, may be asked for again
-        run.failure(None, None, None, js=_IDLE)
+        run.failure(None, None, None, js=calling("stage", "idle"))
     return [*controls, formula, stage], view
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-__all__ = ["NEXT_SEED", "asking", "drawn", "script"]
+__all__ = ["NEXT_SEED", "asking", "calling", "drawn", "script"]
 
 NEXT_SEED = "seed => [(Math.max(Math.trunc(seed ?? 0), 0) + 1) % 2 ** 31]"  # which a visitor may have left empty
 
@@ -38,6 +38,11 @@ def asking(name: str, button: gr.Button) -> dict[str, Any]:
     """
     js = f"(...values) => {{ document.querySelector('#{name} .{name}').{name}.ask(values, '{button.elem_id}'); return []; }}"
     return {"fn": None, "outputs": None, "js": js, "api_visibility": "private"}
+
+
+def calling(name: str, method: str) -> str:
+    """The js of an event that calls a method of what `name` draws."""
+    return f"() => {{ document.querySelector('#{name} .{name}').{name}.{method}(); }}"
 
 
 @cache

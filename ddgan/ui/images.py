@@ -15,7 +15,7 @@ from ..gallery import ImageQuestion, explore, gallery
 from ..request import DENOISERS, Request, forked, still_forked, unforked
 from ..session import Session
 from . import exports
-from .drawn import NEXT_SEED, asking, drawn
+from .drawn import NEXT_SEED, asking, calling, drawn
 from .jobs import job, size
 
 __all__ = ["build"]
@@ -159,8 +159,7 @@ def build(session: Session, tab: gr.Tab) -> None:
     ]
     exploring = explored.click(answered, asked, explorer, js=_RUN, trigger_mode="always_last", **quiet)
     for event in (*runs, exploring):  # what failed, and said so, is not under way any more
-        name = "explorer" if event is exploring else "gallery"
-        event.failure(None, None, None, js=f"() => {{ document.querySelector('#{name} .{name}').{name}.idle(); }}")
+        event.failure(None, None, None, js=calling("explorer" if event is exploring else "gallery", "idle"))
     cancel.click(None, None, None, cancels=runs)
 
 

@@ -18,7 +18,7 @@ import gradio as gr
 from .. import gaussianity
 from ..request import DENOISERS, Request
 from ..session import Session
-from .drawn import drawn
+from .drawn import calling, drawn
 from .jobs import job
 
 __all__ = ["build"]
@@ -57,9 +57,9 @@ def build(session: Session) -> None:
     running = run.click(
         sampled, None, oracle, show_progress="hidden", concurrency_id="oracle", concurrency_limit=2, api_visibility="private"
     )
-    running.failure(None, None, None, js="() => { document.querySelector('#oracle .oracle').oracle.stop(); }")
+    running.failure(None, None, None, js=calling("oracle", "stop"))
     stop.click(None, None, None, cancels=[running])
-    stop.click(None, None, None, js="() => { document.querySelector('#oracle .oracle').oracle.stop(); }")
+    stop.click(None, None, None, js=calling("oracle", "stop"))
 
 
 def _oracle(session: Session) -> Iterator[str]:
