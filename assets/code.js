@@ -1,8 +1,9 @@
-/* "Copy as code": what the stage or the gallery shows, as code that gives the same arrays. One click opens the menu, one copies.
+/* "Copy as code": what the stage or the gallery shows, as code that gives the same arrays. One click opens the menu,
+one copies.
 
 Gradio runs it after common.js, for ddgan/ui/exports.py.
 props.canvas selects what is shown; its data-id is the query of the request. server.code(JSON) gives the code by kind;
-props.kinds are their names (ddgan/snippet.py).
+props.kinds are their names (ddgan/views/code.py).
 
 For tests: .code has data-id, the query whose code is there. */
 
@@ -11,7 +12,9 @@ const shown = () => document.querySelector(props.canvas);
 root.innerHTML = `
   <button type="button" class="code-open" aria-expanded="false">Copy as code</button>
   <div class="code-menu" role="group" aria-label="Copy as code" hidden>
-    ${Object.entries(props.kinds).map(([kind, name]) => `<button type="button" data-kind="${kind}" aria-pressed="false">${name}</button>`).join('')}
+    ${Object.entries(props.kinds)
+      .map(([kind, name]) => `<button type="button" data-kind="${kind}" aria-pressed="false">${name}</button>`)
+      .join('')}
     <span class="code-said" role="status"></span>
     <pre tabindex="0" aria-label="The code"></pre>
   </div>`;
@@ -35,7 +38,8 @@ async function ask() {
   const code = await server.code(asked).catch(() => null) ?? { error: 'The server gave no answer.' };
   if (mine !== state.latest) return;
   state.code = code.error ? {} : code;
-  if (code.error || query !== root.dataset.id) said.textContent = code.error ?? '';  // what was said of the same code stays
+  // what was said of the same code stays
+  if (code.error || query !== root.dataset.id) said.textContent = code.error ?? '';
   show(state.kind);
   root.dataset.id = query;
 }

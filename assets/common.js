@@ -1,11 +1,18 @@
 /* What two or more of the scripts beside this one need.
 
-Gradio runs a script as the body of a function (element, trigger, props, server, upload, watch); ddgan/ui/drawn.py puts this
-file before each of them. All of it is const, so that a script that declares one of the names again fails at once. */
+Gradio runs a script as the body of a function (element, trigger, props, server, upload, watch); ddgan/ui/canvas.py puts
+this file before each of them. All of it is const, so that a script that declares one of the names again fails at once.
+*/
 
 const root = element.firstElementChild;
 const $ = selector => root.querySelector(selector);
-const make = (tag, className = '', text = '') => Object.assign(document.createElement(tag), { className, textContent: text });
+/* An element with a text. Hardly any font has the letters among the subscripts (U+209B, U+209C); the digits are in
+   ours. */
+const make = (tag, className = '', text = '') => {
+  const node = Object.assign(document.createElement(tag), { className });
+  node.append(...text.split(/([ₛₜ])/).map((part, i) => i % 2 ? make('sub', '', part === 'ₛ' ? 's' : 't') : part));
+  return node;
+};
 const offscreen = (width, height) => Object.assign(document.createElement('canvas'), { width, height });
 
 /* A notice; where it stands out of sight, a copy of it floats over the page for a while. */
@@ -24,7 +31,8 @@ const say = (text, failed = false) => {
 };
 
 const reducedMotion = matchMedia('(prefers-reduced-motion: reduce)');
-const bring = (node, block = 'start') => node?.scrollIntoView({ block, behavior: reducedMotion.matches ? 'auto' : 'smooth' });
+const bring = (node, block = 'start') =>
+  node?.scrollIntoView({ block, behavior: reducedMotion.matches ? 'auto' : 'smooth' });
 
 // ---------------------------------------------------------------- numbers and words
 
@@ -45,21 +53,49 @@ const unpack = (text, Type) => {
 
 const gallery = () => document.querySelector('#gallery .gallery').gallery;
 const tell = (what, detail) => document.dispatchEvent(new CustomEvent(`ddgan:${what}`, { detail }));
-const hear = (what, act) => document.addEventListener(`ddgan:${what}`, e => root.isConnected ? act(e.detail) : dispose(), { signal: gone.signal });
+const hear = (what, act) =>
+  document.addEventListener(`ddgan:${what}`, e => (root.isConnected ? act(e.detail) : dispose()), {
+    signal: gone.signal,
+  });
+
+/* plotly.js from our own server, of the version that figures are made for, whatever else the page may have; one for all
+   scripts. */
+const plotlyAt = version => `gradio_api/plotly?v=${version}`;
+const plotly = version => document.plotly ??= new Promise((done, failed) => {
+  const script = make('script');
+  script.onload = () => done(window.Plotly);
+  script.onerror = () => {
+    document.plotly = null;
+    failed(new Error('plotly.js did not come'));
+  };
+  script.src = plotlyAt(version);
+  document.head.append(script);
+});
 
 /* What a request, and the gallery's view of it, may have in the page's address. */
-const NO_REQUEST = Object.fromEntries(['data', 'denoisers', 'T', 'schedule', 'span', 'seed', 'n', 'forks', 'edit', 'show', 'of'].map(name => [name, null]));
+const NO_REQUEST = Object.fromEntries(
+  'data denoisers T schedule span seed n forks edit eta budget label show of'.split(' ').map(name => [name, null]),
+);
 
 /* Parameters of the page's address, null for one to leave out. */
 const keepInAddress = values => {
-  const url = new URL(location.href), text = params => params.toString().replace(/%(2C|3A)/g, decodeURIComponent);      // , and : are for people to read
-  for (const [name, value] of Object.entries(values)) value === null ? url.searchParams.delete(name) : url.searchParams.set(name, value);
+  const url = new URL(location.href),
+    text = params => params.toString().replace(/%(2C|3A)/g, decodeURIComponent); // , and : are for people to read
+  for (const [name, value] of Object.entries(values))
+    value === null ? url.searchParams.delete(name) : url.searchParams.set(name, value);
   const query = '?' + text(url.searchParams) + url.hash;
   if (query === location.search + location.hash) return;
   history.replaceState(history.state, '', query);
-  // In a Space we live in an iframe, and only the page around us can show the address, without what the Space itself put there (__sign).
+  // In a Space we live in an iframe, and only the page around us can show the address, without what the Space itself
+  // put there (__sign).
   if (window.parent !== window && document.referrer.startsWith('https://huggingface.co/'))
-    window.parent.postMessage({ queryString: text(new URLSearchParams([...url.searchParams].filter(([name]) => !name.startsWith('__')))), hash: '' }, 'https://huggingface.co');
+    window.parent.postMessage(
+      {
+        queryString: text(new URLSearchParams([...url.searchParams].filter(([name]) => !name.startsWith('__')))),
+        hash: '',
+      },
+      'https://huggingface.co',
+    );
 };
 
 // ---------------------------------------------------------------- life cycle
@@ -86,15 +122,24 @@ const onSize = (act, narrow = 0) => {
 };
 
 /* When the page turns dark or light. */
-const onTheme = act => observing(new MutationObserver(() => act())).observe(document.body, { attributes: true, attributeFilter: ['class'] });
+const onTheme = act =>
+  observing(new MutationObserver(() => act())).observe(document.body, { attributes: true, attributeFilter: ['class'] });
 
 // ---------------------------------------------------------------- drawing and keys
 
-const colours = family => { const css = getComputedStyle(root); return name => css.getPropertyValue(`--${family}-${name}`).trim(); };
+/* Colours and strengths by their name in ddgan/views/looks.py, as they are in the theme of now. */
+const colours = () => {
+  const css = getComputedStyle(root);
+  return name => css.getPropertyValue(`--look-${name}`).trim();
+};
 
 /* A canvas as large as it is shown, empty, to be drawn on in css pixels. */
 const blank = canvas => {
-  const dpr = Math.min(devicePixelRatio || 1, 2), w = canvas.clientWidth, h = canvas.clientHeight, width = Math.round(w * dpr), height = Math.round(h * dpr);
+  const dpr = Math.min(devicePixelRatio || 1, 2),
+    w = canvas.clientWidth,
+    h = canvas.clientHeight,
+    width = Math.round(w * dpr),
+    height = Math.round(h * dpr);
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   const ctx = canvas.getContext('2d');
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
@@ -129,7 +174,37 @@ const line = (ctx, points, colour, width, dash = []) => {
   ctx.setLineDash([]);
 };
 
-/* Do what one of the keys {name: act | null} stands for, instead of what it does to a page; whether it was one of them. */
+/* Ticks and names of the axes inside a picture, in the units of the user's table (ddgan/explorer/plane.py); on a line,
+   below `base`. */
+const drawScales = ({ ctx, w, h }, axes, limit, { ink, paper, font }, base = null) => {
+  ctx.save();
+  Object.assign(ctx, { font: `11px ${font}`, lineWidth: 3, lineJoin: 'round', strokeStyle: paper, fillStyle: ink });
+  const write = (text, x, y, align, alpha) => {
+    Object.assign(ctx, { textAlign: align, globalAlpha: alpha });
+    ctx.strokeText(text, x, y);
+    ctx.fillText(text, x, y);
+  };
+  axes.forEach(({ name, ticks }, c) => {
+    const title = name.length < 30 ? name : name.slice(0, 28) + '…', foot = base ?? h;
+    ctx.textBaseline = c ? 'middle' : 'alphabetic';
+    for (const [place, text] of ticks) {
+      const at = c ? h / 2 * (1 - place / limit) : w / 2 * (1 + place / limit), half = ctx.measureText(text).width / 2;
+      if (c ? at > h - 24 || at < 26 : at < half || at > w - half) continue;
+      ctx.globalAlpha = 0.7;
+      if (c) ctx.fillRect(0, at - 0.5, 5, 1); else ctx.fillRect(at - 0.5, base ?? h - 5, 1, 5);
+      write(text, c ? 8 : at, c ? at : base === null ? h - 8 : base + 16, c ? 'left' : 'center', 0.7);
+    }
+    ctx.textBaseline = 'alphabetic';
+    if (c) write(title, 6, 15, 'left', 1); else write(title, w - 6, base === null ? foot - 22 : foot + 30, 'right', 1);
+  });
+  ctx.restore();
+};
+
+/* A coordinate as a value of its axis, in as many digits as it deserves. */
+const inUnits = ({ centre, unit, digits }, x) => signed(centre + unit * x, digits);
+
+/* Do what one of the keys {name: act | null} stands for, instead of what it does to a page; whether it was one of them.
+   */
 const obey = (e, keys) => {
   if (!keys[e.key]) return false;
   e.preventDefault();

@@ -1,10 +1,11 @@
 /* The gallery: images on the way from noise, by several denoisers from the same noise, on one scrubber.
 
-Gradio runs it after common.js and deck.js, for ddgan/ui/images.py.
-It reads props.value, a JSON string, which ddgan/gallery.py makes:
+Gradio runs it after common.js and scrubber.js, for ddgan/ui/images.py.
+It reads props.value, a JSON string, which ddgan/views/image_grid.py makes:
   id, query, T, n, shape [C, H, W]  query: the URL query string of this run, "" to leave the address alone
   t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from the noisiest state down to x_0
-  panels                            [{key, label, note, error, x, x0}]: base64 PNG, a row a state, a column a sample
+  panels                            [{key, label, note, classes, error, x, x0}]: base64 PNG, a row a state, a column a
+                                    sample; classes: null | the names of the classes that the samples were asked for
                                     (x: F rows; x0: F - 1 rows, what is predicted from the state of that row)
   levels                            sqrt(alpha_bar) of x_T, ..., x_1
   edit                              null | {t, image}: the image that was noised to x_t, base64 PNG
@@ -12,14 +13,18 @@ It reads props.value, a JSON string, which ddgan/gallery.py makes:
   asked, controls                   as assets/stage.js
 Every image is drawn in whole device pixels a pixel, never smoothed.
 
-It tells the document `ddgan:images` what is chosen, for assets/explorer.js. For tests: .gallery has data-ready, data-id,
-data-state, data-t, data-chosen and .gallery = {state, goto, choose, run, pixels}. */
+It tells the document `ddgan:images` what is chosen, for assets/image_posterior.js. For tests: .gallery has data-ready,
+data-id, data-state, data-t, data-chosen and .gallery = {state, goto, choose, run, pixels}. */
 
-const MOST = 8;               // css pixels a pixel, at most
-const BEAT = 950;             // ms at a state while playing
-const LABEL = 18;             // css pixels for the names over a strip
-const VIEWS = [['x', 'xₜ', 'The states that the denoiser has reached'], ['x0', 'Predicted x₀', 'What the denoiser answers for each state'],
-  ['both', 'Both', 'Each state, and the x₀ predicted from it']];
+const MOST = 8; // css pixels a pixel, at most
+const BEAT = 950; // ms at a state while playing
+const LABEL = 18; // css pixels for the names over a strip
+const FOOT = 17; // css pixels for the name of a class under its sample
+const VIEWS = [
+  ['x', '<span>x<sub>t</sub></span>', 'The states that the denoiser has reached'],
+  ['x0', 'Predicted x₀', 'What the denoiser answers for each state'],
+  ['both', 'Both', 'Each state, and the x₀ predicted from it'],
+];
 
 const state = {
   data: null, views: [],      // the payload, its sheets decoded; per panel {panel, grids, strip}
@@ -33,11 +38,21 @@ const state = {
 
 root.innerHTML = `
   <p class="stage-notice" role="status" aria-live="polite"></p>
-  <div class="gallery-edit" hidden><canvas aria-hidden="true"></canvas><span></span><button type="button" data-act="away">Begin at noise again</button></div>
-${deckMarkup(`<div class="stage-layers" role="radiogroup" aria-label="What is shown">${VIEWS.map(([name, text, title]) =>
-    `<label class="stage-chip" title="${title}"><input type="radio" name="gallery-show" value="${name}">${text}</label>`).join('')}</div>`, 1,
-    '<div class="gallery-progress" hidden><progress max="1" value="0" aria-label="Sampling"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>')}
-  <div class="gallery-panels" role="group" tabindex="0" aria-label="Images. Up and down arrows choose another sample, left and right another step, Enter another denoiser."></div>
+  <div class="gallery-edit" hidden><canvas aria-hidden="true"></canvas><span></span><button type="button"
+    data-act="away">Begin at noise again</button></div>
+${deckMarkup(
+  `<div class="stage-layers" role="radiogroup" aria-label="What is shown">${VIEWS.map(
+    ([name, text, title]) =>
+      `<label class="stage-chip" title="${title}"><input type="radio" name="gallery-show"
+        value="${name}">${text}</label>`,
+  ).join('')}</div>`,
+  1,
+  `<div class="gallery-progress" hidden><progress max="1" value="0"
+    aria-label="Sampling"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>`,
+)}
+  <div class="gallery-panels" role="group" tabindex="0"
+    aria-label="Images. Up and down arrows choose another sample, left and right another step, Enter another denoiser."
+    ></div>
   <div class="gallery-ways"></div>
   <p class="stage-sr" aria-live="polite"></p>`;
 
@@ -56,12 +71,15 @@ async function picture(text) {
 
 async function decode(p) {
   const [, H, W] = p.shape, F = p.t.length;
-  const decoded = await Promise.all(p.panels.map(async panel => {
-    if (panel.error) return panel;
-    const [x, x0] = await Promise.all([picture(panel.x), picture(panel.x0)]);
-    if (x.width !== p.n * W || x.height !== F * H || x0.height !== (F - 1) * H) throw new Error(`the sheets of ${panel.label} have the wrong size`);
-    return { ...panel, x, x0 };
-  }));
+  const decoded = await Promise.all(
+    p.panels.map(async panel => {
+      if (panel.error) return panel;
+      const [x, x0] = await Promise.all([picture(panel.x), picture(panel.x0)]);
+      if (x.width !== p.n * W || x.height !== F * H || x0.height !== (F - 1) * H)
+        throw new Error(`the sheets of ${panel.label} have the wrong size`);
+      return { ...panel, x, x0 };
+    }),
+  );
   return { ...p, panels: decoded, edit: p.edit && { ...p.edit, image: await picture(p.edit.image) } };
 }
 
@@ -101,12 +119,21 @@ function idle() {
 }
 
 /* What is shown, the step that leaves it and the sample that is chosen, for whoever asks or listens. */
-const run = () => state.data && { query: state.data.id, t: state.data.t[state.at], step: state.data.t[Math.min(state.at, last() - 1)], item: state.chosen, of: state.of };
+const run = () =>
+  state.data && {
+    query: state.data.id,
+    t: state.data.t[state.at],
+    step: state.data.t[Math.min(state.at, last() - 1)],
+    item: state.chosen,
+    of: state.of,
+  };
 const kind = () => ({ shape: state.data.shape, T: state.data.T, a: state.data.levels, edit: state.data.edit });
 
 function announce() {
   clearTimeout(state.telling);
-  state.telling = setTimeout(() => { if (state.data && root.clientWidth && !state.timer) tell('images', { ...run(), ...kind() }); }, 200);
+  state.telling = setTimeout(() => {
+    if (state.data && root.clientWidth && !state.timer) tell('images', { ...run(), ...kind() });
+  }, 200);
 }
 
 const drawnKeys = data => data.panels.filter(panel => !panel.error).map(panel => panel.key);
@@ -124,7 +151,8 @@ function show(data) {
   const drawn = drawnKeys(data);
   if (!drawn.includes(state.of)) state.of = drawn[0] ?? null;
   range.max = last();
-  for (const control of root.querySelectorAll('.stage-bar button, .stage-bar input, .stage-scrub input')) control.disabled = !drawn.length;
+  for (const control of root.querySelectorAll('.stage-bar button, .stage-bar input, .stage-scrub input'))
+    control.disabled = !drawn.length;
   buildPanels();
   buildScale(data);
   describe();
@@ -140,13 +168,20 @@ function address() {
   if (!data?.query || !root.clientWidth) return;
   const t = data.t[state.at];
   keepInAddress({
-    ...NO_REQUEST, layers: null, ...Object.fromEntries(new URLSearchParams(data.query)),
-    t: t === 0 ? null : t, hold: state.chosen || null, of: state.of === drawnKeys(data)[0] ? null : state.of, show: state.show === 'both' ? null : state.show,
+    ...NO_REQUEST,
+    layers: null,
+    ...Object.fromEntries(new URLSearchParams(data.query)),
+    t: t === 0 ? null : t,
+    hold: state.chosen || null,
+    of: state.of === drawnKeys(data)[0] ? null : state.of,
+    show: state.show === 'both' ? null : state.show,
   });
 }
 
 function recall() {
-  const asked = new URLSearchParams(location.search), wanted = parseInt(asked.get('t')), hold = parseInt(asked.get('hold'));
+  const asked = new URLSearchParams(location.search),
+    wanted = parseInt(asked.get('t')),
+    hold = parseInt(asked.get('hold'));
   if (asked.get('data') !== new URLSearchParams(state.data.query).get('data')) return;     // another tab's
   if (state.data.t.includes(wanted)) { state.at = state.data.t.indexOf(wanted); state.greeted = true; }
   if (hold >= 0) state.chosen = hold;
@@ -234,48 +269,68 @@ function choose(j, key = state.of) {
 
 // ---------------------------------------------------------------- drawing
 
-/* Columns and rows of tiles on a canvas `room` css pixels wide: a whole number of device pixels to a pixel. */
-function fit(canvas, [, H, W], room, columns, rows, head = 0) {
+/* Columns and rows of tiles on a canvas `room` css pixels wide: a whole number of device pixels to a pixel.
+   There are `head` css pixels over all rows, and `foot` under each. */
+function fit(canvas, [, H, W], room, columns, rows, head = 0, foot = 0) {
   const dpr = devicePixelRatio || 1, gap = Math.round(2 * dpr), top = Math.round(head * dpr);
+  const below = Math.round(foot * dpr);
   const k = clamp(Math.floor((room * dpr - (columns + 1) * gap) / (columns * W)), 1, Math.round(MOST * dpr));
-  const width = columns * (k * W + gap) + gap, height = rows * (k * H + gap) + gap + top;
+  const high = k * H + gap + below;
+  const width = columns * (k * W + gap) + gap, height = rows * high + gap + top;
   if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
   Object.assign(canvas.style, { width: width / dpr + 'px', height: height / dpr + 'px' });
   const ctx = canvas.getContext('2d');
   ctx.clearRect(0, 0, width, height);
   ctx.imageSmoothingEnabled = false;
-  const corner = (c, r) => [gap + c * (k * W + gap), top + gap + r * (k * H + gap)];
+  const corner = (c, r) => [gap + c * (k * W + gap), top + gap + r * high];
   const place = (event) => {
-    const box = canvas.getBoundingClientRect(), x = (event.clientX - box.left) * dpr, y = (event.clientY - box.top) * dpr - top;
-    return [clamp(Math.floor(x / (k * W + gap)), 0, columns - 1), clamp(Math.floor(y / (k * H + gap)), 0, rows - 1)];
+    const box = canvas.getBoundingClientRect(),
+      x = (event.clientX - box.left) * dpr,
+      y = (event.clientY - box.top) * dpr - top;
+    return [clamp(Math.floor(x / (k * W + gap)), 0, columns - 1), clamp(Math.floor(y / high), 0, rows - 1)];
   };
   const tile = (sheet, i, j, c, r) => ctx.drawImage(sheet, j * W, i * H, W, H, ...corner(c, r), k * W, k * H);
   const frame = (c, r, colour, rows = 1) => {
     const [x, y] = corner(c, r), line = Math.round(3 * dpr);
     ctx.strokeStyle = colour;
     ctx.lineWidth = line;
-    ctx.strokeRect(x - line / 2, y - line / 2, k * W + line, rows * (k * H + gap) - gap + line);
+    ctx.strokeRect(x - line / 2, y - line / 2, k * W + line, rows * high - gap - below + line);
   };
-  return { ctx, dpr, k, corner, tile, frame, place, size: k * W };
+  const name = (text, c, r, colour) => {
+    const [x, y] = corner(c, r);
+    ctx.font = `${Math.round(12 * dpr)}px ${getComputedStyle(root).fontFamily}`;
+    Object.assign(ctx, { textAlign: 'center', textBaseline: 'middle', fillStyle: colour });
+    ctx.fillText(text, x + (k * W) / 2, y + k * H + below / 2 + 2 * dpr, k * W);
+  };
+  return { ctx, dpr, k, corner, tile, frame, name, place, size: k * W };
 }
 
 function draw() {
   const { data, at, chosen, show } = state;
   if (!data || !root.clientWidth) return;
   drawEdit();
-  const columns = Math.ceil(Math.sqrt(data.n)), rows = Math.ceil(data.n / columns), colour = colours('stage');
+  const columns = Math.ceil(Math.sqrt(data.n)), rows = Math.ceil(data.n / columns), colour = colours();
+  const foot = data.panels.some(panel => panel.classes) ? FOOT : 0; // of all, so that rows stand side by side
   for (const { panel, grids, title, way } of state.views) {
     if (panel.error) continue;
     const room = panels.firstChild.clientWidth;
     for (const grid of grids) {
       grid.part.hidden = show !== 'both' && show !== grid.kind;
       if (grid.part.hidden) continue;
-      const t = subscript(data.t[at]), end = at === last(), what = grid.kind === 'x' ? t : `x₀ predicted from ${end ? 'x₁: x₀ itself' : t}`;
+      const t = subscript(data.t[at]),
+        end = at === last(),
+        what = grid.kind === 'x' ? t : `x₀ predicted from ${end ? 'x₁: x₀ itself' : t}`;
       grid.name.textContent = what;
-      grid.canvas.setAttribute('aria-label', `${panel.label}: ${data.n} images, ${what}`);
-      grid.on = fit(grid.canvas, data.shape, show === 'both' ? (room - 12) / 2 : Math.min(room, 470), columns, rows);
+      const asked = panel.classes ? `; their classes: ${panel.classes.join(', ')}` : '';
+      grid.canvas.setAttribute('aria-label', `${panel.label}: ${data.n} images, ${what}${asked}`);
+      const wide = show === 'both' ? (room - 12) / 2 : Math.min(room, 470);
+      grid.on = fit(grid.canvas, data.shape, wide, columns, rows, 0, foot);
       const sheet = grid.kind === 'x' || end ? panel.x : panel.x0;
-      for (let j = 0; j < data.n; j++) grid.on.tile(sheet, at, j, j % columns, Math.floor(j / columns));
+      for (let j = 0; j < data.n; j++) {
+        const place = [j % columns, Math.floor(j / columns)];
+        grid.on.tile(sheet, at, j, ...place);
+        if (panel.classes) grid.on.name(panel.classes[j], ...place, colour(j === chosen ? 'focus' : 'muted'));
+      }
       grid.on.frame(chosen % columns, Math.floor(chosen / columns), colour('focus'));
     }
     drawWay(panel, title, way, colour);
@@ -284,8 +339,13 @@ function draw() {
 
 /* The whole way of the chosen sample: the states, and under each the x_0 that is predicted from it. */
 function drawWay(panel, title, way, colour) {
-  const { data, at, chosen } = state, F = data.t.length, on = fit(way, data.shape, Math.min(ways.firstChild.clientWidth, 150 * F), F, 2, LABEL);
-  title.innerHTML = `<b>Sample #${chosen}</b> by ${panel.label}: every state, and the x₀ predicted from it`;
+  const { data, at, chosen } = state,
+    F = data.t.length,
+    on = fit(way, data.shape, Math.min(ways.firstChild.clientWidth, 150 * F), F, 2, LABEL);
+  const of = panel.classes ? `, class ${panel.classes[chosen]},` : '';
+  title.replaceChildren(
+    make('b', '', `Sample #${chosen}`), `${of} by ${panel.label}: every state, and the x₀ predicted from it`,
+  );
   way.setAttribute('aria-label', `${panel.label}, sample ${chosen}: the ${F} states, and the x₀ predicted from each`);
   way.on = on;
   on.ctx.font = `${Math.round(13 * on.dpr)}px ${getComputedStyle(root).fontFamily}`;
@@ -305,7 +365,8 @@ function drawEdit() {
   begun.hidden = !edit;
   if (!edit) return;
   fit(begun.querySelector('canvas'), shape, 66, 1, 1).tile(edit.image, 0, 0, 0, 0);
-  begun.querySelector('span').textContent = `Every sample begins at ${subscript(edit.t)} of this image, made by noise of its own.`;
+  begun.querySelector('span').textContent =
+    `Every sample begins at ${subscript(edit.t)} of this image, made by noise of its own.`;
 }
 
 /* The last state of a sample, as an image of its own. */
@@ -328,17 +389,27 @@ root.addEventListener('click', e => {
   const { panel } = e.target.dataset, view = state.views.find(v => v.panel.key === panel);
   if (!view) return;
   if (e.target === view.way) return Object.assign(state, { of: panel }), goto(view.way.on.place(e)[0]);
-  const [c, r] = view.grids.find(grid => grid.canvas === e.target).on.place(e), j = r * Math.ceil(Math.sqrt(state.data.n)) + c;
+  const [c, r] = view.grids.find(grid => grid.canvas === e.target).on.place(e),
+    j = r * Math.ceil(Math.sqrt(state.data.n)) + c;
   if (j < state.data.n) choose(j, panel);
 });
 
 root.addEventListener('click', e => {
   const { act } = e.target.dataset;
-  if (act === 'cancel') { document.querySelector('#images-cancel')?.click(); idle(); say('Cancelled: this is the picture before.'); }
+  if (act === 'cancel') {
+    document.querySelector('#images-cancel')?.click();
+    idle();
+    say('Cancelled: this is the picture before.');
+  }
   if (act === 'away') document.querySelector('#images-away')?.click();
 });
 
-root.addEventListener('change', e => { if (e.target.name === 'gallery-show') { state.show = e.target.value; describe(); } });
+root.addEventListener('change', e => {
+  if (e.target.name === 'gallery-show') {
+    state.show = e.target.value;
+    describe();
+  }
+});
 range.addEventListener('input', () => goto(range.valueAsNumber));
 
 
@@ -348,7 +419,10 @@ letGo(() => clearInterval(state.timer));
 onSize(() => { if (state.data && root.clientWidth) { buildScale(state.data); describe(); } }, 560);
 onTheme(draw);
 root.gallery = { state: () => state.data && state.at, goto, choose, run, kind, pixels, image, fit, picture, ask, idle };
-const another = () => { const keys = drawnKeys(state.data); choose(state.chosen, keys[(keys.indexOf(state.of) + 1) % keys.length]); };
+const another = () => {
+  const keys = drawnKeys(state.data);
+  choose(state.chosen, keys[(keys.indexOf(state.of) + 1) % keys.length]);
+};
 drive({
   ...root.gallery, last, playing: () => !!state.timer, play, pause, panels, choose: way => choose(state.chosen + way),
   others: () => ({ Enter: document.activeElement === panels ? another : null }),

@@ -1,21 +1,32 @@
 /* The posterior explorer of images: what could one x_t have been? Redraws of every denoiser beside the training set.
 
 Gradio runs it after common.js, for ddgan/ui/images.py.
-It asks, through a button that nobody sees, whenever the gallery (assets/gallery.js) says what is chosen, and reads
-props.value, a JSON string, which ddgan/gallery.py makes:
+It asks, through a button that nobody sees, whenever the gallery (assets/image_grid.js) says what is chosen, and reads
+props.value, a JSON string, which ddgan/views/image_grid.py makes:
   query, step, item, of, shape, x   the question; x_t as a PNG. All pictures are PNG, base64
   panels                            [{key, label, error, n, images, mean, std, spread}]: n redraws side by side, their
                                     mean, standard deviation (in colours) and its root mean square over the pixels
-  truth                             null while it is computed | {reading} | {error} | the same, of the n likeliest images,
-                                    {of, mirrored, effective, weights}: of how many, whether half of those are mirror images,
+  truth                             null while it is computed | {reading} | {error} | the same, of the n likeliest
+                                    images,
+                                    {of, mirrored, effective, weights}: of how many, whether half of those are mirror
+                                    images,
                                     exp(entropy) of the posterior, their weights
 For tests: .explorer has data-asked ("step.item.of", once answered) and data-truth (wait | reading | error | done). */
 
 const state = { answer: null, asked: '', latest: null, later: null };
 const name = ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`;
-const percent = w => w >= 0.0995 ? `${(100 * w).toFixed(0)} %` : w >= 0.001 ? `${(100 * w).toFixed(1)} %` : w >= 0.0001 ? `${(100 * w).toFixed(2)} %` : '< 0.01 %';
+const percent = w =>
+  w >= 0.0995
+    ? `${(100 * w).toFixed(0)} %`
+    : w >= 0.001
+      ? `${(100 * w).toFixed(1)} %`
+      : w >= 0.0001
+        ? `${(100 * w).toFixed(2)} %`
+        : '< 0.01 %';
 
-root.innerHTML = '<h2></h2><p class="explorer-lead"></p><div class="explorer-cells"></div><p class="explorer-lead"></p>';
+root.innerHTML =
+  '<h2>What could this x<sub>t</sub> have been?</h2><p class="explorer-lead"></p>' +
+  '<div class="explorer-cells"></div><p class="explorer-lead"></p>';
 const heading = $('h2'), [lead, missing] = root.querySelectorAll('.explorer-lead'), cells = $('.explorer-cells');
 
 function ask() {
@@ -45,9 +56,15 @@ async function receive() {
 
 async function load(answer) {
   const parts = [answer, ...answer.panels, answer.truth ?? {}];
-  await Promise.all(parts.flatMap(part => ['x', 'images', 'mean', 'std'].filter(key => typeof part[key] === 'string').map(async key => {
-    part[key] = await gallery().picture(part[key]);
-  })));
+  await Promise.all(
+    parts.flatMap(part =>
+      ['x', 'images', 'mean', 'std']
+        .filter(key => typeof part[key] === 'string')
+        .map(async key => {
+          part[key] = await gallery().picture(part[key]);
+        }),
+    ),
+  );
 }
 
 function draw() {
@@ -55,7 +72,8 @@ function draw() {
   if (!answer || !root.clientWidth) return;
   const { truth, panels, step } = answer, x = subscript(step), of = panels.find(panel => panel.key === answer.of).label;
   heading.textContent = `What could ${x} of sample #${answer.item} have been?`;
-  lead.textContent = `One and the same ${x} (that of ${of}), and what x₀ it may come from. Choose a sample and a step above.`;
+  lead.textContent =
+    `One and the same ${x} (that of ${of}), and what x₀ it may come from. ` + 'Choose a sample and a step above.';
   cells.replaceChildren();
   const given = cell(x, 'what is given'), legend = make('p', 'posterior-legend');
   tiles(given, `${x} of sample ${answer.item}`, { sheet: answer.x });
@@ -66,7 +84,10 @@ function draw() {
   if (!truth?.error) cells.append(truthCell(truth));
   for (const panel of panels) cells.append(panelCell(panel));
   for (const canvas of cells.querySelectorAll('canvas')) paint(canvas);
-  Object.assign(root.dataset, { asked: `${step}.${answer.item}.${answer.of}`, truth: !truth ? 'wait' : truth.reading ? 'reading' : truth.error ? 'error' : 'done' });
+  Object.assign(root.dataset, {
+    asked: `${step}.${answer.item}.${answer.of}`,
+    truth: !truth ? 'wait' : truth.reading ? 'reading' : truth.error ? 'error' : 'done',
+  });
   root.classList.remove('stale');
 }
 
@@ -86,7 +107,9 @@ function tiles(parent, label, job) {
 }
 
 function paint(canvas) {
-  const { sheet, n = 1, columns = 1, room = 1, from = 0 } = canvas.job, [, H, W] = state.answer.shape, width = canvas.closest('.explorer-cell').clientWidth;
+  const { sheet, n = 1, columns = 1, room = 1, from = 0 } = canvas.job,
+    [, H, W] = state.answer.shape,
+    width = canvas.closest('.explorer-cell').clientWidth;
   const on = gallery().fit(canvas, [1, H, W], width * room, columns, Math.ceil(n / columns));
   for (let j = 0; j < n; j++) on.tile(sheet, 0, from + j, j % columns, Math.floor(j / columns));
 }
@@ -102,21 +125,38 @@ function summary(figure, { mean, std, spread }) {
   figure.append(pair);
 }
 
+const ofClass = name => (name == null ? '' : name === 'any' ? ', of any class' : `, of class ${name}`);
+
 function panelCell(panel) {
-  const few = panel.n === 1;
-  const figure = cell(panel.label, panel.error ? '' : few ? 'has no z: a single answer, the mean of all' : `${panel.n} redraws of z`);
+  const few = panel.n === 1, redraws = `${panel.n} redraws of z${ofClass(panel.class)}`;
+  const figure = cell(panel.label, panel.error ? '' : few ? 'has no z: a single answer, the mean of all' : redraws);
   if (panel.error) { figure.append(make('p', 'gallery-error', panel.error)); return figure; }
   summary(figure, panel);
-  if (!few) { figure.append(make('span', '', `the ${panel.n} predicted x₀`)); tiles(figure, `${panel.n} predictions of ${panel.label}`, { sheet: panel.images, n: panel.n, columns: 4 }); }
+  if (!few) {
+    figure.append(make('span', '', `the ${panel.n} predicted x₀`));
+    tiles(figure, `${panel.n} predictions of ${panel.label}`, { sheet: panel.images, n: panel.n, columns: 4 });
+  }
   return figure;
 }
 
 function truthCell(truth) {
   const ready = truth && !truth.reading;
-  const figure = cell('Training set', ready ? `the exact posterior over the ${truth.of.toLocaleString('en')} images that training draws from${truth.mirrored ? ', half of them mirror images' : ''}` : '');
-  if (!ready) { figure.append(make('p', 'gallery-error', truth ? 'The training set is being read …' : 'Comparing with every image …')); return figure; }
+  const figure = cell(
+    'Training set',
+    ready
+      ? `the exact posterior over the ${truth.of.toLocaleString('en')} images that training draws from` +
+        (truth.mirrored ? ', half of them mirror images' : '')
+      : '',
+  );
+  if (!ready) {
+    figure.append(
+      make('p', 'gallery-error', truth ? 'The training set is being read …' : 'Comparing with every image …'),
+    );
+    return figure;
+  }
   summary(figure, truth);
-  const effective = truth.effective < 9.95 ? truth.effective.toFixed(1) : Math.round(truth.effective).toLocaleString('en');
+  const effective =
+    truth.effective < 9.95 ? truth.effective.toFixed(1) : Math.round(truth.effective).toLocaleString('en');
   const count = make('span');
   count.innerHTML = `effectively <b>${effective}</b> candidate${effective === '1.0' ? '' : 's'}; the likeliest:`;
   const list = make('div', 'explorer-likeliest');
@@ -127,7 +167,15 @@ function truthCell(truth) {
     list.append(item);
   });
   figure.append(count, list);
-  if (truth.effective < 1.5) figure.append(make('span', '', 'One image takes all the weight. Where xₜ was not made from it, it is only the nearest one, and need not look like the models\' answers.'));
+  if (truth.effective < 1.5)
+    figure.append(
+      make(
+        'span',
+        '',
+        "One image takes all the weight. Where xₜ was not made from it, it is only the nearest one, and need not " +
+          "look like the models' answers.",
+      ),
+    );
   return figure;
 }
 

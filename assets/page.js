@@ -11,35 +11,57 @@ const HIDES = {
   posterior: '#posterior, #explorer',
 };
 const hidden = (asked.get('hide') ?? '').split(',').map(name => HIDES[name]).filter(Boolean);
-if (hidden.length) document.head.append(Object.assign(document.createElement('style'), { textContent: `${hidden.join(', ')} { display: none !important; }` }));
+if (hidden.length)
+  document.head.append(
+    Object.assign(document.createElement('style'), {
+      textContent: `${hidden.join(', ')} { display: none !important; }`,
+    }),
+  );
 
 const TABS = ['Denoise', 'Images', 'Why', 'Train', 'Evidence', 'About'], IMAGES = ['mnist', 'cifar10', 'stackedmnist'];
-const buttons = () => [...document.querySelectorAll('[role=tab], .overflow-dropdown button')];  // a narrow page has the last ones in a menu
-const tab = name => buttons().find(button => button.textContent.trim() === name)?.click();
+// a narrow page has the last ones in a menu
+const buttons = () => [...document.querySelectorAll('[role=tab], .overflow-dropdown button')];
+const tab = name =>
+  buttons()
+    .find(button => button.textContent.trim() === name)
+    ?.click();
 const current = () => buttons().find(button => button.getAttribute('aria-selected') === 'true')?.textContent.trim();
-const named = params => TABS.find(name => name.toLowerCase() === params.get('tab')) ?? TABS[+IMAGES.includes(params.get('data'))];
+const named = params =>
+  TABS.find(name => name.toLowerCase() === params.get('tab')) ?? TABS[+IMAGES.includes(params.get('data'))];
 let followed = null;
 function keepTab() {
   const name = current();
   if (!TABS.includes(name)) return;
-  if (followed && name !== followed) history.pushState(history.state, '', location.href);      // the browser's Back leads to the tab before
+  // the browser's Back leads to the tab before
+  if (followed && name !== followed) history.pushState(history.state, '', location.href);
   followed = name;
   keepInAddress({ tab: name === TABS[0] ? null : name.toLowerCase() });
 }
-addEventListener('popstate', () => tab(followed = named(new URLSearchParams(location.search))), { signal: gone.signal });
+addEventListener('popstate', () => tab((followed = named(new URLSearchParams(location.search)))), {
+  signal: gone.signal,
+});
 /* Gradio builds its tabs in its own time: ask until the wanted one is there, then follow what is chosen. */
 const wanted = named(asked);
 (async () => {
-  for (let tries = 0; tries < 60 && current() !== wanted; tries++) { tab(wanted); await new Promise(done => setTimeout(done, 100)); }
+  for (let tries = 0; tries < 60 && current() !== wanted; tries++) {
+    tab(wanted);
+    await new Promise(done => setTimeout(done, 100));
+  }
   const list = document.querySelector('[role=tablist]')?.parentElement;
   if (list) new MutationObserver(keepTab).observe(list, { subtree: true, attributeFilter: ['aria-selected'] });
   keepTab();
 })();
 
-/* Gradio's dropdowns take every key for a search, after a while: whoever moves on by Tab would leave an open list behind. */
-document.addEventListener('keydown', e => {
-  if (['Tab', 'Shift', 'Control', 'Alt', 'Meta'].includes(e.key) && e.target.getAttribute?.('role') === 'combobox') e.stopImmediatePropagation();
-}, { capture: true, signal: gone.signal });
+/* Gradio's dropdowns take every key for a search, after a while: whoever moves on by Tab would leave an open list
+   behind. */
+document.addEventListener(
+  'keydown',
+  e => {
+    if (['Tab', 'Shift', 'Control', 'Alt', 'Meta'].includes(e.key) && e.target.getAttribute?.('role') === 'combobox')
+      e.stopImmediatePropagation();
+  },
+  { capture: true, signal: gone.signal },
+);
 
 // ---------------------------------------------------------------- the tour
 
@@ -50,19 +72,27 @@ card.innerHTML = `<p class="tour-text" aria-live="polite"></p><div class="tour-b
   <button type="button" data-go="close">Close</button><button type="button" data-go="back">Back</button>
   <button type="button" data-go="next" class="primary">Next</button></div>`;
 const style = Object.assign(document.createElement('style'), { textContent: `
-  .tour { position: fixed; z-index: 1000; left: 50%; bottom: 18px; transform: translateX(-50%); width: min(560px, calc(100vw - 24px)); box-sizing: border-box;
-    padding: 14px 16px; border-radius: 12px; background: var(--body-background-fill, #fff); color: var(--body-text-color, #222);
-    border: 1px solid var(--border-color-primary, #ccc); box-shadow: 0 8px 30px rgb(0 0 0 / 0.25); font: 15px/1.45 var(--font, system-ui, sans-serif); }
+  :root { color-scheme: light; }      /* the browser's own controls and scrollbars */
+  :root:has(body.dark) { color-scheme: dark; }
+  .tour { position: fixed; z-index: 1000; left: 50%; bottom: 18px; transform: translateX(-50%);
+    width: min(560px, calc(100vw - 24px)); box-sizing: border-box;
+    padding: 14px 16px; border-radius: 12px; background: var(--body-background-fill, #fff);
+    color: var(--body-text-color, #222);
+    border: 1px solid var(--border-color-primary, #ccc); box-shadow: 0 8px 30px rgb(0 0 0 / 0.25);
+    font: 15px/1.45 var(--font, system-ui, sans-serif); }
   .tour[hidden] { display: none; }
-  body:has(.tour:not([hidden])) .stage.narrow .stage-panel { grid-template-columns: clamp(96px, (100dvh - 370px) / 3, 57%) 1fr !important; }   /* all three panels above the card */
-  body:has(.tour:not([hidden])) .stage.narrow :is(figcaption span, .stage-metrics > div:nth-of-type(n + 3)) { display: none !important; }
+  body:has(.tour:not([hidden])) .stage.narrow .stage-panel {  /* all three panels above the card */
+    grid-template-columns: clamp(96px, (100dvh - 370px) / 3, 57%) 1fr !important; }
+  body:has(.tour:not([hidden])) .stage.narrow :is(figcaption span, .stage-metrics > div:nth-of-type(n + 3)) {
+    display: none !important; }
   .tour p { margin: 0 0 10px; }
   .tour-buttons { display: flex; gap: 8px; align-items: center; }
   .tour-count { flex: 1; opacity: 0.7; font-size: 13px; }
-  .tour button { border: 1px solid var(--border-color-primary, #ccc); border-radius: 8px; padding: 6px 14px; background: transparent; color: inherit; font: inherit; font-size: 14px; cursor: pointer; }
-  .tour button.primary { background: #0072b2; border-color: #0072b2; color: #fff; }
+  .tour button { border: 1px solid var(--border-color-primary, #ccc); border-radius: 8px; padding: 6px 14px;
+    background: transparent; color: inherit; font: inherit; font-size: 14px; cursor: pointer; }
+  .tour button.primary { background: var(--look-action); border-color: var(--look-action); color: #fff; }
   .tour button:disabled { opacity: 0.4; cursor: default; }
-  .tour button:focus-visible { outline: 2px solid #0072b2; outline-offset: 2px; }` });
+  .tour button:focus-visible { outline: 2px solid var(--look-action); outline-offset: 2px; }` });
 document.querySelector('.tour')?.remove();
 document.head.append(style);
 document.body.append(card);
@@ -82,7 +112,10 @@ async function choose(id, text) {
   input.focus();
   input.dispatchEvent(new MouseEvent('mousedown', { bubbles: true }));
   input.click();
-  const option = () => [...document.querySelectorAll(`#${id} [role=option], ul.options [role=option]`)].find(o => o.textContent.replace('✓', '').trim() === text);
+  const option = () =>
+    [...document.querySelectorAll(`#${id} [role=option], ul.options [role=option]`)].find(
+      o => o.textContent.replace('✓', '').trim() === text,
+    );
   await until(option);
   option()?.dispatchEvent(new MouseEvent('mousedown', { bubbles: true }));
   option()?.click();
@@ -90,11 +123,16 @@ async function choose(id, text) {
   await until(() => stage().dataset.id !== before);
 }
 
-async function denoise() { tab('Denoise'); await until(() => stage()?.clientWidth && stage().dataset.id); }
+async function denoise() {
+  tab('Denoise');
+  await until(() => stage()?.clientWidth && stage().dataset.id && stage().dataset.opened);
+}
 
 /* Check or uncheck a denoiser, and wait for its panel. */
 async function panel(label, on) {
-  const box = [...document.querySelectorAll('#denoisers label')].find(l => l.textContent.trim() === label)?.querySelector('input');
+  const box = [...document.querySelectorAll('#denoisers label')]
+    .find(l => l.textContent.trim() === label)
+    ?.querySelector('input');
   if (!box || box.checked === on) return;
   const before = stage().dataset.id;
   box.click();
@@ -113,20 +151,57 @@ async function scene() {
   if (shown().has('span')) await choose('schedule', 'linear σ²');      // another schedule's range is put back
   await choose('schedule', "vp (paper)");
   for (const label of ['Exact law', 'DDGAN', 'Best Gaussian']) await panel(label, true);
-  const order = shown().get('denoisers').split(','), [exact, ddgan, gaussian] = ['exact', 'ddgan', 'gaussian'].map(name => order.indexOf(name));
-  if (exact > ddgan || ddgan > gaussian) for (const label of ['DDGAN', 'Best Gaussian']) for (const on of [false, true]) await panel(label, on);
+  const order = shown().get('denoisers').split(','),
+    [exact, ddgan, gaussian] = ['exact', 'ddgan', 'gaussian'].map(name => order.indexOf(name));
+  if (exact > ddgan || ddgan > gaussian)
+    for (const label of ['DDGAN', 'Best Gaussian']) for (const on of [false, true]) await panel(label, on);
 }
 
 const STEPS = [
-  ['This is pure noise, x₄: the same points in every panel. In four steps it is to become 25 small spots.',
-    async () => { await scene(); layer('x0', false); press('Escape'); stage().stage.pause(); stage().stage.goto(0); lookAtStage(); }],
-  ['Four steps later the exact law and the DDGAN sit on the spots. The best possible Gaussian, on the same noise, lies between them.',
-    async () => { await scene(); stage().stage.goto(0); stage().stage.play(); lookAtStage(); }],
-  ['A step first guesses clean data, x₀ (orange), then goes part of the way. At x₁ the guess is all that is left to do, and a Gaussian cannot choose between spots.',
-    async () => { await scene(); layer('x0', true); press('Escape'); stage().stage.goto(3); lookAtStage(); }],
-  ['Hold one sample: its way so far is a line, its fate a dotted one. Same start, same noise, three endings.',
-    async () => { await scene(); stage().stage.goto(2); press('ArrowDown'); lookAtStage(); }],
-  ['What could one x₁ have been? The truth has more than twenty modes. The circle is the best Gaussian: it has to cover them all, and nearly all of it falls between them.',
+  [
+    'This is pure noise, x₄: the same points in every panel. In four steps it is to become 25 small spots.',
+    async () => {
+      await scene();
+      layer('x0', false);
+      press('Escape');
+      stage().stage.pause();
+      stage().stage.goto(0);
+      lookAtStage();
+    },
+  ],
+  [
+    'Four steps of vp, the paper\'s schedule: the exact law and the DDGAN end on the spots. The best Gaussian, ' +
+      'on the same noise, ends between them.',
+    async () => {
+      await scene();
+      stage().stage.goto(0);
+      stage().stage.play();
+      lookAtStage();
+    },
+  ],
+  [
+    'A step first guesses clean data, x₀ (orange), then goes part of the way. At x₁ the guess is all that is ' +
+      'left to do, and a Gaussian cannot choose between spots.',
+    async () => {
+      await scene();
+      layer('x0', true);
+      press('Escape');
+      stage().stage.goto(3);
+      lookAtStage();
+    },
+  ],
+  [
+    'Hold one sample: its way so far is a line, its fate a dotted one. Same start, same noise, three endings.',
+    async () => {
+      await scene();
+      stage().stage.goto(2);
+      press('ArrowDown');
+      lookAtStage();
+    },
+  ],
+  [
+    'What could one x₁ have been? The truth has more than twenty modes. The circle is the best Gaussian: it has ' +
+      'to cover them all, and nearly all of it falls between them.',
     async () => {
       await scene();
       layer('x0', false);
@@ -134,11 +209,41 @@ const STEPS = [
       find('[name=posterior-of][value=x_0]').click();
       document.dispatchEvent(new CustomEvent('ddgan:pick', { detail: { t: 1, x: [0.3, 0.2] } }));
       look('#posterior', innerHeight < 1000 ? 'start' : 'center');
-    }],
-  ['Give the Gaussian 64 steps instead of 4 and it succeeds: each step is then so small that its law is nearly Gaussian. That is how DDPM works, and why it is slow. (The DDGAN rests here: it was made for few steps.)',
-    async () => { await denoise(); await panel('DDGAN', false); await choose('T', '64'); stage().stage.goto(stage().stage.run().T); lookAtStage(); }],
-  ['The same argument on a line: choose a noisy point, make the step larger, and watch one hump turn into many. Train shows a DDGAN learning them in ten seconds.',
-    async () => { await scene(); tab('Why'); await wait(200); look('.tabitem h2, #why'); }],
+    },
+  ],
+  [
+    'Give the Gaussian 64 steps instead of 4 and it succeeds: each step is then so small that its law is nearly ' +
+      'Gaussian. That is how DDPM works, and why it is slow. (The DDGAN rests here: it was made for few steps.)',
+    async () => {
+      await denoise();
+      await panel('DDGAN', false);
+      await choose('schedule', 'vp (paper)');
+      await choose('T', '64');
+      stage().stage.goto(stage().stage.run().T);
+      lookAtStage();
+    },
+  ],
+  [
+    'Or choose the steps well. In four steps of the schedule optimal a Gaussian is surely within half a nat of the ' +
+      'truth, and in fact about a tenth away. What fails is few steps of a schedule that spends them on noise.',
+    async () => {
+      await scene();
+      await choose('schedule', 'optimal');
+      stage().stage.goto(0);
+      stage().stage.play();
+      lookAtStage();
+    },
+  ],
+  [
+    'The same argument on a line: choose a noisy point, make the step larger, and watch one hump turn into many. ' +
+      'Train shows a DDGAN learning them in ten seconds.',
+    async () => {
+      await scene();
+      tab('Why');
+      await wait(200);
+      look('.tabitem h2, #why');
+    },
+  ],
 ];
 
 let step = null, turn = 0;
@@ -158,6 +263,9 @@ async function go(to) {
   card.querySelector('[data-go=next]').focus({ preventScroll: true });
 }
 
-card.addEventListener('click', e => { const to = e.target.dataset.go; if (to) go(to === 'close' ? null : step + (to === 'next' ? 1 : -1)); });
+card.addEventListener('click', e => {
+  const to = e.target.dataset.go;
+  if (to) go(to === 'close' ? null : step + (to === 'next' ? 1 : -1));
+});
 card.addEventListener('keydown', e => { if (e.key === 'Escape') go(null); });
 element.addEventListener('click', e => { if (e.target.closest('[data-tour]')) go(0); });

@@ -2,32 +2,39 @@
 
 Gradio runs it after common.js, for ddgan/ui/images.py. Nothing is sent while one paints,
 not even an uploaded picture: edit() is what the page's button reads, "t.PIXELS", the `edit` of a request: the level to
-which the image is noised, and its pixels, deflated, in base64url (ddgan/images.py). The shape of the data and the levels
-come from the gallery (assets/gallery.js). For tests: .paint has data-ready, data-shape and .paint.board = {edit, pixels}. */
+which the image is noised, and its pixels, deflated, in base64url (ddgan/data/images.py). The shape of the data and the
+levels come from the gallery (assets/image_grid.js). For tests: .paint has data-ready, data-shape and .paint.board =
+{edit, pixels}. */
 
 const SHOWN = 300;            // css pixels, about
-const COLOURS = { 1: ['#ffffff', '#000000'], 3: ['#7ec0ee', '#ffffff', '#f2d16b', '#d55e00', '#a33c2c', '#6b4a2f', '#3f7d3a', '#24457a', '#8c8c8c', '#101010'] };
-const NAMES = { '#ffffff': 'white', '#000000': 'black', '#7ec0ee': 'sky', '#f2d16b': 'sand', '#d55e00': 'orange', '#a33c2c': 'red', '#6b4a2f': 'brown', '#3f7d3a': 'green', '#24457a': 'blue', '#8c8c8c': 'grey', '#101010': 'black' };
+const GROUND = { 1: '#000000', 3: '#8c8c8c' };      // of an empty board, by the channels of the images
 const UNDO = 30;
 
 const pixels = document.createElement('canvas'), ink = pixels.getContext('2d', { willReadFrequently: true });
-const state = { shape: null, run: null, colour: '#ffffff', past: [], boards: {}, last: null, pen: null, cursor: null };
+const state = { shape: null, run: null, colour: '', past: [], boards: {}, last: null, pen: null, cursor: null };
 
 root.innerHTML = `
   <div class="paint-board"><canvas tabindex="0" role="application"
     aria-label="Board of pixels. Arrow keys move a cursor, space paints, control Z undoes."></canvas></div>
   <div class="draw-side">
     <div class="draw-group paint-colours" role="radiogroup" aria-label="Colour"></div>
-    <label class="draw-spread"><span>Width of the brush</span><input type="range" min="1" max="10" step="0.5" value="2.5"></label>
-    <div class="draw-group"><button type="button" data-act="undo">Undo</button><button type="button" data-act="clear">Clear</button></div>
+    <label class="draw-spread"><span>Width of the brush</span><input type="range" min="1" max="10" step="0.5"
+      value="2.5"></label>
+    <div class="draw-group"><button type="button" data-act="undo">Undo</button><button type="button"
+      data-act="clear">Clear</button></div>
     <div class="draw-group"><span>Or begin with</span>
-      <button type="button" data-act="upload">a picture of yours</button><button type="button" data-act="take">the chosen sample</button></div>
+      <button type="button" data-act="upload">a picture of yours</button><button type="button"
+        data-act="take">the chosen sample</button></div>
     <input type="file" accept="image/*" hidden>
     <label class="paint-level"><span>Noise it to</span> <select aria-label="Level of noise"></select></label>
     <p class="draw-help" role="status"></p>
   </div>`;
 
-const canvas = $('canvas'), ctx = canvas.getContext('2d'), levels = $('select'), file = $('[type=file]'), said = $('.draw-help');
+const canvas = $('canvas'),
+  ctx = canvas.getContext('2d'),
+  levels = $('select'),
+  file = $('[type=file]'),
+  said = $('.draw-help');
 const HELP = 'Much noise leaves the layout, little keeps the strokes. Each sample has noise and z of its own.';
 
 // ---------------------------------------------------------------- the image
@@ -45,29 +52,39 @@ function keep() {
 
 /* Another kind of image: a board of its size and colours, with what was painted on it. */
 function shaped(shape) {
-  if (state.shape) state.boards[state.shape] = { past: state.past, image: ink.getImageData(0, 0, pixels.width, pixels.height) };
+  if (state.shape)
+    state.boards[state.shape] = { past: state.past, image: ink.getImageData(0, 0, pixels.width, pixels.height) };
   const [C, H, W] = state.shape = shape, before = state.boards[shape];
   state.cursor = [W >> 1, H >> 1];
   Object.assign(pixels, { width: W, height: H });
   state.past = before?.past ?? [];
-  state.colour = COLOURS[C][0];
-  $('.paint-colours').innerHTML = COLOURS[C].map((colour, i) => `<label class="paint-colour" title="${NAMES[colour]}" style="--ink: ${colour}">
-    <input type="radio" name="paint-colour" value="${colour}" aria-label="${NAMES[colour]}"${i ? '' : ' checked'}></label>`).join('')
-    + (C === 3 ? '<label class="paint-any">any <input type="color" value="#7ec0ee" aria-label="Any colour"></label>' : '');
-  fill(C === 1 ? '#000000' : '#8c8c8c');
+  state.colour = LOOKS.paints[C][0][1];
+  $('.paint-colours').innerHTML =
+    LOOKS.paints[C]
+      .map(
+        ([name, colour], i) => `<label class="paint-colour" title="${name}" style="--ink: ${colour}">
+    <input type="radio" name="paint-colour" value="${colour}" aria-label="${name}"${i ? '' : ' checked'}></label>`,
+      )
+      .join('') +
+    (C === 3
+      ? `<label class="paint-any">any <input type="color" value="${state.colour}" aria-label="Any colour"></label>`
+      : '');
+  fill(GROUND[C]);
   if (before) ink.putImageData(before.image, 0, 0);
   root.dataset.shape = shape;
 }
 
 function draw() {
   if (!state.shape || !root.clientWidth) return;
-  const dpr = devicePixelRatio || 1, [, H, W] = state.shape, k = Math.max(1, Math.floor(Math.min(SHOWN, root.clientWidth) * dpr / W));
+  const dpr = devicePixelRatio || 1,
+    [, H, W] = state.shape,
+    k = Math.max(1, Math.floor((Math.min(SHOWN, root.clientWidth) * dpr) / W));
   Object.assign(canvas, { width: k * W, height: k * H });
   Object.assign(canvas.style, { width: k * W / dpr + 'px', height: k * H / dpr + 'px' });
   ctx.imageSmoothingEnabled = false;
   ctx.drawImage(pixels, 0, 0, k * W, k * H);
   if (state.cursor && document.activeElement === canvas) {
-    ctx.strokeStyle = '#d55e00';
+    ctx.strokeStyle = colours()('x0');
     ctx.lineWidth = Math.max(2, k / 6);
     ctx.strokeRect(state.cursor[0] * k, state.cursor[1] * k, k, k);
   }
@@ -89,15 +106,17 @@ function dab(from, to) {
 /* A picture fills the board, its middle square; handwriting on white `paper` becomes white on black. */
 async function put(source, paper = false) {
   const [C, H, W] = state.shape, side = Math.min(source.width, source.height);
-  const small = await createImageBitmap(source, (source.width - side) / 2, (source.height - side) / 2, side, side, { resizeWidth: W, resizeHeight: H, resizeQuality: 'high' });
+  const small = await createImageBitmap(source, (source.width - side) / 2, (source.height - side) / 2, side, side, {
+    resizeWidth: W,
+    resizeHeight: H,
+    resizeQuality: 'high',
+  });
   keep();
-  fill('#ffffff');            // under what is transparent
+  fill('white');            // under what is transparent
   ink.drawImage(small, 0, 0);
   if (C > 1) return draw();
   const image = ink.getImageData(0, 0, W, H), { data } = image;
-  for (let k = 0; k < data.length; k += 4) data.fill(0.299 * data[k] + 0.587 * data[k + 1] + 0.114 * data[k + 2], k, k + 3);
-  const mean = data.reduce((sum, v, k) => k % 4 ? sum : sum + v, 0) / (W * H);
-  if (paper && mean > 127) for (let k = 0; k < data.length; k++) if (k % 4 < 3) data[k] = 255 - data[k];
+  greyed(data, paper);
   ink.putImageData(image, 0, 0);
   draw();
 }
@@ -105,7 +124,7 @@ async function put(source, paper = false) {
 /* The bytes of the image, channel by channel. */
 function channels() {
   const [C, H, W] = state.shape, { data } = ink.getImageData(0, 0, W, H);
-  return Uint8Array.from({ length: C * H * W }, (_, k) => data[4 * (k % (H * W)) + Math.floor(k / (H * W))]);
+  return planes(data, C, H * W);
 }
 
 async function edit() {
@@ -113,7 +132,7 @@ async function edit() {
   const deflated = new Blob([channels()]).stream().pipeThrough(new CompressionStream('deflate'));
   const raw = new Uint8Array(await new Response(deflated).arrayBuffer());
   bring(document.querySelector('#gallery'));
-  return `${levels.value}.` + btoa(String.fromCharCode(...raw)).replace(/\+/g, '-').replace(/\//g, '_').replace(/=+$/, '');
+  return `${levels.value}.${base64url(raw)}`;
 }
 
 // ---------------------------------------------------------------- what the gallery shows
@@ -123,10 +142,18 @@ async function heard(chosen) {
   state.run = chosen;
   if (String(chosen.shape) !== String(state.shape)) shaped(chosen.shape);
   if (!before || before.T !== chosen.T || String(before.a) !== String(chosen.a)) {
-    const first = chosen.a.findIndex(a => a >= 0.25);           // the layout shows through from about here
-    levels.replaceChildren(...chosen.a.map((a, i) => new Option(`${subscript(chosen.T - i)}: signal ${a.toFixed(2)}`, chosen.T - i, i === first, i === first)));
+    const first = chosen.a.findIndex(a => a >= 0.25); // the layout shows through from about here
+    levels.replaceChildren(
+      ...chosen.a.map(
+        (a, i) =>
+          new Option(`${subscript(chosen.T - i)}: signal ${a.toFixed(2)}`, chosen.T - i, i === first, i === first),
+      ),
+    );
   }
-  if (chosen.edit && chosen.edit.image.src !== before?.edit?.image.src) { await put(chosen.edit.image); levels.value = chosen.edit.t; }
+  if (chosen.edit && chosen.edit.image.src !== before?.edit?.image.src) {
+    await put(chosen.edit.image);
+    levels.value = chosen.edit.t;
+  }
   draw();
 }
 
@@ -134,7 +161,10 @@ hear('images', heard);
 
 // ---------------------------------------------------------------- input
 
-const at = e => { const box = canvas.getBoundingClientRect(); return [(e.clientX - box.left) / box.width * pixels.width, (e.clientY - box.top) / box.height * pixels.height]; };
+const at = e => {
+  const box = canvas.getBoundingClientRect();
+  return [((e.clientX - box.left) / box.width) * pixels.width, ((e.clientY - box.top) / box.height) * pixels.height];
+};
 
 canvas.addEventListener('pointerdown', e => {
   if (e.button || state.last) return;
@@ -148,7 +178,10 @@ canvas.addEventListener('pointermove', e => {
   if (!state.last || e.pointerId !== state.pen) return;
   for (const part of e.getCoalescedEvents?.() ?? [e]) { const to = at(part); dab(state.last, to); state.last = to; }
 });
-for (const name of ['pointerup', 'pointercancel']) canvas.addEventListener(name, e => { if (e.pointerId === state.pen) state.last = null; });
+for (const name of ['pointerup', 'pointercancel'])
+  canvas.addEventListener(name, e => {
+    if (e.pointerId === state.pen) state.last = null;
+  });
 
 function undo() {
   if (state.past.length) ink.putImageData(state.past.pop(), 0, 0);
@@ -159,9 +192,15 @@ canvas.addEventListener('keydown', e => {
   const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
   if (!state.shape) return;
   if (e.key.toLowerCase() === 'z' && (e.ctrlKey || e.metaKey)) undo();
-  else if (e.key === ' ') { keep(); const [x, y] = state.cursor, p = [x + 0.5, y + 0.5]; dab(p, p); }
-  else if (move) { state.cursor = state.cursor.map((v, c) => clamp(v + move[c], 0, [pixels.width, pixels.height][c] - 1)); draw(); }
-  else return;
+  else if (e.key === ' ') {
+    keep();
+    const [x, y] = state.cursor,
+      p = [x + 0.5, y + 0.5];
+    dab(p, p);
+  } else if (move) {
+    state.cursor = state.cursor.map((v, c) => clamp(v + move[c], 0, [pixels.width, pixels.height][c] - 1));
+    draw();
+  } else return;
   e.preventDefault();
 });
 canvas.addEventListener('focus', draw);
@@ -172,7 +211,7 @@ root.addEventListener('click', async e => {
   if (e.target.matches('[type=color]')) take(e.target);         // its colour may be wanted as it is
   if (!state.shape || !act) return;
   if (act === 'undo') undo();
-  if (act === 'clear') { keep(); fill(state.shape[0] === 1 ? '#000000' : '#8c8c8c'); draw(); }
+  if (act === 'clear') { keep(); fill(GROUND[state.shape[0]]); draw(); }
   if (act === 'upload') file.click();
   if (act === 'take') {
     const { of, item } = state.run, image = of && gallery().image(of, item);
@@ -190,11 +229,15 @@ function take(chosen) {
 }
 file.addEventListener('change', async () => {
   said.textContent = HELP;
-  try { if (file.files[0]) await put(await createImageBitmap(file.files[0]), true); } catch { said.textContent = '⚠ This file is not a picture that the browser can read.'; }
+  try {
+    if (file.files[0]) await put(await createImageBitmap(file.files[0]), true);
+  } catch {
+    said.textContent = '⚠ This file is not a picture that the browser can read.';
+  }
   file.value = '';
 });
 
 said.textContent = HELP;
 onSize(draw);
-if (gallery().run()) heard({ ...gallery().run(), ...gallery().kind() });     // we are mounted when we are first unfolded
+if (gallery().run()) heard({ ...gallery().run(), ...gallery().kind() }); // we are mounted when we are first unfolded
 root.board = { edit, pixels: () => state.shape && [...channels()] };

@@ -1,9 +1,9 @@
 /* A board to draw points on, by mouse, finger or keyboard. Plain canvas, no library.
 
-Gradio runs it after common.js, for ddgan/ui/draw.py. Nothing is sent while one draws:
+Gradio runs it after common.js, for ddgan/ui/own_data.py. Nothing is sent while one draws:
 the page's own buttons read .draw.board = {points, show}. points() are at most LIMIT pairs of numbers, as the law is to
-be (it is standardised there); show(name) draws what a data name "points:..." holds (ddgan/data.py), which is also how
-a link that has such data fills the board. .draw has data-ready and data-count. */
+be (it is standardised there); show(name) draws what a data name "points:..." holds (ddgan/data/points.py), which is
+also how a link that has such data fills the board. .draw has data-ready and data-count. */
 
 const RANGE = 3;              // half the width of the board
 const LIMIT = 1000;           // points
@@ -30,7 +30,8 @@ root.innerHTML = `
       <label class="draw-chip"><input type="radio" name="draw-tool" value="brush" checked>Brush</label>
       <label class="draw-chip"><input type="radio" name="draw-tool" value="eraser">Eraser</label>
     </div>
-    <label class="draw-spread"><span>Spread of the brush</span><input type="range" min="0" max="0.6" step="0.01" value="${state.spread}"></label>
+    <label class="draw-spread"><span>Spread of the brush</span><input type="range" min="0" max="0.6" step="0.01"
+      value="${state.spread}"></label>
     <div class="draw-group" role="group" aria-label="Corrections">
       <button type="button" data-act="undo">Undo</button><button type="button" data-act="clear">Clear</button>
     </div>
@@ -87,30 +88,57 @@ function along(n, curve, spread) {
   let seed = 7;
   const next = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
   return Array.from({ length: n }, (_, i) => {
-    const [x, y] = curve((i + 0.5) / n), r = spread * Math.min(2.2, Math.sqrt(-2 * Math.log(next()))), angle = 2 * Math.PI * next();
+    const [x, y] = curve((i + 0.5) / n),
+      r = spread * Math.min(2.2, Math.sqrt(-2 * Math.log(next()))),
+      angle = 2 * Math.PI * next();
     return [x + r * Math.cos(angle), y + r * Math.sin(angle)];
   });
 }
 
-const arc = (x, y, r, from, to) => u => [x + r * Math.cos(from + (to - from) * u), y + r * Math.sin(from + (to - from) * u)];
+const arc = (x, y, r, from, to) => u => [
+  x + r * Math.cos(from + (to - from) * u),
+  y + r * Math.sin(from + (to - from) * u),
+];
 const EXAMPLES = {
   smiley: () => [
-    ...along(220, arc(0, 0, 2.2, 0, 2 * Math.PI), 0.06), ...along(40, arc(-0.75, 0.7, 0.12, 0, 2 * Math.PI), 0.08),
-    ...along(40, arc(0.75, 0.7, 0.12, 0, 2 * Math.PI), 0.08), ...along(90, arc(0, 0, 1.25, 1.15 * Math.PI, 1.85 * Math.PI), 0.06),
+    ...along(220, arc(0, 0, 2.2, 0, 2 * Math.PI), 0.06),
+    ...along(40, arc(-0.75, 0.7, 0.12, 0, 2 * Math.PI), 0.08),
+    ...along(40, arc(0.75, 0.7, 0.12, 0, 2 * Math.PI), 0.08),
+    ...along(90, arc(0, 0, 1.25, 1.15 * Math.PI, 1.85 * Math.PI), 0.06),
   ],
-  spiral: () => along(320, u => { const r = Math.sqrt(0.03 + 0.97 * u); return arc(0, 0, 2.3 * r, 0, 5 * Math.PI)(r); }, 0.06),
-  heart: () => along(300, u => {
-    const a = 2 * Math.PI * u;
-    return [2.3 * Math.sin(a) ** 3, 0.144 * (13 * Math.cos(a) - 5 * Math.cos(2 * a) - 2 * Math.cos(3 * a) - Math.cos(4 * a)) + 0.3];
-  }, 0.06),
+  spiral: () =>
+    along(
+      320,
+      u => {
+        const r = Math.sqrt(0.03 + 0.97 * u);
+        return arc(0, 0, 2.3 * r, 0, 5 * Math.PI)(r);
+      },
+      0.06,
+    ),
+  heart: () =>
+    along(
+      300,
+      u => {
+        const a = 2 * Math.PI * u;
+        return [
+          2.3 * Math.sin(a) ** 3,
+          0.144 * (13 * Math.cos(a) - 5 * Math.cos(2 * a) - 2 * Math.cos(3 * a) - Math.cos(4 * a)) + 0.3,
+        ];
+      },
+      0.06,
+    ),
 };
 
 /* The points of a data name, as large as the board allows; null where it is none. */
 function decode(name) {
   if (!name?.startsWith('points:')) return null;
   try {
-    const bytes = new DataView(unpack(name.slice(7).replaceAll('-', '+').replaceAll('_', '/'), Uint8Array).buffer);
-    const whole = Array.from({ length: bytes.byteLength / 4 }, (_, i) => [0, 2].map(c => bytes.getUint16(4 * i + c, true) / 32767.5 - 1));
+    const [packed, axes] = name.slice(7).split('.');
+    if (axes && JSON.parse(atob(axes.replaceAll('-', '+').replaceAll('_', '/'))).length === 1) return null; // on a line
+    const bytes = new DataView(unpack(packed.replaceAll('-', '+').replaceAll('_', '/'), Uint8Array).buffer);
+    const whole = Array.from({ length: bytes.byteLength / 4 }, (_, i) =>
+      [0, 2].map(c => bytes.getUint16(4 * i + c, true) / 32767.5 - 1),
+    );
     const far = Math.max(...whole.flat().map(Math.abs));
     return whole.map(p => p.map(v => 0.9 * RANGE * v / far));
   } catch {
@@ -134,12 +162,12 @@ function invalidate() {
 function draw() {
   state.request = 0;
   if (!root.isConnected) return dispose();
-  const { w, h } = state, colour = colours('draw');
+  const { w, h } = state, colour = colours();
   if (!w) return;
   const dpr = canvas.width / w, unit = w / (2 * RANGE);
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
   ctx.clearRect(0, 0, w, h);
-  ctx.strokeStyle = colour('line');
+  ctx.strokeStyle = colour('grid');
   ctx.lineWidth = 1;
   ctx.beginPath();
   for (let k = 1 - RANGE; k < RANGE; k++) {
@@ -176,7 +204,10 @@ function draw() {
 
 function at(event) {
   const box = canvas.getBoundingClientRect();
-  return [((event.clientX - box.left) / box.width * 2 - 1) * RANGE, (1 - (event.clientY - box.top) / box.height * 2) * RANGE];
+  return [
+    (((event.clientX - box.left) / box.width) * 2 - 1) * RANGE,
+    (1 - ((event.clientY - box.top) / box.height) * 2) * RANGE,
+  ];
 }
 
 function moveTo(to) {
@@ -228,7 +259,12 @@ canvas.addEventListener('keydown', e => {
     else state.cursor = here;                             // the first key only shows where the cursor is
     live.textContent = state.cursor.map(v => v.toFixed(2)).join(', ');
   };
-  const rub = () => { state.past.push(state.points); erase(here); if (state.past.at(-1) === state.points) state.past.pop(); update(state.points); };
+  const rub = () => {
+    state.past.push(state.points);
+    erase(here);
+    if (state.past.at(-1) === state.points) state.past.pop();
+    update(state.points);
+  };
   const set = () => { state.cursor = here; change([...state.points, here]); };
   const act = state.tool === 'eraser' ? rub : set;
   const keys = {

@@ -1,27 +1,54 @@
 /* What could this x_t have been? One question {query, t, x, of}, its exact answer and what every denoiser draws there.
 
-Gradio runs it after common.js, for ddgan/ui/posterior.py. The stage tells it what it shows and what was clicked by two events on the document:
-  ddgan:run {query, T, dim}         ddgan:pick {t, x}
-server.posterior(question) and server.gap_map(question) answer with JSON of ddgan/views.py: densities, ratios and draws
-as base64. One question is under way at a time; of those that come meanwhile only the last is asked.
+Gradio runs it after common.js and pictures.js, for ddgan/ui/posterior.py. The stage tells it what it shows and what was
+clicked by two events on the document:
+  ddgan:run {query, T, dim, limit, axes}   ddgan:pick {t, x}
+The pictures `posterior` and `map` of a question, QUERY&at=t,x,of, are those of ddgan/views/posterior.py: densities,
+ratios and draws. One question is under way at a time; of those that come meanwhile only the last is asked. Where the
+fold *In 3-D* is open, the picture `landscape` is a figure for assets/landscape.js, and plotly.js comes from our own
+server; server.landscape_page(question) is the file of it, without plotly.js.
 
 For tests: .posterior has data-answer, the question (JSON) whose answer is drawn, and .posterior.answer, the answer. */
 
-const START = [0.3, 0.2], NUDGE = 0.05, REACH = 2.5;
+const START = [0.3, 0.2], NUDGE = 0.05, CALM = 150;      // ms without a new answer, before surfaces follow
 
-const state = { run: null, t: 1, x: [...START], of: 'x_0', draws: 'points', answer: null, map: null, mapKey: '', asked: '', busy: false, mapping: false, onScreen: false, theme: null, later: null };
+const state = {
+  run: null,
+  t: 1,
+  x: [...START],
+  of: 'x_0',
+  draws: 'points',
+  answer: null,
+  map: null,
+  mapKey: '',
+  asked: '',
+  busy: false,
+  lost: false,
+  coming: null,
+  mapping: false,
+  onScreen: false,
+  moved: false,         // by the reader, who then wants answers wherever the page stands
+  theme: null,
+  later: null,
+  raised: '',
+  raising: false,
+  calm: null,
+};
 
 root.innerHTML = `
   <div class="posterior-head">
     <h2>What could this <span class="of-x"></span> have been?</h2>
-    <p class="posterior-lead">Click a point in a panel above, or move the cross in the map: the same x<sub>t</sub>, asked of all.</p>
+    <p class="posterior-lead">Click a point in a panel above, or move the cross in the map:
+      the same x<sub>t</sub>, asked of all.</p>
     <div class="posterior-controls">
       <label>step <select aria-label="Step" data-in="t"></select></label>
       <label>x <input type="number" step="0.05" data-in="0" aria-label="First coordinate of x_t"></label>
-      <label class="second">y <input type="number" step="0.05" data-in="1" aria-label="Second coordinate of x_t"></label>
+      <label class="second">y <input type="number" step="0.05" data-in="1"
+        aria-label="Second coordinate of x_t"></label>
       <span class="posterior-toggle" role="radiogroup" aria-label="Which law">
         <label class="stage-chip"><input type="radio" name="posterior-of" value="x_0" checked>clean data x₀</label>
-        <label class="stage-chip"><input type="radio" name="posterior-of" value="x_s">next state<span class="s-x"></span></label>
+        <label class="stage-chip"><input type="radio" name="posterior-of" value="x_s">next state<span
+          class="s-x"></span></label>
       </span>
       <span class="posterior-toggle" role="radiogroup" aria-label="How draws are shown">
         <label class="stage-chip"><input type="radio" name="posterior-draws" value="points" checked>points</label>
@@ -31,13 +58,22 @@ root.innerHTML = `
   </div>
   <p class="posterior-error" role="status" aria-live="polite"></p>
   <div class="posterior-grid">
-    <figure class="posterior-cell map"><figcaption><strong>Where a Gaussian fails</strong><span class="map-note"></span></figcaption>
-      <div class="posterior-plot" tabindex="0" role="application" aria-label="Choose x_t: arrow keys move it"><canvas></canvas></div>
+    <figure class="posterior-cell map"><figcaption><strong>Where a Gaussian fails</strong><span
+      class="map-note"></span></figcaption>
+      <div class="posterior-plot" tabindex="0" role="application"
+        aria-label="Choose x_t: arrow keys move it"><canvas></canvas></div>
       <div class="posterior-legend"></div></figure>
   </div>
+  <details class="posterior-fold">
+    <summary>In 3-D: the same laws as landscapes</summary>
+    <p class="landscape-lead" role="status"></p>
+    <div class="landscape"></div>
+    <p class="landscape-note"></p>
+    <button type="button" class="landscape-save" hidden>Save as a file that any browser opens (5 MB)</button>
+  </details>
   <p class="stage-sr" aria-live="polite"></p>`;
 
-const grid = $('.posterior-grid'), map = $('.map .posterior-plot'), live = $('.stage-sr');
+const grid = $('.posterior-grid'), map = $('.map .posterior-plot'), live = $('.stage-sr'), fold = $('.posterior-fold');
 let cells = [];
 
 // ---------------------------------------------------------------- asking
@@ -45,88 +81,170 @@ let cells = [];
 const question = () => ({ query: state.run.query, t: state.t, x: state.x.slice(0, state.run.dim), of: state.of });
 
 async function ask() {
-  if (!state.run || !state.onScreen) return;
+  if (!state.run || !(state.onScreen || state.moved)) return;
   const wanted = question(), key = JSON.stringify(wanted);
+  if (state.lost && key !== state.asked) state.coming.abort();
   if (state.busy || key === state.asked) return;
   state.busy = true;
   state.asked = key;
-  let found = null;
+  const { signal } = state.coming = new AbortController();
   try {
-    found = await server.posterior(wanted);
-    const answer = JSON.parse(found ?? '{"error": "The server gave no answer."}');
-    say(answer.error);
-    if (!answer.error) take(answer, key);
+    const answer = await picture('posterior', address(wanted, 'seed|n|forks'), { signal, waiting: lost });
+    say('');
+    take(answer, key);
   } catch (error) {
-    say(`This point could not be asked about: ${error.message}.`);
+    if (!signal.aborted) say(error.message);
   }
-  state.busy = false;
-  if (!found) {               // lost on the way: whoever asks next asks again
-    state.asked = '';
-    if (JSON.stringify(question()) === key) return;
-  }
+  state.busy = state.lost = false;
   chart();
   ask();
 }
 
+/* The server does not answer: what is asked next does not wait for that. */
+function lost(words) {
+  state.lost = true;
+  say(words);
+}
+
+const without = (query, names) => query.replace(new RegExp(`\\b(${names})=[^&]*&?`, 'g'), '').replace(/&$/, '');
+/* A question as the query of its picture, without what does not change it. */
+const address = ({ query, t, x, of }, names) => `${without(query, names)}&at=${[t, ...x, of].join()}`;
+
 /* The map, where another one is due; answers do not wait for it. */
 async function chart() {
-  const wanted = question(), { query, t, of } = wanted, key = JSON.stringify([query.replace(/\b(seed|n|denoisers|forks)=[^&]*&?/g, ''), t, of]);
+  const wanted = question(),
+    { query, t, of } = wanted,
+    key = JSON.stringify([without(query, 'seed|n|denoisers|forks'), t, of]);
   if (state.mapping || key === state.mapKey) return;
   state.mapping = true;
   state.mapKey = key;
-  const answer = await server.gap_map(wanted).catch(() => null);   // where the page is left meanwhile
-  state.mapping = false;
-  if (!answer) { state.mapKey = ''; return; }                   // lost on the way: the next point asks again
-  const found = JSON.parse(answer);
-  if (!found.error) { state.map = { ...found, data: unpack(found.data, Uint8Array), seen: unpack(found.seen, Uint8Array) }; drawMap(readTheme()); }
+  const of_map = { ...wanted, x: wanted.x.map(() => 0) };
+  try {
+    state.map = await picture('map', address(of_map, 'seed|n|denoisers|forks|eta|budget'));
+    drawMap(readTheme());
+  } catch {
+    state.mapKey = '';                               // the next point asks again
+    return;
+  } finally {
+    state.mapping = false;
+  }
   chart();
 }
 
 function take(answer, key) {
-  state.answer = {
-    ...answer, truth: unpack(answer.truth, Uint8Array),
-    panels: answer.panels.map(p => ({ ...p, points: unpack(p.points, Int16Array), density: unpack(p.density, Uint8Array) })),
-    surfaces: answer.surfaces && { ...answer.surfaces, seen: unpack(answer.surfaces.seen, Uint8Array), optimal: unpack(answer.surfaces.optimal, Int8Array), learned: answer.surfaces.learned && unpack(answer.surfaces.learned, Int8Array) },
-  };
+  state.answer = answer;
   build();
   draw();
   root.answer = answer;
   root.dataset.answer = key;
+  clearTimeout(state.calm);
+  state.calm = setTimeout(raise, CALM);
   const { panels, modes, gap } = answer;
-  live.textContent = `From ${modes} modes of the data, KL to the best Gaussian ${gap.toFixed(2)} nats. ` + panels.map(p => `${p.label}: ${p.error ?? (100 * p.on_mode).toFixed(0) + ' percent on a mode'}`).join(', ');
+  live.textContent =
+    `From ${modes} modes of the data, KL to the best Gaussian ${gap.toFixed(2)} nats. ` +
+    panels.map(p => `${p.label}: ${p.error ?? `energy distance ${signed(p.energy, 3)}`}`).join(', ');
   clearTimeout(state.later);
   state.later = setTimeout(remember, 300);      // browsers limit how often an address may change
 }
 
 function remember() {
-  if (state.run.linked) keepInAddress({ draws: state.draws === 'points' ? null : state.draws, at: [state.t, ...state.x.slice(0, state.run.dim).map(v => +v.toFixed(3)), state.of].join(',') });
+  if (state.run.linked && root.clientWidth)
+    keepInAddress({
+      draws: state.draws === 'points' ? null : state.draws,
+      landscape: fold.open ? '1' : null,
+      at: [state.t, ...state.x.slice(0, state.run.dim).map(v => +v.toFixed(3)), state.of].join(','),
+    });
 }
 
 function fromAddress() {
   const asked = new URLSearchParams(location.search), parts = (asked.get('at') ?? '').split(',');
   if (asked.get('draws') === 'density') state.draws = 'density';
+  fold.open = asked.get('landscape') === '1';
   const of = parts.pop(), [t, ...x] = parts.map(Number);
   if (!['x_0', 'x_s'].includes(of) || !(t >= 1) || !x.length || !x.every(Number.isFinite)) return;
-  Object.assign(state, { t, x: [x[0], x[1] ?? START[1]].map(v => clamp(v, -REACH, REACH)), of });
+  Object.assign(state, { t, x: [x[0], x[1] ?? START[1]].map(within), of });
 }
 
-function move(change) {
+function move(change, moved = true) {
   Object.assign(state, change);
-  state.x = state.x.map(v => +clamp(v, -REACH, REACH).toFixed(3));    // as the link holds it
+  state.moved ||= moved;
+  state.x = state.x.map(v => +within(v).toFixed(3));    // as the link holds it
   controls();
   if (root.clientWidth) drawMap(readTheme());
   ask();
 }
 
+// ---------------------------------------------------------------- in 3-D
+
+let relief = null;    // what is drawn
+const seen = some => { for (const part of ['.landscape', '.landscape-save']) $(part).hidden = !some; };
+
+/* The landscape of the question that is answered, where the fold is open and shows another one. */
+async function raise() {
+  if (!fold.open || !state.answer || state.raising) return;
+  const wanted = JSON.parse(root.dataset.answer),
+    key = JSON.stringify({ ...wanted, query: without(wanted.query, 'seed|n|forks') });
+  if (key === state.raised) return;
+  state.raising = true;
+  state.raised = key;
+  const words = $('.landscape-lead');
+  if (!relief) words.textContent = 'Coming …';
+  try {
+    const found = await picture('landscape', address(wanted, 'seed|n|forks'));
+    relief ??= landscape($('.landscape'), await plotly(found.plotly), () => document.body.classList.contains('dark'));
+    await relief.show(found.figure);
+    words.textContent = found.lead;
+    $('.landscape-note').textContent = found.note;
+    fold.dataset.landscape = key;
+    seen(true);
+  } catch (error) {
+    words.textContent = error.message;
+    $('.landscape-note').textContent = '';
+    seen(false);
+    state.raised = '';          // whoever asks next asks again
+  }
+  state.raising = false;
+  if (state.raised) raise();
+}
+
+async function save() {
+  const said = $('.landscape-note');
+  try {
+    const address = location.origin + location.pathname,
+      found = JSON.parse(await server.landscape_page({ ...JSON.parse(root.dataset.answer), address }));
+    if (found.error) throw new Error(found.error);
+    const script = await (await fetch(plotlyAt(found.plotly))).text(),
+      file = new Blob([found.page.replace(found.mark, () => script)], { type: 'text/html' });
+    const link = Object.assign(make('a'), { href: URL.createObjectURL(file), download: found.name });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  } catch (error) {
+    said.textContent = `The file could not be made: ${error.message}.`;
+  }
+}
+
+fold.addEventListener('toggle', () => {
+  raise();
+  if (state.answer) remember();
+});
+$('.landscape-save').addEventListener('click', save);
+
 // ---------------------------------------------------------------- controls (DOM)
 
 function controls() {
   const { run, t, x, of, draws } = state, select = $('[data-in=t]');
-  if (select.length !== run.T) select.replaceChildren(...Array.from({ length: run.T }, (_, i) => new Option(`${subscript(i + 1)} → ${subscript(i)}`, i + 1)));
+  if (select.length !== run.T)
+    select.replaceChildren(
+      ...Array.from({ length: run.T }, (_, i) => new Option(`${subscript(i + 1)} → ${subscript(i)}`, i + 1)),
+    );
   select.value = t;
-  for (const c of [0, 1]) { const input = $(`[data-in="${c}"]`); if (document.activeElement !== input) input.value = x[c].toFixed(2); }
+  for (const c of [0, 1]) {
+    const input = $(`[data-in="${c}"]`);
+    if (document.activeElement !== input) input.value = x[c].toFixed(2);
+  }
   $('.second').hidden = run.dim === 1;
-  for (const radio of root.querySelectorAll('[type=radio]')) radio.checked = radio.value === of || radio.value === draws;
+  for (const radio of root.querySelectorAll('[type=radio]'))
+    radio.checked = radio.value === of || radio.value === draws;
   $('.of-x').textContent = subscript(t);
   $('.s-x').textContent = subscript(t - 1);
 }
@@ -135,14 +253,22 @@ root.addEventListener('change', e => {
   const { in: name } = e.target.dataset;
   if (name === 't') return move({ t: +e.target.value });
   if (e.target.name === 'posterior-of') return move({ of: e.target.value });
-  if (e.target.name === 'posterior-draws') { state.draws = e.target.value; if (!state.answer) return; remember(); build(); return draw(); }
+  if (e.target.name === 'posterior-draws') {
+    state.draws = e.target.value;
+    if (!state.answer) return;
+    remember();
+    build();
+    return draw();
+  }
   if (!name) return;
-  if (Number.isFinite(e.target.valueAsNumber)) move({ x: Object.assign([...state.x], { [name]: e.target.valueAsNumber }) });
+  if (Number.isFinite(e.target.valueAsNumber))
+    move({ x: Object.assign([...state.x], { [name]: e.target.valueAsNumber }) });
   e.target.value = state.x[name].toFixed(2);
 });
 
 map.addEventListener('keydown', e => {
-  const step = NUDGE * (e.shiftKey ? 4 : 1), [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[e.key] ?? [0, 0];
+  const step = NUDGE * (e.shiftKey ? 4 : 1),
+    [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[e.key] ?? [0, 0];
   if (!dx && !dy || !state.run) return;
   e.preventDefault();
   move({ x: [state.x[0] + step * dx, state.x[1] + step * dy] });
@@ -152,37 +278,75 @@ const under = e => {
   const box = map.getBoundingClientRect(), { limit } = LAYOUT, at = (v, size) => (2 * v / size - 1) * limit;
   return [at(e.clientX - box.left, box.width), state.run.dim === 1 ? state.x[1] : -at(e.clientY - box.top, box.height)];
 };
-map.addEventListener('pointerdown', e => { if (state.run) { map.setPointerCapture(e.pointerId); map.focus({ preventScroll: true }); move({ x: under(e) }); } });
+map.addEventListener('pointerdown', e => {
+  if (state.run) {
+    map.setPointerCapture(e.pointerId);
+    map.focus({ preventScroll: true });
+    move({ x: under(e) });
+  }
+});
 map.addEventListener('pointermove', e => { if (map.hasPointerCapture(e.pointerId)) move({ x: under(e) }); });
 
 // ---------------------------------------------------------------- cells (DOM)
 
-const LAYOUT = { limit: 2.6 };
+const LAYOUT = { limit: LOOKS.limit };       // the stage's view, which is wider where the data are
+const within = v => clamp(v, 0.1 - LAYOUT.limit, LAYOUT.limit - 0.1);
 const percent = v => (100 * v).toFixed(v < 0.0995 ? 1 : 0);
-const HUMP = 0.1;             // nats to the best Gaussian: with less, numbers at the modes would look like as many humps
-const FEW = 0.1;              // share of the draws that are on a mode: with fewer, the weights of the modes say nothing
-const NUMBERS = [['on_mode', 'On a mode', v => (100 * v).toFixed(1) + ' %'], ['modes', 'Weights off by', v => (100 * v).toFixed(1) + ' %'], ['energy', 'Energy distance', v => signed(v, 3)]];
+const HUMP = 0.1; // nats to the best Gaussian: with less, numbers at the modes would look like as many humps
+const FEW = 0.1; // share of the draws that are on a mode: with fewer, the weights of the modes say nothing
+const NUMBERS = [
+  ['on_mode', 'On a mode', v => (100 * v).toFixed(1) + ' %'],
+  ['modes', 'Weights off by', v => (100 * v).toFixed(1) + ' %'],
+  ['energy', 'Energy distance', v => signed(v, 3)],
+];
 
 function build() {
   const { answer } = state, { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : subscript(t - 1);
   const wanted = [
-    { key: 'truth', label: `Truth: q(${target}|${subscript(t)})`, note: answer.gap < HUMP ? 'hardly more than one hump; best Gaussian' : 'weights in %, best Gaussian' },
-    ...panels.map(p => ({ key: p.key, label: p.label, note: p.error ? '\u00a0' : of === 'x_0' && p.gaussian && p.key !== 'gaussian' ? 'no draw: one x₀, a mean' : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws${p.gaussian ? ', their Gaussian' : ' over the truth'}`, error: p.error })),
-    ...(surfaces ? [{ key: 'optimal', label: 'Best discriminator', note: `log q(${subscript(t - 1)}|${subscript(t)}) − log p, p the DDGAN's draws, both blurred` }] : []),
-    ...(surfaces?.learned ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D; a penalty keeps it flat' }] : []),
+    {
+      key: 'truth',
+      label: `Truth: q(${target}|${subscript(t)})`,
+      note: answer.gap < HUMP ? 'hardly more than one hump; best Gaussian' : 'weights in %, best Gaussian',
+    },
+    ...panels.map(p => ({
+      key: p.key,
+      label: p.label,
+      note: p.error
+        ? '\u00a0'
+        : of === 'x_0' && p.gaussian && p.key !== 'gaussian'
+          ? 'no draw: one x₀, a mean'
+          : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws` +
+            (p.gaussian ? ', their Gaussian' : ' over the truth'),
+      error: p.error,
+    })),
+    ...(surfaces
+      ? [
+          {
+            key: 'optimal',
+            label: 'Best discriminator',
+            note: `log q(${subscript(t - 1)}|${subscript(t)}) − log p, p the DDGAN's draws, both blurred`,
+          },
+        ]
+      : []),
+    ...(surfaces?.learned
+      ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D; a penalty keeps it flat' }]
+      : []),
   ];
   const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));
   if (shape !== state.shape) {
     state.shape = shape;
     for (const cell of cells) cell.figure.remove();
     cells = wanted.map(({ key, label, error }) => {
-      const figure = make('figure', 'posterior-cell'), caption = make('figcaption'), plot = make('div', 'posterior-plot'), canvas = make('canvas');
+      const figure = make('figure', 'posterior-cell'),
+        caption = make('figcaption'),
+        plot = make('div', 'posterior-plot'),
+        canvas = make('canvas');
       caption.append(make('strong', '', label), make('span'));
       canvas.setAttribute('role', 'img');
       canvas.setAttribute('aria-label', label);
       plot.append(canvas);
       if (error) plot.append(make('p', '', error));
-      const numbers = make('dl', 'posterior-numbers');
+      const numbers = make(['optimal', 'learned'].includes(key) ? 'div' : 'dl', 'posterior-numbers');
       figure.append(caption, plot, numbers);
       grid.append(figure);
       return { key, figure, canvas, numbers, error };
@@ -197,18 +361,47 @@ function build() {
     return row;
   }));
   const cell = key => cells.find(c => c.key === key);
-  fill(cell('truth'), [['Data modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`], ['The heaviest', `${answer.weights.slice(0, 3).map(m => percent(m.weight)).join(', ')} %`], ['Entropy of weights', `${answer.entropy.toFixed(2)} nats`], [`KL to best Gaussian${of === 'x_0' && t > 1 ? ', at one go' : ''}`, `${signed(answer.gap, 2)} nats`]]);
-  for (const p of panels) if (!p.error) fill(cell(p.key), NUMBERS.filter(([key]) => of === 'x_0' || key !== 'on_mode').map(([key, name, text]) => [name, key === 'modes' && of === 'x_0' && p.on_mode < FEW ? '–' : text(p[key]), text(answer.floor[key])]));
+  fill(cell('truth'), [
+    ['Data modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`],
+    [
+      'The heaviest',
+      `${answer.weights
+        .slice(0, 3)
+        .map(m => percent(m.weight))
+        .join(', ')} %`,
+    ],
+    ['Entropy of weights', `${answer.entropy.toFixed(2)} nats`],
+    [`KL to best Gaussian${of === 'x_0' && t > 1 ? ', at one go' : ''}`, `${signed(answer.gap, 2)} nats`],
+  ]);
+  for (const p of panels)
+    if (!p.error)
+      fill(
+        cell(p.key),
+        NUMBERS.filter(([key]) => of === 'x_0' || key !== 'on_mode').map(([key, name, text]) => [
+          name,
+          key === 'modes' && of === 'x_0' && p.on_mode < FEW ? '–' : text(p[key]),
+          text(answer.floor[key]),
+        ]),
+      );
   const [high, low] = answer.dim === 1 ? ['Above the line', 'below'] : ['Blue', 'orange'];
-  const signs = surfaces && `${high}: the DDGAN comes here too rarely, ${low}: too often. Shown up to ${surfaces.nats} nats.`;
+  const signs =
+    surfaces && `${high}: the DDGAN comes here too rarely, ${low}: too often. Shown up to ${surfaces.nats} nats.`;
   for (const key of ['optimal', 'learned']) cell(key)?.numbers.replaceChildren(make('p', '', signs));
 }
 
 // ---------------------------------------------------------------- drawing
 
 function readTheme() {
-  const colour = colours('stage');
-  state.theme = { sample: colour('sample'), x0: colour('x0'), ink: colour('ink'), focus: colour('focus'), paper: colour('paper'), density: colour('density').split(',').map(Number), dark: document.body.classList.contains('dark') };
+  const colour = colours();
+  state.theme = {
+    sample: colour('sample'),
+    x0: colour('x0'),
+    ink: colour('ink'),
+    focus: colour('focus'),
+    paper: colour('paper'),
+    density: colour('density'),
+    dark: document.body.classList.contains('dark'),
+  };
   return state.theme;
 }
 
@@ -223,7 +416,10 @@ function draw() {
 const pictures = new WeakMap();
 function field({ ctx, w, h }, data, rows, colour) {
   if (pictures.get(data)?.dark !== state.theme.dark) {
-    pictures.set(data, { canvas: pixelated(data.length / rows, rows, k => colour(data[k], k)), dark: state.theme.dark });
+    pictures.set(data, {
+      canvas: pixelated(data.length / rows, rows, k => colour(data[k], k)),
+      dark: state.theme.dark,
+    });
   }
   ctx.drawImage(pictures.get(data).canvas, 0, 0, w, h);
 }
@@ -247,17 +443,17 @@ function contour({ ctx, w, h }, data, size, level, colour) {
   ctx.stroke();
 }
 
-/* Cividis, the colour map that reads the same with every kind of colour vision: five of its colours, in between linear. */
-const CIVIDIS = [[0, 34, 78], [67, 78, 108], [125, 124, 120], [188, 175, 111], [254, 232, 56]];
+/* Cividis, the colour map that reads the same with every kind of colour vision: five of its colours, in between linear.
+   */
 function cividis(v) {
   const at = clamp(v, 0, 1) * 4, i = Math.min(3, Math.floor(at));
-  return CIVIDIS[i].map((c, k) => c + (CIVIDIS[i + 1][k] - c) * (at - i));
+  return LOOKS.heat[i].map((c, k) => c + (LOOKS.heat[i + 1][k] - c) * (at - i));
 }
 
 const place = ({ w, h }, x) => [w / 2 * (1 + x[0] / LAYOUT.limit), h / 2 * (1 - (x[1] ?? 0) / LAYOUT.limit)];
 
 function drawMap(theme) {
-  const view = blank(map.firstElementChild), { ctx, w, h } = view, field_ = state.map;
+  const view = blank(map.firstElementChild), { ctx } = view, field_ = state.map;
   if (field_ && field_.x.length === state.run.dim) {
     const { size, data, seen, seen_size } = field_, line = field_.x.length === 1;
     field(view, data, line ? 1 : size, v => [...cividis(v / 255), 255]);
@@ -268,6 +464,7 @@ function drawMap(theme) {
     $('.posterior-legend').innerHTML = `<span>0</span><i></i><span>${nats(field_.top)} nats</span>`;
   }
   if (!state.run) return;
+  scales(view, theme);
   const [x, y] = place(view, state.run.dim === 1 ? [state.x[0]] : state.x);
   for (const [colour, width] of [[theme.paper, 5], [theme.focus, 2]]) {
     ctx.strokeStyle = colour;
@@ -278,23 +475,38 @@ function drawMap(theme) {
   }
 }
 
-function drawCell({ key, canvas }, theme) {
-  const { answer } = state, view = blank(canvas), { ctx, w, h } = view, line = answer.dim === 1;
+const scales = (view, theme) =>
+  drawScales(view, state.run.axes, LAYOUT.limit, { ...theme, font: getComputedStyle(root).fontFamily });
+
+function drawCell(cell, theme) {
+  fillCell(cell, theme);
+  const view = { ctx: cell.canvas.getContext('2d'), w: cell.canvas.clientWidth, h: cell.canvas.clientHeight };
+  if (view.w && state.answer.dim === state.run.dim) scales(view, theme);
+}
+
+function fillCell({ key, canvas }, theme) {
+  const { answer } = state, view = blank(canvas), { w } = view, line = answer.dim === 1;
   if (!w) return;
   if (key === 'optimal' || key === 'learned') {
     const { size, seen } = answer.surfaces, ratio = answer.surfaces[key];
     if (line) return balance(view, ratio, seen, size, theme);
-    const [up, down] = theme.dark ? [[98, 189, 242], [242, 163, 58]] : [[0, 114, 178], [213, 94, 0]];
+    const up = rgb(theme.sample), down = rgb(theme.x0);
     return field(view, ratio, size, (v, k) => [...(v > 0 ? up : down), Math.abs(v) * 2 * Math.min(1, seen[k] / 40)]);
   }
-  const tint = theme.density, p = answer.panels.find(p => p.key === key), colour = answer.of === 'x_0' ? theme.x0 : theme.sample;
-  if (line) curve(view, i => 0.9 * answer.truth[i] / 255, answer.size, `rgb(${tint})`, true);
+  const tint = theme.density,
+    p = answer.panels.find(p => p.key === key),
+    colour = answer.of === 'x_0' ? theme.x0 : theme.sample;
+  if (line) curve(view, i => 0.9 * answer.truth[i] / 255, answer.size, tint, true);
   else if (p && state.draws === 'density') field(view, p.density, answer.size, v => [...rgb(colour), 0.9 * v]);
-  else field(view, answer.truth, answer.size, v => [...tint, (theme.dark ? 235 : 215) * v / 255]);
-  if (!line && (!p || state.draws === 'density')) for (const level of LEVELS) contour(view, answer.truth, answer.size, level, p ? theme.ink : `rgb(${tint})`);
+  else field(view, answer.truth, answer.size, v => [...rgb(tint), (theme.dark ? 235 : 215) * v / 255]);
+  if (!line && (!p || state.draws === 'density'))
+    for (const level of LEVELS) contour(view, answer.truth, answer.size, level, p ? theme.ink : tint);
   if (!p) { ellipse(view, answer, theme); return weigh(view, answer, theme); }
   if (state.draws === 'points') dots(view, p.points, answer, colour);
-  else if (line) { const unit = 0.9 / 255 * sum(answer.truth) / sum(p.density); curve(view, i => Math.min(1, unit * p.density[i]), answer.size, colour); }
+  else if (line) {
+    const unit = ((0.9 / 255) * sum(answer.truth)) / sum(p.density);
+    curve(view, i => Math.min(1, unit * p.density[i]), answer.size, colour);
+  }
   if (p.gaussian) ellipse(view, { ...answer, ...p.gaussian }, theme);
 }
 
@@ -318,11 +530,30 @@ function weigh(view, { weights, truth, dim, size, gap }, theme) {
   if (gap < HUMP) return;      // their modes lie in one hump
   const { ctx, w, h } = view, taken = [];
   ctx.save();
-  Object.assign(ctx, { font: `600 11px ${getComputedStyle(root).fontFamily}`, textAlign: 'center', textBaseline: 'middle', lineWidth: 3, lineJoin: 'round', strokeStyle: theme.paper, fillStyle: theme.ink });
+  Object.assign(ctx, {
+    font: `600 11px ${getComputedStyle(root).fontFamily}`,
+    textAlign: 'center',
+    textBaseline: 'middle',
+    lineWidth: 3,
+    lineJoin: 'round',
+    strokeStyle: theme.paper,
+    fillStyle: theme.ink,
+  });
   for (const { at, weight } of weights) {
-    const text = String(Math.round(100 * weight)), half = ctx.measureText(text).width / 2 + 2, [x, mid] = place(view, at);
-    const y = dim === 1 ? clamp(h * (1 - 0.9 * truth[clamp(Math.floor(x / w * size), 0, size - 1)] / 255) - 14, 8, h - 8) : mid - 9;
-    if (x < half || x > w - half || y < 6 || taken.some(other => Math.abs(other.x - x) < half + other.half && Math.abs(other.y - y) < 12)) continue;
+    const text = String(Math.round(100 * weight)),
+      half = ctx.measureText(text).width / 2 + 2,
+      [x, mid] = place(view, at);
+    const y =
+      dim === 1
+        ? clamp(h * (1 - (0.9 * truth[clamp(Math.floor((x / w) * size), 0, size - 1)]) / 255) - 14, 8, h - 8)
+        : mid - 9;
+    if (
+      x < half ||
+      x > w - half ||
+      y < 6 ||
+      taken.some(other => Math.abs(other.x - x) < half + other.half && Math.abs(other.y - y) < 12)
+    )
+      continue;
     taken.push({ x, y, half });
     ctx.strokeText(text, x, y);
     ctx.fillText(text, x, y);
@@ -337,7 +568,14 @@ function curve({ ctx, w, h }, height, size, colour, filled = false) {
   ctx.strokeStyle = colour;
   ctx.lineWidth = 2;
   ctx.stroke();
-  if (filled) { ctx.lineTo(w, h); ctx.lineTo(0, h); ctx.fillStyle = colour; ctx.globalAlpha = 0.3; ctx.fill(); ctx.globalAlpha = 1; }
+  if (filled) {
+    ctx.lineTo(w, h);
+    ctx.lineTo(0, h);
+    ctx.fillStyle = colour;
+    ctx.globalAlpha = 0.3;
+    ctx.fill();
+    ctx.globalAlpha = 1;
+  }
 }
 
 /* A log ratio over the line, zero in the middle, which fades where hardly a sample lies. */
@@ -353,23 +591,35 @@ function balance({ ctx, w, h }, ratio, seen, size, theme) {
 
 /* Draws on a line, as bars whose area equals that under the truth's curve. */
 function bars({ ctx, w, h }, points, { scale, truth, size }) {
-  const heights = histogram(points.length, j => points[j] * scale, 96, LAYOUT.limit), unit = 0.9 * sum(truth) / 255 * (2 * LAYOUT.limit / size);
+  const heights = histogram(points.length, j => points[j] * scale, 96, LAYOUT.limit),
+    unit = ((0.9 * sum(truth)) / 255) * ((2 * LAYOUT.limit) / size);
   ctx.globalAlpha = 0.6;
-  heights.forEach((v, b) => v && ctx.fillRect(b * w / 96, h * (1 - Math.min(1, v * unit)) - 4, w / 96 - 0.5, h * Math.min(1, v * unit)));
+  heights.forEach(
+    (v, b) =>
+      v && ctx.fillRect((b * w) / 96, h * (1 - Math.min(1, v * unit)) - 4, w / 96 - 0.5, h * Math.min(1, v * unit)),
+  );
   ctx.globalAlpha = 1;
 }
 
 /* Two standard deviations of a Gaussian or, on a line, its density. */
 function ellipse(view, { mean, cov, dim, truth, size }, theme) {
-  const { ctx, w, h } = view;
+  const { ctx, h } = view;
   ctx.strokeStyle = theme.focus;
   ctx.lineWidth = 2;
   ctx.beginPath();
   if (dim === 1) {
-    const std = Math.sqrt(cov[0][0]), top = 0.9 * sum(truth) / 255 * (2 * LAYOUT.limit / size) / (std * Math.sqrt(2 * Math.PI));  // on the truth's scale
-    for (let i = 0; i <= 160; i++) { const x = -LAYOUT.limit + i / 80 * LAYOUT.limit; ctx.lineTo(...[place(view, [x])[0], h * (1 - top * Math.exp(-0.5 * ((x - mean[0]) / std) ** 2)) - 4]); }
+    const std = Math.sqrt(cov[0][0]),
+      // on the truth's scale
+      top = (((0.9 * sum(truth)) / 255) * ((2 * LAYOUT.limit) / size)) / (std * Math.sqrt(2 * Math.PI));
+    for (let i = 0; i <= 160; i++) {
+      const x = -LAYOUT.limit + (i / 80) * LAYOUT.limit;
+      ctx.lineTo(...[place(view, [x])[0], h * (1 - top * Math.exp(-0.5 * ((x - mean[0]) / std) ** 2)) - 4]);
+    }
   } else {
-    const [a, b, c] = [cov[0][0], cov[0][1], cov[1][1]], l = Math.sqrt(a), m = b / l, k = Math.sqrt(Math.max(0, c - m * m));  // Cholesky
+    const [a, b, c] = [cov[0][0], cov[0][1], cov[1][1]],
+      l = Math.sqrt(a),
+      m = b / l,
+      k = Math.sqrt(Math.max(0, c - m * m)); // Cholesky
     for (let i = 0; i <= 72; i++) {
       const u = 2 * Math.cos(i * Math.PI / 36), v = 2 * Math.sin(i * Math.PI / 36);
       ctx.lineTo(...place(view, [mean[0] + l * u, mean[1] + m * u + k * v]));
@@ -383,14 +633,26 @@ function ellipse(view, { mean, cov, dim, truth, size }, theme) {
 const heard = run => {
   const first = !state.run;
   state.run = run;
+  LAYOUT.limit = run.limit;
   if (first) fromAddress();
   state.t = clamp(Math.round(state.t), 1, state.run.T);
-  move({});
+  move({}, false);
 };
 hear('run', heard);
 hear('pick', ({ t, x }) => { if (state.run) move({ t, x: x.length === 1 ? [x[0], state.x[1]] : [...x] }); });
 onSize(draw);
-onTheme(draw);
-observing(new IntersectionObserver(entries => { state.onScreen = entries.at(-1).isIntersecting; ask(); }, { rootMargin: '200px' })).observe(root);
+onTheme(() => {
+  draw();
+  relief?.draw();
+});
+observing(
+  new IntersectionObserver(
+    entries => {
+      state.onScreen = entries.at(-1).isIntersecting;
+      ask();
+    },
+    { rootMargin: '200px' },
+  ),
+).observe(root);
 const shown = document.querySelector('#stage .stage')?.stage?.run?.();
 if (shown) heard(shown);

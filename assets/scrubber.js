@@ -1,5 +1,5 @@
-/* The deck of the stage and of the gallery: buttons, the level, and a scrubber over signal and noise. ddgan/ui/drawn.py puts it
-before their scripts, after common.js; the three share one function. */
+/* The deck of the stage and of the gallery: buttons, the level, and a scrubber over signal and noise.
+ddgan/ui/canvas.py puts it before their scripts, after common.js; the three share one function. */
 
 const icon = path => `<svg viewBox="0 0 20 20" aria-hidden="true"><path d="${path}"/></svg>`;
 const PLAY = icon('M6 3.5v13l11-6.5z'), PAUSE = icon('M5 3.5h3.6v13H5zM11.4 3.5H15v13h-3.6z');
@@ -9,9 +9,11 @@ const deckMarkup = (layers, step, below = '') => `
   <div class="stage-deck">
     <div class="stage-bar">
       <div class="stage-transport" role="group" aria-label="Playback">
-        <button type="button" data-act="back" aria-label="Step back" title="Step back, to more noise (←)">${BACK}</button>
+        <button type="button" data-act="back" aria-label="Step back"
+          title="Step back, to more noise (←)">${BACK}</button>
         <button type="button" data-act="play" aria-label="Play" title="Play or pause (space)">${PLAY}</button>
-        <button type="button" data-act="next" aria-label="Step forward" title="Step forward, to less noise (→)">${NEXT}</button>
+        <button type="button" data-act="next" aria-label="Step forward"
+          title="Step forward, to less noise (→)">${NEXT}</button>
       </div>
       <div class="stage-level"></div>
       ${layers}
@@ -30,7 +32,8 @@ const buildScale = ({ t, a, sigma }) => {
   const strip = $('.stage-strip svg'), ticks = $('.stage-ticks'), last = t.length - 1, x = i => 100 * i / last;
   const curve = values => values.map((v, i) => `${x(i)},${40 - 36 * v}`).join(' ');
   strip.setAttribute('viewBox', '0 0 100 40');
-  strip.innerHTML = `<polygon class="signal" points="0,40 ${curve(a)} 100,40"/><polyline class="signal" points="${curve(a)}"/>
+  strip.innerHTML = `<polygon class="signal" points="0,40 ${curve(a)} 100,40"/><polyline class="signal"
+    points="${curve(a)}"/>
     <polyline class="noise" points="${curve(sigma)}"/>`;
   const room = ticks.clientWidth / last || 40;
   const every = [1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100].find(k => k * room >= (last > 16 ? 34 : 20)) ?? last;
@@ -51,8 +54,8 @@ const showState = ({ t, T, a, sigma }, i) => {
   return `${subscript(t[i])}, ${t[i]} of ${T} steps left, signal ${signal}, noise ${noise}`;
 };
 
-/* Ask for what the controls hold, by a button that nobody sees, unless that was asked for last: Gradio says `input` twice
-when something is chosen from a list, and once when a list is only left. */
+/* Ask for what the controls hold, by a button that nobody sees, unless that was asked for last: Gradio says `input`
+twice when something is chosen from a list, and once when a list is only left. */
 const ask = (controls, button) => {
   const wanted = JSON.stringify(controls);
   if (wanted === root.controls) return;
@@ -70,8 +73,8 @@ const showPlaying = playing => {
   return true;
 };
 
-/* The deck's buttons, labels and keys. state() is null before the first run; goto(i) is at once, seek(i) as a button does it;
-choose(way) takes another sample, on the panels; `others` are more keys. */
+/* The deck's buttons, labels and keys. state() is null before the first run; goto(i) is at once, seek(i) as a button
+does it; choose(way) takes another sample, on the panels; `others` are more keys. */
 const drive = ({ state, last, goto, seek = goto, playing, play, pause, panels, choose, others = () => ({}) }) => {
   const range = $('input[type=range]'), toggle = () => playing() ? pause() : play();
   root.addEventListener('click', e => {
@@ -87,9 +90,16 @@ const drive = ({ state, last, goto, seek = goto, playing, play, pause, panels, c
     const onRange = e.target === range, by = n => () => goto(state() + n), page = Math.ceil(last() / 8);
     const vertical = way => e.target === panels ? () => choose(way) : onRange ? by(-way) : null;
     obey(e, {
-      ArrowRight: by(1), ArrowLeft: by(-1), ArrowUp: vertical(-1), ArrowDown: vertical(1), Home: () => goto(0), End: () => goto(last()),
-      PageUp: onRange ? by(page) : null, PageDown: onRange ? by(-page) : null,
-      ' ': e.target.matches('button, [type=checkbox]') ? null : toggle, ...others(),
+      ArrowRight: by(1),
+      ArrowLeft: by(-1),
+      ArrowUp: vertical(-1),
+      ArrowDown: vertical(1),
+      Home: () => goto(0),
+      End: () => goto(last()),
+      PageUp: onRange ? by(page) : null,
+      PageDown: onRange ? by(-page) : null,
+      ' ': e.target.matches('button, [type=checkbox]') ? null : toggle,
+      ...others(),
     });
   });
 };

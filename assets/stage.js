@@ -1,24 +1,33 @@
 /* The stage: the same noise, denoised by several denoisers, on one scrubber. Plain canvas, no library.
 
-Gradio runs it after common.js and deck.js, for ddgan/ui/denoise.py.
-It reads props.value, a JSON string a run (arrays in base64, never lists of numbers), "" for nothing yet:
-  id, query, T, n, dim (1 | 2)      query: the URL query string of this run, "" to leave the address alone
+Gradio runs it after common.js, pictures.js and scrubber.js, for ddgan/ui/denoise.py.
+props.controls, a JSON string: {names: of the controls, spans: the default range of each schedule, T: the steps to
+choose}.
+The picture `points` of a query (ddgan/views/stage.py) has
+  id, query, T, n, dim (1 | 2)      query: the URL query string of this run
   t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from x_T down to x_0 (thinned for large T)
   limit, scale                      half width of the view in data units; int16 * scale = data units
-  density                           {size: G, data: base64 uint8 (F, G, G), row 0 on top; dim 1: (F, G), linear}
-  panels                            [{key, label, note, error, x, x0: base64 int16 (F, n, dim), metrics: F objects | null}]
-  message, error                    a quiet sentence; a failure, which keeps the last picture
-  asked, controls                   when this was asked for, and what the controls held then
-Another value redraws the canvases and keeps the scrubber, the layers and the followed sample where they are.
+  axes                              of a table's points, else []: {name, centre, unit, digits, ticks: [place, text]},
+                                    centre + unit x being a value
+  density                           {size: G, data: uint8 (F, G, G), row 0 on top; dim 1: (F, G), linear}
+  panels                            [{key, label, note, error, x, x0: int16 (F, n, dim)}]
+  message                           a quiet sentence
+and `scores`, which comes after it, the metrics of its panels, F objects | null each; star says that no other panel is
+nearer to the law. `bars` are [t, nats] of its steps: what a Gaussian loses there.
+The newest request aborts the one before. Another picture redraws the canvases and keeps the scrubber, the layers and
+the followed sample where they are. One that failed leaves the last, faded, since it is not what the controls say.
 "State" is an index 0..F-1 (0 = x_T); state.at is real-valued because points glide from one state to the next.
 
-For tests: .stage has data-ready, data-id, data-state, data-t, data-playing and .stage = {state, points, goto, ...}. */
+For tests: .stage has data-ready, data-opened (the controls hold what the address says), data-id, data-scored (the id
+whose numbers are there), data-state, data-t, data-playing and .stage = {state, points, goto, ...}. */
 
-const FOLLOWED = 4;           // samples whose whole path is drawn; ddgan/picture.py draws as many
+const FOLLOWED = LOOKS.followed;   // samples whose whole path is drawn
 const PICK_RADIUS = 28;       // px: how near the pointer must come to a sample
-const MOST_NATS = 5;          // where the bars behind the scrubber end
-const GAP = 'KL from the true law of the step to its best Gaussian, mean over xₜ, in nats: what no Gaussian can learn';
-const SEEK_MS = 280;          // glide to the nearest state after a drag, or one step by button
+const GAP = 'KL from the true law of the step to its best Gaussian, mean over x_t, in nats: what no Gaussian can learn';
+const FLOOR = 'Energy distance to the law; in brackets its noise floor: 95 % of exact samplings score less';
+const STAR = 'The least of the panels, as far as chance lets that be told';
+const MOST_LIKELY = 16;       // steps of a picture that is fetched before it is asked for: of more, it is large
+const STALL_MS = 1000;        // the most that one frame moves the film on: after a longer gap the machine was asleep
 
 const LAYERS = [
   ['samples', 'Samples', true, 'The states x_t that the denoiser has reached'],
@@ -27,6 +36,7 @@ const LAYERS = [
   ['paths', 'Paths', true, `The way of ${FOLLOWED} samples so far; the same noise in every panel`],
 ];
 const METRICS = [             // key, label, +1 if higher is better, 0 if nearer to 1 is, text
+  ['energy', 'Energy', -1, m => signed(m.energy, 4)],
   ['modes', 'Modes', 1, m => `${m.modes} / ${m.of}`],
   ['on_mode', 'On a mode', 1, m => (100 * m.on_mode).toFixed(1) + ' %'],
   ['kl', 'KL', -1, m => signed(m.kl, 3)],
@@ -35,31 +45,43 @@ const METRICS = [             // key, label, +1 if higher is better, 0 if nearer
 ];
 
 const state = {
-  data: null,                 // the decoded payload
-  views: [], shape: null,     // one view per panel: {panel, plot, canvas, ctx, cells, rows, w, h, dpr}; what they were built for
-  at: 0,                      // position on the scrubber, 0 .. F-1
-  motion: null,               // null | {play: elapsed ms} | {from, to, elapsed}
+  data: null, // the decoded payload
+  views: [],
+  shape: null, // one view per panel: {panel, plot, canvas, ctx, cells, rows, w, h, dpr}; what they were built for
+  at: 0, // position on the scrubber, 0 .. F-1
+  motion: null, // null | {play: elapsed ms} | {from, to, elapsed}
   dragging: false,
   hover: null, pinned: null,  // index of the sample that all panels emphasise
   layers: Object.fromEntries(LAYERS.map(([name, , on]) => [name, on])),
   theme: null,                // colours and point shapes, read from CSS
   gaps: { of: '', steps: [] },  // what a Gaussian loses: [t, nats] of the steps of which data, T and schedule
-  field: { key: null, canvas: document.createElement('canvas') },   // the density at `at`, shared by all panels
+  // the density at `at`, as it is and as large as a panel, shared by all
+  field: { key: null, canvas: document.createElement('canvas'), large: document.createElement('canvas') },
   layer: { canvas: document.createElement('canvas') },               // scratch for one cloud of points
   request: 0, last: 0,        // animation frame
   anew: null,                 // the t of the step drawn anew, while the state is shown that it led to
   greeted: false,             // the first run plays by itself, once
   query: '',                  // what the address is to hold
+  asked: null,                // what the controls held when they last asked
+  forks: '',                  // of the picture that was asked for last
+  wanted: null,               // its query, null where it failed
+  coming: null,               // the AbortController of what is being fetched
 };
 
 // ---------------------------------------------------------------- markup
 
 root.innerHTML = `
   <p class="stage-notice" role="status" aria-live="polite"></p>
-${deckMarkup(`<div class="stage-layers" role="group" aria-label="Layers">${LAYERS.map(([name, text, , title]) =>
-    `<label class="stage-chip" title="${title}"><input type="checkbox" data-layer="${name}"
-      ${state.layers[name] ? 'checked' : ''}><i class="stage-key ${name}"></i>${text}</label>`).join('')}</div>`, 0.001)}
-  <div class="stage-panels" role="group" tabindex="0" aria-label="Panels. Up and down arrows follow another sample; escape lets go."></div>
+${deckMarkup(
+  `<div class="stage-layers" role="group" aria-label="Layers">${LAYERS.map(
+    ([name, text, , title]) =>
+      `<label class="stage-chip" title="${title}"><input type="checkbox" data-layer="${name}"
+      ${state.layers[name] ? 'checked' : ''}><i class="stage-key ${name}"></i>${text}</label>`,
+  ).join('')}</div>`,
+  0.001,
+)}
+  <div class="stage-panels" role="group" tabindex="0"
+    aria-label="Panels. Up and down arrows follow another sample; escape lets go."></div>
   <p class="stage-sr" aria-live="polite"></p>`;
 
 const range = $('input[type=range]'), panels = $('.stage-panels'), live = $('.stage-sr');
@@ -70,51 +92,149 @@ const playing = () => state.motion?.play !== undefined;
 
 // ---------------------------------------------------------------- payload
 
-function bytes(text, Type, length, what) {
-  const found = unpack(text, Type);
-  if (found.length !== length) throw new Error(`${what} has the wrong length`);
-  return found;
-}
-
 function decode(p) {
   const F = p.t?.length, size = F * p.n * p.dim;
-  if (!(F >= 2 && p.a?.length === F && p.sigma?.length === F)) throw new Error('t, a and sigma must have one entry per state');
-  if (!(p.n >= 1 && (p.dim === 1 || p.dim === 2) && p.limit > 0 && p.scale > 0)) throw new Error('n, dim, limit or scale is missing');
+  if (!(F >= 2 && p.a?.length === F && p.sigma?.length === F))
+    throw new Error('t, a and sigma must have one entry per state');
+  if (!(p.n >= 1 && (p.dim === 1 || p.dim === 2) && p.limit > 0 && p.scale > 0))
+    throw new Error('n, dim, limit or scale is missing');
   if (!p.panels?.length) throw new Error('there is no panel');
-  const density = { size: p.density.size, data: bytes(p.density.data, Uint8Array, F * p.density.size ** p.dim, 'density') };
-  const decoded = p.panels.map(panel => panel.error ? panel : {
-    ...panel, x: bytes(panel.x, Int16Array, size, `${panel.key}.x`), x0: bytes(panel.x0, Int16Array, size, `${panel.key}.x0`),
-  });
+  const right = (found, length) => { if (found.length !== length) throw new Error('an array has the wrong length'); };
+  right(p.density.data, F * p.density.size ** p.dim);
+  for (const { error, x, x0 } of p.panels) if (!error) for (const found of [x, x0]) right(found, size);
   // Evenly spread indices: the draws are independent, so any fixed choice is a fair one.
-  const followed = Array.from({ length: Math.min(FOLLOWED, p.n) }, (_, i) => Math.floor((i + 0.5) * p.n / Math.min(FOLLOWED, p.n)));
-  return { ...p, F, density, panels: decoded, followed };
+  const followed = Array.from({ length: Math.min(FOLLOWED, p.n) }, (_, i) =>
+    Math.floor(((i + 0.5) * p.n) / Math.min(FOLLOWED, p.n)),
+  );
+  return { ...p, F, followed };
 }
 
-function receive() {
-  const value = props.value;
-  if (!value) return;
-  let payload;
-  try {
-    payload = JSON.parse(value);
-    if (!isNews(payload)) return;
-    wasAsked(payload);
-    if (payload.error) return say(payload.error, true);
-    show(decode(payload));
-  } catch (error) {
-    return say(`This run could not be drawn: ${error.message}.`, true);
-  }
-  say(payload.message);
-  state.query = payload.query;
-  keepRun();
-  tell('run', run());
+// ---------------------------------------------------------------- asking
+
+const CONTROLS = JSON.parse(props.controls);
+const INSTEAD = 'This is the first view instead.';
+
+/* What the controls hold, as the query of a picture; a range only where it is one of this schedule, and not its own. */
+function queryOf(values, forks = '') {
+  const { lo, hi, of, ...rest } = Object.fromEntries(CONTROLS.names.map((name, i) => [name, values[i]]));
+  const { schedule, denoisers, seed, budget, eta } = rest, span = [lo, hi].join(),
+    ranged = of === schedule && span !== CONTROLS.spans[schedule]?.join();
+  const asked = {
+    ...rest,
+    denoisers: denoisers.join() || ',',              // none: the server says that one is needed
+    seed: seed ?? 'nothing',
+    budget: budget === 'T' ? '' : budget,
+    eta: eta || '',
+    span: ranged ? span : '',
+    forks,
+  };
+  const query = new URLSearchParams(Object.entries(asked).filter(([, value]) => value !== ''));
+  return query.toString().replaceAll('%2C', ',');
 }
 
-/* What is shown, whether the address may name it, the step that leaves it and the sample that is held, for whoever asks or listens. */
-const run = () => state.data && {
-  query: state.data.id, linked: !!state.query, T: state.data.T, dim: state.data.dim, t: state.data.t[Math.min(current(), lastState() - 1)], item: state.pinned, layers: shownLayers(),
+const forksOf = query => new URLSearchParams(query).get('forks') ?? '';
+const but = (query, ...names) => {
+  const rest = new URLSearchParams(query);
+  for (const name of names) rest.delete(name);
+  return rest.toString();
 };
 
-/* What is shown, for new noise at the step that leaves it, whose other end is then shown; again the same step until the reader moves. */
+/* The picture of what the controls hold, unless it is here or on its way: Gradio says `input` twice when something is
+   chosen from a list, and once when a list is only left. Other denoisers keep the forks. A problem is what is said of a
+   picture that stands for another. */
+function want(values, problem = '') {
+  if (!problem && state.wanted !== null && JSON.stringify(values) === JSON.stringify(state.asked)) return;
+  const same = state.asked !== null && but(queryOf(values), 'denoisers') === but(queryOf(state.asked), 'denoisers'),
+    query = queryOf(values, same ? state.forks : '');
+  state.asked = values;
+  state.forks = forksOf(query);
+  if (query === state.wanted && !problem) return;
+  load(query, problem);
+}
+
+/* New noise of one kind at the step that the stage stands at, for the held sample or else for all. */
+function fork(what) {
+  const shown = state.data && anew();
+  if (!shown) return say('There is no picture yet to change.', true);
+  const before = state.forks ? state.forks.split(',') : [], item = shown.item === null ? '' : `.${shown.item}`;
+  reforked([...before, `${what}.${shown.t}.${before.length + 1}${item}`]);
+}
+
+function reforked(forks) {
+  state.forks = forks.join();
+  const query = state.asked ? queryOf(state.asked) : but(state.data.id, 'forks');
+  load(query + (state.forks && `&forks=${state.forks}`));
+}
+
+/* Fetch and draw the picture of a query; where it is refused, that of `otherwise`. */
+async function load(query, problem = '', otherwise = null) {
+  state.coming?.abort();
+  state.wanted = query;
+  const { signal } = state.coming = new AbortController(), busy = words => { say(words, true); fade(true); };
+  try {
+    const found = await picture('points', query, { signal, waiting: busy });
+    if (signal.aborted) return;
+    show(decode(found));
+    fade(false);
+    say(problem || found.message, Boolean(problem));
+    state.query = problem ? '' : found.query;
+    state.forks = forksOf(found.id);
+    keepRun();
+    tell('run', run());
+    await judge(signal);
+    await weigh(signal);
+    neighbours(signal);
+  } catch (error) {
+    if (signal.aborted) return;
+    const words = error.words ? `${error.words}.` : error.message;
+    if (otherwise !== null) return load(otherwise, `The link was not understood: ${words} ${INSTEAD}`);
+    state.wanted = null;                             // it may be asked for again
+    fade(true);
+    say(error.message, true);
+  }
+}
+
+const fade = on => root.classList.toggle('stale', on);
+
+/* The numbers under the picture. */
+async function judge(signal) {
+  const { data } = state, { panels } = await picture('scores', data.id, { signal });
+  data.panels.forEach((panel, i) => { panel.metrics = panels[i]; });
+  fillMetrics(current());
+  root.dataset.scored = data.id;
+}
+
+/* What is likely to be asked for next, for the browser to keep: T one up and down, the next seed. */
+function neighbours(signal) {
+  if (!state.asked || navigator.connection?.saveData) return;
+  const [T, seed] = ['T', 'seed'].map(name => CONTROLS.names.indexOf(name)), k = CONTROLS.T.indexOf(state.asked[T]);
+  const other = (i, value) => queryOf(state.asked.map((old, j) => j === i ? value : old));
+  const likely = [[T, CONTROLS.T[k + 1]], [T, CONTROLS.T[k - 1]], [seed, state.asked[seed] + 1]];
+  const fetchAll = async () => {
+    for (const [i, value] of likely)
+      if (value !== undefined && !(i === T && value > MOST_LIKELY))
+        await picture('points', other(i, value), { signal, idle: true });
+  };
+  (window.requestIdleCallback ?? setTimeout)(() => fetchAll().catch(() => {}));
+}
+
+/* What is shown, whether the address may name it, the step that leaves it and the sample that is held, for whoever asks
+   or listens. */
+const run = () =>
+  state.data && {
+    query: state.data.id,
+    linked: !!state.query,
+    T: state.data.T,
+    dim: state.data.dim,
+    limit: state.data.limit,
+    axes: state.data.axes,
+    t: state.data.t[Math.min(current(), lastState() - 1)],
+    item: state.pinned,
+    layers: shownLayers(),
+  };
+
+/* What is shown, for new noise at the step that leaves it, whose other end is then shown; again the same step until the
+   reader moves. */
 function anew() {
   const shown = { ...run(), t: state.anew ?? run()?.t };
   if (state.anew === null) goto(current() + 1);
@@ -126,7 +246,10 @@ function anew() {
 function pick(view, event, j) {
   const { t, F, dim, limit } = state.data, i = Math.min(current(), F - 2), box = view.canvas.getBoundingClientRect();
   if (j === null && current() > F - 2) return;
-  const free = [(2 * (event.clientX - box.left) / box.width - 1) * limit, (1 - 2 * (event.clientY - box.top) / box.height) * limit];
+  const free = [
+    ((2 * (event.clientX - box.left)) / box.width - 1) * limit,
+    (1 - (2 * (event.clientY - box.top)) / box.height) * limit,
+  ];
   const x = j === null ? free : Array.from({ length: dim }, (_, c) => read(view.panel.x, i, j, c));
   tell('pick', { t: t[i], x: x.slice(0, dim) });
 }
@@ -143,7 +266,7 @@ function show(data) {
   if (!before) recall();
   state.field.key = null;
   state.theme = null;
-  if (kindOf(data) !== state.gaps.of) weigh(data);
+  if (kindOf(data) !== state.gaps.of) state.gaps = { of: '', steps: [] };
   range.max = lastState();
   range.disabled = false;
   buildPanels();
@@ -152,28 +275,30 @@ function show(data) {
   invalidate();
 }
 
-const kindOf = data => [...['data', 'T', 'schedule', 'span'].map(key => new URLSearchParams(data.id).get(key))].join('&');
+const kindOf = data =>
+  [...['data', 'T', 'schedule', 'span'].map(key => new URLSearchParams(data.id).get(key))].join('&');
 
-/* Ask what a Gaussian loses in each step, which no noise changes; until that is known state.gaps has no steps. */
-async function weigh(data) {
-  const of = kindOf(data);
-  state.gaps = { of, steps: [] };
-  const steps = await server.gaps(data.id).catch(() => []);
-  if (state.gaps.of !== of) return;
-  state.gaps.steps = steps;
+/* What a Gaussian loses in each step, which no noise changes; until that is known state.gaps has no steps. */
+async function weigh(signal) {
+  const { data } = state, of = kindOf(data);
+  if (of === state.gaps.of) return;
+  const { steps } = await picture('bars', data.id, { signal });
+  state.gaps = { of, steps };
   scale();
   describe(true);
 }
 
 /* The scrubber's scale and, behind it, a bar a step: what a Gaussian loses there, on a scale that ends at MOST_NATS. */
 function scale() {
-  const { data, gaps } = state, last = lastState(), wide = Math.max(1, last / Math.max(1, gaps.steps.length));
+  const { data, gaps } = state, last = lastState();
   buildScale(data);
-  const place = gaps.steps.map(([t]) => data.t.findIndex(v => v <= t));      // the state that the step leaves
-  $('.stage-strip svg').insertAdjacentHTML('afterbegin', gaps.steps.map(([, nats], k) => {
-    const high = 40 * Math.min(1, nats / MOST_NATS);
-    return `<rect class="gap" x="${100 * place[k] / last}" y="${40 - high}" width="${96 * Math.min(wide, last - place[k]) / last}" height="${high}"/>`;
-  }).join(''));
+  const place = gaps.steps.map(([t]) => data.t.findIndex(v => v <= t)); // the state that the step leaves
+  $('.stage-strip svg').insertAdjacentHTML(
+    'afterbegin',
+    bars(gaps.steps, place, last)
+      .map(bar => `<rect class="gap" x="${bar.x}" y="${40 - bar.high}" width="${bar.wide}" height="${bar.high}"/>`)
+      .join(''),
+  );
   if (last > 8) return;
   $('.stage-ticks').append(...gaps.steps.map(([, nats], k) => {
     const number = Object.assign(make('span', 'named gap', nats.toFixed(2)), { title: GAP });
@@ -192,30 +317,47 @@ function remember() {
   state.later = setTimeout(() => {
     if (!state.query || state.motion || state.dragging || !root.clientWidth) return;
     const t = state.data.t[current()];
-    keepInAddress({ t: t === 0 ? null : t, layers: shownLayers() === firstLayers ? null : shownLayers() || 'none', hold: state.pinned });
+    keepInAddress({
+      t: t === 0 ? null : t,
+      layers: shownLayers() === firstLayers ? null : shownLayers() || 'none',
+      hold: state.pinned,
+    });
   }, 400);
 }
 
 function recall() {
-  const asked = new URLSearchParams(location.search), { t, n } = state.data, wanted = parseInt(asked.get('t')), hold = parseInt(asked.get('hold'));
-  if (asked.has('data') && asked.get('data') !== new URLSearchParams(state.data.id).get('data')) return;     // another tab's
-  if (wanted >= 0) { state.at = t.reduce((best, v, i) => Math.abs(v - wanted) < Math.abs(t[best] - wanted) ? i : best, 0); state.greeted = true; }
+  const asked = new URLSearchParams(location.search),
+    { t, n } = state.data,
+    wanted = parseInt(asked.get('t')),
+    hold = parseInt(asked.get('hold'));
+  // another tab's
+  if (asked.has('data') && asked.get('data') !== new URLSearchParams(state.data.id).get('data')) return;
+  if (wanted >= 0) {
+    state.at = t.reduce((best, v, i) => (Math.abs(v - wanted) < Math.abs(t[best] - wanted) ? i : best), 0);
+    state.greeted = true;
+  }
   if (hold >= 0 && hold < n) state.pinned = hold;
-  if (asked.has('layers')) for (const box of root.querySelectorAll('[data-layer]')) box.checked = state.layers[box.dataset.layer] = asked.get('layers').split(',').includes(box.dataset.layer);
+  if (asked.has('layers'))
+    for (const box of root.querySelectorAll('[data-layer]'))
+      box.checked = state.layers[box.dataset.layer] = asked.get('layers').split(',').includes(box.dataset.layer);
 }
 
 /* The address is that of the tab that is shown. */
 function keepRun() {
-  if (state.query && root.clientWidth) keepInAddress({ ...NO_REQUEST, ...Object.fromEntries(new URLSearchParams(state.query)) });
+  if (state.query && root.clientWidth)
+    keepInAddress({ ...NO_REQUEST, ...Object.fromEntries(new URLSearchParams(state.query)) });
 }
 
 // ---------------------------------------------------------------- panels and numbers (DOM)
 
 function buildPanels() {
   const { data } = state;
-  const rows = METRICS.filter(([key]) => data.panels.some(p => p.metrics?.some(m => m?.[key] != null)));
-  // Streamed updates only bring new numbers: keep the canvases, and with them the pointer's target and the focus.
-  const shape = JSON.stringify([data.dim, rows.map(([key]) => key), data.panels.map(p => [p.key, p.label, p.note, p.error])]);
+  const rows = METRICS;
+  // The same panels keep their canvases, and with them the pointer's target and the focus.
+  const shape = JSON.stringify([
+    data.dim,
+    data.panels.map(p => [p.key, p.label, p.note, p.error]),
+  ]);
   if (shape === state.shape) return state.views.forEach((view, i) => { view.panel = data.panels[i]; });
   state.shape = shape;
   for (const view of state.views) sizes.unobserve(view.plot);
@@ -229,9 +371,14 @@ function buildPanels() {
     plot.append(canvas);
     if (panel.error) plot.append(make('p', '', panel.error));
     const numbers = make('dl', 'stage-metrics');
-    const cells = rows.map(([key, text, better]) => {
+    const cells = rows.map(([, text, better]) => {
       const row = make('div'), name = make('dt', '', text), value = make('dd', '', '–');
-      const [arrow, title] = better > 0 ? ['↑', 'higher is better'] : better < 0 ? ['↓', 'lower is better'] : ['→ 1', '1 is as wide as the law, less is too narrow'];
+      const [arrow, title] =
+        better > 0
+          ? ['↑', 'higher is better']
+          : better < 0
+            ? ['↓', 'lower is better']
+            : ['→ 1', '1 is as wide as the law, less is too narrow'];
       name.append(Object.assign(make('small', '', `\u00a0${arrow}`), { title }));
       row.append(name, value);
       numbers.append(row);
@@ -246,28 +393,24 @@ function buildPanels() {
 }
 
 function fillMetrics(i) {
-  const shown = state.views.map(v => v.rows.map(([key, , , text]) => {
-    const m = v.panel.error ? null : v.panel.metrics?.[i];
-    return m?.[key] == null ? null : { value: m[key], text: text(m) };
-  }));
-  state.views.forEach((view, p) => {
-    view.rows.forEach(([key, , better], r) => {
-      // all samples on one mode is no merit: that number competes among those who cover the most
-      const most = Math.max(...state.views.map(v => v.panel.metrics?.[i]?.modes ?? 0)), covers = q => key !== 'on_mode' || state.views[q].panel.metrics?.[i]?.modes === most;
-      const column = shown.map((row, q) => covers(q) ? row[r] : null).filter(Boolean), mine = covers(p) ? shown[p][r] : null;
-      // Compare what is printed, so that two equal numbers are never told apart.
-      const merit = c => better ? better * c.value : -Math.abs(c.value - 1);
-      const best = column.reduce((b, c) => !b || merit(c) > merit(b) ? c : b, null);
-      const wins = mine && column.some(c => c.text !== best.text) && mine.text === best.text;
-      view.cells[r].textContent = shown[p][r]?.text ?? '–';
-      view.cells[r].classList.toggle('best', !!wins);
-      view.cells[r].title = wins ? 'best of the panels' : '';
+  state.views.forEach(view => {
+    const m = view.panel.error ? null : view.panel.metrics?.[i];
+    const texts = view.rows.map(([key, , , text]) => (m?.[key] == null ? null : text(m)));
+    view.rows.forEach(([key], r) => {
+      const cell = view.cells[r], energy = key === 'energy' && texts[r] !== null;
+      cell.textContent = texts[r] ?? '–';
+      if (energy) cell.append(make('small', '', `\u00a0(${m.floor.toFixed(4)})`));
+      cell.classList.toggle('best', energy && m.star);
+      cell.title = !energy ? '' : m.star ? `${FLOOR}. ★ ${STAR}` : FLOOR;
     });
     const t = state.data.t[i];
     view.numbers.dataset.of = t ? `x₀ predicted from ${subscript(t)}, against the law` : 'Samples against the law';
     view.numbers.classList.toggle('predicted', t > 0);
-    const numbers = view.rows.map(([, name], r) => shown[p][r] && `${name} ${shown[p][r].text}`).filter(Boolean);
-    view.canvas.setAttribute('aria-label', `${view.panel.label} at ${subscript(state.data.t[i])}. ${view.panel.error ?? numbers.join(', ')}`);
+    const numbers = view.rows.map(([, name], r) => texts[r] && `${name} ${texts[r]}`).filter(Boolean);
+    view.canvas.setAttribute(
+      'aria-label',
+      `${view.panel.label} at ${subscript(state.data.t[i])}. ${view.panel.error ?? numbers.join(', ')}`,
+    );
   });
 }
 
@@ -280,9 +423,15 @@ function describe(force = false) {
   root.dataset.state = i;
   root.dataset.t = data.t[i];
   const words = showState(data, i), { steps } = state.gaps;
-  if (steps.length) {         // of very many steps not all were weighed: the nearest
-    const [near, nats] = steps.reduce((best, step) => Math.abs(step[0] - data.t[i]) < Math.abs(best[0] - data.t[i]) ? step : best);
-    const lost = data.t[i] ? `a Gaussian loses ${nats.toFixed(2)} nats<em> in ${near === data.t[i] ? 'this step' : `the step from ${subscript(near)}`}</em>` : 'nats that a Gaussian loses<em> in a step</em>';
+  if (steps.length) {
+    // of very many steps not all were weighed: the nearest
+    const [near, nats] = steps.reduce((best, step) =>
+      Math.abs(step[0] - data.t[i]) < Math.abs(best[0] - data.t[i]) ? step : best,
+    );
+    const lost = data.t[i]
+      ? `a Gaussian loses ${nats.toFixed(2)} nats<em> in ` +
+        `${near === data.t[i] ? 'this step' : `the step from ${subscript(near)}`}</em>`
+      : 'nats that a Gaussian loses<em> in a step</em>';
     $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}">${lost}</span>`);
   }
   if (!playing()) {           // screen readers hear of states that stay, not of every one that passes
@@ -294,32 +443,23 @@ function describe(force = false) {
 
 // ---------------------------------------------------------------- motion
 
-// A few large steps deserve a pause at every state; many small ones are one film of about seven seconds.
-function timing() {
-  const few = state.data.F <= 9, move = few ? 650 : clamp(7000 / lastState(), 40, 500), dwell = few ? 450 : 0;
-  return { move, dwell, cycle: move + dwell, ease: few ? u => u * u * (3 - 2 * u) : u => u };
-}
-
 function advance(dt) {
-  const { motion } = state;
+  const { motion, data } = state;
   if (playing()) {
-    const { move, dwell, cycle, ease } = timing();
     motion.play += dt;
-    const k = Math.floor(motion.play / cycle), inMove = motion.play - k * cycle - dwell;
-    state.at = k + (inMove > 0 && !reducedMotion.matches ? ease(inMove / move) : 0);
+    state.at = played(data.F, motion.play, reducedMotion.matches);
     if (state.at >= lastState()) { state.at = lastState(); state.motion = null; }
   } else {
     motion.elapsed += dt;
-    const u = clamp(motion.elapsed / SEEK_MS, 0, 1);
-    state.at = motion.from + (motion.to - motion.from) * u * (2 - u);
-    if (u === 1) state.motion = null;
+    state.at = sought(motion);
+    if (motion.elapsed >= SEEK_MS) state.motion = null;
   }
 }
 
 function play() {
   if (!state.data) return;
   const start = current() >= lastState() ? 0 : Math.round(state.at);
-  state.motion = { play: start * timing().cycle };
+  state.motion = { play: start * timing(state.data.F).cycle };
   invalidate();
 }
 
@@ -353,8 +493,11 @@ function invalidate() {
 function frame(now) {
   state.request = 0;
   if (!root.isConnected) return dispose();
-  if (!state.data || !root.clientWidth) { state.last = 0; return; }     // a hidden tab: ResizeObserver wakes us
-  if (state.motion) advance(state.last ? Math.min(now - state.last, 60) : 0);
+  if (!state.data || !root.clientWidth) {
+    state.last = 0;
+    return;
+  } // a hidden tab: ResizeObserver wakes us
+  if (state.motion) advance(state.last ? Math.min(now - state.last, STALL_MS) : 0); // true time, however few the frames
   state.last = state.motion ? now : 0;
   state.theme ??= readTheme();
   if (!state.greeted && onScreen) { state.greeted = true; if (!reducedMotion.matches && state.at === 0) play(); }
@@ -378,17 +521,20 @@ function measure() {
 }
 
 function readTheme() {
-  const colour = colours('stage'), { data, views } = state, w = Math.max(...views.map(v => v.w)), dpr = views[0]?.dpr || 1;
+  const colour = colours(), { data, views } = state, w = Math.max(...views.map(v => v.w)), dpr = views[0]?.dpr || 1;
   const radius = clamp(w / 230 * Math.sqrt(2000 / data.n), 0.9, 3.2) * dpr;
-  const [r, g, b] = colour('density').split(/[\s,]+/).map(Number), peak = +colour('density-peak');
+  const [r, g, b] = rgb(colour('density')), peak = +colour('density-peak');
   // Half smooth, half in bands: the bands read as contour lines without their clutter.
   const lut = Uint32Array.from({ length: 256 }, (_, v) => {
     const banded = 0.55 * v / 255 + 0.45 * Math.floor(v / 255 * 7) / 7;
     return (Math.round(255 * peak * banded) << 24 | b << 16 | g << 8 | r) >>> 0;
   });
   const theme = { lut, font: getComputedStyle(root).fontFamily };
-  for (const name of ['sample', 'x0', 'ink', 'focus', 'paper', 'line']) theme[name] = colour(name);
-  theme.dots = { sample: splat(theme.sample, radius, +colour('sample-alpha')), x0: splat(theme.x0, radius * 0.85, +colour('sample-alpha')) };
+  for (const name of ['sample', 'x0', 'ink', 'focus', 'paper', 'line', 'density']) theme[name] = colour(name);
+  theme.dots = {
+    sample: splat(theme.sample, radius, +colour('sample-alpha')),
+    x0: splat(theme.x0, radius * 0.85, +colour('sample-alpha')),
+  };
   state.field.key = null;
   return theme;
 }
@@ -410,19 +556,8 @@ function around(row) {
   return [i * row, Math.min(i + 1, lastState()) * row, state.at - i];
 }
 
-/* Coordinate c of sample j at the real-valued state `at`, in data units. */
-function read(buffer, at, j, c) {
-  const { n, dim, scale, F } = state.data, i = Math.floor(at), f = at - i, row = n * dim, k = j * dim + c;
-  const a = buffer[i * row + k];
-  return scale * (f ? a + (buffer[Math.min(i + 1, F - 1) * row + k] - a) * f : a);
-}
-
-/* Pixel (css) of sample j: in 1-D the second axis is time, in the strip below the histogram. */
-function place(view, buffer, at, j, time = at) {
-  const { dim, limit } = state.data, unit = view.w / (2 * limit), x = view.w / 2 + unit * read(buffer, at, j, 0);
-  if (dim === 2) return [x, view.h / 2 - unit * read(buffer, at, j, 1)];
-  return [x, view.h - 10 - (view.h * 0.36 - 20) * time / lastState()];
-}
+const read = (buffer, at, j, c) => coordinate(state.data, buffer, at, j, c);
+const place = (view, buffer, at, j, time = at) => pixel(state.data, view, buffer, at, j, time);
 
 function draw(view) {
   const { ctx, panel, w, h, dpr } = view, { data, layers } = state;
@@ -436,6 +571,7 @@ function draw(view) {
   } else {
     drawHistogram(view);
   }
+  drawScales(view, data.axes, data.limit, state.theme, data.dim === 1 ? h * 0.64 : null);
   if (layers.x0) for (const j of data.followed) drawLink(view, j);
   if (layers.paths) for (const j of data.followed) drawPath(view, j, state.theme.ink, 1, 0.85);
   if (focused() !== null) drawFocus(view, focused());
@@ -445,14 +581,24 @@ function drawField(view) {
   const { field, theme, data, at } = state, G = data.density.size, key = at;
   if (field.key !== key) {
     field.key = key;
-    if (field.canvas.width !== G || !field.image) { field.canvas.width = field.canvas.height = G; field.image = new ImageData(G, G); }
+    if (field.canvas.width !== G || !field.image) {
+      field.canvas.width = field.canvas.height = G;
+      field.image = new ImageData(G, G);
+    }
     const pixels = new Uint32Array(field.image.data.buffer), source = data.density.data, [a, b, f] = around(G * G);
-    for (let k = 0; k < pixels.length; k++) pixels[k] = theme.lut[source[a + k] + (source[b + k] - source[a + k]) * f | 0];
+    for (let k = 0; k < pixels.length; k++)
+      pixels[k] = theme.lut[(source[a + k] + (source[b + k] - source[a + k]) * f) | 0];
     field.canvas.getContext('2d').putImageData(field.image, 0, 0);
+    field.large.width = 0;
   }
-  view.ctx.imageSmoothingEnabled = true;
-  view.ctx.imageSmoothingQuality = 'high';
-  view.ctx.drawImage(field.canvas, 0, 0, view.w, view.h);
+  const { width, height } = view.canvas;
+  if (field.large.width !== width || field.large.height !== height) {   // panels are of one size: smoothed once
+    Object.assign(field.large, { width, height });
+    const ctx = field.large.getContext('2d');
+    ctx.imageSmoothingQuality = 'high';
+    ctx.drawImage(field.canvas, 0, 0, width, height);
+  }
+  view.ctx.drawImage(field.large, 0, 0, view.w, view.h);
 }
 
 /* Points are splatted into a coverage buffer by hand: five to ten times faster than one canvas call per point. */
@@ -486,7 +632,8 @@ function drawHistogram(view) {
   const heights = buffer => histogram(n, j => read(buffer, at, j, 0), bins, limit);
   const density = Float64Array.from({ length: G }, (_, k) => source[a + k] * (1 - f) + source[b + k] * f);
   const area = sum(density) * 2 * limit / G || 1, shown = layers.x0 ? [...heights(panel.x0)] : [];
-  const top = Math.max(1.35 * Math.max(...density) / area, 1.05 * Math.max(...shown)) || 1, y = v => base - (base - 12) * Math.min(1, v / top);
+  const top = Math.max((1.35 * Math.max(...density)) / area, 1.05 * Math.max(...shown)) || 1,
+    y = v => base - (base - 12) * Math.min(1, v / top);
   if (layers.samples) {
     ctx.fillStyle = theme.sample;
     ctx.globalAlpha = 0.6;
@@ -496,9 +643,22 @@ function drawHistogram(view) {
   if (layers.density) {
     const curve = [...density].map((v, k) => [(k + 0.5) * w / G, y(v / area)]);
     stroke(ctx, curve, theme.paper, 4, 0.8);
-    stroke(ctx, curve, theme.curve ??= `rgb(${getComputedStyle(root).getPropertyValue('--stage-density')})`, 2, 1);
+    stroke(ctx, curve, theme.density, 2, 1);
   }
-  if (layers.x0) line(ctx, [[0, base], ...shown.flatMap((v, k) => [[k * w / bins, y(v)], [(k + 1) * w / bins, y(v)]]), [w, base]], theme.x0, 1.5);
+  if (layers.x0)
+    line(
+      ctx,
+      [
+        [0, base],
+        ...shown.flatMap((v, k) => [
+          [(k * w) / bins, y(v)],
+          [((k + 1) * w) / bins, y(v)],
+        ]),
+        [w, base],
+      ],
+      theme.x0,
+      1.5,
+    );
   line(ctx, [[0, base], [w, base]], theme.line, 1);
 }
 
@@ -527,7 +687,10 @@ function stops(view, j, from, to) {
 
 /* The way so far. Old segments fade, as a comet's tail does: many paths stay readable, and time gets a direction. */
 function drawPath(view, j, colour, width, fade) {
-  const { ctx } = view, { at, theme, data } = state, few = data.F <= 9, start = data.F <= 17 || colour === theme.focus ? 0 : Math.max(0, Math.floor(at) - 12);
+  const { ctx } = view,
+    { at, theme, data } = state,
+    few = data.F <= 9,
+    start = data.F <= 17 || colour === theme.focus ? 0 : Math.max(0, Math.floor(at) - 12);
   const points = stops(view, j, start, at), legs = points.length - 1, span = few ? 1 : Math.ceil(legs / 8);
   for (let k = 0; k < legs; k += span) {
     const leg = points.slice(k, k + span + 1), alpha = 1 - fade * (legs - k) / (legs + 1);
@@ -541,7 +704,9 @@ function drawPath(view, j, colour, width, fade) {
 }
 
 function drawLink(view, j) {
-  const { at, theme } = state, from = place(view, view.panel.x, at, j), to = place(view, view.panel.x0, at, j, lastState());
+  const { at, theme } = state,
+    from = place(view, view.panel.x, at, j),
+    to = place(view, view.panel.x0, at, j, lastState());
   stroke(view.ctx, [from, to], theme.x0, 1, 0.8);
   disc(view.ctx, to, 3, theme.x0, theme.paper, 1);
 }
@@ -559,13 +724,17 @@ function drawFocus(view, j) {
   ctx.strokeStyle = theme.focus;
   ctx.lineWidth = 1.5;
   ctx.stroke();
-  const numbers = Array.from({ length: data.dim }, (_, c) => signed(read(panel.x, at, j, c), 2));
+  const numbers = Array.from({ length: data.dim }, (_, c) =>
+    data.axes[c] ? inUnits(data.axes[c], read(panel.x, at, j, c)) : signed(read(panel.x, at, j, c), 2),
+  );
   drawTag(view, here, `#${j}  ${data.dim === 2 ? `(${numbers.join(', ')})` : numbers[0]}`);
 }
 
 function drawTag({ ctx, w, h }, [x, y], text) {
   ctx.font = `700 13px ${state.theme.font}`;
-  const width = ctx.measureText(text).width + 14, left = clamp(x + 12, 4, w - width - 4), top = y > 42 ? y - 34 : y + 14;
+  const width = ctx.measureText(text).width + 14,
+    left = clamp(x + 12, 4, w - width - 4),
+    top = y > 42 ? y - 34 : y + 14;
   ctx.fillStyle = state.theme.focus;
   ctx.beginPath();
   ctx.roundRect(left, clamp(top, 4, h - 26), width, 22, 6);
@@ -580,12 +749,7 @@ function drawTag({ ctx, w, h }, [x, y], text) {
 function nearest(view, event) {
   if (!view || view.panel.error) return null;
   const box = view.canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
-  let best = null, closest = PICK_RADIUS ** 2;
-  for (let j = 0; j < state.data.n; j++) {
-    const [x, y] = place(view, view.panel.x, state.at, j), d = (x - px) ** 2 + (y - py) ** 2;
-    if (d < closest) { closest = d; best = j; }
-  }
-  return best;
+  return closest(state.data.n, j => place(view, view.panel.x, state.at, j), [px, py], PICK_RADIUS);
 }
 
 const viewOf = target => state.views.find(v => v.plot.contains(target));
@@ -617,7 +781,10 @@ for (const name of ['pointerup', 'pointercancel']) window.addEventListener(name,
 range.addEventListener('input', () => {
   const value = range.valueAsNumber;
   // Without a pointer this is assistive technology nudging by 0.001: it means one state.
-  if (!state.dragging) return goto(Number.isInteger(value) ? value : value > state.at ? Math.floor(state.at) + 1 : Math.ceil(state.at) - 1);
+  if (!state.dragging)
+    return goto(
+      Number.isInteger(value) ? value : value > state.at ? Math.floor(state.at) + 1 : Math.ceil(state.at) - 1,
+    );
   state.motion = null;
   state.at = reducedMotion.matches ? Math.round(value) : value;
   invalidate();
@@ -637,21 +804,52 @@ const sizes = onSize(() => {
   if (state.data) { scale(); describe(true); keepRun(); }
   invalidate();
 }, 560);
-observing(new IntersectionObserver(entries => { onScreen = entries.at(-1).isIntersecting; if (onScreen) invalidate(); }, { rootMargin: '0px 0px -20% 0px' })).observe(root);
+observing(
+  new IntersectionObserver(
+    entries => {
+      onScreen = entries.at(-1).isIntersecting;
+      if (onScreen) invalidate();
+    },
+    { rootMargin: '0px 0px -20% 0px' },
+  ),
+).observe(root);
 onTheme(() => { state.theme = null; invalidate(); });
-reducedMotion.addEventListener('change', () => { if (reducedMotion.matches) pause(); }, { signal: gone.signal });
+document.addEventListener(
+  'visibilitychange',
+  () => {
+    state.last = 0;
+  },
+  { signal: gone.signal },
+); // no frame comes while the page is hidden
+reducedMotion.addEventListener(
+  'change',
+  () => {
+    if (reducedMotion.matches) pause();
+  },
+  { signal: gone.signal },
+);
 
 root.stage = {
   state: () => state.data ? current() : null,
   points: p => {
     const { data } = state, { x } = data.panels[p], i = current();
-    return x ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c))) : [];
+    return x
+      ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c)))
+      : [];
   },
-  goto, play, pause, run, anew, ask, idle: () => { root.controls = ''; },
+  goto, play, pause, run, fork,
+  show: (values, problem) => { want(values, problem); return true; },
+  opened: values => { state.asked ??= values; root.dataset.opened = '1'; },
+  undo: () => reforked(state.forks ? state.forks.split(',').slice(0, -1) : []),
 };
 drive({
   ...root.stage, last: lastState, seek: glide, playing, panels, choose: follow,
   others: () => ({ Escape: state.pinned === null ? null : () => { state.pinned = null; invalidate(); } }),
 });
-watch('value', receive);
-receive();
+// What is asked for first: what another tab has put here, or the address of the page, which its head has fetched.
+{
+  const { values, problem, opened } = document.wanted ?? {};
+  if (opened) root.stage.opened(opened);
+  if (values) want(values, problem);
+  else load(location.search.slice(1), '', '');
+}

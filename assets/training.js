@@ -3,43 +3,74 @@
 Gradio runs it after common.js, for ddgan/ui/train.py.
 props.target, a JSON string, once a run:
   dim (1 | 2), limit, scale         half width of the view in data units; int16 * scale = data units
+  axes                              as of the stage
   size, data                        the density of the data, base64 uint8, row 0 on top (dim 1: a curve)
 props.value, a JSON string, about six a second while it trains, "" before:
   run, state, note                  id; waiting | training | paused | done | stopped | failed; a sentence
   T, step, seconds, budget, modes   what is sampled with; updates; seconds of training so far and at most; of the data
   cloud                             null | base64 int16 (N, dim): EMA samples, always from the same noise
-  surface                           null | {peak, data: base64 uint8}: D's logits over x_0 given x_1 = 0, 0 ~ -peak, 255 ~ +peak
-  curve                             base64 float32 (P, 5): seconds, loss of D, loss of G, modes covered, share on a mode
+  surface                           null | {peak, data: base64 uint8}: D's logits over x_0 given x_1 = 0, 0 ~ -peak, 255
+                                    ~ +peak; null too where there is no D
+  curve                             base64 float32 (P, 5): seconds, loss of D (nan without one), loss of G, modes
+                                    covered, share on a mode
 or {"error": sentence}, which keeps the picture. `server.place(run)` says how many trainings stand before a waiting one.
 
 For tests: .lab has data-ready, data-run, data-state, data-step, data-frames and .lab = {points, curve}.
 The page calls .lab.link(settings), which puts them in the address. */
 
-const WORDS = { waiting: 'Waiting', training: 'Training', paused: 'Paused', done: 'Done', stopped: 'Stopped', failed: 'Stopped' };
+const WORDS = {
+  waiting: 'Waiting',
+  training: 'Training',
+  paused: 'Paused',
+  done: 'Done',
+  stopped: 'Stopped',
+  failed: 'Stopped',
+};
 const PLACE_MS = 1000;        // between two questions about the place in the queue
 const CHARTS = [              // name, lines: [label, column of the curve, colour, dash]
   { name: 'Losses', lines: [['D', 1, 'ink', []], ['G', 2, 'sample', [5, 3]]] },
   { name: 'Coverage', lines: [['modes covered', 3, 'ink', []], ['on a mode', 4, 'sample', [5, 3]]] },
 ];
 
-const state = { frame: null, target: null, field: null, theme: null, request: 0, spoken: 0, frames: 0, error: '', ahead: null };
+const state = {
+  frame: null,
+  target: null,
+  field: null,
+  theme: null,
+  request: 0,
+  spoken: 0,
+  frames: 0,
+  error: '',
+  ahead: null,
+};
 
 // ---------------------------------------------------------------- markup
 
 root.innerHTML = `
   <p class="stage-notice" role="status" aria-live="polite"></p>
   <div class="lab-deck" hidden>
-    <div class="lab-numbers"><b class="lab-state"></b><span data-n="step"></span><span data-n="rate"></span><span data-n="left"></span></div>
-    <div class="lab-progress" role="progressbar" aria-label="Training" aria-valuemin="0" aria-valuemax="100"><i></i></div>
+    <div class="lab-numbers"><b class="lab-state"></b><span data-n="step"></span><span data-n="rate"></span><span
+      data-n="left"></span></div>
+    <div class="lab-progress" role="progressbar" aria-label="Training" aria-valuemin="0"
+      aria-valuemax="100"><i></i></div>
   </div>
   <div class="lab-pictures">
-    <figure class="lab-cloud"><figcaption><strong>Samples</strong><span></span></figcaption><div class="stage-plot"><canvas role="img" aria-label="Samples"></canvas><p>Press Start</p></div></figure>
-    <figure class="lab-surface"><figcaption><strong>What D thinks</strong><span></span></figcaption><div class="stage-plot"><canvas role="img" aria-label="What D thinks"></canvas></div>
+    <figure class="lab-cloud"><figcaption><strong>Samples</strong><span></span></figcaption><div
+      class="stage-plot"><canvas role="img" aria-label="Samples"></canvas><p>Press Start</p></div></figure>
+    <figure class="lab-surface"><figcaption><strong>What D thinks</strong><span></span></figcaption><div
+      class="stage-plot"><canvas role="img" aria-label="What D thinks"></canvas></div>
       <div class="lab-key" aria-hidden="true"><span></span><i></i><span></span></div></figure>
   </div>
-  <div class="lab-charts">${CHARTS.map(c => `<figure><figcaption><strong>${c.name}</strong>${c.lines.map(([label, , colour, dash]) =>
-    `<span class="lab-line"><svg viewBox="0 0 22 6" aria-hidden="true"><path class="${colour}" d="M0 3H22" stroke-dasharray="${dash.join(' ')}"/></svg>${label} <b></b></span>`).join('')}</figcaption>
-    <div class="lab-chart"><canvas role="img" aria-label="${c.name}"></canvas></div></figure>`).join('')}</div>`;
+  <div class="lab-charts">${CHARTS.map(
+    c => `<figure><figcaption><strong>${c.name}</strong>${c.lines
+      .map(
+        ([label, , colour, dash]) =>
+          `<span class="lab-line"><svg viewBox="0 0 22 6" aria-hidden="true"><path class="${colour}" d="M0 3H22"
+            stroke-dasharray="${dash.join(' ')}"/></svg>${label} <b></b></span>`,
+      )
+      .join('')}</figcaption>
+    <div class="lab-chart"><canvas role="img" aria-label="${c.name}"></canvas></div></figure>`,
+  ).join('')}</div>`;
 
 const all = selector => [...root.querySelectorAll(selector)];
 const notice = $('.stage-notice'), head = $('.lab-deck'), bar = $('.lab-progress'), fill = $('.lab-progress i');
@@ -47,6 +78,7 @@ const cloud = $('.lab-cloud canvas'), surface = $('.lab-surface canvas'), hint =
 const charts = all('.lab-chart canvas'), values = all('.lab-line b');
 const canvases = [cloud, surface, ...charts];
 const number = n => $(`[data-n=${n}]`);
+const loss = v => (Number.isFinite(v) ? signed(v, 2) : '–');
 const count = v => v.toLocaleString('en');
 
 // ---------------------------------------------------------------- payload
@@ -58,7 +90,10 @@ function receive() {
     frame = JSON.parse(props.value);
     if (frame.error) { state.error = frame.error; return describe(); }
     const target = props.target ? JSON.parse(props.target) : null;
-    if (target && state.target?.data !== target.data) { state.target = { ...target, density: unpack(target.data, Uint8Array) }; state.field = null; }
+    if (target && state.target?.data !== target.data) {
+      state.target = { ...target, density: unpack(target.data, Uint8Array) };
+      state.field = null;
+    }
     frame.cloud &&= unpack(frame.cloud, Int16Array);
     frame.curve = unpack(frame.curve, Float32Array);
     if (frame.surface) frame.surface.data = unpack(frame.surface.data, Uint8Array);
@@ -100,7 +135,8 @@ function sentence() {
   if (state.error) return state.error;
   if (!frame) return '';
   if (frame.state !== 'waiting' || !ahead) return frame.note;
-  return `Waiting for its turn: one training runs here at a time, and ${ahead === 1 ? 'one is' : ahead + ' are'} before yours.`;
+  return `Waiting for its turn: one training runs here at a time, and ` +
+    `${ahead === 1 ? 'one is' : ahead + ' are'} before yours.`;
 }
 
 function write(node, text) {
@@ -126,11 +162,21 @@ function describe() {
   fill.style.width = `${100 * share}%`;
   bar.setAttribute('aria-valuenow', Math.round(100 * share));
   const row = frame.curve.length - 5, last = column => row < 0 ? null : frame.curve[row + column];
-  for (const i of [0, 1]) write(values[i], row < 0 ? '' : signed(last(i + 1), 2));
+  for (const i of [0, 1]) write(values[i], row < 0 ? '' : loss(last(i + 1)));
   write(values[2], row < 0 ? '' : `${last(3)} / ${frame.modes}`);
   write(values[3], row < 0 ? '' : `${(100 * last(4)).toFixed(1)} %`);
-  write($('.lab-cloud span'), `${frame.cloud ? count(frame.cloud.length / (state.target?.dim ?? 2)) : '1,000'} draws of the averaged generator, T = ${frame.T}, over the data`);
-  write($('.lab-surface span'), `of x₀ at the last step, given x₁ = ${state.target?.dim === 1 ? '0' : '(0, 0), the cross'}`);
+  write(
+    $('.lab-cloud span'),
+    `${frame.cloud ? count(frame.cloud.length / (state.target?.dim ?? 2)) : '1,000'} draws ` +
+      `of the averaged generator, T = ${frame.T}, over the data`,
+  );
+  const alone = frame.cloud && !frame.surface;
+  key.style.visibility = alone ? 'hidden' : '';
+  write(
+    $('.lab-surface span'),
+    alone ? 'Nothing: this training has no D' :
+      `of x₀ at the last step, given x₁ = ${state.target?.dim === 1 ? '0' : '(0, 0), the cross'}`,
+  );
   if (frame.surface) {
     const [low, high] = key.querySelectorAll('span');
     write(low, `less real −${frame.surface.peak}`);
@@ -141,10 +187,21 @@ function describe() {
   if (frame.state === 'training' && now - state.spoken < 1000) return;
   state.spoken = now;
   if (row < 0) return;
-  cloud.setAttribute('aria-label', `Samples after ${count(frame.step)} updates: ${last(3)} of ${frame.modes} modes covered, ${(100 * last(4)).toFixed(1)} % on a mode`);
-  surface.setAttribute('aria-label', `The discriminator's logits over x₀, between −${frame.surface?.peak} and ${frame.surface?.peak}`);
-  charts[0].setAttribute('aria-label', `Losses so far: now D ${signed(last(1), 2)}, G ${signed(last(2), 2)}`);
-  charts[1].setAttribute('aria-label', `Coverage so far: now ${last(3)} of ${frame.modes} modes, ${(100 * last(4)).toFixed(1)} % on a mode`);
+  cloud.setAttribute(
+    'aria-label',
+    `Samples after ${count(frame.step)} updates: ${last(3)} of ${frame.modes} modes covered, ` +
+      `${(100 * last(4)).toFixed(1)} % on a mode`,
+  );
+  surface.setAttribute(
+    'aria-label',
+    alone ? 'No discriminator in this training' :
+      `The discriminator's logits over x₀, between −${frame.surface?.peak} and ${frame.surface?.peak}`,
+  );
+  charts[0].setAttribute('aria-label', `Losses so far: now D ${loss(last(1))}, G ${loss(last(2))}`);
+  charts[1].setAttribute(
+    'aria-label',
+    `Coverage so far: now ${last(3)} of ${frame.modes} modes, ${(100 * last(4)).toFixed(1)} % on a mode`,
+  );
 }
 
 // ---------------------------------------------------------------- drawing
@@ -159,19 +216,26 @@ function draw() {
   if (!root.clientWidth) return;          // a hidden tab: ResizeObserver wakes us
   state.theme ??= readTheme();
   canvases.forEach(blank);
-  const { frame, target } = state;
+  const { frame, target, theme } = state;
   if (!frame || !target) return;
   if (target.dim === 2) drawCloud(); else drawHistogram();
   if (frame.surface) target.dim === 2 ? drawSurface() : drawLogits();
+  for (const canvas of frame.surface ? [cloud, surface] : [cloud]) {
+    const { clientWidth: w, clientHeight: h } = canvas, below = target.dim === 1 && canvas === cloud ? h - 24 : null;
+    drawScales({ ctx: canvas.getContext('2d'), w, h }, target.axes, target.limit, theme, below);
+  }
   CHARTS.forEach((chart, i) => drawChart(charts[i], chart, i));
 }
 
 function readTheme() {
-  const colour = colours('stage'), own = colours('lab');
-  const theme = { font: getComputedStyle(root).fontFamily, density: colour('density'), peak: +colour('density-peak'), alpha: +colour('sample-alpha') };
-  for (const name of ['sample', 'ink', 'paper', 'line']) theme[name] = colour(name);
-  for (const name of ['real', 'fake', 'nil']) theme[name] = own(name).split(/[\s,]+/).map(Number);
-  theme.muted = own('muted');
+  const colour = colours();
+  const theme = {
+    font: getComputedStyle(root).fontFamily,
+    density: colour('density'),
+    peak: +colour('density-peak'),
+    alpha: +colour('sample-alpha'),
+  };
+  for (const name of ['sample', 'x0', 'plot', 'ink', 'muted', 'paper', 'line']) theme[name] = colour(name);
   state.field = null;
   return theme;
 }
@@ -183,9 +247,12 @@ function stretch(canvas, picture) {
 }
 
 function drawCloud() {
-  const { frame, target, theme } = state, ctx = cloud.getContext('2d'), w = cloud.clientWidth, unit = target.scale * w / (2 * target.limit);
-  const rgb = theme.density.split(/[\s,]+/).map(Number);
-  state.field ??= pixelated(target.size, target.size, k => [...rgb, 255 * theme.peak * target.density[k] / 255]);
+  const { frame, target, theme } = state,
+    ctx = cloud.getContext('2d'),
+    w = cloud.clientWidth,
+    unit = (target.scale * w) / (2 * target.limit);
+  const law = rgb(theme.density);
+  state.field ??= pixelated(target.size, target.size, k => [...law, 255 * theme.peak * target.density[k] / 255]);
   stretch(cloud, state.field);
   if (!frame.cloud) return;
   const radius = Math.max(1.1, w / 260);
@@ -210,15 +277,20 @@ function drawHistogram() {
   ctx.globalAlpha = 0.6;
   heights.forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
   ctx.globalAlpha = 1;
-  line(ctx, [...curve].map((v, k) => [(k + 0.5) * w / G, y(v)]), `rgb(${theme.density})`, 2);
+  line(ctx, [...curve].map((v, k) => [(k + 0.5) * w / G, y(v)]), theme.density, 2);
   line(ctx, [[0, base], [w, base]], theme.line, 1);
 }
 
 const mix = (a, b, u) => a.map((v, i) => v + (b[i] - v) * u);
 
 function drawSurface() {
-  const { frame, theme, target } = state, { data } = frame.surface, G = Math.round(Math.sqrt(data.length)), w = surface.clientWidth;
-  const lut = Array.from({ length: 256 }, (_, v) => [...mix(theme.nil, v > 127.5 ? theme.real : theme.fake, Math.abs(v - 127.5) / 127.5).map(Math.round), 255]);
+  const { frame, theme } = state,
+    { data } = frame.surface,
+    G = Math.round(Math.sqrt(data.length)),
+    w = surface.clientWidth;
+  const [real, fake, undecided] = [theme.sample, theme.x0, theme.plot].map(rgb);
+  const shade = v => mix(undecided, v > 127.5 ? real : fake, Math.abs(v - 127.5) / 127.5).map(Math.round);
+  const lut = Array.from({ length: 256 }, (_, v) => [...shade(v), 255]);
   stretch(surface, pixelated(G, G, k => lut[data[k]]));
   const ctx = surface.getContext('2d');
   for (const [colour, width] of [[theme.paper, 4], [theme.ink, 1.6]]) {
@@ -229,10 +301,16 @@ function drawSurface() {
 
 /* 1-D: the logits as a line over x_0, the zero line being D's indifference. */
 function drawLogits() {
-  const { frame, theme } = state, { data } = frame.surface, ctx = surface.getContext('2d'), w = surface.clientWidth, h = surface.clientHeight;
+  const { frame, theme } = state,
+    { data } = frame.surface,
+    ctx = surface.getContext('2d'),
+    w = surface.clientWidth,
+    h = surface.clientHeight;
   const y = v => h / 2 - (h / 2 - 16) * (v - 127.5) / 127.5;
-  const curve = [...data].map((v, k) => [(k + 0.5) * w / data.length, y(v)]), halves = ctx.createLinearGradient(0, 0, 0, h);
-  [theme.real, theme.real, theme.fake, theme.fake].forEach((colour, i) => halves.addColorStop([0, 0.5, 0.5, 1][i], `rgb(${colour})`));
+  const curve = [...data].map((v, k) => [((k + 0.5) * w) / data.length, y(v)]),
+    halves = ctx.createLinearGradient(0, 0, 0, h);
+  const stops = [theme.sample, theme.sample, theme.x0, theme.x0];
+  stops.forEach((colour, i) => halves.addColorStop([0, 0.5, 0.5, 1][i], colour));
   ctx.beginPath();
   for (const [x, v] of [[0, h / 2], ...curve, [w, h / 2]]) ctx.lineTo(x, v);
   Object.assign(ctx, { fillStyle: halves, globalAlpha: 0.3 });
@@ -243,21 +321,31 @@ function drawLogits() {
 }
 
 function drawChart(canvas, chart, which) {
-  const { frame, theme } = state, ctx = canvas.getContext('2d'), w = canvas.clientWidth, h = canvas.clientHeight, rows = frame.curve.length / 5;
+  const { frame, theme } = state,
+    ctx = canvas.getContext('2d'),
+    w = canvas.clientWidth,
+    h = canvas.clientHeight,
+    rows = frame.curve.length / 5;
   const left = 34, right = w - 6, top = 8, bottom = h - 20;
-  const series = chart.lines.map(([, column]) => Array.from({ length: rows }, (_, r) => frame.curve[5 * r + column] / (column === 3 ? frame.modes : 1)));
-  // D's loss is 2 log 2, or log 2, where it knows nothing: losses start at zero and reach at least 2
-  const most = which === 1 ? 1 : Math.min(20, [2, 3, 5, 10, 20].find(v => v >= Math.max(0, ...series.flat())) ?? 20);
-  const x = s => left + (right - left) * Math.min(1, s / frame.budget), y = v => bottom - (bottom - top) * Math.max(0, Math.min(1, v / most));
+  const series = chart.lines.map(([, column]) =>
+    Array.from({ length: rows }, (_, r) => frame.curve[5 * r + column] / (column === 3 ? frame.modes : 1)),
+  );
+  // D's loss is 2 log 2, or log 2, where it knows nothing: losses reach from zero, or a log density, to at least 2
+  const seen = series.flat().filter(Number.isFinite), reach = v => [2, 3, 5, 10, 20].find(u => u >= v) ?? 20;
+  const most = which === 1 ? 1 : reach(Math.max(0, ...seen));
+  const lowest = Math.min(0, ...seen), least = which === 1 || lowest === 0 ? 0 : -reach(-lowest);
+  const x = s => left + (right - left) * Math.min(1, s / frame.budget),
+    y = v => bottom - (bottom - top) * Math.max(0, Math.min(1, (v - least) / (most - least)));
   ctx.font = `12px ${theme.font}`;
   ctx.fillStyle = theme.muted;
   ctx.textBaseline = 'middle';
   ctx.textAlign = 'right';
   for (const part of [0, 0.5, 1]) {
-    line(ctx, [[left, y(part * most)], [right, y(part * most)]], theme.line, 1);
-    ctx.fillText(which === 1 ? `${100 * part}%` : `${part * most}`, left - 6, y(part * most));
+    const v = least + part * (most - least);
+    line(ctx, [[left, y(v)], [right, y(v)]], theme.line, 1);
+    ctx.fillText(which === 1 ? `${100 * v}%` : `${v}`.replace('-', '−'), left - 6, y(v));
   }
-  if (which === 0) {           // what both lose where D cannot tell real from fake
+  if (which === 0 && frame.surface) {           // what both lose where D cannot tell real from fake
     for (const v of [Math.LN2, 2 * Math.LN2]) line(ctx, [[left, y(v)], [right, y(v)]], theme.line, 1, [2, 4]);
     ctx.fillText('D cannot tell: 2 log 2 (relativistic: log 2)', right, y(2 * Math.LN2) - 8);
   }
@@ -267,9 +355,14 @@ function drawChart(canvas, chart, which) {
   ctx.textAlign = 'right';
   ctx.fillText(`${frame.budget} s`, right, h - 4);
   chart.lines.forEach(([, , colour, dash], i) => {
-    const points = series[i].map((v, r) => [x(frame.curve[5 * r]), y(v)]);
+    const points = series[i].map((v, r) => [x(frame.curve[5 * r]), y(v)]).filter(point => point.every(Number.isFinite));
     line(ctx, points, theme[colour], 1.8, dash);
-    if (points.length) { ctx.beginPath(); ctx.arc(...points.at(-1), 2.6, 0, 7); ctx.fillStyle = theme[colour]; ctx.fill(); }
+    if (points.length) {
+      ctx.beginPath();
+      ctx.arc(...points.at(-1), 2.6, 0, 7);
+      ctx.fillStyle = theme[colour];
+      ctx.fill();
+    }
   });
 }
 
@@ -282,9 +375,16 @@ root.lab = {
   link: settings => keepInAddress({ train: settings.join(',') }),
   points: () => {
     const { frame, target } = state;
-    return frame?.cloud ? Array.from({ length: frame.cloud.length / target.dim }, (_, j) => Array.from({ length: target.dim }, (_, c) => frame.cloud[j * target.dim + c] * target.scale)) : [];
+    return frame?.cloud
+      ? Array.from({ length: frame.cloud.length / target.dim }, (_, j) =>
+          Array.from({ length: target.dim }, (_, c) => frame.cloud[j * target.dim + c] * target.scale),
+        )
+      : [];
   },
-  curve: () => state.frame ? Array.from({ length: state.frame.curve.length / 5 }, (_, r) => [...state.frame.curve.slice(5 * r, 5 * r + 5)]) : [],
+  curve: () =>
+    state.frame
+      ? Array.from({ length: state.frame.curve.length / 5 }, (_, r) => [...state.frame.curve.slice(5 * r, 5 * r + 5)])
+      : [],
 };
 describe();
 watch('value', receive);

@@ -8,27 +8,40 @@
     *_, last = sample(Schedule.vp(4), denoiser, draws) # last.x_s: (1000, 2); every step is a record
 
 A `Denoiser` draws x_0 given x_t; `reverse_step` turns it into x_s; `train` yields a record an update; a `Request`
-names a whole picture. Start reading at schedule.py, then mixture.py, denoiser.py, sampler.py, trainer.py.
+names a whole picture. Start reading at diffusion/schedule.py, then mixture.py, denoiser.py and sampler.py beside it,
+and training/trainer.py. README.md beside this file says more.
 """
 
-from .checkpoint import load
-from .config import PRESETS, Config, preset
-from .data import TOYS, from_points, toy
-from .denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
-from .gaussian import Gaussian
-from .images import ImageSet, load_images
-from .metrics import Coverage, coverage, sliced_w2, width
-from .mixture import Law, Mixture
-from .request import Request
-from .sampler import Draws, Step, draw, reverse_step, sample
-from .schedule import Schedule
-from .session import Session
-from .trainer import Adversarial, Anywhere, Consecutive, Regression, TrainStep, train
+from .data.images import ImageSet, load_images
+from .data.points import from_points
+from .data.toys import TOYS, toy
+from .diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
+from .diffusion.flow import FlowDenoiser
+from .diffusion.gaussian import Gaussian
+from .diffusion.gaussianity import bound, optimal
+from .diffusion.mixture import Law, Mixture
+from .diffusion.sampler import Draws, Step, draw, reverse_step, sample
+from .diffusion.schedule import Schedule
+from .diffusion.solver import DDIM, DPM, Ancestral, Flow, Heun, Renoise
+from .explorer.request import Request
+from .explorer.session import Session
+from .metrics.energy import energy
+from .metrics.points import Coverage, coverage, sliced_w2, width
+from .models.checkpoint import load
+from .models.config import PRESETS, Config, preset
+from .training.pairs import Anywhere, Consecutive
+from .training.run import fit
+from .training.trainer import Adversarial, Regression, TrainStep, train
+
+__version__ = "0.6.0"
 
 __all__ = [
+    "DDIM",
+    "DPM",
     "PRESETS",
     "TOYS",
     "Adversarial",
+    "Ancestral",
     "Anywhere",
     "Config",
     "Consecutive",
@@ -36,24 +49,32 @@ __all__ = [
     "Denoiser",
     "Draws",
     "ExactDenoiser",
+    "Flow",
+    "FlowDenoiser",
     "Gaussian",
     "GaussianDenoiser",
+    "Heun",
     "ImageSet",
     "Law",
     "Levels",
     "MeanDenoiser",
     "Mixture",
     "Regression",
+    "Renoise",
     "Request",
     "Schedule",
     "Session",
     "Step",
     "TrainStep",
+    "bound",
     "coverage",
     "draw",
+    "energy",
+    "fit",
     "from_points",
     "load",
     "load_images",
+    "optimal",
     "preset",
     "reverse_step",
     "sample",

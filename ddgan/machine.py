@@ -1,12 +1,14 @@
 """What this computer is: its processor in words, how many cores to use, which arithmetic it is fast in.
 
-On Hugging Face's ZeroGPU there is a GPU only inside of functions that `on_gpu` has wrapped, each call in a process that is
-forked for it; the package `spaces` arranges that, and has to be imported before anything touches CUDA.
+On Hugging Face's ZeroGPU there is a GPU only inside of functions that `on_gpu` has wrapped, each call in a process
+that is forked for it; the package `spaces` arranges that, and has to be imported before anything touches CUDA.
 """
 
 from __future__ import annotations
 
 import ctypes
+import getpass
+import os
 import platform
 import subprocess
 import sys
@@ -22,24 +24,45 @@ except ImportError:
     spaces = None
 import torch
 
-__all__ = ["commit", "device", "give_memory_back", "hardware", "on_gpu", "on_loan", "one_arena", "precision", "record", "single_thread"]
+__all__ = [
+    "commit",
+    "device",
+    "give_memory_back",
+    "give_user_a_name",
+    "hardware",
+    "on_gpu",
+    "on_loan",
+    "one_arena",
+    "precision",
+    "record",
+    "single_thread",
+    "zero_divisor",
+]
 
 GPU_SECONDS = 20  # that one call may take: a visitor has some minutes a day
 
 
 def single_thread() -> None:
-    """Compute on one core: networks this small lose more by sharing the work than they gain, above all on a busy host."""
+    """Compute on one core: networks this small lose more by sharing the work than they gain, most on a busy host."""
     torch.set_num_threads(1)
 
 
 def one_arena() -> None:
-    """Let all threads of a server share one heap: of one each, glibc keeps tens of megabytes that nobody uses any more."""
+    """Let all threads of a server share one heap: of one each, glibc keeps tens of megabytes that nobody uses."""
     _glibc("mallopt", -8, 1)  # M_ARENA_MAX
 
 
 def give_memory_back() -> None:
     """Return to the system what is free again."""
     _glibc("malloc_trim", 0)
+
+
+def give_user_a_name() -> None:
+    """Name a user whom the system does not know (a container's id): earlier torch names a cache so, and fails."""
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["USER"] = f"uid-{os.getuid()}"
 
 
 def _glibc(function: str, *arguments: int) -> None:
@@ -83,17 +106,31 @@ def precision(device: torch.device) -> torch.dtype:
     """
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float32
-    flags = next((set(line.split()) for line in _cpuinfo() if line.startswith("flags")), set())
-    multiplies = device.type == "cpu" and flags & {"amx_bf16", "avx512_bf16"}
+    multiplies = device.type == "cpu" and _flags() & {"amx_bf16", "avx512_bf16"}
     return torch.bfloat16 if multiplies else torch.float32
 
 
+@cache
+def zero_divisor() -> int:
+    """The size of a bfloat16 matrix of 2 to 32 rows at whose product oneDNN divides by zero (SIGFPE); 0 for none.
+
+    On a CPU with AMX it divides by three quarters of the second-level cache in bytes, less this size (torch 2.13).
+    """
+    if "amx_bf16" not in _flags():
+        return 0
+    try:
+        size = Path("/sys/devices/system/cpu/cpu0/cache/index2/size").read_text().strip()
+        return int(size.removesuffix("K")) * 2**10 * 3 // 4
+    except (OSError, ValueError):
+        return 2 * 2**20 * 3 // 4  # what the first generations of these CPUs have
+
+
 def on_loan() -> bool:
-    """Whether GPUs may be lent here by the call: what runs on them is then to be placed before the first visitor comes."""
+    """Whether GPUs may be lent here by the call: what runs on them is then placed before the first visitor comes."""
     return spaces is not None
 
 
-def on_gpu(task: Callable) -> Callable:
+def on_gpu(task: Callable[..., Any]) -> Callable[..., Any]:
     """The function, or generator function, as it runs where GPUs are lent by the call; itself anywhere else.
 
     Arguments and results are pickled between processes: plain values in, NumPy arrays out. What it changes is lost, and
@@ -105,6 +142,7 @@ def on_gpu(task: Callable) -> Callable:
 @cache
 def commit() -> str | None:
     """The commit that this runs from, with a + where the code has changed since; None where git does not know."""
+
     def git(*words: str) -> str:
         command = ["git", "-C", str(Path(__file__).parent), *words]
         return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
@@ -113,6 +151,11 @@ def commit() -> str | None:
         return git("rev-parse", "--short=10", "HEAD") + "+" * bool(git("status", "--porcelain", "--", "."))
     except (OSError, subprocess.SubprocessError):
         return None
+
+
+def _flags() -> set[str]:
+    """What the processor can do, in the words of Linux."""
+    return next((set(line.split()) for line in _cpuinfo() if line.startswith("flags")), set())
 
 
 @cache

@@ -1,5 +1,11 @@
+import sys
+from pathlib import Path
+
 import torch
 from hypothesis import settings
+
+# tests of one package use what those of another make
+sys.path[:0] = [str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir()]
 
 torch.set_num_threads(1)
 # no deadline: it would be a timing assertion; derandomised: the same examples in every run
@@ -8,7 +14,9 @@ settings.load_profile("ddgan")
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "slow: takes seconds, or drives more of the page than its first picture; left out by -m 'not slow'")
+    config.addinivalue_line(
+        "markers", "slow: takes seconds, or drives more of the page than its first picture; left out by -m 'not slow'"
+    )
     config.addinivalue_line("markers", "soak: takes many minutes; run only by -m soak")
 
 

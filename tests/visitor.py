@@ -1,5 +1,6 @@
 """A visitor without a browser: presses the page's buttons over HTTP, as the page's own script does."""
 
+import inspect
 import json
 import uuid
 from collections.abc import Iterator
@@ -7,7 +8,12 @@ from typing import Any
 
 import httpx
 
+from ddgan.ui import api
+from ddgan.ui.server import version
+from ddgan.views.encoding import unpacked
+
 API = "/gradio_api"
+DENOISE = {name: p.default for name, p in inspect.signature(api.denoise).parameters.items()}
 
 
 class Visitor:
@@ -24,6 +30,7 @@ class Visitor:
             for of, event in function["targets"]
             if of in self.components
         }
+        (self.denoise,) = (f for f in config["dependencies"] if f["api_name"] == "denoise")
         own = [f for f in config["dependencies"] if f["targets"]]  # the others are public endpoints
         (self.watching,) = (f for f in own if (f["targets"][0][1:], len(f["outputs"])) == (["change"], 9))
 
@@ -58,6 +65,21 @@ class Visitor:
         last = self.run(function, self.values(function, **other))
         assert last["success"], last["output"].get("error")
         return last["output"]["data"]
+
+    def denoising(self, **given: Any) -> list[Any]:
+        """The values of the public endpoint denoise, self.denoise: a job of Gradio's queue that is soon done."""
+        return list({name: given.get(name, default) for name, default in DENOISE.items()}.values())
+
+    def picture(self, kind: str, query: str = "", **headers: str) -> httpx.Response:
+        """A picture of points, as the page fetches it."""
+        url = f"{API}/pictures/{version()}/{kind}?{query}"
+        return self.http.get(url, headers={"x-visitor": self.session, **headers})
+
+    def points(self, query: str = "") -> dict[str, Any]:
+        """What the stage draws; its own sentence is the AssertionError where there is none."""
+        answer = self.picture("points", query)
+        assert answer.status_code == 200, answer.json()["detail"]
+        return unpacked(answer.content)
 
     def health(self) -> dict[str, Any]:
         return self.http.get("/health").json()

@@ -26,7 +26,13 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
-__all__ = ["CIFAR10", "MNIST", "SOURCES", "Archive", "Arrays", "fetch", "places", "read"]
+from ..errors import Refused
+
+__all__ = ["CIFAR10", "MNIST", "SOURCES", "Archive", "Arrays", "NoSplit", "fetch", "places", "read"]
+
+
+class NoSplit(Refused):
+    """A set is there, and the split of it that was asked for is not."""
 
 
 class Arrays(NamedTuple):
@@ -56,7 +62,8 @@ MNIST = (
     Archive("t10k-images-idx3-ubyte.gz", "", 1_648_877, "9fb629c4189551a2d022fa330f9573f3"),
     Archive("t10k-labels-idx1-ubyte.gz", "", 4_542, "ec29112dd5afa0611ce80d1b7f02629c"),
 )
-SOURCES = {  # what `fetch` can get: from where, and which files; MNIST's from torchvision's mirror, as its own server refuses
+# what `fetch` can get: from where, and which files; MNIST's from torchvision's mirror, as its own server refuses
+SOURCES = {
     "cifar10": ("https://www.cs.toronto.edu/~kriz/", CIFAR10[:1]),
     "mnist": ("https://ossci-datasets.s3.amazonaws.com/mnist/", MNIST),
 }
@@ -64,6 +71,7 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 PIXELS = 3 * 32 * 32
 MAX_BATCH = 32 * 2**20  # bytes: an official batch of 10,000 images has 31 million
 MAX_OPCODES = 100_000  # of a pickle: an official batch has some 30,000
+DIGITS = {"train": "train", "test": "t10k"}  # what names of MNIST's files begin with
 MAX_DIGITS = 70_000
 
 _CALLABLE = {
@@ -77,31 +85,38 @@ _CALLABLE = {
 
 
 def read(path: Path, split: str) -> Arrays | None:
-    """What an official archive, or the folder of one, holds; None where `path` is neither.
+    """What an official archive, its folder, or torchvision's root of it holds; None where `path` is none of them.
 
-    ValueError, one sentence, where it is damaged, incomplete or not the original.
+    Refused, one sentence, where it is damaged, incomplete or not the original.
     """
     if path.name.endswith((".tar.gz", ".tgz")):
         return _cifar10(_unpacked(path, split))
+    if path.is_file() and path.name.removesuffix(".gz").endswith("-ubyte"):
+        path = path.parent.parent if path.parent.name == path.name else path.parent
     for suffix in ("", ".bin"):
         if (path / f"data_batch_1{suffix}").exists():
             return _cifar10((path / name, _bytes(path / name)) for name in _batches(split, suffix))
-    if path.name.removesuffix(".gz").endswith("-ubyte"):
-        path = path.parent
-    idx = [_idx_path(path, split, kind) for kind in ("images-idx3", "labels-idx1")]
-    return _mnist(*idx) if any(file.exists() for file in idx) else None
+    idx = {each: [_idx_path(path, each, kind) for kind in ("images-idx3", "labels-idx1")] for each in DIGITS}
+    if any(file.exists() for file in idx[split]):
+        return _mnist(*idx[split])
+    if any(file.exists() for files in idx.values() for file in files):
+        raise NoSplit(f"{path} has no images of the split {split}: wanted {idx[split][0].name}")
+    inside = [next((place for place in some if place.exists()), None) for some in places(path, split).values()]
+    if all(inside):
+        raise Refused(f"{path} holds CIFAR-10 and MNIST: give one of them, {inside[0]} or {inside[1]}")
+    return read(next(filter(None, inside)), split) if any(inside) else None
 
 
 def places(folder: Path, split: str) -> dict[str, list[Path]]:
     """Where in a folder the official CIFAR-10 and MNIST may lie; of each, what is fastest to read comes first."""
     return {
         "cifar10": [folder / name for archive in CIFAR10 for name in (archive.folder, archive.file)],
-        "mnist": [_idx_path(folder / inside, split, "images-idx3") for inside in ("mnist", "MNIST/raw", "")],
+        "mnist": [_idx_path(folder / inside, split, "images-idx3") for inside in ("mnist", "MNIST/raw", "raw", "")],
     }
 
 
 def fetch(name: str, folder: Path, watch: Callable[[int, int], None] = lambda done, size: None) -> Path:
-    """Download the official files of a set of SOURCES into `folder`; those that lie there are only checked. The first's path.
+    """Download the official files of a set of SOURCES into `folder`, or check those that lie there; the first's path.
 
     `watch(done, size)` is told the bytes as they come. A file gets its name once its size and md5 are right.
     """
@@ -133,7 +148,7 @@ def _fetch(place: str, wanted: Archive, target: Path, watch: Callable[[int], Non
                 _check(file, target, [wanted])
             watch(wanted.size)
     except OSError as error:
-        raise ValueError(f"{target} cannot be written ({error.strerror})") from error
+        raise Refused(f"{target} cannot be written ({error.strerror})") from error
     finally:
         with suppress(OSError):  # it has its name, or never came to be
             temporary.unlink()
@@ -147,20 +162,20 @@ def _arriving(url: str) -> Iterator[bytes]:
                 yield chunk
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise ValueError(
+        raise Refused(
             f"{url} cannot be downloaded ({reason}): bring the file from a machine that is online, "
             f"and give its path, or set DDGAN_DATA to its folder"
         ) from error
 
 
 def _check(file: BinaryIO, name: str | Path, official: Sequence[Archive]) -> Archive:
-    """Which of some official archives an open file is; ValueError where its size or md5 is of none. Rewinds the file."""
+    """Which of some official archives an open file is, rewound; Refused where its size or md5 is of none."""
     size = file.seek(0, os.SEEK_END)
     file.seek(0)
     likely = [archive for archive in official if archive.size == size]
     if not likely:
         wanted = " or ".join(f"{archive.size:,}" for archive in official)
-        raise ValueError(f"{name} is not an official archive, or not all of it: wanted {wanted} bytes, got {size:,}")
+        raise Refused(f"{name} is not an official archive, or not all of it: wanted {wanted} bytes, got {size:,}")
     md5 = hashlib.md5(usedforsecurity=False)
     while chunk := file.read(2**20):
         md5.update(chunk)
@@ -168,7 +183,7 @@ def _check(file: BinaryIO, name: str | Path, official: Sequence[Archive]) -> Arc
     for archive in likely:
         if archive.md5 == md5.hexdigest():
             return archive
-    raise ValueError(f"{name} is damaged, or not the original: wanted md5 {likely[0].md5}, got {md5.hexdigest()}")
+    raise Refused(f"{name} is damaged, or not the original: wanted md5 {likely[0].md5}, got {md5.hexdigest()}")
 
 
 def _batches(split: str, suffix: str) -> list[str]:
@@ -191,10 +206,10 @@ def _unpacked(path: Path, split: str) -> Iterator[tuple[Path, bytes]]:
                     if len(found) == len(wanted):
                         break
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise Refused(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error
     for name in wanted:
         if name not in found:
-            raise ValueError(f"{path} holds no {archive.folder}/{name}")
+            raise Refused(f"{path} holds no {archive.folder}/{name}")
         yield path / name, found[name]
 
 
@@ -208,7 +223,7 @@ def _cifar10(batches: Iterator[tuple[Path, bytes]]) -> Arrays:
 def _records(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
     """uint8 (n, 3072) and int64 (n,) of a binary batch: records of one byte of class and 3072 of pixels."""
     if not data or len(data) % (1 + PIXELS):
-        raise ValueError(f"{path} is damaged: wanted records of {1 + PIXELS} bytes, got {len(data):,} bytes")
+        raise Refused(f"{path} is damaged: wanted records of {1 + PIXELS} bytes, got {len(data):,} bytes")
     records = np.frombuffer(data, np.uint8).reshape(-1, 1 + PIXELS)
     return records[:, 1:], _classes(records[:, 0], path)
 
@@ -216,7 +231,7 @@ def _records(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
 def _classes(labels: np.ndarray, path: Path) -> np.ndarray:
     """uint8 (n,) in 0..9 -> int64 (n,)."""
     if labels.max() > 9:
-        raise ValueError(f"{path} is damaged: wanted labels in 0..9, got {labels.max()}")
+        raise Refused(f"{path} is damaged: wanted labels in 0..9, got {labels.max()}")
     return labels.astype(np.int64)
 
 
@@ -228,8 +243,11 @@ class _Call:
     state: tuple[Any, ...] = ()
 
 
+PLAIN = ("BININT", "BINSTRING", "BINBYTES", "BINUNICODE", "BYTEARRAY")  # opcodes that push what they carry
+
+
 def _noted(data: bytes) -> Any:
-    """What a pickle holds. It is data here, not a program: nothing is imported or called, and what it may name is listed.
+    """What a pickle holds. It is data here, not a program: nothing is called, and what it may name is listed.
 
     Enough of the pickle machine for what Python 2 and 3 write of dicts, lists, numbers, strings and numpy arrays.
     """
@@ -247,7 +265,7 @@ def _noted(data: bytes) -> Any:
 
     for count, (opcode, value, _) in enumerate(pickletools.genops(data)):
         if count > MAX_OPCODES:
-            raise ValueError(f"it has more than {MAX_OPCODES:,} parts")
+            raise Refused(f"it has more than {MAX_OPCODES:,} parts")
         match opcode.name:
             case "PROTO" | "FRAME" | "STOP":
                 pass
@@ -257,7 +275,7 @@ def _noted(data: bytes) -> Any:
                 stack.append({"NONE": None, "NEWFALSE": False, "NEWTRUE": True}[opcode.name])
             case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE":
                 stack.append({"EMPTY_DICT": {}, "EMPTY_LIST": [], "EMPTY_TUPLE": ()}[opcode.name])
-            case name if name.removeprefix("SHORT_").startswith(("BININT", "BINSTRING", "BINBYTES", "BINUNICODE", "BYTEARRAY")):
+            case name if name.removeprefix("SHORT_").startswith(PLAIN):
                 stack.append(value)
             case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
                 memo[len(memo) if value is None else value] = stack[-1]
@@ -276,7 +294,7 @@ def _noted(data: bytes) -> Any:
             case "GLOBAL" | "STACK_GLOBAL":
                 name = value if opcode.name == "GLOBAL" else " ".join(pop(2))
                 if name not in _CALLABLE:
-                    raise ValueError(f"it asks for {name!r}")
+                    raise Refused(f"it asks for {name!r}")
                 stack.append(name)
             case "REDUCE":
                 name, arguments = pop(2)
@@ -285,7 +303,7 @@ def _noted(data: bytes) -> Any:
                 (state,) = pop(1)
                 stack[-1].state = state
             case name:
-                raise ValueError(f"it uses {name}")
+                raise Refused(f"it uses {name}")
     return stack.pop()
 
 
@@ -297,9 +315,9 @@ def _pickled(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
         images, labels = _array(batch[b"data"]), np.frombuffer(bytes([*batch[b"labels"]]), np.uint8)
     except Exception as error:  # whatever a malformed pickle makes of the stack
         why = f": {str(error)[:200]}" if isinstance(error, ValueError) else ""
-        raise ValueError(f"{path} is damaged, or not a batch of CIFAR-10{why}") from error
+        raise Refused(f"{path} is damaged, or not a batch of CIFAR-10{why}") from error
     if images.shape != (len(labels), PIXELS) or not len(labels):
-        raise ValueError(f"{path} is damaged: it has {len(labels)} labels, and data of shape {images.shape}")
+        raise Refused(f"{path} is damaged: it has {len(labels)} labels, and data of shape {images.shape}")
     return images, _classes(labels, path)
 
 
@@ -311,7 +329,7 @@ def _array(call: _Call) -> np.ndarray:
         raw, dtype, shape, order = call.arguments
         fortran = order == "F"
     if _raw(dtype.arguments[0]) != b"u1":
-        raise ValueError("its data is not an array of bytes")
+        raise Refused("its data is not an array of bytes")
     return np.ascontiguousarray(np.frombuffer(_raw(raw), np.uint8).reshape(shape, order="F" if fortran else "C"))
 
 
@@ -324,23 +342,24 @@ def _bytes(path: Path) -> bytes:
     """A batch's file, if it is not too large for one."""
     try:
         if path.stat().st_size > MAX_BATCH:
-            raise ValueError(f"{path} is larger than the {MAX_BATCH:,} bytes that a CIFAR-10 batch may have")
+            raise Refused(f"{path} is larger than the {MAX_BATCH:,} bytes that a CIFAR-10 batch may have")
         return path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
+        raise Refused(f"{path} cannot be read ({error.strerror})") from error
 
 
 def _idx_path(folder: Path, split: str, kind: str) -> Path:
-    """A file of MNIST, packed unless only the unpacked one is there."""
-    path = folder / f"{'train' if split == 'train' else 't10k'}-{kind}-ubyte"
-    return path if path.exists() else path.with_name(f"{path.name}.gz")
+    """A file of MNIST, packed or not, its name with a dash or a dot (Kaggle, 7-Zip); the official one where none is."""
+    names = [f"{DIGITS[split]}-{kind.replace('-', mark)}-ubyte" for mark in "-."]
+    there = [*names, *(f"{name}/{name}" for name in names), *(f"{name}.gz" for name in names)]  # Kaggle has folders too
+    return next((path for name in there if (path := folder / name).is_file()), folder / f"{names[0]}.gz")
 
 
 def _mnist(images: Path, labels: Path) -> Arrays:
     """The digits of a pair of idx files."""
     digits, classes = _idx(images, (28, 28)), _idx(labels, ())
     if len(digits) != len(classes):
-        raise ValueError(f"{labels} has {len(classes):,} labels for the {len(digits):,} images of {images.name}")
+        raise Refused(f"{labels} has {len(classes):,} labels for the {len(digits):,} images of {images.name}")
     return Arrays(digits[:, None], _classes(classes, labels), tuple("0123456789"))
 
 
@@ -352,11 +371,13 @@ def _idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
             n = int.from_bytes(header[4:8], "big")
             wanted = struct.pack(f">4B{len(item)}I", 0, 0, 8, 1 + len(item), *item)
             if header[:4] + header[8:] != wanted or not 1 <= n <= MAX_DIGITS:
-                raise ValueError(f"{path} is not a file of MNIST, or is damaged: its header is {header.hex(' ', 4) or 'missing'}")
+                raise Refused(
+                    f"{path} is not a file of MNIST, or is damaged: its header is {header.hex(' ', 4) or 'missing'}"
+                )
             values = np.empty((n, *item), np.uint8)
             # one byte more than there should be: reading to the end has gzip check its sum
             if file.readinto(values) != values.nbytes or file.read(1):
-                raise ValueError(f"{path} is damaged: wanted exactly {values.nbytes:,} bytes of data")
+                raise Refused(f"{path} is damaged: wanted exactly {values.nbytes:,} bytes of data")
     except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error
+        raise Refused(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error
     return values

@@ -21,51 +21,58 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..errors import Refused
 from .mixture import Law
 from .schedule import Schedule
 
-__all__ = ["CLOSED", "Denoiser", "ExactDenoiser", "GaussianDenoiser", "Levels", "MeanDenoiser"]
+__all__ = [
+    "Denoiser", "ExactDenoiser", "GaussianDenoiser", "LawDenoiser", "Levels", "MeanDenoiser", "OfClass",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Levels:
     """The log-SNRs a network was trained on: every value from the lowest to the highest, or `values` alone.
 
-    A schedule with some of these is accepted. A DDGAN trained for T steps alone then takes longer steps than it learned,
-    and may draw worse; regression does not mind.
+    A schedule with some of these is accepted. A DDGAN trained for T steps alone then takes longer steps than it
+    learned, and may draw worse; regression does not mind.
     """
 
     values: tuple[float, ...]
-    between: bool
+    continuous: bool
 
     def check(self, schedule: Schedule) -> None:
-        """ValueError where x_1, ..., x_T of the schedule has a level outside these."""
+        """Refused where x_1, ..., x_T of the schedule has a level outside these."""
         asked = schedule.level(torch.arange(1, schedule.T + 1))
         known = torch.tensor(self.values, dtype=asked.dtype)
-        if self.between:
+        if self.continuous:
             off = torch.relu(known.min() - asked) + torch.relu(asked - known.max())
         else:
             off = (asked[:, None] - known).abs().min(1).values
         if off.max() > 0.01:  # a hundredth of a nat of log-SNR: rounding, not another schedule
             known_words = (
                 f"log-SNR {min(self.values):.1f} to {max(self.values):.1f}"
-                if self.between
+                if self.continuous
                 else "log-SNR " + ", ".join(f"{v:.2f}" for v in self.values) + f" (T = {len(self.values)})"
             )
-            raise ValueError(
+            raise Refused(
                 f"this model was trained on noise levels of {known_words}, "
                 f"the schedule with T = {schedule.T} asks for {asked[off.argmax()]:.2f}"
-                + ": choose fewer steps" * bool(self.between and asked.max() > known.max() + 0.01)
+                + ": choose fewer steps"
+                * bool(self.continuous and asked.max() > known.max() + 0.01)
             )
 
 
 class Denoiser(nn.Module):
     """(x_t (B, *D), level (B,), z (B, latent_dim)) -> x_0 (B, *D). `level` is the log-SNR of x_t.
 
-    `levels` are the levels it was made for, None for all of them; `card` says how it was trained, None where it was not.
+    `levels` are the levels it was made for, None for all of them; `card` says how it was trained, None where it was
+    not. `classes` counts the classes that it can be told of, as a fourth argument label (B,): 0, ..., classes - 1, or
+    `classes` for any of them, which no label means too. `given` fixes the label.
     """
 
     latent_dim: int = 0
+    classes: int = 0
     levels: Levels | None = None
     card: dict[str, Any] | None = None
 
@@ -73,8 +80,12 @@ class Denoiser(nn.Module):
         """The x_0 that x_t at this level and the latent z stand for."""
         raise NotImplementedError
 
-    def unit(self, level: Tensor) -> Tensor:
-        """What one in the network's own output is in x_0 at levels (B,), (B,): regression measures errors in it. 1 for x_0 itself."""
+    def given(self, label: Tensor | int) -> Denoiser:
+        """The same denoiser, told the class of each sample (B,), or one for all. Refused for an unknown class."""
+        return OfClass(self, label)
+
+    def output_scale(self, level: Tensor) -> Tensor:
+        """What one in the network's own output is in x_0 at levels (B,), (B,): what regression measures in. Here 1."""
         return torch.ones_like(level)
 
     @property
@@ -83,15 +94,35 @@ class Denoiser(nn.Module):
         return next(self.parameters(), torch.empty(0)).device
 
     def fit(self, x: Tensor) -> None:
-        """Take from samples x (N, *D) what the network is to know of the data before training: nothing, unless it says so."""
+        """Take from samples x (N, *D) what the network is to know before training: nothing, unless it says so."""
 
     def check(self, schedule: Schedule) -> None:
-        """ValueError, in one sentence, where the schedule has a level that this denoiser was not made for."""
+        """Refused, in one sentence, where the schedule has a level that this denoiser was not made for."""
         if self.levels is not None:
             self.levels.check(schedule)
 
 
-class _OfLaw(Denoiser):
+class OfClass(Denoiser):
+    """p(x_0 | x_t, class): a denoiser that is told the class of each sample, (B,), or one for all."""
+
+    def __init__(self, denoiser: Denoiser, label: Tensor | int) -> None:
+        super().__init__()
+        if not denoiser.classes:
+            raise Refused("this model knows no classes: it was trained without labels")
+        if isinstance(label, int) and not 0 <= label <= denoiser.classes:
+            raise Refused(f"a class must be in 0..{denoiser.classes - 1}, or {denoiser.classes} for any, got {label}")
+        self.denoiser, self.label = denoiser, label
+        self.latent_dim, self.levels, self.card = denoiser.latent_dim, denoiser.levels, denoiser.card
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        label = torch.as_tensor(self.label, device=x_t.device)
+        return self.denoiser(x_t, level, z, label.expand(len(x_t)))
+
+    def output_scale(self, level: Tensor) -> Tensor:
+        return self.denoiser.output_scale(level)
+
+
+class LawDenoiser(Denoiser):
     """A denoiser with a closed form, made from the exact law of the data. Many samples are drawn in parts."""
 
     def __init__(self, law: Law) -> None:
@@ -106,14 +137,14 @@ class _OfLaw(Denoiser):
         raise NotImplementedError
 
 
-class MeanDenoiser(_OfLaw):
+class MeanDenoiser(LawDenoiser):
     """x_0 = E[x_0 | x_t]: what regression converges to. Its steps are DDPM's with the posterior variance."""
 
     def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         return self.law.denoised(x_t, level).mean()
 
 
-class GaussianDenoiser(_OfLaw):
+class GaussianDenoiser(LawDenoiser):
     """x_0 = m + L z with m and L L^T the exact mean and covariance of q(x_0 | x_t).
 
     Its p(x_s | x_t) has the mean and covariance of q(x_s | x_t), so no other Gaussian is closer in KL(q || p).
@@ -132,7 +163,7 @@ class GaussianDenoiser(_OfLaw):
         return q.mean() + (factor.to(x_t) @ z[..., None]).reshape(x_t.shape)
 
 
-class ExactDenoiser(_OfLaw):
+class ExactDenoiser(LawDenoiser):
     """x_0 ~ q(x_0 | x_t): z[:, 0] picks the component, z[:, 1:] the point in it."""
 
     def __init__(self, law: Law) -> None:
@@ -141,6 +172,3 @@ class ExactDenoiser(_OfLaw):
 
     def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         return self.law.denoised(x_t, level).at(torch.special.ndtr(z[:, 0]), z[:, 1:].reshape(x_t.shape))
-
-
-CLOSED = {"exact": ExactDenoiser, "gaussian": GaussianDenoiser, "mean": MeanDenoiser}

@@ -10,10 +10,10 @@ and both conditionals that a denoiser has to learn are mixtures with the *same* 
     q(x_0 | x_t) = sum_k w_k N(mu_k + a_t S_k / C_k(t) (x_t - a_t mu_k),  S_k sigma_t^2 / C_k(t) I)
     q(x_s | x_t) = sum_k w_k N(a_s mu_k + r C_k(s) / C_k(t) (x_t - a_t mu_k),  v C_k(s) / C_k(t) I)
 
-with r = a_t / a_s and v = sigma_t^2 - r^2 sigma_s^2. Several modes need several w_k that count, and component
-means further apart than their widths: so it is in q(x_0 | x_t), and in q(x_s | x_t) of a long step to little noise. There a
-Gaussian denoiser fails. With S_k = 0 the same class is a finite data set: w_k is then the probability
-that x_t is the k-th training image with noise on it.
+with r = a_t / a_s and v = sigma_t^2 - r^2 sigma_s^2. Several modes need several w_k that count, and component means
+further apart than their widths: so it is in q(x_0 | x_t), and in q(x_s | x_t) of a long step to little noise. There a
+Gaussian denoiser fails. With S_k = 0 the same class is a finite data set: w_k is then the probability that x_t is the
+k-th training image with noise on it.
 
 Levels are log-SNRs: a^2 = sigmoid(level), and +inf is clean data. Arithmetic is in float64, because at low noise the
 exponents |x_t - a_t mu_k|^2 / 2 C_k reach thousands; results come back in the dtype of x_t.
@@ -30,10 +30,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .gaussian import like
 from .schedule import alpha_sigma
 
-__all__ = ["NODES", "Law", "Mixture", "hermite", "lattice"]
+__all__ = ["NODES", "Law", "Mixture", "hermite", "lattice", "quasi_random"]
 
 NODES = 10  # of a Gauss-Hermite sum on a line: with 40 of them the mean gaps of the page differ by less than .005 nats
 TABLE = 2**21  # samples x components in one table, at most, where there may be many of both
@@ -45,8 +46,9 @@ LEAST = -700.0  # nats below the most probable component: near the end of float6
 class Mixture:
     """One Gaussian mixture per item: sum_k exp(log_w[b, k]) N(scale[b, k] mu[k] + shift[b, k] x[b], var[b, k] I).
 
-    log_w, scale, shift, var: (B, K), log_w normalised over K; mu (K, *D); x (B, *D). The component means are kept as
-    that combination, since (B, K, *D) would not fit in memory for a set of images.
+    log_w, scale, shift, var: (B, K), log_w normalised over K; mu (K, *D), or (B, K, *D) where each item has its own;
+    x (B, *D). The component means are kept as that combination, since (B, K, *D) would not fit in memory for a set of
+    images.
     """
 
     log_w: Tensor
@@ -65,7 +67,9 @@ class Mixture:
     def mean(self) -> Tensor:
         """E[x], (B, *D)."""
         w = self.log_w.exp()
-        atoms = ((w * self.scale) @ self.mu.flatten(1)).reshape(self.x.shape)
+        own = self.mu.ndim > self.x.ndim
+        share, mu = w * self.scale, self.mu.flatten(2 if own else 1)
+        atoms = ((share[:, None] @ mu)[:, 0] if own else share @ mu).reshape(self.x.shape)
         return atoms + like((w * self.shift).sum(1), self.x) * self.x
 
     def cov(self) -> Tensor:
@@ -94,15 +98,17 @@ class Mixture:
         k = torch.searchsorted(cdf, u.to(cdf)[:, None] * total, right=True)
         k = torch.minimum(k, torch.searchsorted(cdf, total))  # u = 1 in float32 is the last component of any weight
         scale, shift, var = (like(v.gather(1, k)[:, 0], self.x) for v in (self.scale, self.shift, self.var))
-        return scale * self.mu[k[:, 0]] + shift * self.x + var.sqrt() * eps
+        k = k[:, 0]
+        mu = self.mu[k] if self.mu.ndim == self.x.ndim else self.mu[torch.arange(len(k), device=k.device), k]
+        return scale * mu + shift * self.x + var.sqrt() * eps
 
 
 @dataclass(frozen=True, eq=False)
 class Law:
     """A data law sum_k exp(log_w[k]) N(mu[k], var[k] I): log_w (K,), mu (K, *D), var (K,) >= 0, in float64.
 
-    `mode` (K,) says which visible mode of the data each component belongs to, 0, 1, ...: a component of its own unless given.
-    ValueError where the shapes disagree, a number is not finite or a mode has no component.
+    `mode` (K,) says which visible mode of the data each component belongs to, 0, 1, ...: a component of its own unless
+    given. Refused where the shapes disagree, a number is not finite or a mode has no component.
     """
 
     log_w: Tensor
@@ -114,14 +120,14 @@ class Law:
         log_w, mu, var = (torch.as_tensor(v, dtype=torch.float64) for v in (self.log_w, self.mu, self.var))
         mode = torch.arange(len(log_w)) if self.mode is None else torch.as_tensor(self.mode)
         if not (log_w.shape == var.shape == mode.shape == mu.shape[:1]) or mu.ndim < 2 or not len(mu):
-            raise ValueError(
+            raise Refused(
                 f"a law needs log_w (K,), mu (K, *D), var (K,) and mode (K,), got shapes "
                 f"{tuple(log_w.shape)}, {tuple(mu.shape)}, {tuple(var.shape)}, {tuple(mode.shape)}"
             )
         if not all(v.isfinite().all() for v in (log_w, mu, var)) or (var < 0).any():
-            raise ValueError("a law needs finite log_w and mu and a finite var >= 0")
+            raise Refused("a law needs finite log_w and mu and a finite var >= 0")
         if mode.is_cpu and (mode.min() < 0 or not mode.long().bincount().all()):
-            raise ValueError(f"a law's modes must be numbered 0, 1, ... without a gap, got {mode.unique().tolist()[:8]}")
+            raise Refused(f"a law's modes must be numbered 0, 1, ... without a gap, got {mode.unique().tolist()[:8]}")
         for name, value in zip(("log_w", "mu", "var", "mode"), (log_w.log_softmax(0), mu, var, mode), strict=True):
             object.__setattr__(self, name, value)
 
@@ -143,14 +149,38 @@ class Law:
     @property
     def modes(self) -> int:
         """The number of visible modes."""
-        return int(self.mode.max()) + 1
+        return int(self._mode.max()) + 1
+
+    @property
+    def _mode(self) -> Tensor:
+        assert self.mode is not None  # __post_init__ numbers the components
+        return self.mode
 
     def mode_weights(self) -> Tensor:
         """The probability of every visible mode, (modes,)."""
         return self._by_mode(self.log_w.exp())
 
     def _by_mode(self, w: Tensor) -> Tensor:
-        return torch.zeros(self.modes, dtype=torch.float64).index_add_(0, self.mode.long(), w)
+        return torch.zeros(self.modes, dtype=torch.float64).index_add_(0, self._mode.long(), w)
+
+    def lines(self) -> list[Law] | None:
+        """The law of each flattened coordinate, (1,), where they are independent; None where they are not.
+
+        They are where the components are a lattice of one variance whose weights are products, and on a line.
+        """
+        mu, w = self.mu.flatten(1), self.log_w.exp()
+        n = mu.shape[1]
+        if n == 1:
+            return [replace(self, mu=mu)]
+        axes = [torch.unique(column, return_inverse=True) for column in mu.T]
+        if math.prod(len(values) for values, _ in axes) != len(w) or (self.var != self.var[0]).any():
+            return None
+        parts = [torch.zeros(len(values)).to(w).index_add_(0, of, w) for values, of in axes]
+        product = torch.stack([part[of] for part, (_, of) in zip(parts, axes, strict=True)]).prod(0)
+        if not torch.allclose(product, w):
+            return None
+        var = [self.var[:1].expand(len(values)) for values, _ in axes]
+        return [Law(p.log(), v[:, None], s) for p, (v, _), s in zip(parts, axes, var, strict=True)]
 
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean (*D) and covariance (n, n) of the flattened coordinates."""
@@ -179,7 +209,7 @@ class Law:
         return replace(self, var=self.var + std**2)
 
     def shares(self, x: Tensor) -> Tensor:
-        """The probability of every visible mode given a sample of this law, on average over samples x (N, *D): (modes,)."""
+        """The probability of every visible mode given a sample, the mean over samples x (N, *D): (modes,)."""
         log = _log_normal(_squared(x.double(), self.mu), self.var, self.mu[0].numel())
         return self._by_mode(_normalised(log.add(self.log_w)).exp().mean(0))
 
@@ -197,7 +227,9 @@ class Law:
 
     def to(self, device: torch.device) -> Law:
         """The same law there."""
-        return self if self.mu.device == device else Law(*(v.to(device) for v in (self.log_w, self.mu, self.var, self.mode)))
+        if self.mu.device == device:
+            return self
+        return Law(*(v.to(device) for v in (self.log_w, self.mu, self.var, self._mode)))
 
     def sample(self, n: int, generator: torch.Generator) -> Tensor:
         """n independent draws, (n, *D) in float32, by a generator of the law's device."""
@@ -240,8 +272,8 @@ class Law:
 def _gap(log_w: Tensor, means: Tensor, var: Tensor, draws: int) -> Tensor:
     """E_q[log q - log N(mean, cov)] of mixtures q: log_w (B, K), means (B, K, n), var (B, K) -> (B,), in float64.
 
-    Where components and axes are few the sum is over the Gauss-Hermite nodes of every component, to a hundredth of a nat, else
-    over quasi-random points, the same for every item: fewer, and with 64 of them a tenth of a nat off.
+    Where components and axes are few the sum is over the Gauss-Hermite nodes of every component, to a hundredth of a
+    nat, else over quasi-random points, the same for every item: fewer, and with 64 of them a tenth of a nat off.
     """
     w, means, var = log_w.double().exp(), means.double(), var.double()  # (B, K), (B, K, n), (B, K)
     B, K, n = means.shape
@@ -251,7 +283,7 @@ def _gap(log_w: Tensor, means: Tensor, var: Tensor, draws: int) -> Tensor:
         x = (means[:, :, None] + var.sqrt()[..., None, None] * eps).flatten(1, 2)  # (B, K N, n)
         share = (w[..., None] * share).flatten(1)
     else:
-        u, eps = _quasi_random(draws, n)
+        u, eps = quasi_random(draws, n)
         k = torch.searchsorted(w.cumsum(1), u.expand(B, -1).contiguous()).clamp(max=K - 1)
         x = means.take_along_dim(k[..., None], 1) + var.gather(1, k).sqrt()[..., None] * eps  # (B, draws, n)
         share = torch.full((1, draws), 1 / draws, dtype=torch.float64)
@@ -259,7 +291,8 @@ def _gap(log_w: Tensor, means: Tensor, var: Tensor, draws: int) -> Tensor:
     factor = torch.linalg.cholesky(cov)
     white = torch.linalg.solve_triangular(factor, x.mT, upper=False).square().sum(1)
     log_best = factor.diagonal(dim1=1, dim2=2).log().sum(1)[:, None] + white / 2  # and n log(2 pi) / 2, as in log q
-    # log w_k N(x; mu_k, v_k) is linear in x and |x|^2: one product of matrices for all x and k, in parts that fit a cache
+    # log w_k N(x; mu_k, v_k) is linear in x and |x|^2: one product of matrices for all x and k, in parts that fit
+    # a cache
     constant = log_w.double() - (means.square().sum(2) / var + n * var.log()) / 2
     slope = torch.cat([means, -0.5 * torch.ones(B, K, 1, dtype=torch.float64)], 2) / var[..., None]
     x = torch.cat([x, x.square().sum(2, keepdim=True)], 2)
@@ -271,7 +304,7 @@ def _gap(log_w: Tensor, means: Tensor, var: Tensor, draws: int) -> Tensor:
 
 @lru_cache(maxsize=4)
 def hermite(m: int) -> tuple[Tensor, Tensor]:
-    """(z, weight), each (m,): sum_j weight_j f(z_j) = E f(z), z ~ N(0, 1), exact for polynomials up to degree 2 m - 1."""
+    """(z, weight), (m,) each: sum_j weight_j f(z_j) = E f(z), z ~ N(0, 1), exact for polynomials to degree 2 m - 1."""
     z, weight = np.polynomial.hermite_e.hermegauss(m)
     return torch.from_numpy(z), torch.from_numpy(weight / weight.sum())
 
@@ -282,19 +315,19 @@ def lattice(axis: Tensor, n: int) -> Tensor:
 
 
 def _nodes(n: int) -> tuple[Tensor, Tensor]:
-    """Gauss-Hermite nodes (N, n) of a standard normal and their weights (N,): many on a line, 5^n in more dimensions."""
+    """Gauss-Hermite nodes (N, n) of a standard normal and their weights (N,): many on a line, else 5^n."""
     nodes, weights = (lattice(v, n) for v in hermite(NODES if n == 1 else 5))
     return nodes, weights.prod(1)
 
 
-def _quasi_random(points: int, n: int) -> tuple[Tensor, Tensor]:
+def quasi_random(points: int, n: int) -> tuple[Tensor, Tensor]:
     """u (points,) uniform and eps (points, n) standard normal, from Sobol's sequence."""
     found = torch.quasirandom.SobolEngine(1 + n).draw(points + 1, dtype=torch.float64)[1:]
     return found[:, 0], torch.special.ndtri(found[:, 1:])
 
 
 def _shared(v: Tensor) -> Tensor:
-    """The one item of v (B, ...), as (1, ...), if all are the same: what depends on it is then computed once, not B times."""
+    """The one item of v (B, ...), as (1, ...), if all are the same: what depends on it is then computed once."""
     return v[:1] if (v == v[:1]).all() else v
 
 

@@ -4,28 +4,35 @@ Starting from x_T, a step from t to s < t is
 
     x_0 = denoiser(x_t, level_t, z_t),        x_s = c_0 x_0 + c_t x_t + sqrt(var) eps_t
 
-the second being one draw of q(x_s | x_t, x_0). A trajectory is therefore a function of its draws (x_T, z, eps) and of
-nothing else: "another z at step 2 only" changes one row of data. The last step has var = 0 and returns x_0 itself.
+the second being one draw of q(x_s | x_t, x_0), or what another solver (solver.py) makes of x_0. A trajectory is
+therefore a function of its draws (x_T, z, eps) and of nothing else: "another z at step 2 only" changes one row of
+data. The last step has var = 0 and returns x_0 itself.
 
 Draws are a pure function of (seed, purpose, t, coordinate), by hashing those four numbers: a sample's noise does not
 depend on the batch it sits in, on how many steps follow or on how long a latent its denoiser reads. So the same seed
-is the same noise for every denoiser, every number of steps and every page that asks for it.
+is the same noise for every denoiser, every number of steps and every page that asks for it. The class that a sample is
+drawn from where nobody chose one comes from its seed in the same way.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .denoiser import Denoiser
-from .gaussian import Gaussian
 from .schedule import Schedule
+from .solver import ANCESTRAL, Solver, Step, reverse_step
 
-__all__ = ["Draws", "Step", "draw", "reverse_step", "sample"]
+__all__ = ["MAX_N", "Draws", "Labels", "Step", "draw", "own_classes", "reverse_step", "sample", "seeds"]
+
+MAX_N = 100_000  # samples of one sampling
+
+Labels = Callable[[Sequence[int]], Tensor]  # seeds (B,) -> the classes of their samples (B,)
 
 
 class Draws(NamedTuple):
@@ -38,19 +45,19 @@ class Draws(NamedTuple):
     @classmethod
     def from_seeds(cls, seeds: Sequence[int], shape: Sequence[int], T: int, latent_dim: int) -> Draws:
         """Standard normal draws, one independent stream per seed, for data of `shape` and T steps."""
-        seeds = np.asarray(seeds, dtype=np.int64)
-        if seeds.ndim != 1 or not len(seeds):
-            raise ValueError("seeds must be a non-empty sequence of whole numbers")
+        each = np.asarray(seeds, dtype=np.int64)
+        if each.ndim != 1 or not len(each):
+            raise Refused("seeds must be a non-empty sequence of whole numbers")
         n = int(np.prod(shape))
-        noise = _normal(seeds, purpose=0, rows=range(T + 1), columns=n).reshape(T + 1, len(seeds), *shape)
-        return cls(noise[0], _normal(seeds, purpose=1, rows=range(T), columns=latent_dim), noise[1:])
+        noise = _normal(each, purpose=0, rows=range(T + 1), columns=n).reshape(T + 1, len(each), *shape)
+        return cls(noise[0], _normal(each, purpose=1, rows=range(T), columns=latent_dim), noise[1:])
 
     def reroll(self, what: str, t: int, seeds: Sequence[int], items: Sequence[int] | slice = slice(None)) -> Draws:
-        """The same draws but for `what` (z | eps) of the step from t: for some items or all what these B seeds give there."""
+        """The same draws but for `what` (z | eps) of the step from t: of some items or all, by these B seeds."""
         if what not in ("z", "eps"):
-            raise ValueError(f"what is drawn again must be z or eps, got {what!r}")
+            raise Refused(f"what is drawn again must be z or eps, got {what!r}")
         if not 1 <= t <= len(self.z):
-            raise ValueError(f"t must be in 1..{len(self.z)}, got {t}")
+            raise Refused(f"t must be in 1..{len(self.z)}, got {t}")
         noise = getattr(self, what).clone()
         purpose, row = (1, t - 1) if what == "z" else (0, t)
         chosen = np.asarray(seeds, dtype=np.int64)[items]
@@ -60,81 +67,72 @@ class Draws(NamedTuple):
 
 
 def _normal(seeds: np.ndarray, *, purpose: int, rows: range, columns: int) -> Tensor:
-    """N(0, 1) numbers (rows, B, columns): entry (i, b, j) is a function of (seeds[b], purpose, rows[i], j) alone."""
+    """N(0, 1) numbers (rows, B, columns), from `_uniform`."""
+    return torch.special.ndtri(torch.from_numpy(_uniform(seeds, purpose=purpose, rows=rows, columns=columns))).float()
+
+
+def own_classes(seeds: Sequence[int], weights: Sequence[float]) -> Tensor:
+    """A class for the sample of each seed, (B,): k with probability weights[k] / sum(weights), whatever the batch."""
+    edges = np.cumsum(weights, dtype=np.float64)
+    u = _uniform(np.asarray(seeds, dtype=np.int64), purpose=2, rows=range(1), columns=1)[0, :, 0]
+    return torch.from_numpy(np.searchsorted(edges[:-1], u * edges[-1], side="right"))
+
+
+def _uniform(seeds: np.ndarray, *, purpose: int, rows: range, columns: int) -> np.ndarray:
+    """U(0, 1) numbers (rows, B, columns): entry (i, b, j) is a function of (seeds[b], purpose, rows[i], j) alone."""
     with np.errstate(over="ignore"):
         key = _mix(_mix(seeds.astype(np.uint64)) + np.uint64(purpose))
         key = _mix(key[None, :] + np.array(rows, dtype=np.uint64)[:, None])
         bits = _mix(key[..., None] + np.arange(columns, dtype=np.uint64))
-    u = ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return torch.special.ndtri(torch.from_numpy(u)).float()
+    return ((bits >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
-    """A linear congruential step, then SplitMix64's finaliser (Steele, Lea, Flood 2014): a bijection of 64-bit words."""
+    """A linear congruential step, then SplitMix64's finaliser (Steele, Lea, Flood 2014): a bijection of uint64."""
     x = x * np.uint64(0xD1342543DE82EF95) + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
 
 
-class Step(NamedTuple):
-    """Everything that made one reverse step from t to s: x_s = posterior.at(eps), posterior = q(x_s | x_t, x_0)."""
-
-    s: int | Tensor
-    t: int | Tensor
-    x_t: Tensor
-    z: Tensor
-    x_0: Tensor
-    posterior: Gaussian
-    eps: Tensor
-    x_s: Tensor
-
-    def map(self, of: Callable[[Any], Any]) -> Step:
-        """The same record with `of` each tensor."""
-        mapped = (v if v is None or isinstance(v, int) else of(v) for v in self._replace(posterior=None))
-        return Step(*mapped)._replace(posterior=Gaussian(*map(of, self.posterior)))
-
-
-def reverse_step(
-    schedule: Schedule, denoiser: Denoiser, x_t: Tensor, s: int | Tensor, t: int | Tensor, *, z: Tensor, eps: Tensor
-) -> Step:
-    """x_0 from the denoiser, then x_s ~ q(x_s | x_t, x_0), s < t; ints or (B,). The trainer's fakes are made here too.
-
-    The denoiser reads the first latent_dim coordinates of z, so that denoisers of any latent dimension share one z.
-    """
-    if z.shape[1] < denoiser.latent_dim:
-        raise ValueError(f"this denoiser reads {denoiser.latent_dim} latent numbers, z has {z.shape[1]}")
-    z = z[:, : denoiser.latent_dim]
-    x_0 = denoiser(x_t, schedule.level(t, x_t), z)
-    posterior = schedule.posterior(x_0, x_t, s, t)
-    return Step(s, t, x_t, z, x_0, posterior, eps, posterior.at(eps))
-
-
 @torch.no_grad()
-def sample(schedule: Schedule, denoiser: Denoiser, draws: Draws, start: int | None = None) -> Iterator[Step]:
+def sample(
+    schedule: Schedule, denoiser: Denoiser, draws: Draws, start: int | None = None, solver: Solver = ANCESTRAL
+) -> Iterator[Step]:
     """The T steps from x_T to x_0, or those from x_start on, for which draws.x_T then stands.
 
-    ValueError where the draws or the denoiser do not fit the schedule, or start is outside 1..T.
+    Refused where the draws or the denoiser do not fit the schedule, or start is outside 1..T.
     """
     start = schedule.T if start is None else start
     if not 1 <= start <= schedule.T:
-        raise ValueError(f"start must be in 1..{schedule.T}, got {start}")
+        raise Refused(f"start must be in 1..{schedule.T}, got {start}")
     if len(draws.eps) != schedule.T:
-        raise ValueError(f"the schedule has T = {schedule.T} steps, the draws have {len(draws.eps)}")
+        raise Refused(f"the schedule has T = {schedule.T} steps, the draws have {len(draws.eps)}")
     denoiser.check(schedule)
     draws = Draws(*(v.to(denoiser.device) for v in draws))
-    x_t = draws.x_T
+    x_t, step = draws.x_T, None
     for t in range(start, 0, -1):
-        step = reverse_step(schedule, denoiser, x_t, t - 1, t, z=draws.z[t - 1], eps=draws.eps[t - 1])
+        z, eps = draws.z[t - 1], draws.eps[t - 1]
+        step = solver.step(schedule, denoiser, x_t, t - 1, t, z=z, eps=eps, before=step)
         yield step
         x_t = step.x_s
 
 
 def draw(
-    schedule: Schedule, denoiser: Denoiser, seeds: Sequence[int], shape: Sequence[int], at_once: int = 100
-) -> Iterator[Tensor]:
-    """The x_0 of one trajectory a seed, (at_once, *shape) at a time: as many as would not fit in memory together."""
+    schedule: Schedule, denoiser: Denoiser, seeds: Sequence[int], shape: Sequence[int], at_once: int = 100,
+    solver: Solver = ANCESTRAL, labels: Labels | None = None,
+) -> Iterator[Tensor]:  # fmt: skip
+    """The x_0 of one trajectory a seed, (at_once, *shape) at a time: as many as would not fit in memory together.
+
+    `labels` gives the classes of samples by their seeds; without it the denoiser is told none.
+    """
     for first in range(0, len(seeds), at_once):
-        draws = Draws.from_seeds(seeds[first : first + at_once], shape, schedule.T, denoiser.latent_dim)
-        *_, last = sample(schedule, denoiser, draws)
+        some = seeds[first : first + at_once]
+        draws = Draws.from_seeds(some, shape, schedule.T, denoiser.latent_dim)
+        *_, last = sample(schedule, denoiser.given(labels(some)) if labels else denoiser, draws, solver=solver)
         yield last.x_s
+
+
+def seeds(seed: int, n: int) -> range:
+    """The seeds of n samples: those of one sampling are no other's."""
+    return range(seed * MAX_N, seed * MAX_N + n)

@@ -24,9 +24,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..errors import Refused
 from .gaussian import Gaussian, like
 
-__all__ = ["FAMILIES", "MAX_T", "U_0", "Family", "Schedule", "alpha_sigma"]
+__all__ = ["CURVES", "FAMILIES", "MAX_T", "U_0", "Family", "Schedule", "alpha_sigma", "span_of"]
 
 MAX_T = 1000
 U_0 = 1e-3  # the continuous time at which step 0 sits; alpha_bar is divided by its value there
@@ -34,7 +35,7 @@ U_0 = 1e-3  # the continuous time at which step 0 sits; alpha_bar is divided by 
 
 @dataclass(frozen=True)
 class Family:
-    """A curve alpha_bar(u; lo, hi), u in [0, 1], with the defaults and the admissible range of its two parameters."""
+    """How levels are spread, by two parameters lo and hi, with their defaults and admissible range."""
 
     formula: str
     names: tuple[str, str]
@@ -46,8 +47,24 @@ FAMILIES = {
     "vp": Family("alpha_bar = exp(-lo u - (hi - lo) u^2 / 2)", ("beta_min", "beta_max"), (0.1, 20.0), (0.0, 50.0)),
     "linear": Family("sigma^2 = lo + (hi - lo) u", ("first variance", "last variance"), (1e-4, 0.9999), (0.0, 0.99999)),
     "cosine": Family("a = cos(pi/2 (lo + (hi - lo) u))", ("first angle", "last angle"), (0.008, 0.995), (0.0, 0.999)),
-    "geometric": Family("sigma^2 = lo (hi / lo)^u", ("first variance", "last variance"), (0.01, 0.9999), (1e-6, 0.99999)),
-}
+    "geometric": Family(
+        "sigma^2 = lo (hi / lo)^u", ("first variance", "last variance"), (0.01, 0.9999), (1e-6, 0.99999)
+    ),
+    "log-snr": Family(
+        "log(a^2 / sigma^2) evenly spread from lo at x_T to hi at x_1", ("lowest log-SNR", "highest log-SNR"),
+        (-10.0, 5.0), (-15.0, 15.0),
+    ),
+    "karras": Family(
+        "(sigma / a)^(1/7) evenly spread from lo at x_1 to hi at x_T", ("least sigma / a", "greatest sigma / a"),
+        (0.08, 150.0), (0.001, 1000.0),
+    ),
+    "optimal": Family(
+        "the levels of the least sum of KL(q(x_s | x_t) || best Gaussian), from log-SNR lo to at most hi before x_0",
+        ("log-SNR of x_T", "highest log-SNR"), (-10.0, 5.0), (-15.0, 15.0),
+    ),
+}  # fmt: skip
+CURVES = ("vp", "linear", "cosine", "geometric")  # alpha_bar(u): their grids of T = 1, 2, 4, 8 are nested
+RHO = 7.0  # of karras: how much denser the levels are towards the data
 
 
 def alpha_sigma(level: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,35 +75,26 @@ def alpha_sigma(level: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """alpha_bar (T+1,) in float64, alpha_bar[0] == 1, strictly decreasing and positive. ValueError otherwise."""
+    """alpha_bar (T+1,) in float64, alpha_bar[0] == 1, strictly decreasing and positive. Refused otherwise."""
 
     alpha_bar: Tensor
 
     def __post_init__(self) -> None:
         table = torch.as_tensor(self.alpha_bar, dtype=torch.float64)
         if table.ndim != 1 or len(table) < 2 or table[0] != 1 or not (table.diff() < 0).all() or not table[-1] > 0:
-            raise ValueError("alpha_bar must start at 1 and fall strictly, staying positive")
+            raise Refused("alpha_bar must start at 1 and fall strictly, staying positive")
         object.__setattr__(self, "alpha_bar", table)
 
     @classmethod
     def named(cls, family: str, T: int, span: tuple[float, float] | None = None) -> Schedule:
-        """T steps along one of FAMILIES: alpha_bar(u_t) / alpha_bar(u_0), u_t = U_0 + (1 - U_0) t / T.
+        """T steps along one of FAMILIES, whose (lo, hi) is `span`; with its default vp is the paper's schedule.
 
-        The division makes step 0 clean data; a family's formula is that of alpha_bar(u) before it.
-        `span` is the family's (lo, hi). With its default the vp family is the paper's schedule, and the grids of
-        T = 1, 2, 4, 8 are nested. ValueError for an unknown family, a T outside 1..MAX_T or a span out of bounds.
+        Of CURVES: alpha_bar(u_t) / alpha_bar(u_0), u_t = U_0 + (1 - U_0) t / T. The division makes step 0 clean data;
+        a family's formula is that of alpha_bar(u) before it. Of log-snr and karras (Karras et al. 2022, eq. 5): T
+        levels, one at each end of the span, and then x_0. Refused for an unknown family, a T outside 1..MAX_T, a span
+        out of bounds, and for optimal, which is of a law (gaussianity.optimal).
         """
-        if family not in FAMILIES:
-            raise ValueError(f"schedule must be one of {', '.join(FAMILIES)}, got {family!r}")
-        if isinstance(T, bool) or not isinstance(T, int) or not 1 <= T <= MAX_T:
-            raise ValueError(f"T must be a whole number in 1..{MAX_T}, got {T!r}")
-        kind = FAMILIES[family]
-        lo, hi = kind.default if span is None else span
-        if not kind.bounds[0] <= lo < hi <= kind.bounds[1]:
-            raise ValueError(
-                f"the span of the {family} schedule, {' and '.join(kind.names)}, must be two rising numbers "
-                f"in {kind.bounds[0]:g}..{kind.bounds[1]:g}, got {lo:g}, {hi:g}"
-            )
+        lo, hi = span_of(family, T, span)
         u = U_0 + (1 - U_0) * torch.arange(T + 1, dtype=torch.float64) / T
         match family:
             case "vp":
@@ -97,7 +105,19 @@ class Schedule:
                 log_alpha_bar = 2 * torch.log(torch.cos(torch.pi / 2 * (lo + (hi - lo) * u)))
             case "geometric":
                 log_alpha_bar = torch.log1p(-lo * (hi / lo) ** u)
+            case "log-snr":
+                return cls.of_levels(_spread(lo, hi, T))
+            case "karras":
+                return cls.of_levels(-2 * RHO * _spread(hi ** (1 / RHO), lo ** (1 / RHO), T).log())
+            case "optimal":
+                raise Refused("the optimal schedule is of a law: gaussianity.optimal finds it")
         return cls(torch.exp(log_alpha_bar - log_alpha_bar[0]))
+
+    @classmethod
+    def of_levels(cls, levels: Tensor) -> Schedule:
+        """The schedule whose x_T, ..., x_1 have these log-SNRs (T,), rising."""
+        alpha_bar = torch.sigmoid(levels.double()).flip(0)
+        return cls(torch.cat([alpha_bar.new_ones(1), alpha_bar]))
 
     @classmethod
     def vp(cls, T: int, beta_min: float = 0.1, beta_max: float = 20.0) -> Schedule:
@@ -125,14 +145,16 @@ class Schedule:
         return len(self.alpha_bar) - 1
 
     def to(self, device: torch.device) -> Schedule:
-        """The same schedule there. Off the CPU the steps that it is asked for are not checked: that would wait for the device."""
+        """The same schedule there. Off the CPU steps are not checked: that would wait for the device."""
         return replace(self, alpha_bar=self.alpha_bar.to(device))
 
-    def _at(self, t: int | Tensor) -> Tensor:
+    def at(self, t: int | Tensor) -> Tensor:
         """alpha_bar_t as (B,), or (1,) for a plain int, float64, where the schedule is."""
+        if isinstance(t, int) and 0 <= t <= self.T:
+            return self.alpha_bar[t : t + 1]
         t = torch.as_tensor(t, device=self.alpha_bar.device).reshape(-1)
         if self.alpha_bar.is_cpu and len(off := t[(t < 0) | (t > self.T)]):
-            raise ValueError(f"t must be in 0..{self.T}, got {off.tolist()[:4]}")
+            raise Refused(f"t must be in 0..{self.T}, got {off.tolist()[:4]}")
         return self.alpha_bar[t]
 
     def level(self, t: int | Tensor, x_t: Tensor | None = None) -> Tensor:
@@ -140,12 +162,12 @@ class Schedule:
 
         With x_t (B, *D) it is (B,), of its dtype and where it is: as a network takes it.
         """
-        level = torch.logit(self._at(t))
+        level = torch.logit(self.at(t))
         return level if x_t is None else level.to(x_t).expand(len(x_t))
 
     def marginal(self, x_0: Tensor, t: int | Tensor) -> Gaussian:
         """q(x_t | x_0) = N(a_t x_0, sigma_t^2 I) for x_0 (B, *D)."""
-        alpha_bar = self._at(t)
+        alpha_bar = self.at(t)
         return Gaussian(like(alpha_bar.sqrt(), x_0) * x_0, like(1 - alpha_bar, x_0))
 
     def transition(self, x_s: Tensor, s: int | Tensor, t: int | Tensor) -> Gaussian:
@@ -155,7 +177,7 @@ class Schedule:
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: int | Tensor, t: int | Tensor) -> Gaussian:
         """q(x_s | x_t, x_0), s < t; a point mass at x_0 when s = 0."""
-        r2, alpha_s, alpha_t = self._ratio(s, t), self._at(s), self._at(t)
+        r2, alpha_s, alpha_t = self._ratio(s, t), self.at(s), self.at(t)
         # v = sigma_t^2 - r^2 sigma_s^2 = 1 - r^2 for a variance-preserving process
         c_0 = alpha_s.sqrt() * (1 - r2) / (1 - alpha_t)
         c_t = r2.sqrt() * (1 - alpha_s) / (1 - alpha_t)
@@ -163,8 +185,29 @@ class Schedule:
         return Gaussian(like(c_0, x_t) * x_0 + like(c_t, x_t) * x_t, like(var, x_t))
 
     def _ratio(self, s: int | Tensor, t: int | Tensor) -> Tensor:
-        """r^2 = alpha_bar_t / alpha_bar_s; ValueError unless s < t."""
-        alpha_s, alpha_t = self._at(s), self._at(t)
+        """r^2 = alpha_bar_t / alpha_bar_s; Refused unless s < t."""
+        alpha_s, alpha_t = self.at(s), self.at(t)
         if self.alpha_bar.is_cpu and not (alpha_t < alpha_s).all():
-            raise ValueError(f"a step goes from t to an earlier s < t, got s = {s}, t = {t}")
+            raise Refused(f"a step goes from t to an earlier s < t, got s = {s}, t = {t}")
         return alpha_t / alpha_s
+
+
+def span_of(family: str, T: int, span: tuple[float, float] | None) -> tuple[float, float]:
+    """The (lo, hi) of T steps of a family, its default unless given. Refused for what is no family, T or span."""
+    if family not in FAMILIES:
+        raise Refused(f"schedule must be one of {', '.join(FAMILIES)}, got {family[:40]!r}")
+    if isinstance(T, bool) or not isinstance(T, int) or not 1 <= T <= MAX_T:
+        raise Refused(f"T must be a whole number in 1..{MAX_T}, got {T!r}")
+    kind = FAMILIES[family]
+    lo, hi = kind.default if span is None else span
+    if not kind.bounds[0] <= lo < hi <= kind.bounds[1]:
+        raise Refused(
+            f"the span of the {family} schedule, {' and '.join(kind.names)}, must be two rising numbers "
+            f"in {kind.bounds[0]:g}..{kind.bounds[1]:g}, got {lo:g}, {hi:g}"
+        )
+    return lo, hi
+
+
+def _spread(x_T: float, x_1: float, T: int) -> Tensor:
+    """T numbers evenly spread between those at x_T and at x_1, the first of them where there is one."""
+    return torch.linspace(x_T, x_1, T, dtype=torch.float64)

@@ -1,16 +1,16 @@
-"""What an experiment is, and how it is run: cell by cell into a JSON file, from which its table and figure are made.
+"""What an experiment is and how it runs: cell by cell into a JSON file. Its table and figure are made from that file.
 
-    assets/evidence/NAME.json    {"name", "cells": [{"row", "seed", "setting", "numbers", "record"}, ...]}, a line a cell
-    assets/evidence/NAME.svg     its figure (.webp where it shows images), a function of that file alone
+    assets/evidence/NAME.json    {"name", "cells": [{"row", "seed", "setting", "numbers", "record"}, ...]}, one line
+                                 for each cell
+    assets/evidence/NAME.svg     its figure for the README, made from that file alone (.webp: images or many points)
 
-The file is written after every cell, so a run that was killed goes on with the cells that are missing, and with the
-training on toys that it was in, whose wall time is then that of its last part. A cell counts as done only with the same
-setting: other weights, or another number of updates, and it is measured again.
+The file is written after every cell. A run that was killed continues with the missing cells. An interrupted training
+on toys continues too; its wall time is then that of its last part. A cell is measured again if its setting has changed,
+for example its weights or its number of updates.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import statistics
@@ -22,9 +22,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from PIL import Image
+from plotly import graph_objects as go
 
-from ..checkpoint import WEIGHTS, in_turn, read_card, write
+from ..errors import Refused
+from ..files import in_turn, write
 from ..machine import record
+from ..models.checkpoint import WEIGHTS, read_card
+from .pictures import digest, picture
 
 __all__ = [
     "ASSETS", "Cell", "Column", "Experiment", "Result", "draw", "effort", "left", "means", "provenance", "read", "run",
@@ -35,7 +39,10 @@ ASSETS = Path(__file__).parents[2] / "assets" / "evidence"
 
 
 class Cell(NamedTuple):
-    """One measurement to be made: the row that it belongs to, its seed, and what else `Experiment.measure` is given."""
+    """One measurement to make: its row, its seed, and the other arguments of `Experiment.measure`.
+
+    Cells may share a row and a seed if the names of their numbers differ. Each then has its own columns.
+    """
 
     row: str
     seed: int
@@ -43,7 +50,7 @@ class Cell(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A cell that was measured: its numbers by name, and machine.record with the wall time in seconds."""
+    """A measured cell: its numbers by name, and machine.record with the wall time in seconds."""
 
     row: str
     seed: int
@@ -54,26 +61,26 @@ class Result(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One number of every row: its key, its heading, how it is printed, and the paper's own by row.
+    """One column of a table: the key of a number, its heading, its format, and the paper's numbers by row.
 
-    `comparable`: the paper's is the same quantity, so the table says by how much ours differs.
+    `comparable`: the paper reports the same quantity, so the table gives the difference.
     """
 
     key: str
     heading: str
     form: str = "{:.3f}"
     paper: dict[str, float] | None = None
-    theirs: str = ""  # the heading of the paper's numbers, where they measure another thing
+    theirs: str = ""  # the heading of the paper's numbers, if they are another quantity
     comparable: bool = False
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """A claim, and what is measured for it.
+    """A claim, and the measurements that test it.
 
-    `cells(quick)` in the order in which they are run, `measure(seed, **setting)` one cell's numbers, `headline(rows)` the
-    result in a sentence, `figure(results)` an SVG or an image. `link` opens the setting in the explorer. `closes` is
-    the command that would bring ours nearer to the paper, and what it takes.
+    `cells(quick)` lists the cells in the order of a run. `measure(seed, **setting)` returns the numbers of one cell,
+    `headline(rows)` the result as a sentence, `figure(results)` a plotly figure or an image. `link` opens the setting
+    in the explorer. `closes` is a command that would bring our number nearer to the paper's, and what it takes.
     """
 
     name: str
@@ -82,7 +89,7 @@ class Experiment:
     cells: Callable[[bool], list[Cell]]
     measure: Callable[..., dict[str, Any]]
     columns: tuple[Column, ...]
-    figure: Callable[[list[Result]], str | Image.Image]
+    figure: Callable[[list[Result]], go.Figure | Image.Image]
     headline: Callable[[dict[str, dict[str, float]]], str]
     paper: str
     link: str
@@ -91,7 +98,7 @@ class Experiment:
 
     @property
     def command(self) -> str:
-        """What makes its file."""
+        """The command that makes its file."""
         return f"python -m ddgan evidence {self.name}"
 
 
@@ -104,17 +111,19 @@ def run(
     only: str = "",
     say: Callable[[str], None] = lambda words: None,
 ) -> list[Result]:
-    """Measure the cells that `out` lacks, or all of them `again`, and draw the figure; returns the results in order.
+    """Measure the cells that `out` lacks, or all of them if `again`. Returns the results in order.
 
-    Of cells that are named like "T = 4, seed 2" those whose name has `only` in it: so several processes may share the
-    work. ValueError where there is none.
-    A training whose loss is no longer finite is a result too: its numbers are {"failed": how}.
+    A cell has a name like "T = 4, seed 2". Only cells whose name contains `only` are measured, so several processes can
+    share the work. Refused if there is no such cell.
+    A training whose loss is not finite is a result too: its numbers are {"failed": how}.
     """
     cells = experiment.cells(quick)
     names = {_key(cell): f"{cell.row}, seed {cell.seed}" for cell in cells}
     wanted = [cell for cell in cells if only in names[_key(cell)]]
     if not wanted:
-        raise ValueError(f"no measurement of {experiment.name} is named like {only!r}; the first is {next(iter(names.values()))!r}")
+        raise Refused(
+            f"no measurement of {experiment.name} is named like {only!r}; the first is {next(iter(names.values()))!r}"
+        )
     for number, cell in enumerate(wanted, 1):
         if not again and not left([cell], read(experiment.name, out)):
             continue
@@ -129,43 +138,51 @@ def run(
             done = {_key(result): result for result in [*read(experiment.name, out), found]}
             results = [done[_key(cell)] for cell in cells if _key(cell) in done]
             lines = ",\n".join(json.dumps(result._asdict(), allow_nan=False) for result in results)
-            write(out / f"{experiment.name}.json", f'{{"name": "{experiment.name}", "cells": [\n{lines}\n]}}\n'.encode())
+            write(
+                out / f"{experiment.name}.json", f'{{"name": "{experiment.name}", "cells": [\n{lines}\n]}}\n'.encode()
+            )
         short = {key: value for key, value in found.numbers.items() if not isinstance(value, str)}
         say(f"{number} of {len(wanted)}: {names[_key(cell)]}, {made['wall_s']} s: {short}")
-    with in_turn(out):
-        return draw(experiment, out)
+    return read(experiment.name, out)
 
 
-def draw(experiment: Experiment, out: Path = ASSETS) -> list[Result]:
-    """The figure of the results in `out`, which are returned."""
-    results = read(experiment.name, out)
-    if results:
-        figure = experiment.figure(results)
-        if isinstance(figure, str):
-            write(out / f"{experiment.name}.svg", figure.encode())
-        else:
-            figure.save(file := io.BytesIO(), "WEBP", lossless=True)
-            write(out / f"{experiment.name}.webp", file.getvalue())
-    return results
+def draw(experiment: Experiment, out: Path = ASSETS) -> Path | None:
+    """Draw the figure of the results in `out` into its file, unless the file already shows it. None without results.
+
+    Refused if the file has to be drawn and kaleido or a browser is missing.
+    """
+    if not (results := read(experiment.name, out)):
+        return None
+    figure = experiment.figure(results)
+    paths = [out / f"{experiment.name}{suffix}" for suffix in (".svg", ".webp")]
+    for path in paths:
+        if path.is_file() and digest(figure).encode() in path.read_bytes():
+            return path
+    suffix, content = picture(figure)
+    write(drawn := out / f"{experiment.name}{suffix}", content)
+    for path in {*paths} - {drawn}:  # an earlier figure may have had the other kind
+        path.unlink(missing_ok=True)
+    return drawn
 
 
 def read(name: str, out: Path = ASSETS) -> list[Result]:
-    """The results in a directory, none where the experiment has not been run; ValueError for a damaged file."""
+    """Read the results in a directory: none if the experiment has not run yet. Refused for a damaged file."""
     path = out / f"{name}.json"
     try:
         return [Result(**cell) for cell in json.loads(path.read_text(encoding="utf-8"))["cells"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} is not a file of results ({type(error).__name__})") from error
+        raise Refused(f"{path} is not a file of results ({type(error).__name__})") from error
 
 
 def table(experiment: Experiment, results: list[Result]) -> list[list[str]]:
-    """The heading, then a line for every row: mean over seeds, +- their standard deviation, and the paper's number.
+    """Make the table: its heading, then a line for every row with the mean over seeds ± their standard deviation.
 
-    A number that no row has, ours or the paper's, has no column. A row with fewer seeds than others says how many.
+    The paper's numbers stand beside ours. A number that no row has gets no column. A row with fewer seeds than others
+    says how many it has.
     """
-    rows, seeds = _rows(results), Counter(result.row for result in results)
+    rows, seeds = _rows(results), _seeds(results)
     ours = {column for column in experiment.columns if any(numbers.get(column.key) for numbers in rows.values())}
     heads, lines = [""], []
     for column in experiment.columns:
@@ -187,20 +204,21 @@ def table(experiment: Experiment, results: list[Result]) -> list[list[str]]:
 
 
 def means(results: Iterable[Result]) -> dict[str, dict[str, float]]:
-    """The mean over seeds of every number, by row and name."""
+    """Average every number over the seeds: {row: {name: mean}}."""
     return {
-        row: {key: statistics.fmean(values) for key, values in numbers.items()} for row, numbers in _rows(results).items()
+        row: {key: statistics.fmean(values) for key, values in numbers.items()}
+        for row, numbers in _rows(results).items()
     }
 
 
 def weights(*models: str) -> list[str]:
-    """What tells the weights of shipped models from others of the same name: a part of a cell's setting."""
+    """Identify the weights of shipped models by the start of their SHA-256, as a part of a cell's setting."""
     paths = [WEIGHTS / model for model in models]
     return [read_card(path)["sha256"][:10] if (path / "card.json").is_file() else "none" for path in paths]
 
 
 def provenance(experiment: Experiment, results: list[Result]) -> str:
-    """Where the numbers come from, in a line: hardware, torch, commit, seeds, wall time."""
+    """Say in one line where the numbers come from: hardware, torch, commit, seeds, wall time."""
     commits: dict[str, set[str]] = {}
     for r in results:
         commits.setdefault(f"{r.record['hardware']}, torch {r.record['torch']}", set()).add(str(r.record["commit"]))
@@ -209,7 +227,7 @@ def provenance(experiment: Experiment, results: list[Result]) -> str:
 
 
 def summary(experiment: Experiment, results: list[Result]) -> str:
-    """The experiment's headline, or that some of what it is about is not there."""
+    """Return the experiment's headline, or a notice that some of its numbers are missing."""
     try:
         return _spaced(experiment.headline(means(results)))
     except KeyError:
@@ -217,18 +235,29 @@ def summary(experiment: Experiment, results: list[Result]) -> str:
 
 
 def effort(experiment: Experiment, results: list[Result]) -> str:
-    """How many seeds, the wall time of all cells, and how many are still to be run."""
+    """Say how many seeds there are, the wall time of all cells, and how many cells are still to run."""
     missing = len(left(experiment.cells(False), results))
-    seeds, seconds = Counter(r.row for r in results).values(), sum(r.record["wall_s"] for r in results)
-    time = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    seeds, seconds = _seeds(results).values(), sum(r.record["wall_s"] for r in results)
+    time = (
+        f"{seconds:.0f} s"
+        if seconds < 120
+        else f"{seconds / 60:.0f} min"
+        if seconds < 7200
+        else f"{seconds / 3600:.1f} h"
+    )
     fewest = f"{min(seeds)} to " if min(seeds) < max(seeds) else ""
     return f"{fewest}{_counted(max(seeds))}, {time}" + (f", {missing} measurements not run yet" if missing else "")
 
 
 def left(cells: list[Cell], results: list[Result]) -> list[Cell]:
-    """The cells that are not measured yet."""
+    """List the cells that are not measured yet."""
     done = {_key(result) for result in results}
     return [cell for cell in cells if _key(cell) not in done]
+
+
+def _seeds(results: list[Result]) -> Counter[str]:
+    """Count the seeds of every row. Cells of one row and one seed count once."""
+    return Counter(row for row, _ in {(r.row, r.seed) for r in results})
 
 
 def _counted(seeds: int) -> str:
@@ -236,7 +265,7 @@ def _counted(seeds: int) -> str:
 
 
 def _rows(results: Iterable[Result]) -> dict[str, dict[str, list[float]]]:
-    """row -> name of a number -> its values over the seeds."""
+    """Group the numbers: {row: {name: values over the seeds}}."""
     rows: dict[str, dict[str, list[float]]] = {}
     for result in results:
         row = rows.setdefault(result.row, {})
@@ -254,7 +283,7 @@ def _printed(values: list[float], form: str) -> str:
 
 
 def _spaced(text: str) -> str:
-    """With a space before every %, as everywhere on the page."""
+    """Put a space before every %, as everywhere on the page."""
     return text.replace("%", " %")
 
 
@@ -263,7 +292,7 @@ def _key(cell: Cell | Result) -> str:
 
 
 def _plain(numbers: dict[str, Any]) -> dict[str, Any]:
-    """Five significant digits, and null for what is not finite, which JSON has not."""
+    """Round to five significant digits. A number that is not finite becomes null, since JSON cannot hold it."""
 
     def plain(value: Any) -> Any:
         if not isinstance(value, float):

@@ -1,146 +1,257 @@
-"""Figures as SVG, in a few shapes: legible on white and on black, in any of the usual kinds of colour vision.
+"""Make plotly figures from numbers. This needs no files and no browser; pictures.py draws the figures into files.
 
-Text and axes have the colour of the page's text where a figure stands in a page, and follow the system's light or dark
-where it is a file of its own. A series is told by the shape of its mark as well as by its colour (Okabe, Ito 2008); a denoiser
-has the same of both in every figure, and in the tab *Why*.
+A figure has no background. Its text, axes and grid have a tone that is legible on white and on black, and the page
+gives the text its own colour. Series differ in the shape of their marks as well as in colour (Okabe, Ito 2008). A
+denoiser has the same shape and colour in every figure.
 """
 
 from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Callable, Mapping, Sequence
-from html import escape
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
+from plotly import graph_objects as go
+from plotly.subplots import make_subplots
 
-__all__ = ["chart", "decode", "encode", "scatter"]
+from ..errors import Refused
+from ..views.looks import GRID, INK, SERIES, Mark
 
-WIDTH, LINE = 460, 22  # of a figure, and the height of a row
-EXTENT = 1.9  # of the plane that a scatter plot shows, each way
+__all__ = ["MARKS", "Race", "curves", "decode", "dots", "encode", "panels", "races"]
 
-Mark = Callable[[float, float], str]
-_CIRCLE: Mark = lambda x, y: f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4"/>'  # noqa: E731
-_SQUARE: Mark = lambda x, y: f'<rect x="{x - 3.6:.1f}" y="{y - 3.6:.1f}" width="7.2" height="7.2"/>'  # noqa: E731
-_TRIANGLE: Mark = lambda x, y: f'<path d="M{x:.1f} {y - 5:.1f}l5 8.6h-10z"/>'  # noqa: E731
-_DIAMOND: Mark = lambda x, y: f'<path d="M{x:.1f} {y - 5:.1f}l5 5-5 5-5-5z"/>'  # noqa: E731
-_CROSS: Mark = lambda x, y: f'<path d="M{x - 1.5:.1f} {y - 5:.1f}h3v3.5h3.5v3h-3.5v3.5h-3v-3.5h-3.5v-3h3.5z"/>'  # noqa: E731
-_MARKS = (("#0f86c9", _CIRCLE), ("#d55e00", _SQUARE))  # of series that are no denoisers, in order
-_DENOISERS = {
-    "exact law": ("#0f86c9", _CIRCLE),
-    "two exact samples": ("#0f86c9", _CIRCLE),
-    "best Gaussian": ("#1a9e77", _SQUARE),
-    "DDPM with the exact mean": ("currentColor", _TRIANGLE),
-    "DDGAN": ("#c568a0", _DIAMOND),
-    "learned Gaussian": ("#d55e00", _CROSS),
+LINE, TEXT = 23, 18  # heights of a row of marks and of a line of text, pixels
+EXTENT = 1.9  # of the plane that `panels` shows, each way
+DECADES = 5  # the most that a logarithmic axis shows
+
+# the one table of looks, with plotly's names of symbols; the figures' ink suits both themes of the page: see INK
+_SYMBOLS = {"triangle": "triangle-up"}
+MARKS = {
+    name: Mark(INK if mark.colour == "currentColor" else mark.colour, _SYMBOLS.get(mark.shape, mark.shape))
+    for name, mark in SERIES.items()
 }
+# series that are no denoisers, in order
+OTHERS = MARKS["exact law"], Mark(MARKS["learned Gaussian"].colour, "square")
+# looks of the series of a race that are not in the table, in order; contrast with white and with black is at least 3
+RACERS = tuple(
+    Mark(*look)
+    for look in (
+        ("#8a6fd1", "circle"), ("#a07a00", "square"), ("#cf4a3c", "triangle-up"), ("#1f8f9f", "diamond"),
+        ("#6b8a1f", "x"), ("#b0568f", "triangle-down"), ("#3f7fd0", "star"), ("#b0723f", "pentagon"),
+        ("#3f9a66", "hexagon"),
+    )
+)  # fmt: skip
 
 
-def chart(rows: Mapping[str, Mapping[str, Sequence[float]]], label: str, *, log: bool = False, joined: bool = False) -> str:
-    """A line for every row, a mark for every value of its series: rows {row: {series: values}}; `label` names the values.
+def dots(
+    rows: Mapping[str, Mapping[str, Sequence[float]]], axis: str, setting: str, *, form: str = ".3~g", log: bool = False
+) -> go.Figure:
+    """Draw a line for every row and a mark for every value of its series: rows {row: {series: values}}.
 
-    A logarithmic axis has at most five decades: what is smaller, or not above 0, stands at its edge.
-    `joined` draws every series' way through the rows, where these are steps of something.
+    `axis` names the values and their unit; `setting` names the data, the schedule and T. `form` is d3's format of a
+    value. A logarithmic axis has at most DECADES decades. A smaller value, or one that is not above 0, gets a hollow
+    mark at its edge. Refused if there is no value to show (on a logarithmic axis: none above 0).
     """
-    series = list(dict.fromkeys(name for row in rows.values() for name in row))
     values = [v for row in rows.values() for found in row.values() for v in found if v > 0 or not log]
     if not values:
-        raise ValueError("a chart needs at least one value, on a logarithmic axis one above 0")
-    ticks = _decades(min(values), max(values)) if log else _ticks(min(0.0, *values), max(values))
-    scale: Callable[[float], float] = (lambda v: math.log10(max(v, ticks[0]))) if log else float
-    low, high = scale(ticks[0]), scale(ticks[-1])
-    left, top = 18 + 7.2 * max(map(len, rows)), 26 + 18 * (len(series) > 1) * math.ceil(len(series) / 2)
-    bottom = top + LINE * len(rows)
-
-    def X(v: float) -> float:
-        return left + (WIDTH - 24 - left) * (scale(v) - low) / (high - low)
-
-    parts = []
-    for tick in ticks:
-        parts.append(f'<path class="grid" d="M{X(tick):.1f} {top - 8}V{bottom}"/>')
-        parts.append(f'<text x="{X(tick):.1f}" y="{bottom + 16}" text-anchor="middle">{tick:g}</text>')
-    parts.append(f'<text x="{WIDTH / 2}" y="{bottom + 34}" text-anchor="middle">{escape(label)}</text>')
-    if len(series) > 1:
-        for i, name in enumerate(series):
-            x, y = 14 + (i % 2) * WIDTH / 2, 14 + 18 * (i // 2)
-            parts.append(f'{_mark(name, i, x, y)}<text x="{x + 12}" y="{y + 4}">{escape(name)}</text>')
-    heights = {row: top + LINE * (i + 0.4) for i, row in enumerate(rows)}
-    for row, y in heights.items():
-        parts.append(f'<text x="{left - 10:.1f}" y="{y + 4:.1f}" text-anchor="end">{escape(row)}</text>')
+        raise Refused("a chart needs at least one value, on a logarithmic axis one above 0")
+    low, high = (math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))) if log else (0, 0)
+    edge = 10.0 ** max(low, high - DECADES) if log else -math.inf
+    series = list(dict.fromkeys(name for row in rows.values() for name in row))
+    figure = go.Figure()
     for i, name in enumerate(series):
-        beside = 3 * (i - (len(series) - 1) / 2)  # so that equal values do not hide each other
-        if joined:
-            means = {k: sum(row[name]) / len(row[name]) for k, row in rows.items() if row.get(name)}
-            way = " ".join(f"{X(mean):.1f},{heights[k] + beside:.1f}" for k, mean in means.items())
-            parts.append(f'<polyline points="{way}" fill="none" stroke="{_look(name, i)[0]}" stroke-width="1.5"/>')
-        parts += [_mark(name, i, X(v), heights[k] + beside) for k, row in rows.items() for v in row.get(name, ())]
-    return _svg(bottom + 42, "".join(parts), label)
-
-
-def scatter(panels: Mapping[str, np.ndarray], label: str, columns: int = 4) -> str:
-    """Points (N, 2) of every panel, under its name."""
-    side = WIDTH / columns
-    parts = []
-    for i, (name, points) in enumerate(panels.items()):
-        x, y = (i % columns) * side, (i // columns) * (side + 18)
-        inner = side - 8
-        places = ((points * [1, -1] + EXTENT) / (2 * EXTENT)).clip(0, 1) * inner
-        dots = "".join(f"M{a} {b}h0" for a, b in places.round().astype(int))
-        parts.append(
-            f'<g transform="translate({x + 4:.1f} {y + 20:.1f})">'
-            f'<text x="{inner / 2:.1f}" y="-6" text-anchor="middle">{escape(name)}</text>'
-            f'<rect class="grid" width="{inner:.1f}" height="{inner:.1f}"/>'
-            f'<path d="{dots}" stroke="{_MARKS[0][0]}" stroke-width="1.8" stroke-linecap="round"/></g>'
+        beside = 0.14 * (i - (len(series) - 1) / 2)  # so that equal values do not hide each other
+        found = [(row, y + beside, v) for y, (row, of) in enumerate(rows.items()) for v in of.get(name, ())]
+        mark = MARKS.get(name) or OTHERS[i % len(OTHERS)]
+        symbols = [mark.shape + "-open" * (v < edge) for _, _, v in found]
+        figure.add_scatter(
+            x=[max(v, edge) for _, _, v in found],
+            y=[y for _, y, _ in found],
+            mode="markers",
+            name=_words(name),
+            marker={"color": mark.colour, "symbol": symbols, "size": 9},
+            text=[_words(row) for row, _, _ in found],
+            customdata=[v for _, _, v in found],
+            hovertemplate=f"%{{text}}<br>%{{customdata:{form}}}",
         )
-    bottom = math.ceil(len(panels) / columns) * (side + 18)
-    parts.append(f'<text x="{WIDTH / 2}" y="{bottom + 16:.0f}" text-anchor="middle">{escape(label)}</text>')
-    return _svg(bottom + 24, "".join(parts), label)
+    across = {"type": "log", "dtick": 1, "tickformat": "~g"} if log else {"rangemode": "tozero", "nticks": 6}
+    if form.endswith("%"):
+        across["tickformat"] = ".0%"
+    names = {"tickmode": "array", "tickvals": [*range(len(rows))], "ticktext": [*map(_words, rows)]}
+    _look(figure, setting, height=LINE * len(rows) + TEXT * math.ceil(len(series) / 2) * (len(series) > 1))
+    figure.update_xaxes(title_text=_words(axis), **across)
+    figure.update_yaxes(**names, range=[len(rows) - 0.5, -0.5])
+    return figure
+
+
+def curves(
+    x: Sequence[int], series: Mapping[str, Sequence[float]], axes: tuple[str, str], setting: str, *, form: str = ".3~g"
+) -> go.Figure:
+    """Draw a curve for every series over x (powers of two). `axes` name x and the values. The rest is as in `dots`."""
+    figure = go.Figure()
+    for i, (name, values) in enumerate(series.items()):
+        mark = MARKS.get(name) or OTHERS[i % len(OTHERS)]
+        figure.add_scatter(
+            x=list(x),
+            y=list(values),
+            mode="lines+markers",
+            name=_words(name),
+            line={"color": mark.colour, "width": 1.5},
+            marker={"color": mark.colour, "symbol": mark.shape, "size": 9},
+            hovertemplate=f"{axes[0]}: %{{x}}<br>%{{y:{form}}}",
+        )
+    _look(figure, setting, height=240)
+    steps = {"tickmode": "array", "tickvals": list(x), "ticktext": [str(v) for v in x]}
+    percent = {"tickformat": ".0%"} if form.endswith("%") else {}
+    figure.update_xaxes(title_text=_words(axes[0]), type="log", **steps)
+    figure.update_yaxes(title_text=_words(axes[1]), rangemode="tozero", **percent)
+    return figure
+
+
+class Race(NamedTuple):
+    """A panel of `races`: the values' name and unit, {series: [(x, value), ...]}, and the floor of exact samples."""
+
+    axis: str
+    series: Mapping[str, Sequence[tuple[float, float]]]
+    floor: float = 0.0
+
+    def shown(self, name: str) -> list[tuple[float, float]]:
+        """List (x, value) of a series, with values raised to the floor; without a floor, only values above 0."""
+        return [(x, max(v, self.floor)) for x, v in self.series.get(name, ()) if max(v, self.floor) > 0]
+
+
+def races(races: Mapping[str, Race], across: str, setting: str, columns: int = 2) -> go.Figure:
+    """Draw quality against cost: a panel for every race, a curve for every series. Both axes are logarithmic.
+
+    `across` names x. The floor is a dotted line; a value that is not above it gets a hollow mark on it. A series has
+    one look in all panels, and panels of one axis have one range. Refused if no value is above 0.
+    """
+    names = list(dict.fromkeys(name for race in races.values() for name in race.series))
+    points = [(race.axis, x, v) for race in races.values() for name in names for x, v in race.shown(name)]
+    if not points:
+        raise Refused("a race needs at least one value above 0")
+    looks = dict(zip((name for name in names if name not in MARKS), RACERS * len(names), strict=False)) | MARKS
+    lines = math.ceil(len(races) / columns)
+    spacing = {"horizontal_spacing": 0.18, "vertical_spacing": 0.28 / lines}
+    figure = make_subplots(lines, columns, subplot_titles=[*map(_words, races)], **spacing)
+    told: set[str] = set()
+    before = ""
+    for i, race in enumerate(races.values()):
+        place = {"row": 1 + i // columns, "col": 1 + i % columns}
+        _race(figure, race, looks, told, place)
+        logs = [math.log10(v) for axis, _, v in points if axis == race.axis]
+        figure.update_yaxes(type="log", range=[min(logs) - 0.15, max(logs) + 0.15], dtick=1, tickformat="~g", **place)
+        if not i % columns or race.axis != before:
+            figure.update_yaxes(title_text=_words(race.axis), **place)
+        if i + columns >= len(races):
+            figure.update_xaxes(title_text=_words(across), **place)
+        before = race.axis
+    height = 150 * lines
+    _look(figure, setting, height=height + LINE * math.ceil(len(names) / 3))
+    ticks = [2**k for k in range(1 + math.ceil(math.log2(max(x for _, x, _ in points))))]
+    figure.update_xaxes(
+        type="log", tickmode="array", tickvals=ticks, ticktext=[str(v) for v in ticks], tickfont_size=11
+    )
+    figure.update_yaxes(tickfont_size=11)
+    figure.update_layout(legend_y=1 + 20 / height, margin_t=24)
+    figure.update_annotations(font_size=12)
+    return figure
+
+
+def _race(figure: go.Figure, race: Race, looks: Mapping[str, Mark], told: set[str], place: dict[str, int]) -> None:
+    """Draw one panel. `told` holds the series that are already in the legend."""
+    xs = [x for found in race.series.values() for x, _ in found]
+    if race.floor > 0 and xs:
+        line = {"color": INK, "width": 1, "dash": "dot"}
+        ends, floor = [min(xs), max(xs)], [race.floor] * 2
+        figure.add_scatter(x=ends, y=floor, mode="lines", line=line, name="floor", showlegend=False, **place)
+    for name, found in race.series.items():
+        mark, shown = looks[name], race.shown(name)
+        figure.add_scatter(
+            x=[x for x, _ in shown],
+            y=[v for _, v in shown],
+            mode="lines+markers",
+            name=_words(name),
+            legendgroup=name,
+            showlegend=name not in told,
+            line={"color": mark.colour, "width": 1.5},
+            marker={
+                "color": mark.colour,
+                "symbol": [mark.shape + "-open" * (v <= race.floor) for _, v in shown],
+                "size": 8,
+            },
+            customdata=[v for _, v in found if max(v, race.floor) > 0],
+            hovertemplate="%{x}: %{customdata:.3~g}",
+            **place,
+        )
+        told.add(name)
+
+
+def panels(clouds: Mapping[str, np.ndarray], setting: str, columns: int = 3) -> go.Figure:
+    """Draw the points (N, 2) of every panel under its name. All panels show the plane from -EXTENT to EXTENT."""
+    if not clouds:
+        raise Refused("a chart needs at least one cloud of points")
+    lines = math.ceil(len(clouds) / columns)
+    spacing = {"horizontal_spacing": 0.02, "vertical_spacing": 0.18 / lines}
+    figure = make_subplots(lines, columns, subplot_titles=[*map(_words, clouds)], **spacing)
+    for i, points in enumerate(clouds.values()):
+        x, y = points.round(3).T.tolist()
+        marker = {"color": OTHERS[0].colour, "size": 2}
+        figure.add_scatter(
+            x=x, y=y, mode="markers", marker=marker, hoverinfo="skip", row=1 + i // columns, col=1 + i % columns
+        )
+    _look(figure, setting, height=132 * lines, axes=False)
+    figure.update_layout(showlegend=False, margin_t=22)
+    bare: dict[str, Any] = {"range": [-EXTENT, EXTENT], "showticklabels": False, "ticks": "", "showgrid": False}
+    figure.update_xaxes(**bare, mirror=True, constrain="domain")
+    figure.update_yaxes(**bare, mirror=True, constrain="domain")
+    for i, (of_x, of_y) in enumerate(zip(figure.select_xaxes(), figure.select_yaxes(), strict=True)):
+        of_y.scaleanchor = f"x{i + 1 if i else ''}"
+        of_x.visible = of_y.visible = i < len(clouds)
+    figure.update_annotations(font_size=11)
+    return figure
 
 
 def encode(points: np.ndarray) -> str:
-    """Points (N, 2) in -EXTENT..EXTENT as base64 of two bytes each: what a scatter plot shows, in the file of results."""
+    """Encode points (N, 2) in -EXTENT..EXTENT as base64, two bytes each, for the file of results."""
     return base64.b64encode(((points / EXTENT + 1) * 127.5).round().clip(0, 255).astype(np.uint8).tobytes()).decode()
 
 
 def decode(text: str) -> np.ndarray:
-    """The points (N, 2) of `encode`."""
+    """Decode the points (N, 2) that `encode` encoded."""
     return (np.frombuffer(base64.b64decode(text), np.uint8).reshape(-1, 2) / 127.5 - 1) * EXTENT
 
 
-def _look(name: str, i: int) -> tuple[str, Mark]:
-    """Colour and shape of the i-th series."""
-    return _DENOISERS.get(name) or _MARKS[i % len(_MARKS)]
-
-
-def _mark(name: str, i: int, x: float, y: float) -> str:
-    colour, shape = _look(name, i)
-    return f'<g fill="{colour}">{shape(x, y)}</g>'
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """About five round numbers that hold low and high between them."""
-    rough = (high - low) / 4 or 1.0
-    power = 10 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
-    first = math.floor(low / step + 1e-9)
-    return [round(step * i, 10) for i in range(first, math.ceil(high / step - 1e-9) + 1)]
-
-
-def _decades(low: float, high: float) -> list[float]:
-    """The powers of ten around low and high, the last six at most."""
-    last = math.ceil(math.log10(high))
-    first = min(max(math.floor(math.log10(low)), last - 5), last - 1)
-    return [10.0**i for i in range(first, last + 1)]
-
-
-def _svg(height: float, body: str, label: str) -> str:
-    # svg:root matches in a file of its own alone; in a page the figure inherits the page's colour
-    style = (
-        "svg:root{color:#24292f}@media(prefers-color-scheme:dark){svg:root{color:#e6e8eb}}"
-        ".chart text{fill:currentColor;font:12px system-ui,sans-serif}"
-        ".chart .grid{stroke:currentColor;stroke-opacity:.25;fill:none}"
+def _look(figure: go.Figure, setting: str, height: float, *, axes: bool = True) -> None:
+    """Set what all figures share. `height` is for marks and legend. Dragging is off, so a finger scrolls the page."""
+    more = setting.count("<br>")
+    said = TEXT * (1 + more) + 4  # below everything else
+    top, below = 12, said + 10 + 10 * more + axes * 2 * TEXT  # ticks and the axis' title have a line each
+    whole = height + top + below
+    figure.update_layout(
+        template="none",
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        font={"family": "Source Sans Pro, system-ui, sans-serif", "size": 13, "color": INK},
+        title={"text": _words(setting), "font_size": 12, "xref": "container", "yref": "container"},
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1, "yanchor": "bottom"},
+        showlegend=len(figure.data) > 1,
+        margin={"l": 8, "r": 16, "t": top, "b": below},
+        height=whole,
+        dragmode=False,
+        hovermode="closest",
     )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="chart" viewBox="0 0 {WIDTH} {height:.0f}" role="img" '
-        f'aria-label="{escape(label)}"><style>{style}</style>{body}</svg>\n'
+    figure.update_layout(
+        title={"x": 0, "xanchor": "left", "pad_l": 4, "y": said / whole, "yanchor": "top"},
+        legend={"itemclick": False, "itemdoubleclick": False},
     )
+    lines = {"gridcolor": GRID, "linecolor": GRID, "showline": True, "zeroline": False}
+    name = {"title_standoff": 4, "title_font_size": 13}
+    figure.update_xaxes(**lines, **name, fixedrange=True, automargin=True)
+    figure.update_yaxes(**lines, **name, fixedrange=True, automargin=True)
+
+
+def _words(text: str) -> str:
+    """Replace the subscripts s and t, which hardly any font has, with <sub>."""
+    return text.translate({ord("ₛ"): "<sub>s</sub>", ord("ₜ"): "<sub>t</sub>"})

@@ -1,4 +1,4 @@
-"""The paper's argument on images: rows 6 to 9 of the evidence."""
+"""Experiments 6 to 9: the paper's argument on images."""
 
 from __future__ import annotations
 
@@ -11,21 +11,34 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
+from plotly import graph_objects as go
 from torch.nn.functional import avg_pool2d
 
-from .. import bench, checkpoint
-from ..config import preset
-from ..fit import new_objective
-from ..image_metrics import judge_set
-from ..images import SETS, batches, decode_pixels, encode_pixels, find_images, from_uint8, load_images, sheet, to_uint8
+from ..data.images import (
+    SETS,
+    batches,
+    decode_pixels,
+    encode_pixels,
+    find_images,
+    from_uint8,
+    load_images,
+    sheet,
+    to_uint8,
+)
+from ..diffusion.sampler import draw, seeds
+from ..diffusion.schedule import Schedule
+from ..errors import Refused
+from ..explorer.request import Edit, Request
+from ..explorer.session import Session
 from ..machine import device, precision
-from ..request import Edit, Request, seeds
-from ..sampler import draw
-from ..schedule import Schedule
-from ..session import Session
-from ..trainer import train
-from .figures import chart
-from .frame import Cell, Column, Experiment, Result, means, weights
+from ..metrics.images import judge_set
+from ..models import checkpoint
+from ..models.config import preset
+from ..training.run import new_objective
+from ..training.trainer import train
+from . import bench
+from .experiment import Cell, Column, Experiment, Result, means, weights
+from .figures import dots
 
 __all__ = ["EXPERIMENTS"]
 
@@ -33,7 +46,7 @@ _session = cache(Session)
 
 
 class _Clock:
-    """Hands parts of a sampling on, and adds up what they took: of the processor's time, or on a GPU of the clock's."""
+    """Pass on the parts of a sampling and add up their seconds: processor time, or wall time on a GPU."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -49,31 +62,43 @@ class _Clock:
 
 # ---------------------------------------------------------------- 6. StackedMNIST
 
-STACKED = {"DDGAN, T = 4": ("stackedmnist", 4), "DDGAN, T = 1": ("stackedmnist", 1), "GAN, T = 1": ("stackedmnist-gan", 1)}
+STACKED = {
+    "DDGAN, T = 4": ("stackedmnist", 4),
+    "DDGAN, T = 1": ("stackedmnist", 1),
+    "GAN, T = 1": ("stackedmnist-gan", 1),
+}
 
 
 def _stacked(seed: int, model: str, T: int, n: int, weights: list[str]) -> dict[str, Any]:
     if weights == ["none"]:
-        raise ValueError(f"there is no {model} here: {model}/card.json and model.safetensors belong into weights/")
+        raise Refused(f"there is no {model} here: put {model}/card.json and {model}/model.safetensors into weights/")
     denoiser = checkpoint.load(model).to(device(), precision(device()))
     judged = judge_set(draw(Schedule.vp(T), denoiser, seeds(seed, n), SETS["stackedmnist"]), "stackedmnist")
     return {"modes": judged["modes"], "kl": judged["kl"], "seen": _seen(denoiser.card)}
 
 
 def _seen(card: dict[str, Any]) -> float:
-    """Images that a model was shown in training, thousands."""
+    """Count the images that a model was shown in training, in thousands."""
     return sum(run["seen"] for run in (*card["history"], card)) / 1000
 
 
 def _stacked_cells(quick: bool) -> list[Cell]:
     n = 256 if quick else 25_600
-    return [Cell(row, 0, {"model": model, "T": T, "n": n, "weights": weights(model)}) for row, (model, T) in STACKED.items()]
+    return [
+        Cell(row, 0, {"model": model, "T": T, "n": n, "weights": weights(model)}) for row, (model, T) in STACKED.items()
+    ]
+
+
+def _stacked_figure(results: list[Result]) -> go.Figure:
+    rows = {row: {"": [v["modes"]]} for row, v in means(results).items()}
+    return dots(rows, "modes of 1000", f"StackedMNIST; VP schedule; {results[0].setting['n']:,} samples", form=".0f")
 
 
 STACKEDMNIST = Experiment(
     "stackedmnist",
     "A thousand modes",
-    "Three digits in the channels of an image make 1000 classes: does a DDGAN reach them all, and a one-step GAN of its size?",
+    "Three digits in the colour channels of an image make 1000 classes. Does a DDGAN reach them all on vp, and does a "
+    "one-step GAN of its size?",
     _stacked_cells,
     _stacked,
     (
@@ -81,16 +106,21 @@ STACKEDMNIST = Experiment(
         Column("kl", "KL", "{:.3f}", {"DDGAN, T = 4": 0.071}, comparable=True),
         Column("seen", "images seen, thousands", "{:.0f}"),
     ),
-    lambda results: chart({row: {"": [v["modes"]]} for row, v in means(results).items()}, "modes of 1000, in 25,600 samples"),
-    lambda rows: "; ".join(f"{row}: {v['modes']:.0f} of 1000 modes, KL {v['kl']:.3f} after {v['seen']:.0f}k images" for row, v in rows.items()),
-    "1000 modes, KL .071 (StyleGAN2: 940, .424)",
+    _stacked_figure,
+    lambda rows: "; ".join(
+        f"{row}: {v['modes']:.0f} of 1000 modes, KL {v['kl']:.3f} after {v['seen']:.0f}k images"
+        for row, v in rows.items()
+    ),
+    "1000 modes, KL .071 (StyleGAN2: 940 modes, KL .424)",
     "?data=stackedmnist&denoisers=ddgan&T=4&n=16",
-    note="Classes by our classifier of MNIST, over 25,600 samples: in one step as good as in four. One network for any number of steps, and one that has the "
-    "same generator and discriminator and was trained for one step alone, with two thirds as many images: on one core each, 151 "
-    "and 111 minutes. After 45 minutes of each the GAN was ahead.",
+    note="Our classifier of MNIST names the classes of 25,600 samples. The DDGAN is one network for any number of "
+    "steps, and it is as good in one step as in four. The GAN has the same generator and discriminator, and it was "
+    "trained for one step alone, with two thirds as many images. Training took 151 minutes (DDGAN) and 111 minutes "
+    "(GAN) of one core. After 45 minutes of each the GAN was ahead.",
     closes=(
-        "python -m ddgan train stackedmnist --init stackedmnist --seed 2 --lr-g 3e-4 --lr-d 6e-4 --out runs/stacked --minutes 120",
-        "goes on with the DDGAN, towards the paper's KL: hours of one core",
+        "python -m ddgan train stackedmnist --init stackedmnist --seed 2 --lr-g 3e-4 --lr-d 6e-4 --out runs/stacked "
+        "--minutes 120",
+        "trains the DDGAN further, towards the paper's KL; it takes hours of one core",
     ),
 )
 
@@ -101,14 +131,14 @@ CIFAR = {
     **{f"DDGAN, T = {T}": ("ddgan", T) for T in (1, 2, 4, 8)},
     **{f"learned Gaussian, T = {T}": ("regression", T) for T in (4, 50)},
 }
-SHORT = 1000, 2000  # updates of a network without z, which is not shipped, and of the same recipe beside it
+SHORT = 1000, 2000  # updates of a DDGAN and of a network without z; neither is shipped
 BRIEF = {"DDGAN": {}, "no z": {"latent_dim": 0}}
 NO_Z = f"no z, T = 4, {SHORT[-1]:,} updates"
 
 
 def _cifar(seed: int, **setting: Any) -> dict[str, Any]:
     if not find_images("cifar10") or not find_images("cifar10", "test"):
-        raise ValueError("training, floor, precision and recall need CIFAR-10: python -m ddgan data cifar10 gets it")
+        raise Refused("training, floor, precision and recall need CIFAR-10: python -m ddgan data cifar10 downloads it")
     return (_learned if "steps" in setting else _shipped)(seed, **setting)
 
 
@@ -119,8 +149,12 @@ def _shipped(seed: int, denoiser: str, T: int, n: int, weights: list[str]) -> di
 
 
 def _learned(seed: int, T: int, n: int, steps: int, **changes: Any) -> dict[str, Any]:
-    """A network that is trained here, by the preset's recipe but for `changes`."""
-    config, data, clock = replace(preset("cifar10"), seed=seed, steps=steps, **changes), load_images("cifar10"), _Clock()
+    """Train a network with the preset's recipe and `changes`, then score it."""
+    config, data, clock = (
+        replace(preset("cifar10"), seed=seed, steps=steps, **changes),
+        load_images("cifar10"),
+        _Clock(),
+    )
     objective = new_objective(config, data)
     for _ in train(objective, batches(data, config.batch, seed=seed, flip=config.flip), seed=seed, steps=steps):
         pass
@@ -148,15 +182,21 @@ def _of_steps(*values: float) -> dict[str, float]:
     return {f"DDGAN, T = {T}": v for T, v in zip((1, 2, 4, 8), values, strict=True)}
 
 
-def _cifar_figure(results: list[Result]) -> str:
-    rows = {row: {"samples": [v["cfd"]], "floor: test images": [v["floor_cfd"]]} for row, v in means(results).items() if "cfd" in v}
-    return chart(rows, "CFD, logarithmic", log=True)
+def _cifar_figure(results: list[Result]) -> go.Figure:
+    rows = {
+        row: {"samples": [v["cfd"]], "floor: test images": [v["floor_cfd"]]}
+        for row, v in means(results).items()
+        if "cfd" in v
+    }
+    setting = f"CIFAR-10; VP schedule; {results[0].setting['n']:,} samples;<br>CFD: a share of the features' variance"
+    return dots(rows, "CFD (logarithmic)", setting, log=True)
 
 
 CIFAR10 = Experiment(
     "cifar10",
     "CIFAR-10 in few steps",
-    "In few steps the adversarial denoiser is nearer to the data, and covers more of it, than the Gaussian of the same network.",
+    "In four steps of vp the DDGAN is nearer to the data, and covers more of it, than the learned Gaussian of the "
+    "same network, which saw a third as many images.",
     _cifar_cells,
     _cifar,
     (
@@ -170,21 +210,28 @@ CIFAR10 = Experiment(
         Column("fid", "FID", "{:.2f}", _of_steps(14.6, 4.08, 3.75, 4.36) | {NO_Z: 20.6}),
     ),
     _cifar_figure,
-    lambda rows: "CFD (recall): "
-    + "; ".join(
-        f"{row} {v['cfd']:.3f} ({v['recall']:.3f})"
-        for row, v in rows.items() if "cfd" in v and not row.endswith(("= 2", "= 8", "= 50"))
-    )
-    + f"; floor {rows['DDGAN, T = 4']['floor_cfd']:.4f}",
+    lambda rows: (
+        "CFD (recall): "
+        + "; ".join(
+            f"{row} {v['cfd']:.3f} ({v['recall']:.3f})"
+            for row, v in rows.items()
+            if "cfd" in v and not row.endswith(("= 2", "= 8", "= 50"))
+        )
+        + f"; floor {rows['DDGAN, T = 4']['floor_cfd']:.4f}"
+    ),
     "FID (recall): T = 1 14.6 (.19), T = 4 3.75 (.57), no z 20.6 (.42)",
     "?data=cifar10&T=4&n=16",
-    note="Our DDGAN is one network that serves every T, the paper has another for each. 2,000 samples in the features of our own "
-    "classifier, where FID and the paper's recall do not compare: the floor says how far there is to go. An H200 for three minutes (one for the Gaussian, which saw a third as many images) against four V100 for 48 hours. With few updates, of 64 images on one core: a "
-    "network without z beside one that has it. After 1,000 the one without is nearer to the data, and covers less of it; after "
-    "2,000 the order is the paper's in both. Seconds are of our small network on one core, the paper's of a V100.",
+    note="Our DDGAN is one network for every T; the paper trains one for each T. CFD, precision and recall come from "
+    "2,000 samples, in the features of our own classifier. They do not compare with FID and the paper's recall. The "
+    "floor is the CFD of real test images. The DDGAN trained for three minutes on an H200 and the learned Gaussian "
+    "for one minute; the paper used four V100 for 48 hours. The last four rows train a DDGAN and a network without z "
+    "for few updates of 64 images, on one core, with one seed. After 1,000 updates the network without z is nearer to "
+    "the data and covers less of it. After 2,000 updates the DDGAN is ahead in both, as in the paper. The seconds are "
+    "for 100 images of our small network on one core; the paper's are for its network on a V100.",
     closes=(
         "python -m ddgan train cifar10-paper --out runs/paper --accumulate 4",
-        "took the authors 48 h on four V100; --fid then gives a number that compares",
+        "trains the paper's network, which took the authors 48 h on four V100; evaluate --fid then gives a number "
+        "that compares",
     ),
 )
 
@@ -199,7 +246,7 @@ SPEED = {
     "our small DDGAN, T = 4": ("ours", 4),
 }
 V100 = {"DDGAN, T = 4": 0.21, "GAN, one step": 0.04, "DDIM, 50 steps": 4.01, "DDPM, 1000 steps": 80.5}  # the paper's
-MOST = 4  # steps that are run; longer chains are that many times longer, since every step costs the same
+MOST = 4  # steps that are timed; longer chains are extrapolated, because every step costs the same
 
 
 @cache
@@ -209,26 +256,36 @@ def _network(name: str) -> Any:
 
 
 def _speed(seed: int, network: str, steps: int, rounds: int) -> dict[str, Any]:
-    model, run, n = _network(network), min(steps, MOST), bench.IMAGES
+    model, run, n = _network(network), min(steps, MOST), bench.TIMED_IMAGES
     seconds = bench.sampling_seconds(model, bench.SHAPE, run, rounds) / run * steps / n * 100
     return {"seconds": seconds, "nfe": steps, "parameters": sum(p.numel() for p in model.parameters()) / 1e6}
 
 
 def _speed_cells(quick: bool) -> list[Cell]:
-    return [Cell(row, 0, {"network": name, "steps": T, "rounds": 1 if quick else 4}) for row, (name, T) in SPEED.items()]
+    return [
+        Cell(row, 0, {"network": name, "steps": T, "rounds": 1 if quick else 4}) for row, (name, T) in SPEED.items()
+    ]
 
 
 def _speed_line(rows: dict[str, dict[str, float]]) -> str:
     base = rows["DDGAN, T = 4"]["seconds"]
-    ratios = (f"{row} {v['seconds'] / base:.3g} times" for row, v in rows.items() if row.startswith(("DDI", "DDPM", "GAN")))
-    return f"{base:.1f} s for 100 images; " + ", ".join(ratios)
+    ratios = (
+        f"{row} {v['seconds'] / base:.3g} times" for row, v in rows.items() if row.startswith(("DDI", "DDPM", "GAN"))
+    )
+    return f"DDGAN, T = 4: {base:.1f} s for 100 images; relative to it: " + ", ".join(ratios)
+
+
+def _speed_figure(results: list[Result]) -> go.Figure:
+    rows = {row: {"": [v["seconds"]]} for row, v in means(results).items()}
+    setting = f"images of {' x '.join(map(str, bench.SHAPE))}; on {results[0].record['hardware']}"
+    return dots(rows, "seconds for 100 images (log)", setting, log=True)
 
 
 TIMES = Experiment(
     "speed",
-    "Fast: the third corner of the trilemma",
-    "Quality, coverage and speed are the trilemma. Four steps are four calls of a network: four times a one-step GAN, over a "
-    "hundred times less than DDPM.",
+    "Speed: the third corner of the trilemma",
+    "The paper's trilemma is quality, coverage and speed. Four steps call the network four times. On one core that "
+    "takes four times as long as a one-step GAN, and more than a hundred times less than DDPM with 1000 steps.",
     _speed_cells,
     _speed,
     (
@@ -236,24 +293,24 @@ TIMES = Experiment(
         Column("parameters", "M parameters", "{:.1f}"),
         Column("seconds", "s / 100 images", "{:.2f}", V100),
     ),
-    lambda results: chart(
-        {row: {"": [v["seconds"]]} for row, v in means(results).items()}, "seconds for 100 images, logarithmic", log=True
-    ),
+    _speed_figure,
     _speed_line,
-    ".21 s; DDIM 19.1, DDPM 383, StyleGAN2-ADA .19 times that (V100)",
+    ".21 s for 100 images on a V100; relative to it: DDIM 19.1 times, DDPM 383 times, StyleGAN2-ADA .19 times",
     "?data=cifar10&T=4",
-    note="The paper's network and a U-Net of DDPM's size, weights fresh, 16 images at a time, the least of four rounds; of "
-    "chains over 4 steps, 4 are run and scaled. The paper's numbers are of one V100; its one-step GAN is StyleGAN2-ADA.",
+    note="DDGAN and GAN use the paper's network, DDIM and DDPM a U-Net of DDPM's size, all with fresh weights. Each "
+    "number is the fastest of four rounds with 16 images. For chains of more than 4 steps, 4 steps are timed and the "
+    "time is scaled. The paper's numbers are for one V100; its one-step GAN is StyleGAN2-ADA.",
 )
 
 
 # ---------------------------------------------------------------- 9. edits
 
-VARIANTS, FREE, SEEN = 5, 64, 2  # pictures of an edit, samples from noise, and how much larger than their pixels they are shown
+VARIANTS, FREE = 5, 64  # edits of an image, and samples from noise to compare with
+SEEN = 2  # screen pixels for each pixel of an image, along an edge
 SKY, SEA, SAND, GRASS, WOOD, RED, WHITE, BLACK = (
     "#9fc4e8", "#2d5d8c", "#cbb089", "#5d8a3c", "#6b4a2e", "#b8322a", "#e8e8e4", "#202024",
 )  # fmt: skip
-# strokes on 32 x 32: the ground, then (kind, coordinates, colour)
+# strokes on 32 x 32 pixels: the background, then (kind, coordinates, colour)
 STROKES = {
     "ship": (SKY, [
         ("rectangle", (0, 19, 31, 31), SEA), ("polygon", (5, 17, 27, 17, 24, 23, 8, 23), RED),
@@ -268,11 +325,11 @@ STROKES = {
         ("ellipse", (6, 19, 12, 25), BLACK), ("ellipse", (20, 19, 26, 25), BLACK),
     ]),
 }  # fmt: skip
-DIGIT = ((8, 8, 20, 7), (20, 7, 12, 22))  # two lines, which could become a seven
+DIGIT = ((8, 8, 20, 7), (20, 7, 12, 22))  # two lines that can become a seven
 
 
 def _strokes(name: str) -> np.ndarray:
-    """uint8 (C, H, W) of a painting made of a few strokes."""
+    """Paint a few strokes: uint8 (C, H, W)."""
     if name == "seven":
         image = Image.new("L", (28, 28))
         for line in DIGIT:
@@ -286,14 +343,16 @@ def _strokes(name: str) -> np.ndarray:
 
 
 def _edit(seed: int, data: str, start: str, t: int, weights: list[str]) -> dict[str, Any]:
-    """An image noised to x_t and brought back VARIANTS times; `start` is a painting's name or a sample of the model itself."""
+    """Add noise to an image up to x_t and denoise it VARIANTS times. `start`: a painting's name, or "sample"."""
     session, request = _session(), Request(data=data, denoisers=("ddgan",), T=4, seed=seed, n=VARIANTS)
     if start == "sample":
         *_, last = session.run(request, "ddgan", slice(0, 1))
         image = to_uint8(last.x_s)[0]
     else:
         image = _strokes(start)
-    edited = Request(data=data, denoisers=("ddgan",), T=4, seed=seed + 1, n=VARIANTS, edit=Edit(t, encode_pixels(image)))
+    edited = Request(
+        data=data, denoisers=("ddgan",), T=4, seed=seed + 1, n=VARIANTS, edit=Edit(t, encode_pixels(image))
+    )
     *_, last = (clock := _Clock())(session.run(edited, "ddgan"))
     *_, free = session.run(replace(edited, edit=None, n=FREE), "ddgan")
     x, small = last.x_s.float(), avg_pool2d(from_uint8(image[None]), 4)
@@ -319,13 +378,15 @@ def _edit_cells(quick: bool) -> list[Cell]:
 
 
 def _edit_figure(results: list[Result]) -> Image.Image:
-    """A row for every cell, the image that was begun with first; grey and smaller ones are set in the middle of their place."""
+    """Draw a row for every cell, its start image first. Grey and smaller images stand in the middle of their place."""
     rows = []
     for result in results:
         data = result.setting["data"]
         images = decode_pixels(result.numbers["pixels"], (1 + VARIANTS, *SETS[data]))
         edge = (32 - images.shape[-1]) // 2
-        rows.append(np.broadcast_to(np.pad(images, ((0, 0), (0, 0), (edge, edge), (edge, edge))), (1 + VARIANTS, 3, 32, 32)))
+        rows.append(
+            np.broadcast_to(np.pad(images, ((0, 0), (0, 0), (edge, edge), (edge, edge))), (1 + VARIANTS, 3, 32, 32))
+        )
     whole = sheet(np.concatenate(rows), columns=1 + VARIANTS)
     return whole.resize((SEEN * whole.width, SEEN * whole.height), Image.Resampling.NEAREST)
 
@@ -333,7 +394,8 @@ def _edit_figure(results: list[Result]) -> Image.Image:
 EDITS = Experiment(
     "edits",
     "Strokes become images",
-    "Noise a painting to an intermediate level and run the remaining steps: the less noise, the more of its layout stays.",
+    "Add noise to a painting up to an intermediate level of vp at T = 4 and run the remaining steps. With less noise, "
+    "more of its layout stays.",
     _edit_cells,
     _edit,
     (
@@ -343,13 +405,17 @@ EDITS = Experiment(
         Column("spread", "spread of variants", "{:.3f}"),
     ),
     _edit_figure,
-    lambda rows: f"{fmean(v['seconds'] for row, v in rows.items() if row.startswith('cifar10')):.3f} s an edit of 32 x 32 pixels",
-    ".16 s an edit, SDEdit 181 s (256 x 256, V100)",
+    lambda rows: "{:.3f} s for an edit of 32 x 32 pixels".format(
+        fmean(v["seconds"] for row, v in rows.items() if row.startswith("cifar10"))
+    ),
+    ".16 s for an edit of 256 x 256 pixels on a V100; SDEdit 181 s",
     f"?data=cifar10&T=4&n=9&edit=1.{encode_pixels(_strokes('ship'))}",
-    note="Rows as in the table: what was begun with, then 5 variants. A sample is one of the model itself, noised anew for each "
-    "variant: from t = 1 its details change, from t = 2 its subject. Off and spread are shares of the whole range of a "
-    "pixel; samples from noise, which know nothing of the painting, say what its layout is worth: from t = 1 a fifth to a "
-    "quarter of it is lost, from t = 2 half (CIFAR-10) or two thirds (digits). Our images are 32 x 32 where the paper's are 256 x 256.",
+    note="The rows of the picture are those of the table: the start image, then 5 variants. A sample is one of the "
+    "model's own, with new noise for each variant. Its details change from t = 1, its subject from t = 2. Off is the "
+    "root mean square distance to the start image at a quarter of its size. Off and spread are shares of the whole "
+    "range of a pixel. Samples from noise know nothing of the painting, so their distance says what a lost layout "
+    "costs. From t = 1 a painting's distance is a fifth to a quarter of theirs. From t = 2 it is about half of theirs "
+    "(CIFAR-10) or four fifths (the digit). Our images have 32 x 32 pixels (digits 28 x 28), the paper's 256 x 256.",
 )
 
 EXPERIMENTS = (STACKEDMNIST, CIFAR10, TIMES, EDITS)

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .denoiser import Denoiser
-from .images import from_uint8
-from .sampler import Draws
-from .schedule import Schedule, alpha_sigma
+from ..data.images import from_uint8
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.sampler import Draws
+from ..diffusion.schedule import Schedule, alpha_sigma
 
 __all__ = ["effective_number", "log_weights", "moments", "redraws"]
 
@@ -28,11 +28,16 @@ TINY = 1e-9  # of all weight: what is less likely does not move a mean
 
 
 def log_weights(images: np.ndarray, x_t: Tensor, level: Tensor) -> Tensor:
-    """log q(x_0 = image_k | x_t), (N,) in float64, for uint8 images (N, C, H, W) and one x_t (C, H, W) at a level (1,)."""
+    """log q(x_0 = image_k | x_t), (N,) in float64,
+    for uint8 images (N, C, H, W) and one x_t (C, H, W) at a level (1,).
+    """
     a, sigma = (float(v) for v in alpha_sigma(level))
     x = (127.5 * (x_t / a + 1)).flatten()[None]  # compared as uint8 is: nothing but the distance is computed N times
     pixels = torch.from_numpy(images).flatten(1)
-    far = [torch.cdist(x, part.float(), compute_mode="donot_use_mm_for_euclid_dist")[0].double() for part in pixels.split(CHUNK)]
+    far = [
+        torch.cdist(x, part.float(), compute_mode="donot_use_mm_for_euclid_dist")[0].double()
+        for part in pixels.split(CHUNK)
+    ]
     return (torch.cat(far).mul(a / (127.5 * sigma)).square() / -2).log_softmax(0)
 
 

@@ -10,6 +10,7 @@ A `Studio` holds the runs of all visitors, one each, and says how many stand bef
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -22,29 +23,33 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from . import checkpoint
-from .config import Config
-from .data import TOYS, law_of
-from .denoiser import CLOSED, Denoiser
-from .metrics import coverage
-from .mixture import Law, lattice
-from .sampler import Draws, sample
-from .schedule import Schedule
-from .request import Request, number, whole
-from .fit import new_objective
-from .machine import hardware
+from ..data.toys import TOYS, law_of
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.mixture import Law, lattice
+from ..diffusion.sampler import Draws, sample
+from ..diffusion.schedule import Schedule
+from ..errors import Refused
+from ..machine import hardware
+from ..metrics.energy import energy, floor_energy
+from ..metrics.points import coverage
+from ..models import checkpoint, registry
+from ..models.config import Config
+from ..training.run import new_objective
+from ..training.trainer import TrainStep, train
+from .methods import given
+from .parse import number, whole
+from .plane import centres, width
+from .priority import give_way
+from .request import Request
 from .session import Session
-from .trainer import TrainStep, train
-from .turns import give_way
 
-__all__ = ["FRAME", "LIMIT", "LIMITS", "MAX_RUNS", "Frame", "Point", "Run", "Studio", "centres", "parse"]
+__all__ = ["FRAME", "LIMITS", "MAX_RUNS", "Frame", "Point", "Run", "Studio", "parse"]
 
 FRAME = 0.16  # seconds of training between two frames
-PATIENCE = 120.0  # seconds that a run may be paused, all pauses together
-POINTS = 1000  # of the cloud
+PAUSE_LIMIT = 120.0  # seconds that a run may be paused, all pauses together
+CLOUD_POINTS = 1000  # of the cloud
 MEASURED = 10_000  # samples for the numbers at the end
-GRID = {1: 192, 2: 48}  # cells of D's surface along each axis
-LIMIT = 2.6  # half the width of it and of every view, in units of the data's standard deviation
+SURFACE_CELLS = {1: 192, 2: 48}  # cells of D's surface along each axis
 ANY_T = 4  # the number of steps with which a model for any number of steps is shown
 MAX_CHANGES = 50  # of the hyper-parameters that a card keeps
 MAX_RUNS = 16  # in training or waiting for it
@@ -54,10 +59,14 @@ LIMITS = {
     "seed": (0, 2**31 - 1),
 }  # fmt: skip
 LIVE = ("training", "paused")
+OBJECTIVES = {"mixture": "mixture", "flow": "consistency"}  # of networks that no adversary trains
 
 
 class Point(NamedTuple):
-    """One point of the curves: mean losses since the last one, modes covered, share of the cloud on a mode."""
+    """One point of the curves: mean losses since the last one, modes covered, share of the cloud on a mode.
+
+    d is nan where there is no discriminator.
+    """
 
     seconds: float
     d: float
@@ -70,7 +79,9 @@ class Frame(NamedTuple):
     """What there is to see of a run.
 
     state is one of waiting, training, paused, done, stopped, failed; note is one sentence about it. cloud (N, n) are
-    EMA samples in T steps, surface (G,) * n D's logits over x_0 given x_1 = 0, along the axes; None before the start.
+    EMA samples in T steps, surface (G,) * n D's logits over x_0 given x_1 = 0, along the axes; None before the start,
+    and a surface where there is no D.
+    limit is half the width of the view of both.
     """
 
     run: str
@@ -84,6 +95,7 @@ class Frame(NamedTuple):
     cloud: Tensor | None
     surface: Tensor | None
     curve: tuple[Point, ...]
+    limit: float
 
 
 class Run:
@@ -91,7 +103,7 @@ class Run:
 
     def __init__(self, config: Config, law: Law, *, seconds: float, paused: bool = False) -> None:
         self.id = secrets.token_hex(8)
-        self.config, self.law, self.seconds = config, law, seconds
+        self.config, self.law, self.seconds, self.limit = config, law, seconds, width(law)
         self.state = "waiting"
         self.note = "Waiting for its turn: one training runs here at a time."
         self.last = TrainStep(0, 0.0, 0.0, {})
@@ -108,7 +120,9 @@ class Run:
     def waiting(self) -> Frame:
         """The frame of a run that has not begun: all words, no picture."""
         T = self.config.T or ANY_T
-        return Frame(self.id, self.state, self.note, T, 0, 0.0, self.seconds, self.law.modes, None, None, ())
+        return Frame(
+            self.id, self.state, self.note, T, 0, 0.0, self.seconds, self.law.modes, None, None, (), self.limit
+        )
 
     @property
     def paused(self) -> bool:
@@ -141,9 +155,9 @@ class Run:
                 self._end("stopped", "Stopped before its turn came.")
 
     def tune(self, **values: float) -> None:
-        """Change lr_g, lr_d or gamma from the next update on; ValueError for another name or a value out of range."""
+        """Change lr_g, lr_d or gamma from the next update on; Refused for another name or a value out of range."""
         if unknown := values.keys() - {"lr_g", "lr_d", "gamma"}:
-            raise ValueError(f"{sorted(unknown)[0]} cannot be changed while a run goes on")
+            raise Refused(f"{sorted(unknown)[0]} cannot be changed while a run goes on")
         replace(self.config, **values)  # checks the ranges
         with self._changed:
             self._command(_tuned={**self._tuned, **values})
@@ -166,11 +180,14 @@ class Run:
         begun = time.monotonic()
         self._objective = new_objective(self.config, self.law)
         self._model, self._T = self._objective.denoiser, self.config.T or ANY_T
-        self._draws = Draws.from_seeds(range(POINTS), self.law.shape, self._T, self._objective.denoiser.latent_dim)
+        self._solver = given("", objective=self.config.objective).solver
+        self._draws = Draws.from_seeds(
+            range(CLOUD_POINTS), self.law.shape, self._T, self._objective.denoiser.latent_dim
+        )
         self._current = dict(lr_g=self.config.lr_g, lr_d=self.config.lr_d, gamma=self.config.gamma)
         steps = train(
             self._objective,
-            lambda _, noise: self.law.sample(self.config.batch, noise),
+            lambda _, noise: (self.law.sample(self.config.batch, noise), None),
             seed=self.config.seed,
             steps=self.config.steps,
             seconds=self.seconds,
@@ -179,8 +196,8 @@ class Run:
             yield (frame := self._frame(None))
             while not self.over:
                 self._advance(steps)
-                if not self.over and time.monotonic() - begun > 2 * self.seconds + PATIENCE:
-                    self._end("stopped", f"Stopped after {2 * self.seconds + PATIENCE:.0f} seconds on the clock.")
+                if not self.over and time.monotonic() - begun > 2 * self.seconds + PAUSE_LIMIT:
+                    self._end("stopped", f"Stopped after {2 * self.seconds + PAUSE_LIMIT:.0f} seconds on the clock.")
                 yield (frame := self._frame(frame))
         finally:
             steps.close()
@@ -212,11 +229,22 @@ class Run:
         if not self._cloud().isfinite().all():
             return self._fail(f"the samples are not finite after update {self.last.step}")
         draws = Draws.from_seeds(range(MEASURED), self.law.shape, self._T, self._draws.z.shape[2])
-        *_, end = sample(Schedule.vp(self._T), self._objective.denoiser, draws)
-        cover = coverage(end.x_s, self.law)
-        self.metrics[f"T={self._T}"] = {"modes": cover.modes, "of_modes": self.law.modes, "on_mode": cover.on_mode}
-        reached = f"{cover.modes} of {self.law.modes} modes, {cover.on_mode:.1%} of {MEASURED:,} samples on a mode"
-        self._end("done", f"Done after {_updates(self.last.step)}: {reached}.")
+        *_, end = sample(Schedule.vp(self._T), self._objective.denoiser, draws, solver=self._solver)
+        cover, distance, floor = (
+            coverage(end.x_s, self.law),
+            energy(end.x_s, self.law),
+            floor_energy(self.law, MEASURED),
+        )
+        self.metrics[f"T={self._T}"] = {
+            **{"modes": cover.modes, "of_modes": self.law.modes, "on_mode": cover.on_mode},
+            **{"energy": distance, "floor_energy": floor},
+        }
+        self._end(
+            "done",
+            f"Done after {_updates(self.last.step)}: with vp and T = {self._T} {cover.modes} of {self.law.modes} "
+            f"modes, {cover.on_mode:.1%} of {MEASURED:,} samples on a mode, energy distance {distance:.4f} "
+            f"(floor {floor:.4f}).",
+        )
 
     def _fail(self, reason: str) -> None:
         """End, with the last good model for the one that is lost."""
@@ -242,9 +270,14 @@ class Run:
                 before = time.monotonic()
                 self._changed.wait(due - before)
                 self._idle += time.monotonic() - before
-            self.state, self.note = "paused", f"Paused; after {PATIENCE / 60:.0f} minutes of pause it ends by itself."
-            if self._idle > PATIENCE:
-                self._end("stopped", f"Stopped after {PATIENCE / 60:.0f} minutes of pause; the model so far is kept.")
+            self.state, self.note = (
+                "paused",
+                f"Paused; after {PAUSE_LIMIT / 60:.0f} minutes of pause it ends by itself.",
+            )
+            if self._idle > PAUSE_LIMIT:
+                self._end(
+                    "stopped", f"Stopped after {PAUSE_LIMIT / 60:.0f} minutes of pause; the model so far is kept."
+                )
             return False
 
     def _apply(self) -> None:
@@ -253,8 +286,7 @@ class Run:
         if changed:
             self._current |= changed
             self.changes = [*self.changes, {"after": self.last.step, **changed}][-MAX_CHANGES:]
-            self._objective.rates.update(g=self._current["lr_g"], d=self._current["lr_d"])
-            self._objective.gamma = self._current["gamma"]
+            self._objective.tune(**self._current)
 
     def _end(self, state: str, note: str) -> None:
         self.state, self.note = state, note
@@ -275,26 +307,28 @@ class Run:
                 self._plot(cloud)
         return Frame(
             self.id, self.state, self.note, self._T, self.last.step, self.last.seconds, self.seconds, self.law.modes,
-            cloud, surface, tuple(self._curve),
+            cloud, surface, tuple(self._curve), self.limit,
         )  # fmt: skip
 
     def _cloud(self) -> Tensor:
-        *_, end = sample(Schedule.vp(self._T), self._objective.denoiser, self._draws)
+        *_, end = sample(Schedule.vp(self._T), self._objective.denoiser, self._draws, solver=self._solver)
         return end.x_s
 
     @torch.no_grad()
-    def _surface(self) -> Tensor:
-        """D's logits over x_0 for the last step from x_1 = 0, at the centres of the cells: (G,) * n."""
+    def _surface(self) -> Tensor | None:
+        """D's logits over x_0 for the last step from x_1 = 0, at the centres of the cells: (G,) * n; None without D."""
+        if "d" not in self._objective.networks:
+            return None
         n, schedule = self.law.shape.numel(), Schedule.vp(self._T)
-        x = lattice(centres(GRID[n]).float(), n)
+        x = lattice(centres(SURFACE_CELLS[n], self.limit).float(), n)
         x_1 = torch.zeros(1, n)
         logits = self._objective.networks["d"](x, x_1, *(schedule.level(t, x_1) for t in (0, 1)))
-        return logits.reshape([GRID[n]] * n)
+        return logits.reshape([SURFACE_CELLS[n]] * n)
 
     def _plot(self, cloud: Tensor) -> None:
         if not self._losses:
             return
-        d, g = (sum(losses[name] for losses in self._losses) / len(self._losses) for name in "dg")
+        d, g = (sum(losses.get(name, math.nan) for losses in self._losses) / len(self._losses) for name in "dg")
         self._losses = []
         cover = coverage(cloud, self.law)
         self._curve.append(Point(self.last.seconds, d, g, cover.modes, cover.on_mode))
@@ -324,21 +358,21 @@ class Studio:
         self._lock = threading.Lock()
 
     def open(self, visitor: str, values: Mapping[str, Any], *, paused: bool = False, waits: bool = True) -> Run:
-        """A visitor's new run, which ends the one before; ValueError, in a sentence, for bad values or a full house.
+        """A visitor's new run, which ends the one before; Refused, in a sentence, for bad values or a full house.
 
-        `values` are fields of a Config, T = 0 standing for any number of steps, and `seconds`, the length. One that need not
-        wait has its turn now, before all that do.
+        `values` are fields of a Config, T = 0 standing for any number of steps, and `seconds`, the length. One that
+        need not wait has its turn now, before all that do.
         """
         config, seconds = parse(values)
         law = self.session.law(config.data)
-        if law.shape.numel() not in GRID or len(law.shape) != 1:
-            raise ValueError(f"data of one or two coordinates can be watched, got shape {tuple(law.shape)}")
+        if law.shape.numel() not in SURFACE_CELLS or len(law.shape) != 1:
+            raise Refused(f"data of one or two coordinates can be watched, got shape {tuple(law.shape)}")
         with torch.device("meta"):
-            checkpoint.new_generator(config, tuple(law.shape))  # refuses what does not fit together
+            registry.new_generator(config, tuple(law.shape))  # refuses what does not fit together
         with self._lock:
             self._close(visitor)
             if waits and len(self.runs) >= MAX_RUNS:
-                raise ValueError(f"{MAX_RUNS} trainings run or wait here already: try again in some minutes")
+                raise Refused(f"{MAX_RUNS} trainings run or wait here already: try again in some minutes")
             run = self.runs[visitor] = Run(config, law, seconds=seconds, paused=paused)
             self.runs.move_to_end(visitor, last=waits)
         return run
@@ -369,17 +403,19 @@ class Studio:
         return denoiser and self.session.adopt(denoiser, visitor)
 
     def load(self, path: Path, visitor: str) -> str:
-        """The name under which the session's denoisers now have the model of a file; ValueError where it is not one."""
+        """The name under which the session's denoisers now have the model of a file; Refused where it is not one."""
         try:
             denoiser = checkpoint.load(path)
             if denoiser.card["shape"] not in ([1], [2]):
-                raise ValueError(f"{path} is for data of shape {denoiser.card['shape']}, wanted one or two coordinates")
+                raise Refused(f"{path} is for data of shape {denoiser.card['shape']}, wanted one or two coordinates")
             config = Config.from_dict(denoiser.card["config"])
             for name in ("width", "depth", "latent_dim"):
                 if (got := getattr(config, name)) > LIMITS[name][1]:
-                    raise ValueError(f"{path} has {name} {got}, at most {LIMITS[name][1]} is shown here")
-        except ValueError as error:
-            raise ValueError(str(error).replace(str(path), f"the file {path.name}")) from None  # a visitor knows no paths of ours
+                    raise Refused(f"{path} has {name} {got}, at most {LIMITS[name][1]} is shown here")
+        except Refused as error:
+            raise Refused(
+                str(error).replace(str(path), f"the file {path.name}")
+            ) from None  # a visitor knows no paths of ours
         return self.session.adopt(denoiser, visitor)
 
     def coordinates(self, data: str) -> int:
@@ -387,17 +423,19 @@ class Studio:
         return self.session.source(Request.parse({"data": data}).data).shape.numel()
 
     def request(self, name: str | None, denoisers: list[str], *, n: int, seed: int) -> Request:
-        """What shows an adopted model beside others: its data and its T; ValueError where there is no such model."""
+        """What shows an adopted model beside others: its data and its T; Refused where there is no such model."""
         if name not in self.session.adopted:
-            raise ValueError("this model is no longer here: train it again, or load its file")
+            raise Refused("this model is no longer here: train it again, or load its file")
         config = self.session.adopted[name].card["config"]
         values = {"T": config["T"] or ANY_T, "denoisers": [*denoisers, name], "n": n, "seed": seed}
         try:
             data = Request.parse({"data": config["data"]}).data  # a stranger's card must name no file of ours
             models = self.session.source(data).models
-            there = [other for other in denoisers if other in CLOSED or other in models or other in self.session.adopted]
+            there = [
+                other for other in denoisers if given(other).closed or other in models or other in self.session.adopted
+            ]
             return Request.parse({**values, "denoisers": [*there, name], "data": data})
-        except ValueError:  # its data is not here: the first view's, then
+        except Refused:  # its data is not here: the first view's, then
             return Request.parse(values)
 
     def save(self, name: str, directory: Path) -> Path:
@@ -409,24 +447,25 @@ class Studio:
         return path
 
 
-def centres(size: int) -> Tensor:
-    """The centres of a view's cells along one axis, (size,) in float64."""
-    return ((torch.arange(size, dtype=torch.float64) + 0.5) / size * 2 - 1) * LIMIT
-
-
 def _updates(step: int) -> str:
     return f"{step:,} update{'s' * (step != 1)}"
 
 
 def parse(values: Mapping[str, Any]) -> tuple[Config, float]:
-    """The config and the seconds that a visitor's values stand for; ValueError for what is unknown or beyond LIMITS."""
+    """The config and the seconds that a visitor's values stand for; Refused for what is unknown or beyond LIMITS."""
     values = dict(values)
     if missing := [name for name in ("data", "T", "seconds") if name not in values]:
-        raise ValueError(f"a training needs {missing[0]}")
+        raise Refused(f"a training needs {missing[0]}")
     if unknown := values.keys() - {"data", "network", "loss", "lr_g", "lr_d", "gamma", "ema", *LIMITS}:
-        raise ValueError(f"a training here has no setting {sorted(unknown)[0]!r}")
+        raise Refused(f"a training here has no setting {sorted(unknown)[0]!r}")
     sizes = {name: whole(name, values.pop(name), *bounds) for name, bounds in LIMITS.items() if name in values}
     rates = {name: number(name, values.pop(name)) for name in ("lr_g", "lr_d", "gamma", "ema") if name in values}
     seconds = sizes.pop("seconds")
     law_of(data := Request.parse({"data": values.pop("data")}).data)  # refuses images
-    return Config.from_dict({**values, **sizes, **rates, "data": data, "T": sizes["T"] or None, "steps": 10**9}), seconds
+    own = {
+        "data": data,
+        "T": sizes["T"] or None,
+        "steps": 10**9,
+        "objective": OBJECTIVES.get(str(values.get("network")), "ddgan"),
+    }
+    return Config.from_dict({**values, **sizes, **rates, **own}), seconds

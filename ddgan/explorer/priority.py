@@ -1,4 +1,6 @@
-"""Whose turn it is: work that nobody waits for any more ends, and the background gives way to what somebody waits for."""
+"""Whose turn it is: work that nobody waits for any more ends,
+and the background gives way to what somebody waits for.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..errors import Cancelled
+
 __all__ = ["give_way", "urgent", "watch_for", "while_wanted"]
 
 COURTESY = 0.05  # seconds that give_way waits at most
 
-_wanted: Callable[[], bool] = lambda: True
+_wanted: Callable[[], bool] = lambda: True  # noqa: E731  # until `watch_for` puts another in its place
 
 
 def watch_for(wanted: Callable[[], bool]) -> None:
@@ -21,10 +25,10 @@ def watch_for(wanted: Callable[[], bool]) -> None:
 
 
 def while_wanted(parts: Iterable[Any]) -> Iterator[Any]:
-    """The same parts of some long work; ValueError, which ends it, once nobody waits for it any more."""
+    """The same parts of some long work; Cancelled, which ends it, once nobody waits for it any more."""
     for part in parts:
         if not _wanted():
-            raise ValueError("nobody waits for this any more")
+            raise Cancelled("nobody waits for this any more")
         yield part
 
 
@@ -47,6 +51,8 @@ def urgent(really: bool = True) -> Iterator[None]:
 
 
 def give_way() -> None:
-    """Wait while anything urgent is computed, COURTESY at most: the background then goes slowly, and never stands still."""
+    """Wait while anything urgent is computed, COURTESY at most:
+    the background then goes slowly, and never stands still.
+    """
     with _idle:
         _idle.wait_for(lambda: not _urgent, COURTESY)

@@ -5,7 +5,6 @@ A `Request` decides a picture: the same request gives the same arrays wherever i
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
@@ -13,34 +12,49 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from .data import POINTS, TOYS, decode_points, law_of
-from .denoiser import CLOSED
-from .images import SETS, decode_pixels
-from .schedule import MAX_T, Schedule
+from ..data.images import SETS, decode_pixels
+from ..data.points import POINTS_PREFIX, decode_points
+from ..data.toys import TOYS, law_of
+from ..diffusion.sampler import MAX_N
+from ..diffusion.schedule import MAX_T, Schedule, span_of
+from ..errors import Refused
+from .methods import METHODS, Method, given
+from .parse import names_of, number, text_of, whole
 
-__all__ = ["DENOISERS", "Edit", "Fork", "IMAGES", "MAX_N", "MAX_WORK", "OWN", "Request", "forked", "number", "seeds", "still_forked", "unforked", "whole"]
+__all__ = [
+    "IMAGE_DEFAULTS",
+    "MAX_WORK",
+    "OWN",
+    "Edit",
+    "Fork",
+    "Request",
+    "forked",
+    "link",
+    "still_forked",
+    "unforked",
+]
 
-# name -> (label, what it draws), in the order in which panels stand
-DENOISERS = {
-    "exact": ("Exact law", "draws x₀ from the true q(x₀|xₜ)"),
-    "ddgan": ("DDGAN", "learned, adversarial, multimodal"),
-    "gaussian": ("Best Gaussian", "the true mean and covariance, no more"),
-    "regression": ("Learned Gaussian (DDPM)", "learned by least squares: a mean"),
-    "mean": ("Exact mean (DDPM)", "the true mean, no draw of x₀"),
-    "official": ("DDGAN, the paper's", "the authors' own weights, T = 4"),
-}
 OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
-IMAGES: dict[str, Any] = {"denoisers": ("ddgan", "regression"), "n": 9}  # what a request for images asks for by itself
-MAX_N = 100_000
+IMAGE_DEFAULTS: dict[str, Any] = {
+    "denoisers": ("ddgan", "regression"),
+    "n": 9,
+}  # what a request for images asks for by itself
 MAX_FORKS = 64
-MAX_IMAGES, MAX_IMAGE_WORK = 64, 4000  # of one request that does not come from this machine: images; times steps x denoisers
+MAX_LABEL = 255  # characters of a class's name, which may be a folder's
+MAX_IMAGES, MAX_IMAGE_WORK = (
+    64,
+    4000,
+)  # of one request that does not come from this machine: images; times steps x denoisers
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
 MAX_PRICE = 200_000_000  # of one that does not come from this machine: some ten seconds of one core
 NETWORK = 40  # with how many components of a law a denoiser of CLOSED takes as long as a network
+INTEGRATED = 64  # evaluations of the mean that a step of the exact flow takes, where it is integrated
 
 
 class Fork(NamedTuple):
-    """Other noise at one step: `what` (z | eps) of the step from t comes from `seed`, for one item or (None) for all."""
+    """Other noise at one step: `what` (z | eps) of the step from t comes from `seed`,
+    for one item or (None) for all.
+    """
 
     what: str
     t: int
@@ -65,9 +79,12 @@ class Edit(NamedTuple):
 class Request:
     """What to sample. Sample i has seed seeds(seed, n)[i].
 
-    `data` is a toy's name, holds its points itself (data.encode_points) or, on this machine, names a file. `span` is
-    the schedule family's (lo, hi), None for its default. `forks`, in their order, change the noise of single steps:
-    what came before stays, bit for bit. With an `edit` the steps begin at the x_t of an image.
+    `data` is a toy's name, holds its points itself (data.encode_points) or, on this machine, names a file (tables.py).
+    `span` is the schedule family's (lo, hi), None for its default. `forks`, in their order, change the noise of single
+    steps: what came before stays, bit for bit. With an `edit` the steps begin at the x_t of an image. `eta` is DDIM's,
+    0 unless given. With the `budget` "nfe" T counts evaluations, not steps: a solver of two a step takes half as many.
+    `label` is the class that models which know classes draw (labels.py): its name or index, "any", or None, with which
+    each sample has a class of its own.
     """
 
     data: str = "25-gaussians"
@@ -79,6 +96,9 @@ class Request:
     n: int = 2000
     forks: tuple[Fork, ...] = ()
     edit: Edit | None = None
+    eta: float | None = None
+    budget: str | None = None
+    label: str | None = None
 
     @property
     def start(self) -> int:
@@ -87,69 +107,89 @@ class Request:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of one sample; ValueError where the data is a file."""
+        """That of one sample; Refused where the data is a file."""
         return tuple(SETS.get(self.data) or law_of(self.data).shape)
 
     @property
     def own(self) -> int:
         """How many points the data name holds itself."""
-        return len(decode_points(self.data)) if self.data.startswith(POINTS) else 0
+        return len(decode_points(self.data)) if self.data.startswith(POINTS_PREFIX) else 0
 
     def afford(self, samplings: int = 1, *, local: bool = False) -> None:
-        """ValueError, in one sentence, where so many samplings of the request are too much work."""
+        """Refused, in one sentence, where so many samplings of the request are too much work."""
         times = " x samplings" if samplings > 1 else ""
-        work = self.n * self.T * len(self.denoisers) * samplings
+        nfe = {name: given(name).solver.nfe(self.walked(name).T) for name in self.denoisers}
+        work = self.n * sum(nfe.values()) * samplings
         if work > MAX_WORK:
-            raise ValueError(f"n x T x denoisers{times} is limited to {MAX_WORK:,}, got {work:,}")
+            raise Refused(f"n x T x denoisers{times} is limited to {MAX_WORK:,}, got {work:,}")
         if local:
             return
         if self.data in SETS:
             if self.n > MAX_IMAGES:
-                raise ValueError(f"at most {MAX_IMAGES} images are drawn at a time, got n = {self.n}")
+                raise Refused(f"at most {MAX_IMAGES} images are drawn at a time, got n = {self.n}")
             if work > MAX_IMAGE_WORK:
-                raise ValueError(f"images x T x denoisers{times} is limited to {MAX_IMAGE_WORK:,}, got {work:,}")
+                raise Refused(f"images x T x denoisers{times} is limited to {MAX_IMAGE_WORK:,}, got {work:,}")
             return
-        components = len(law_of(self.data).mu)
-        price = self.n * self.T * samplings * sum(components if name in CLOSED else NETWORK for name in self.denoisers)
+        law = law_of(self.data)
+        components, whole = len(law.mu), law.lines() is None
+        price = (
+            self.n
+            * samplings
+            * sum(
+                nfe[name]
+                * (components if given(name).closed else NETWORK)
+                * (INTEGRATED if name == "flow" and whole else 1)
+                for name in self.denoisers
+            )
+        )
         if price > MAX_PRICE:
-            raise ValueError(
-                f"n x T{times} x {components} for each closed-form denoiser, the components of this law, and {NETWORK} for each "
-                f"network is limited to {MAX_PRICE:,}, got {price:,}"
+            raise Refused(
+                f"n x T{times} x {components} for each closed-form denoiser, the components of this law, "
+                f"and {NETWORK} for each network is limited to {MAX_PRICE:,}, got {price:,}"
             )
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], *, local: bool = False) -> Request:
-        """The request of a mapping of strings or JSON values; absent keys keep their defaults, for image sets IMAGES.
+        """The request of a mapping of strings or JSON values.
 
+        Absent keys keep their defaults, for image sets IMAGE_DEFAULTS.
         `denoisers`, `span` and `forks` (`z.2.7` or `eps.2.7.15`: what, t, seed, item) may be lists or comma-separated,
         `edit` is `2.PIXELS` (t, image).
-        ValueError, in one sentence, for anything that is unknown, of another kind, not finite, out of range or too
+        Refused, in one sentence, for anything that is unknown, of another kind, not finite, out of range or too
         much work. Only `local` callers may name files.
         """
-        default = cls(**IMAGES) if values.get("data") in list(SETS) else cls()
+        default = cls(**IMAGE_DEFAULTS) if values.get("data") in list(SETS) else cls()
         if values.get("data") == "stackedmnist":  # whose learned Gaussian is not shipped
             default = replace(default, denoisers=("ddgan",))
         if unknown := set(values) - {field.name for field in fields(cls)}:
-            raise ValueError(f"a request has no field {sorted(map(str, unknown))[0]!r}")
+            raise Refused(f"a request has no field {sorted(map(str, unknown))[0]!r}")
         request = cls(
-            data=_text("data", values.get("data", cls.data)),
-            denoisers=tuple(_list("denoisers", values.get("denoisers", default.denoisers))),
+            data=text_of("data", values.get("data", cls.data)),
+            denoisers=tuple(names_of("denoisers", values.get("denoisers", default.denoisers))),
             T=whole("T", values.get("T", cls.T), 1, MAX_T),
-            schedule=_text("schedule", values.get("schedule", cls.schedule)),
+            schedule=text_of("schedule", values.get("schedule", cls.schedule)),
             span=_span(values.get("span")),
             seed=whole("seed", values.get("seed", cls.seed), 0, 2**31 - 1),
             n=whole("n", values.get("n", default.n), 1, MAX_N),
+            eta=_eta(values.get("eta")),
+            budget=_budget(values.get("budget")),
+            label=_label(values.get("label")),
         )
         if not request.own and not local and request.data not in TOYS and request.data not in SETS:
-            raise ValueError(f"data must be one of {', '.join([*TOYS, *SETS])}, got {request.data[:40]!r}")
+            raise Refused(f"data must be one of {', '.join([*TOYS, *SETS])}, got {request.data[:40]!r}")
         if not request.denoisers or len(set(request.denoisers)) < len(request.denoisers):
-            raise ValueError("choose one or more denoisers, each once")
+            raise Refused("choose one or more denoisers, each once")
         for name in request.denoisers:
-            if name not in DENOISERS and not OWN.fullmatch(name):
-                raise ValueError(f"a denoiser must be one of {', '.join(DENOISERS)}, got {name[:40]!r}")
+            if name not in METHODS and not OWN.fullmatch(name):
+                raise Refused(f"a denoiser must be one of {', '.join(METHODS)}, got {name[:40]!r}")
+        span_of(request.schedule, request.T, request.span)
         request.afford(local=local)
-        request.steps()
-        return replace(request, forks=_forks(values.get("forks", ""), request), edit=_edit(values.get("edit", ""), request))
+        request = replace(request, edit=_edit(values.get("edit", ""), request))
+        return request.with_forks(values.get("forks", ""))
+
+    def with_forks(self, forks: Any) -> Request:
+        """The same with these forks, a list or a text with commas."""
+        return replace(self, forks=_forks(forks, self))
 
     @classmethod
     def from_query(cls, query: str) -> Request:
@@ -172,33 +212,29 @@ class Request:
         """The request as a URL query string; `from_query` reads it back."""
         return urlencode(self.to_words(), safe=",")
 
+    def method(self, name: str, objective: str = "") -> Method:
+        """How a denoiser of the request walks; `objective` is what a visitor's own model was trained by."""
+        return given(name, self.eta or 0.0, objective)
+
+    def walked(self, name: str) -> Request:
+        """The request as this denoiser walks it: the same, or of fewer steps where the budget allows no more."""
+        steps = given(name).steps(self.T, self.budget)
+        return self if steps == self.T else replace(self, T=steps, budget=None, forks=())
+
     def steps(self) -> Schedule:
-        """The schedule that this request walks."""
+        """The schedule that this request walks; Refused for the optimal one, which Session.schedule finds."""
         return _schedule(self.schedule, self.T, self.span)
+
+
+def link(request: Request, address: str = "") -> str:
+    """The address of the page that shows the request; without the page's own address, from its `?` on."""
+    return f"{address}?{request.to_query()}"
 
 
 @lru_cache(maxsize=64)
 def _schedule(family: str, T: int, span: tuple[float, float] | None) -> Schedule:
     """Made once: parsing asks for it, and asks again where a request is checked before it waits."""
     return Schedule.named(family, T, span)
-
-
-def _text(name: str, value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{name} must be a name, got {str(value)[:40]!r}")
-    return value
-
-
-def _list(name: str, value: Any) -> list[str]:
-    items = value.split(",") if isinstance(value, str) else value
-    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
-        raise ValueError(f"{name} must be names, got {str(value)[:40]!r}")
-    return list(items)
-
-
-def seeds(seed: int, n: int) -> range:
-    """The seeds of n samples: those of one sampling are no other's."""
-    return range(seed * MAX_N, seed * MAX_N + n)
 
 
 def forked(forks: str, what: str, t: Any, item: Any = None) -> str:
@@ -214,43 +250,25 @@ def unforked(forks: str) -> str:
 
 
 def still_forked(shown: Request, asked: Request) -> str:
-    """The forks of a request that is shown, as a link holds them, where another asks for the same but for its denoisers; else none."""
+    """The forks of a request that is shown, as a link holds them,
+    where another asks for the same but for its denoisers; else none.
+    """
     same = replace(asked, denoisers=shown.denoisers, forks=()) == replace(shown, forks=())
     return ",".join(map(str, shown.forks)) if same else ""
 
 
-def number(name: str, value: Any) -> float:
-    """A finite number from JSON or text; ValueError otherwise."""
-    try:
-        if isinstance(value, bool) or not isinstance(value, (int, float, str)) or len(str(value)) > 40:
-            raise ValueError
-        found = float(value)
-    except (ValueError, OverflowError):
-        got = "nothing" if value in (None, "") else repr(str(value)[:40])
-        raise ValueError(f"{name} must be a number, got {got}") from None
-    if not math.isfinite(found):
-        raise ValueError(f"{name} must be a finite number, got {str(value)[:40]!r}")
-    return found
-
-
-def whole(name: str, value: Any, low: int, high: int) -> int:
-    """A whole number in low..high from JSON or text; ValueError otherwise."""
-    found = number(name, value)
-    if found != int(found) or not low <= found <= high:
-        raise ValueError(f"{name} must be a whole number in {low}..{high}, got {str(value)[:40]}")
-    return int(found)
-
-
 def _forks(value: Any, request: Request) -> tuple[Fork, ...]:
     forks = []
-    for text in _list("forks", value) if value else []:
+    for text in names_of("forks", value) if value else []:
         what, *numbers = text.split(".")
         if what not in ("z", "eps") or len(numbers) not in (2, 3):
-            raise ValueError(f"a fork must be like z.2.7 or eps.2.7.15 (what, t, seed, item), got {text[:40]!r}")
+            raise Refused(f"a fork must be like z.2.7 or eps.2.7.15 (what, t, seed, item), got {text[:40]!r}")
         bounds = {"t": (1, request.T), "seed": (0, 2**31 - 1), "item": (0, request.n - 1)}
-        forks.append(Fork(what, *(whole(f"a fork's {k}", v, *bounds[k]) for k, v in zip(bounds, numbers, strict=False))))
+        forks.append(
+            Fork(what, *(whole(f"a fork's {k}", v, *bounds[k]) for k, v in zip(bounds, numbers, strict=False)))
+        )
     if len(forks) > MAX_FORKS:
-        raise ValueError(f"at most {MAX_FORKS} forks are followed, got {len(forks)}")
+        raise Refused(f"at most {MAX_FORKS} forks are followed, got {len(forks)}")
     return tuple(forks)
 
 
@@ -258,10 +276,36 @@ def _edit(value: Any, request: Request) -> Edit | None:
     if not value:
         return None
     if request.data not in SETS:
-        raise ValueError(f"an edit begins with an image of {', '.join(SETS)}, the data is {request.data[:40]!r}")
-    t, _, image = _text("edit", value).partition(".")
+        raise Refused(f"an edit begins with an image of {', '.join(SETS)}, the data is {request.data[:40]!r}")
+    t, _, image = text_of("edit", value).partition(".")
     decode_pixels(image, SETS[request.data])
     return Edit(whole("an edit's t", t, 1, request.T), image)
+
+
+def _eta(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    if not 0 <= (eta := number("eta", value)) <= 1:
+        raise Refused(f"eta must be in 0..1, got {eta:g}")
+    return eta
+
+
+def _budget(value: Any) -> str | None:
+    if value in (None, "", "T"):
+        return None
+    if value != "nfe":
+        raise Refused(f"budget must be T or nfe, got {str(value)[:40]!r}")
+    return "nfe"
+
+
+def _label(value: Any) -> str | None:
+    """Which classes there are is known to the model alone."""
+    if value is None or value == "":
+        return None
+    label = str(value) if type(value) is int and 0 <= value < 10_000 else text_of("label", value)
+    if len(label) > MAX_LABEL:
+        raise Refused(f"label must have at most {MAX_LABEL} characters, got {len(label):,}")
+    return label
 
 
 def _span(value: Any) -> tuple[float, float] | None:
@@ -269,5 +313,5 @@ def _span(value: Any) -> tuple[float, float] | None:
         return None
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, (list, tuple)) or len(items) != 2:
-        raise ValueError(f"span must be two numbers, got {str(value)[:40]!r}")
+        raise Refused(f"span must be two numbers, got {str(value)[:40]!r}")
     return number("span", items[0]), number("span", items[1])

@@ -9,45 +9,41 @@ import secrets
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from itertools import tee
-from os.path import isfile
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import checkpoint, networks
-from .candidates import redraws
-from .config import PRESETS, Config
-from .data import POINTS, TOYS, from_points, law_of, read_csv
-from .denoiser import CLOSED, Denoiser
-from .images import OFFICIAL, SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
-from .image_metrics import fid, judge_set
-from .machine import device, on_gpu, on_loan, precision
-from .metrics import evaluate, judge, slices
-from .mixture import Law
-from .request import DENOISERS, OWN, Request, seeds
-from .sampler import Draws, Step, draw, sample
-from .turns import while_wanted
+from ..data.images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
+from ..diffusion import gaussianity
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.mixture import Law
+from ..diffusion.sampler import Draws, Step, draw, sample, seeds
+from ..diffusion.schedule import Schedule
+from ..errors import Refused
+from ..machine import device, on_gpu, on_loan, precision
+from ..metrics.images import fid, judge_set
+from ..metrics.points import evaluate, judge, slices
+from ..models import checkpoint
+from .catalogue import missing, source_of, training_images
+from .image_posterior import redraws
+from .kept import Kept
+from .labels import ANY, class_names, index, labels
+from .methods import CLOSED, METHODS, Method
+from .priority import while_wanted
+from .request import OWN, Request
 
 __all__ = ["Session"]
 
 MAX_ADOPTED, MAX_OWNED = 64, 8  # visitors' models that are kept, of all and of one
 KEPT = 5_000  # points of a reference that is kept, 1.3 MB: as many as the page draws
+SCENES = 32 * 2**20  # bytes of scenes that are kept, for what is asked about them next
 AT_ONCE = 100  # images that are drawn together, where many are
-
-
-class Source(NamedTuple):
-    """What a data name stands for: the shape of a sample, its law where that is known, and where its models are."""
-
-    shape: torch.Size
-    law: Law | None
-    models: dict[str, Path]
-    set: str = ""  # the name of the image set that it is, or that its model was trained on; "" for a stranger's images
 
 
 class Session:
@@ -57,10 +53,11 @@ class Session:
         self.adopted: dict[str, Denoiser] = {}  # in the order of their coming
         self._owners: dict[str, str] = {}
         self._lock = threading.Lock()
-        self.source = lru_cache(maxsize=32)(_source)
+        self.source = lru_cache(maxsize=32)(source_of)
         self.denoiser = lru_cache(maxsize=64)(self._denoiser)
         self.discriminator = lru_cache(maxsize=32)(self._discriminator)
         self.reference = lru_cache(maxsize=32)(self._reference)
+        self.scenes: Kept[Any] = Kept(SCENES, lambda scene: scene.nbytes)  # by their requests
         self._reader, self._reading = ThreadPoolExecutor(1, "reader"), dict[str, Future[ImageSet]]()
         self._arrays, self._redrawn, self._batches = map(on_gpu, (self._arrays, self._redrawn, self._batches))
         if on_loan():  # models have their place on the GPU before the first call forks
@@ -69,34 +66,40 @@ class Session:
                     self.denoiser(data, name)
 
     def _denoiser(self, data: str, name: str) -> Denoiser:
-        """One of DENOISERS for a data name; ValueError where no such model was trained."""
-        shape, law, models, _ = self.source(data)
+        """A method's model for a data name; Refused where no such model was trained."""
+        shape, law, models, *_ = self.source(data)
         if name in CLOSED:
             return CLOSED[name](self.law(data))
-        if name not in DENOISERS:
+        if name not in METHODS:
             if OWN.fullmatch(name):
-                raise ValueError("this model is no longer here: train it again, or load its file")
-            raise ValueError(f"a denoiser is one of {', '.join(DENOISERS)}, got {name[:40]!r}")
+                raise Refused("this model is no longer here: train it again, or load its file")
+            raise Refused(f"a denoiser is one of {', '.join(METHODS)}, got {name[:40]!r}")
         if name not in models:
-            others = [f"{other} ({DENOISERS[other][0]})" for other in [*models, *(CLOSED if law else [])]]
-            raise ValueError(_missing(data, name, others))
+            others = [f"{other} ({METHODS[other].label})" for other in [*models, *(CLOSED if law else [])]]
+            raise Refused(missing(data, name, others))
         denoiser = checkpoint.load(models[name])
         return denoiser.to(device(), precision(device())) if len(shape) == 3 else denoiser
 
     def law(self, data: str) -> Law:
-        """The law of a data name; ValueError where it has no closed form."""
+        """The law of a data name; Refused where it has no closed form."""
         if (law := self.source(data).law) is None:
-            raise ValueError(f"the law of {data} has no closed form: it is a set of images")
+            raise Refused(f"the law of {data} has no closed form: it is a set of images")
         return law
 
     def images(self, data: str) -> ImageSet | None:
-        """The images that a data name's networks learn from, None while they are being read; ValueError where they are not here."""
+        """The images that a data name's networks learn from, None while they are being read.
+
+        Refused where they are not here.
+        """
         with self._lock:  # or two who come first would have it read twice
             if data not in self._reading:
                 if data not in SETS or find_images(data) is None:
                     way = f"python -m ddgan data {data.removeprefix('stacked')} gets it, or " if data in SETS else ""
-                    raise ValueError(f"the training set of {data} is not on this machine: {way}DDGAN_DATA names the directory where it is")
-                self._reading[data] = self._reader.submit(_training_images, data)
+                    raise Refused(
+                        f"the training set of {data} is not on this machine: "
+                        f"{way}DDGAN_DATA names the directory where it is"
+                    )
+                self._reading[data] = self._reader.submit(training_images, data)
             reading = self._reading[data]
         if not wait([reading], timeout=0.1).done:
             return None
@@ -108,7 +111,7 @@ class Session:
         """The opponent of the data's DDGAN, None where it was not kept."""
         try:
             return checkpoint.load_discriminator(self.source(data).models["ddgan"])
-        except (KeyError, ValueError):
+        except (KeyError, Refused):
             return None
 
     def _reference(self, data: str, n: int) -> np.ndarray:
@@ -126,46 +129,111 @@ class Session:
         return name
 
     def model(self, request: Request, denoiser: str) -> Denoiser:
-        """The denoiser that this name stands for in a request; ValueError where there is none for data of this shape."""
-        model, shape = self.adopted.get(denoiser) or self.denoiser(request.data, denoiser), self.source(request.data).shape
+        """The denoiser that this name stands for in a request; Refused where there is none for data of this shape."""
+        shape, of = self.source(request.data).shape, request.method(denoiser).model
+        model = self.adopted.get(denoiser) or self.denoiser(request.data, of)
         if model.card and model.card["shape"] != list(shape):
-            raise ValueError(f"this model was trained on data of shape {tuple(model.card['shape'])}, not {tuple(shape)}")
+            raise Refused(f"this model was trained on data of shape {tuple(model.card['shape'])}, not {tuple(shape)}")
         return model
 
-    def run(self, request: Request, denoiser: str, items: slice = slice(None)) -> Iterator[Step]:
-        """The T steps of one denoiser of the request, for all samples or some. All denoisers get the same x_T, z and eps."""
+    def class_names(self, data: str) -> tuple[str, ...]:
+        """The names of the classes that a model of this data can be told; empty where none knows any."""
+        for path in self.source(data).models.values():
+            with suppress(Refused):  # of a damaged card is said where it is to draw
+                card = checkpoint.read_card(path)
+                if names := class_names(card, card["config"]["classes"]):
+                    return names
+        return ()
+
+    def classes(self, request: Request, denoiser: str) -> tuple[str, ...] | None:
+        """The class that a denoiser draws each sample from, by name.
+
+        None where it knows none, or is to draw from any.
+        """
         model = self.model(request, denoiser)
+        of = None if request.label == ANY else labels(model, request.label)
+        names = class_names(model.card, model.classes)
+        return of and tuple(names[k] for k in of(seeds(request.seed, request.n)).tolist())
+
+    def class_redrawn(self, request: Request, denoiser: str) -> str | None:
+        """The class, by name, that a denoiser's redraws are of: "any" unless one is asked for.
+
+        None where it knows none.
+        """
+        if not (model := self.model(request, denoiser)).classes:
+            return None
+        return (*class_names(model.card, model.classes), ANY)[index(model, request.label or ANY)]
+
+    def _able(self, request: Request, denoiser: str) -> Denoiser:
+        """The denoiser of this name, where it knows the levels and the class that are asked for; else Refused."""
+        model = self.model(request, denoiser)
+        model.check(self.schedule(request))
+        labels(model, request.label)
+        return model
+
+    def schedule(self, request: Request) -> Schedule:
+        """The schedule that a request walks; Refused where the optimal one of its data is not known.
+
+        The optimal one is that of the best Gaussian where there is a law, else that of the learned Gaussian's errors.
+        """
+        if request.schedule != "optimal":
+            return request.steps()
+        if law := self.source(request.data).law:
+            return gaussianity.optimal(law, request.T, request.span)
+        errors = (self.denoiser(request.data, "regression").card or {}).get("errors")
+        if not errors:
+            raise Refused(
+                f"the learned Gaussian of {request.data} has no errors in its card, "
+                "by which the optimal schedule is found"
+            )
+        return gaussianity.optimal_for_means(errors["levels"], errors["squared"], request.T, request.span)
+
+    def method(self, request: Request, denoiser: str) -> Method:
+        """How this denoiser of a request walks."""
+        card = getattr(self.adopted.get(denoiser), "card", None) or {}
+        return request.method(denoiser, card.get("config", {}).get("objective", ""))
+
+    def run(self, request: Request, denoiser: str, items: slice = slice(None)) -> Iterator[Step]:
+        """The T steps of one denoiser of the request, for all samples or some.
+
+        All denoisers get the same x_T, z and eps.
+        """
         if len(self.source(request.data).shape) < 3:
             return while_wanted(self._steps(request, denoiser, items))
-        model.check(request.steps())
+        self._able(request, denoiser)
         return while_wanted(step.map(torch.from_numpy) for step in self._arrays(request, denoiser, items))
 
-    def redraws(self, request: Request, denoiser: str, x_t: Tensor, t: int, K: int) -> Tensor:
-        """candidates.redraws of a denoiser of the request, for images."""
-        self.model(request, denoiser).check(request.steps())
-        return torch.from_numpy(self._redrawn(request, denoiser, x_t.numpy(), t, K))
-
-    def _redrawn(self, request: Request, denoiser: str, x_t: np.ndarray, t: int, K: int) -> np.ndarray:
-        return redraws(request.steps(), self.model(request, denoiser), torch.from_numpy(x_t), t, K).numpy()
-
-    def _arrays(self, request: Request, denoiser: str, items: slice) -> Iterator[Step]:
-        """Steps with arrays for tensors."""
-        for step in self._steps(request, denoiser, items):
-            yield step.map(lambda v: v.cpu().numpy())
-
     def _steps(self, request: Request, denoiser: str, items: slice) -> Iterator[Step]:
-        model, shape = self.model(request, denoiser), self.source(request.data).shape
-
+        request = request.walked(denoiser)
+        model, shape, schedule = self.model(request, denoiser), self.source(request.data).shape, self.schedule(request)
         chosen, given = range(request.n)[items], seeds(request.seed, request.n)[items]
         noise = Draws.from_seeds(given, shape, request.T, model.latent_dim)
         for what, t, seed, item in request.forks:
             of = slice(None) if item is None else [chosen.index(item)] if item in chosen else []
             noise = noise.reroll(what, t, seeds(2**31 + seed, request.n)[items], of)
-        schedule = request.steps()
         if request.edit:
             x_0 = from_uint8(decode_pixels(request.edit.image, shape)[None])
             noise = noise._replace(x_T=schedule.marginal(x_0, request.start).at(noise.x_T))
-        return sample(schedule, model, noise, request.start)
+        if of_seeds := labels(model, request.label):
+            model = model.given(of_seeds(given))
+        return sample(schedule, model, noise, request.start, self.method(request, denoiser).solver)
+
+    def redraws(self, request: Request, denoiser: str, x_t: Tensor, t: int, K: int) -> Tensor:
+        """image_posterior.redraws of a denoiser of the request, for images:
+        of the class that is asked for, or else of any.
+        """
+        self._able(request, denoiser)
+        return torch.from_numpy(self._redrawn(request, denoiser, x_t.numpy(), t, K))
+
+    def _redrawn(self, request: Request, denoiser: str, x_t: np.ndarray, t: int, K: int) -> np.ndarray:
+        model = self.model(request, denoiser)
+        told = model.given(index(model, request.label or ANY)) if model.classes else model
+        return redraws(self.schedule(request), told, torch.from_numpy(x_t), t, K).numpy()
+
+    def _arrays(self, request: Request, denoiser: str, items: slice) -> Iterator[Step]:
+        """Steps with arrays for tensors, by the model that is where this runs."""
+        for step in self._steps(request, denoiser, items):
+            yield step.map(lambda v: v.cpu().numpy())
 
     def score(self, request: Request, x: Tensor) -> dict[str, float]:
         """The metrics of samples x of the request's law."""
@@ -179,25 +247,25 @@ class Session:
         samplings: int = 1,
         watch: Callable[[Iterator[Any], int], Iterator[Any]] = lambda parts, of: parts,
         with_fid: bool = False,
-    ) -> dict[str, float]:
+    ) -> dict[str, Any]:
         """metrics.judge of a denoiser: the request's seed and, for more samplings, those that follow it.
 
-        Images are judged by image_metrics.judge_set, once, and where it is asked for by image_metrics.fid against the training
-        set; ValueError for more samplings, for FID of other data, or where no classifier of theirs is here. `watch` is handed
-        every iterator of parts of the work, with their number, and passes them on.
+        Images are judged by image_metrics.judge_set, once, and where it is asked for by image_metrics.fid against the
+        training set; Refused for more samplings, for FID of other data, or where no classifier of theirs is here.
+        `watch` is handed every iterator of parts of the work, with their number, and passes them on.
         """
         source = self.source(request.data)
         if with_fid and (not source.set or source.shape[0] != 3):
             what = "points" if source.law else "grey images" if source.set else "images that have no name here"
             coloured = [name for name, shape in SETS.items() if shape[0] == 3]
-            raise ValueError(f"FID is measured against {', '.join(coloured)}; {request.data[:40]} is of {what}")
+            raise Refused(f"FID is measured against {', '.join(coloured)}; {request.data[:40]} is of {what}")
         if source.law is None:
             if samplings > 1:
-                raise ValueError(f"images are judged once, points by several samplings; got {samplings}")
+                raise Refused(f"images are judged once, points by several samplings; got {samplings}")
             first, again = tee(watch(*self._drawn(request, denoiser)))
             published = {"fid": fid(first, request.n, load_images(source.set))} if with_fid else {}
             del first  # which would keep what the other one gives out
-            return judge_set(again, source.set) | published
+            return judge_set(again, source.set, self.classes(request, denoiser) or ()) | published
 
         def sampled(i: int) -> Tensor:
             *_, last = watch(self.run(replace(request, seed=request.seed + i), denoiser), request.T)
@@ -206,64 +274,18 @@ class Session:
         return judge(source.law, request.n, sampled, samplings)
 
     def _drawn(self, request: Request, denoiser: str) -> tuple[Iterator[Tensor], int]:
-        """The images of a request, AT_ONCE at a time, and how many times; ValueError where single steps are to be other ones."""
+        """The images of a request, AT_ONCE at a time, and how many times.
+
+        Refused where single steps are to be other ones.
+        """
         if request.forks or request.edit:
-            raise ValueError("images are judged as they are drawn from noise, without forks and without an edit")
-        self.model(request, denoiser).check(request.steps())
+            raise Refused("images are judged as they are drawn from noise, without forks and without an edit")
+        self._able(request, denoiser)
         return while_wanted(map(torch.from_numpy, self._batches(request, denoiser))), -(-request.n // AT_ONCE)
 
     def _batches(self, request: Request, denoiser: str) -> Iterator[np.ndarray]:
-        model, shape = self.model(request, denoiser), self.source(request.data).shape
-        for x_0 in draw(request.steps(), model, seeds(request.seed, request.n), shape, AT_ONCE):
+        request = request.walked(denoiser)
+        model, solver = self.model(request, denoiser), self.method(request, denoiser).solver
+        shape, given = self.source(request.data).shape, seeds(request.seed, request.n)
+        for x_0 in draw(self.schedule(request), model, given, shape, AT_ONCE, solver, labels(model, request.label)):
             yield x_0.cpu().numpy()
-
-
-def _training_images(data: str) -> ImageSet:
-    """A set's, with their mirror images where its networks are trained on both: a law that gives no labels."""
-    images = load_images(data).images
-    return ImageSet(np.concatenate([images, images[..., ::-1]]) if PRESETS[data].flip else images)
-
-
-def _missing(data: str, name: str, others: list[str]) -> str:
-    label, preset = DENOISERS[name][0], data if name == "ddgan" else f"{data}-{name}"
-    if data.startswith(POINTS):
-        return f"no {label} has been trained on these points" + " yet: the tab Train does it" * (name == "ddgan")
-    if name == "official":
-        way = f"not of {data}" if data != "cifar10" else "not here: python -m ddgan import-official makes it of their file"
-        return f"the authors' model is of cifar10, and {way}"
-    if data in SETS:
-        return f"no {label} of {data} is here: python -m ddgan train {preset} --out weights/{preset} makes one"
-    return f"no {label} was trained on {data}, there are {', '.join(others)}"
-
-
-def _source(data: str) -> Source:
-    if data in TOYS or data in SETS:
-        endings = {"ddgan": "", "regression": "-regression", "official": "-official"}
-        directories = {name: checkpoint.WEIGHTS / f"{data}{ending}" for name, ending in endings.items()}
-        models = {name: path for name, path in directories.items() if (path / "card.json").is_file()}
-        return _of_law(law_of(data), models) if data in TOYS else Source(torch.Size(SETS[data]), None, models, data)
-    path = Path(data)
-    if data.startswith(POINTS) or path.suffix == ".csv":
-        return _of_law(law_of(data) if data.startswith(POINTS) else from_points(read_csv(path)), {})
-    if path.suffix != ".safetensors" and not isfile(path / "card.json"):
-        path = checkpoint.WEIGHTS / data
-        if not isfile(path / "card.json"):  # where a name is too long for a file this is false, is_file() raises
-            known = ", ".join([*TOYS, *SETS])
-            raise ValueError(
-                f"data must be one of {known}, a .csv file, a model's .safetensors file or a run's directory, got {data[:40]!r}"
-            )
-    card = checkpoint.read_card(path)
-    config = Config.from_dict(card["config"])
-    models = {config.objective: path}
-    if config.network in networks.IMAGES:
-        own = card.get("data") != OFFICIAL.get(config.data) and "data" in card  # its images are not those of the name
-        return Source(torch.Size(card["shape"]), None, models, "" if own else config.data)
-    if (path / "points.csv").is_file():
-        return _of_law(from_points(read_csv(path / "points.csv")), models)
-    if config.data not in TOYS and not config.data.startswith(POINTS):
-        raise ValueError(f"{path} was trained on {config.data[:40]!r}, which it does not hold")
-    return _of_law(law_of(config.data), models)
-
-
-def _of_law(law: Law, models: dict[str, Path]) -> Source:
-    return Source(law.shape, law, models)

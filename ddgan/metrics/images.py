@@ -4,6 +4,8 @@
     precision    the share of samples that lie where real images do
     recall       the share of real images that lie where samples do
     class KL     whether every class gets its share
+    clear        the share of samples that the classifier is sure of: its likeliest class has more than CLEAR
+    right        of samples asked for by class: the share whose likeliest class is the one that was asked for
 
 A distance means something beside its floor, what as many unseen real images score. None of these numbers compares with
 one in the features of an ImageNet network, or of another classifier.
@@ -11,23 +13,44 @@ one in the features of an ImageNet network, or of another classifier.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from .checkpoint import load_classifier
-from .images import SETS, ImageSet, find_images, from_uint8, load_images, to_uint8
-from .networks.classifier import Classifier
+from ..data.images import SETS, ImageSet, find_images, from_uint8, load_images, to_uint8
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.gaussian import like
+from ..diffusion.schedule import alpha_sigma
+from ..errors import Refused
+from ..models.checkpoint import load_classifier
+from ..models.classifier import Classifier
 
-__all__ = ["Moments", "cfd", "class_kl", "fid", "frechet", "judge_images", "judge_set", "moments", "nearest", "observe", "precision_recall", "stacked_modes"]
+__all__ = [
+    "Moments",
+    "cfd",
+    "clear",
+    "class_kl",
+    "denoising_errors",
+    "fid",
+    "frechet",
+    "judge_images",
+    "judge_set",
+    "moments",
+    "nearest",
+    "observe",
+    "precision_recall",
+    "stacked_modes",
+]
 
 CHUNK = 256  # images or rows at a time
+CLEAR = 0.95  # the probability of its likeliest class above which an image is clear
 
 
 class Moments(NamedTuple):
@@ -38,9 +61,9 @@ class Moments(NamedTuple):
 
 
 def moments(features: Tensor) -> Moments:
-    """Mean and unbiased covariance of features (N, F); ValueError for fewer than two."""
+    """Mean and unbiased covariance of features (N, F); Refused for fewer than two."""
     if len(features) < 2:
-        raise ValueError(f"a covariance needs at least 2 samples, got {len(features)}")
+        raise Refused(f"a covariance needs at least 2 samples, got {len(features)}")
     mean = features.double().mean(0)
     centred = features.double() - mean
     return Moments(mean, centred.T @ centred / (len(features) - 1))
@@ -68,10 +91,10 @@ def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, flo
     """Shares of the fake (N, F) within the real manifold, and of the real (M, F) within the fake one.
 
     A set's manifold is the union of balls around its points, each as wide as the way to the point's k-th nearest
-    neighbour (Kynkaanniemi et al. 2019). ValueError where a set has no k-th neighbour.
+    neighbour (Kynkaanniemi et al. 2019). Refused where a set has no k-th neighbour.
     """
     if min(len(real), len(fake)) <= k:
-        raise ValueError(f"neighbour {k} needs more than {k} samples, got {len(real)} and {len(fake)}")
+        raise Refused(f"neighbour {k} needs more than {k} samples, got {len(real)} and {len(fake)}")
     real, fake = real - real.mean(0), fake - real.mean(0)  # cdist takes differences of squares: the smaller, the finer
     return _within(fake, real, k), _within(real, fake, k)
 
@@ -88,8 +111,24 @@ def class_kl(logits: Tensor, share: Tensor) -> float:
     return float((torch.xlogy(own, own) - torch.xlogy(own, share.double())).sum())
 
 
+def clear(logits: Tensor) -> float:
+    """The share of logits (N, K) whose likeliest class has a probability above CLEAR."""
+    return float((logits.softmax(1).amax(1) > CLEAR).double().mean())
+
+
+def _obeyed(logits: Tensor, known: Sequence[str], asked: Sequence[str]) -> dict[str, Any]:
+    """How many samples are of the class that each was asked for, by name; nothing where one is not known."""
+    if not asked or not set(asked) <= set(known):
+        return {}
+    right: dict[str, list[bool]] = {name: [] for name in known if name in set(asked)}
+    for name, found in zip(asked, logits.argmax(1).tolist(), strict=True):
+        right[name].append(known[found] == name)
+    shares = {name: sum(of) / len(of) for name, of in right.items()}
+    return {"right": sum(map(sum, right.values())) / len(asked), "right_by_class": shares}
+
+
 def stacked_modes(samples: np.ndarray, classifier: Classifier) -> tuple[int, float]:
-    """How many of StackedMNIST's 1000 classes samples (N, 3, 28, 28) hit, and KL of their histogram to equal shares, in nats.
+    """How many of StackedMNIST's 1000 classes samples (N, 3, 28, 28) hit, and KL(histogram || equal shares) in nats.
 
     The class is 100 a + 10 b + c of the digits that a classifier of MNIST sees in the channels; N = 25,600 is usual.
     """
@@ -106,7 +145,7 @@ def nearest(x: Tensor | np.ndarray, data: ImageSet, k: int) -> tuple[Tensor, Ten
     """
     x = torch.from_numpy(_as_uint8(x, data.shape)).flatten(1).double()
     if not 1 <= k <= len(data):
-        raise ValueError(f"k must be in 1..{len(data)}, the number of images, got {k}")
+        raise Refused(f"k must be in 1..{len(data)}, the number of images, got {k}")
     parts = torch.from_numpy(data.images).flatten(1).split(CHUNK)
     distance, place = torch.cat([torch.cdist(x, part.double()) for part in parts], 1).topk(k, largest=False)
     return place, distance / x.shape[1] ** 0.5
@@ -120,17 +159,45 @@ def observe(classifier: Classifier, images: np.ndarray) -> tuple[Tensor, Tensor]
     return features, classifier.head(features)
 
 
+@torch.no_grad()
+def denoising_errors(denoiser: Denoiser, data: ImageSet, n: int = 1000) -> dict[str, Any]:
+    """E|x_0 - x̂(x_t)|^2 over the first n images, summed over pixels, at log-SNRs from -10 to 8 that the model knows.
+
+    {"levels": rising, "squared": one each, "n"}: what gaussianity.optimal_for_means finds a schedule from.
+    """
+    known = denoiser.levels.values if denoiser.levels else (-math.inf, math.inf)
+    levels = [v for v in np.linspace(-10.0, 8.0, 37).tolist() if min(known) <= v <= max(known)]
+    noise, squared = torch.Generator().manual_seed(0), torch.zeros(len(levels))
+    for images in np.array_split(data.images[:n], -(-min(n, len(data)) // 100)):
+        x_0 = from_uint8(images)
+        eps = torch.randn(x_0.shape, generator=noise)
+        for i, value in enumerate(levels):
+            level = torch.full((len(x_0),), value)
+            a, sigma = (like(v, x_0) for v in alpha_sigma(level))
+            asked = (v.to(denoiser.device) for v in (a * x_0 + sigma * eps, level, x_0.new_zeros(len(x_0), 0)))
+            squared[i] += (x_0 - denoiser(*asked).cpu()).square().sum()
+    found = (squared / min(n, len(data))).tolist()
+    return {"levels": levels, "squared": [float(f"{v:.5g}") for v in found], "n": min(n, len(data))}
+
+
 def judge_images(
-    samples: Tensor | np.ndarray, classifier: Classifier, *, train: ImageSet | None = None, test: ImageSet | None = None
-) -> dict[str, float]:
+    samples: Tensor | np.ndarray,
+    classifier: Classifier,
+    *,
+    train: ImageSet | None = None,
+    test: ImageSet | None = None,
+    asked: Sequence[str] = (),
+) -> dict[str, Any]:
     """The metrics of samples (N, C, H, W), uint8 or in [-1, 1], by a classifier that knows its training images.
 
     With `train`, precision and recall against its first N. With `test`, the floor: what its first N images score, or as
-    many as there are, floor_n. ValueError for samples of another shape, or not finite.
+    many as there are, floor_n. With `asked`, the class of each sample by name, the share that is `right`, and the same
+    `right_by_class`. Refused for samples of another shape, or not finite.
     """
     images = _as_uint8(samples, classifier.shape)
     n, (features, logits) = len(images), observe(classifier, images)
-    numbers = {"n": n, "cfd": cfd(classifier, features), "class_kl": class_kl(logits, classifier.share)}
+    numbers: dict[str, Any] = {"n": n, "cfd": cfd(classifier, features), "class_kl": class_kl(logits, classifier.share)}
+    numbers |= {"clear": clear(logits), **_obeyed(logits, classifier.card.get("classes", ()), asked)}
     if train is not None:
         numbers["precision"], numbers["recall"] = precision_recall(_features(classifier, train, n), features)
     return numbers | (_floor(classifier, train, test, n) if test is not None else {})
@@ -141,35 +208,37 @@ def _floor(classifier: Classifier, train: ImageSet | None, test: ImageSet, n: in
     """The metrics of the first n test images: what a perfect sampler would score."""
     features, floor = _features(classifier, test, n), {"floor_n": len(test)} if len(test) < n else {}
     floor["floor_cfd"] = cfd(classifier, features)
+    with torch.no_grad():
+        floor["floor_clear"] = clear(classifier.head(features))
     if train is not None:
         floor["floor_precision"], floor["floor_recall"] = precision_recall(_features(classifier, train, n), features)
     return floor
 
 
-def judge_set(batches: Iterable[Tensor], name: str) -> dict[str, float]:
+def judge_set(batches: Iterable[Tensor], name: str, asked: Sequence[str] = ()) -> dict[str, Any]:
     """judge_images of samples in [-1, 1], (B, C, H, W) at a time, by the shipped classifier of the image set `name`.
 
-    Against that set where it is on this machine; of stackedmnist the modes, by the classifier of mnist. ValueError where
-    there is no such classifier.
+    Against that set where it is on this machine; of stackedmnist the modes, by the classifier of mnist. Refused
+    where there is no such classifier.
     """
     if name == "stackedmnist":
         samples = np.concatenate([to_uint8(x) for x in batches])
         return {"n": len(samples), **dict(zip(("modes", "kl"), stacked_modes(samples, _judge("mnist")), strict=True))}
     classifier, samples = _judge(name), np.concatenate([to_uint8(x) for x in batches])
-    return judge_images(samples, classifier, train=_known(name, "train"), test=_known(name, "test"))
+    return judge_images(samples, classifier, train=_known(name, "train"), test=_known(name, "test"), asked=asked)
 
 
 @lru_cache(maxsize=2)
 def _judge(name: str) -> Classifier:
     """One object a set, since the features that `_features` keeps are those of one classifier."""
     if not name:
-        raise ValueError("this model was trained on images of its own, which no classifier here can judge")
+        raise Refused("this model was trained on images of its own, which no classifier here can judge")
     return load_classifier(f"{name}-classifier")
 
 
 @lru_cache(maxsize=4)
 def _known(name: str, split: str) -> ImageSet | None:
-    """A set by name, None where it is not here; its first images are of all classes, in whichever order they were stored."""
+    """A set by name, None where it is not here; its first images are of all classes, whatever their order on disk."""
     if name not in SETS or not find_images(name, split):
         return None
     data = load_images(name, split=split)
@@ -186,15 +255,15 @@ def cfd(classifier: Classifier, features: Tensor) -> float:
 
 
 def fid(batches: Iterable[Tensor | np.ndarray], n: int, data: ImageSet) -> float:
-    """FID as published: in Inception's features, through torch-fidelity, which fetches them; of n samples, 50,000 or more.
+    """FID as published, of n samples, 50,000 or more, in the features of Inception, which torch-fidelity fetches.
 
-    The batches are drawn only where torch-fidelity is there. ValueError for fewer samples, images without colour, or
+    The batches are drawn only where torch-fidelity is there. Refused for fewer samples, images without colour, or
     where torch-fidelity is missing or cannot fetch its network.
     """
     if n < 50_000:
-        raise ValueError(f"FID needs 50,000 samples, got {n:,}")
+        raise Refused(f"FID needs 50,000 samples, got {n:,}")
     if data.shape[0] != 3:
-        raise ValueError(f"FID needs images in colour, got {tuple(data.shape)}")
+        raise Refused(f"FID needs images in colour, got {tuple(data.shape)}")
     try:
         from torch_fidelity import calculate_metrics
 
@@ -204,9 +273,9 @@ def fid(batches: Iterable[Tensor | np.ndarray], n: int, data: ImageSet) -> float
             input1=sets[0], input2=sets[1], fid=True, cuda=torch.cuda.is_available(), save_cpu_ram=True, verbose=False
         )
     except ImportError as error:
-        raise ValueError("FID needs torch-fidelity: pip install torch-fidelity") from error
+        raise Refused("FID needs torch-fidelity: pip install torch-fidelity") from error
     except OSError as error:
-        raise ValueError(f"torch-fidelity cannot fetch its network ({error})") from error
+        raise Refused(f"torch-fidelity cannot fetch its network ({error})") from error
     return float(numbers["frechet_inception_distance"])
 
 
@@ -230,12 +299,12 @@ def _features(classifier: Classifier, data: ImageSet, n: int) -> Tensor:
 
 
 def _as_uint8(x: Tensor | np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Images (N, *shape), uint8 or in [-1, 1], as uint8; ValueError for others."""
+    """Images (N, *shape), uint8 or in [-1, 1], as uint8; Refused for others."""
     if tuple(x.shape[1:]) != tuple(shape) or not len(x):
-        raise ValueError(f"images must have shape (N, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
+        raise Refused(f"images must have shape (N, {', '.join(map(str, shape))}), got {tuple(x.shape)}")
     x = torch.as_tensor(x)
     if x.dtype == torch.uint8:
         return x.numpy(force=True)
     if not (x.is_floating_point() and x.isfinite().all()):
-        raise ValueError("images must be uint8, or finite numbers in [-1, 1]")
+        raise Refused("images must be uint8, or finite numbers in [-1, 1]")
     return to_uint8(x)

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .mixture import Law
+from ..diffusion.mixture import Law
+from ..errors import Refused
+from .energy import energy, floor_energy
 
 __all__ = [
-    "Coverage", "coverage", "energy_distance", "evaluate", "floor_sliced_w2", "judge", "mode_distance", "slices", "sliced_w2", "width",
+    "Coverage", "coverage", "evaluate", "floor_sliced_w2", "judge", "mode_distance", "slices", "sliced_w2", "width",
 ]  # fmt: skip
 
 REACH = 4.0  # a sample is on a mode within this many standard deviations of a component
@@ -36,7 +38,8 @@ def coverage(x: Tensor, law: Law) -> Coverage:
 
     A sample is on a mode if it lies within 4 standard deviations of the nearest of its components. A mode is covered
     if it gets at least a tenth of its share. kl is KL(mode histogram of the samples on a mode || the law's), infinite
-    if no sample is; of m samples that are exact it is about (modes - 1) / 2m. None of the three sees the `width` of a mode.
+    if no sample is; of m samples that are exact it is about (modes - 1) / 2m. None of the three sees the `width` of a
+    mode.
     """
     return _coverage(*_nearest(x, law), law)
 
@@ -51,10 +54,10 @@ def _coverage(nearest: Tensor, mode: Tensor, law: Law) -> Coverage:
 
 
 def width(x: Tensor, law: Law) -> float:
-    """How wide the samples x (N, *D) make the modes: 1 as wide as the law's, .5 half as wide, nan where no sample is on one.
+    """How wide samples x (N, *D) make the modes: 1 as wide as the law's, .5 half as wide, nan without one on a mode.
 
-    The root mean square of the distance from the nearest component, in its standard deviations, of the samples on a mode,
-    over that of exact samples.
+    The root mean square of the distance from the nearest component, in its standard deviations, of the samples on a
+    mode, over that of exact samples.
     """
     return _spread(_nearest(x, law)[0]) / _own_spread(law)
 
@@ -84,7 +87,7 @@ def sliced_w2(x: Tensor, y: Tensor | np.ndarray, directions: int = 64) -> float:
     """
     if isinstance(y, Tensor):
         if x.shape != y.shape:
-            raise ValueError(f"both samples must have one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+            raise Refused(f"both samples must have one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
         y = slices(y, directions)
     return float(np.sqrt(np.mean((slices(x, directions) - y) ** 2)))
 
@@ -97,16 +100,6 @@ def floor_sliced_w2(law: Law, n: int, pairs: int = 8) -> float:
     """
     noise = torch.Generator().manual_seed(2)
     return sum(sliced_w2(law.sample(n, noise), law.sample(n, noise)) for _ in range(pairs)) / pairs
-
-
-def energy_distance(x: Tensor, y: Tensor) -> float:
-    """2 E|x - y| - E|x - x'| - E|y - y'| between two samples (N, *D): zero for equal laws (Szekely, Rizzo 2013).
-
-    The means within a sample are over pairs of different points, so that noise has mean zero: it may be negative.
-    """
-    x, y = x.flatten(1), y.flatten(1)
-    between, in_x, in_y = torch.cdist(x, y).mean(), *(torch.cdist(v, v).sum() / (len(v) * (len(v) - 1)) for v in (x, y))
-    return float(2 * between - in_x - in_y)
 
 
 def mode_distance(x: Tensor, law: Law) -> float:
@@ -136,13 +129,16 @@ def evaluate(x: Tensor, law: Law, reference: Tensor | np.ndarray) -> dict[str, f
         "kl": cover.kl,
         "width": _spread(nearest) / _own_spread(law),
         "sliced_w2": sliced_w2(x, reference),
+        "energy": energy(x, law),
+        "floor_energy": floor_energy(law, len(x)),
     }
 
 
 def judge(law: Law, n: int, sampled: Callable[[int], Tensor], samplings: int = 1) -> dict[str, float]:
     """`evaluate` over several samplings, sampled(i) (n, *D), i = 0, 1, ..., each against another sample of the law.
 
-    The worst of modes, on_mode and kl; the mean of width and of sliced_w2, to be held against floor_sliced_w2, a mean as well.
+    The worst of modes, on_mode and kl; the mean of width, of sliced_w2, to be held against floor_sliced_w2, a mean as
+    well, and of energy. floor_energy is that of one sampling: a mean of several exact ones is below it more often.
     """
     scores = [evaluate(sampled(i), law, law.sample(n, torch.Generator().manual_seed(1 + i))) for i in range(samplings)]
     return {
@@ -150,7 +146,8 @@ def judge(law: Law, n: int, sampled: Callable[[int], Tensor], samplings: int = 1
         "of_modes": law.modes,
         "on_mode": min(score["on_mode"] for score in scores),
         "kl": max(score["kl"] for score in scores),
-        **{name: sum(score[name] for score in scores) / samplings for name in ("width", "sliced_w2")},
+        **{name: sum(score[name] for score in scores) / samplings for name in ("width", "sliced_w2", "energy")},
         "floor_sliced_w2": floor_sliced_w2(law, n),
+        "floor_energy": floor_energy(law, n),
         "samplings": samplings,
     }

@@ -7,16 +7,19 @@ every layer costs the same. After He et al. 2016, in the nine-layer form of fast
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
+from ..errors import Refused
+
 __all__ = ["Classifier"]
 
 
 class Convolution(nn.Module):
-    """ReLU(BatchNorm(3x3 convolution)); `pool`: the largest of 2x2 places, before the rest has to be computed for all."""
+    """ReLU(BatchNorm(3x3 convolution)); `pool`: the largest of 2x2 places, before the rest is computed for all."""
 
     def __init__(self, inputs: int, outputs: int, *, pool: bool = False) -> None:
         super().__init__()
@@ -32,14 +35,20 @@ class Classifier(nn.Module):
     """Images (B, *shape) in [-1, 1] -> logits (B, classes), through features (B, 8 width).
 
     Its buffers say what it sees in the images that it was trained on: mean (F,) and covariance (F, F) of the features,
-    and the share of each class among its answers. ValueError for images below 8 x 8.
+    and the share of each class among its answers. Refused for images below 8 x 8.
     """
+
+    mean: Tensor
+    covariance: Tensor
+    share: Tensor
+    card: dict[str, Any]  # of one that was loaded; else empty
 
     def __init__(self, shape: Sequence[int], classes: int, width: int) -> None:
         super().__init__()
+        self.card = {}
         channels, *sides = self.shape = tuple(shape)
         if min(sides) < 8:
-            raise ValueError(f"a classifier needs images of at least 8 x 8, got {self.shape}")
+            raise Refused(f"a classifier needs images of at least 8 x 8, got {self.shape}")
         self.width = width
         widths = [2 * width, 4 * width, 8 * width]
         self.stem = Convolution(channels, width)

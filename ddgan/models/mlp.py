@@ -1,29 +1,45 @@
 """Networks for vectors: data of shape (n,), up to a few dozen coordinates, of about unit variance.
 
-Pairs of a generator and a discriminator.
+Pairs of a generator and a discriminator, and two networks that have no opponent.
 
 plain    the paper's for 25 Gaussians: an MLP from (x_t, z, level) to x_0, and one from (x_s, x_t, levels) to a logit.
 skip     the generator starts from the exact posterior draw of standard normal data,
              y = a_t x_t + sigma_t z   (a draw of x_0 given x_t if x_0 ~ N(0, I)),      G = y + MLP(y, x_t, z, level),
          so it begins spread over all modes and only has to bend that law; both networks see Fourier features.
          Without a latent y is the posterior mean a_t x_t.
-v        the same pair, the MLP in units of sigma_t, the spread of that draw: G = y + sigma_t MLP. Without a latent it is
-         the regression denoiser, whose MLP learns -v, v = a_t eps - sigma_t x_0 (Salimans & Ho 2022).
-eps, plain-eps   skip and plain, the generator's output taken for the noise in x_t instead of for x_0: what the paper tried
-         and left; without a latent, DDPM's network.
+v        the same pair, the MLP in units of sigma_t, the spread of that draw: G = y + sigma_t MLP. Without a latent it
+         is the regression denoiser, whose MLP learns -v, v = a_t eps - sigma_t x_0 (Salimans & Ho 2022).
+eps, plain-eps   skip and plain, the generator's output taken for the noise in x_t instead of for x_0: what the paper
+         tried and left; without a latent, DDPM's network.
+flow     x_0 as a function of x_t, for the consistency objective: v without a latent, with Fourier features of x_t.
+mixture  a mixture of Gaussians for x_0 given x_t, for the mixture objective.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import leaky_relu, pad
 
-from ..denoiser import Denoiser
-from ..gaussian import like
-from ..schedule import alpha_sigma
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.gaussian import like
+from ..diffusion.mixture import Mixture, quasi_random
+from ..diffusion.schedule import alpha_sigma
+from ..errors import Refused
 
-__all__ = ["EpsGenerator", "PlainDiscriminator", "PlainEpsGenerator", "PlainGenerator", "SkipDiscriminator", "SkipGenerator", "VGenerator"]
+__all__ = [
+    "EpsGenerator",
+    "FlowGenerator",
+    "MixtureDenoiser",
+    "PlainDiscriminator",
+    "PlainEpsGenerator",
+    "PlainGenerator",
+    "SkipDiscriminator",
+    "SkipGenerator",
+    "VGenerator",
+]
 
 LEVEL_FEATURES = 3
 
@@ -46,10 +62,18 @@ class MLP(nn.Module):
     def __init__(self, inputs: int, outputs: int, width: int, depth: int) -> None:
         super().__init__()
         sizes = [inputs, *[width] * depth, outputs]
-        self.layers = nn.ModuleList(nn.Linear(i, o) for i, o in zip(sizes[:-1], sizes[1:], strict=True))
+        layers = [nn.Linear(i, o) for i, o in zip(sizes[:-1], sizes[1:], strict=True)]
         with torch.no_grad():
-            self.layers[-1].weight.mul_(0.1)
-            self.layers[-1].bias.zero_()
+            layers[-1].weight.mul_(0.1)
+            layers[-1].bias.zero_()
+        self.layers = nn.ModuleList(layers)
+
+    def begin(self, at: Tensor) -> None:
+        """Let the outputs begin about here, (outputs,)."""
+        last = self.layers[-1]
+        assert isinstance(last, nn.Linear)
+        with torch.no_grad():
+            last.bias.copy_(at)
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
@@ -77,7 +101,7 @@ class SkipGenerator(Denoiser):
     def __init__(self, n: int, latent_dim: int, width: int, depth: int) -> None:
         super().__init__()
         if latent_dim not in (0, n):
-            raise ValueError(f"the skip generator's latent has 0 or {n} numbers, as the data, got {latent_dim}")
+            raise Refused(f"the skip generator's latent has 0 or {n} numbers, as the data, got {latent_dim}")
         self.latent_dim = latent_dim
         self.net = MLP(n * (3 + 2 * self.OCTAVES) + LEVEL_FEATURES, n, width, depth)
 
@@ -98,21 +122,21 @@ class VGenerator(SkipGenerator):
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         y, change = self._drawn(x_t, level, z)
-        return y + like(self.unit(level), x_t) * change
+        return y + like(self.output_scale(level), x_t) * change
 
-    def unit(self, level: Tensor) -> Tensor:
+    def output_scale(self, level: Tensor) -> Tensor:
         """sigma_t."""
         return alpha_sigma(level)[1]
 
 
 class _OfNoise(Denoiser):
-    """Mixed into a generator: x_0 = (x_t - sigma_t eps) / a_t, eps its output. At high noise 1 / a_t blows up an error."""
+    """Mixed into a generator: x_0 = (x_t - sigma_t eps) / a_t, eps its output. At high noise 1 / a_t is large."""
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         a, sigma = (like(v, x_t) for v in alpha_sigma(level))
         return (x_t - sigma * super().forward(x_t, level, z)) / a
 
-    def unit(self, level: Tensor) -> Tensor:
+    def output_scale(self, level: Tensor) -> Tensor:
         """sigma_t / a_t."""
         a, sigma = alpha_sigma(level)
         return sigma / a
@@ -124,6 +148,73 @@ class EpsGenerator(_OfNoise, SkipGenerator):
 
 class PlainEpsGenerator(_OfNoise, PlainGenerator):
     """eps = MLP(x_t, z, level)."""
+
+
+class FlowGenerator(Denoiser):
+    """x_0 = a_t x_t + sigma_t MLP(a_t x_t, Fourier(x_t), level), without a latent: for a map that jumps in x_t.
+
+    Fourier features are of x_t itself, since a_t x_t is hardly more than zero where there is much noise.
+    """
+
+    OCTAVES = 5
+
+    def __init__(self, n: int, latent_dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        if latent_dim:
+            raise Refused(f"the flow network has no latent: latent_dim must be 0, got {latent_dim}")
+        self.net = MLP(n * (2 + 2 * self.OCTAVES) + LEVEL_FEATURES, n, width, depth)
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        a, sigma = (like(v, x_t) for v in alpha_sigma(level))
+        return a * x_t + sigma * self.net(
+            torch.cat([a * x_t, with_fourier(x_t, self.OCTAVES), level_features(level)], 1)
+        )
+
+
+class MixtureDenoiser(Denoiser):
+    """x_0 ~ p(x_0 | x_t), a mixture of K Gaussians whose parameters an MLP gives (mixture density network).
+
+    The MLP sees x_t, Fourier features of a_t x_t and the level. Its outputs are log-weights, times 1 / (sigma_t + .1),
+    centres mu_k and bounded log-deviations of components as x_0 has them before x_t is seen; x_t makes of
+    N(mu_k, S_k I), as Bayes' rule does,
+
+        N((1 - a_t^2 g) mu_k + a_t g x_t, sigma_t^2 g I),    g = S_k / (a_t^2 S_k + sigma_t^2)
+
+    so that what the MLP has to say is of one size at every level. z[:, 0] picks the component, z[:, 1:] the point.
+    Training begins with components spread as if x_0 were N(0, I). Source: Bishop, "Mixture Density Networks", 1994.
+    """
+
+    K = 32
+    OCTAVES = 5
+    LOG_STD = (-6.0, 0.5)  # the bounds of log S_k^(1/2)
+    FIRST_STD = 0.4
+    SOFT = 0.1  # the noise below which weights sharpen no more by themselves
+
+    def __init__(self, n: int, latent_dim: int, width: int, depth: int) -> None:
+        super().__init__()
+        if latent_dim != 1 + n:
+            raise Refused(f"the mixture network's latent has {1 + n} numbers, one more than the data, got {latent_dim}")
+        self.latent_dim = latent_dim
+        self.net = MLP(n * (2 + 2 * self.OCTAVES) + LEVEL_FEATURES, self.K * (2 + n), width, depth)
+        low, high = self.LOG_STD
+        std = (math.log(self.FIRST_STD) - low) / (high - low)  # before the sigmoid: log(std / (1 - std))
+        mu = math.sqrt(1 - self.FIRST_STD**2) * quasi_random(self.K, n)[1]
+        one = mu.new_ones(self.K, 1)
+        self.net.begin(torch.cat([0 * one, math.log(std / (1 - std)) * one, mu], 1).flatten())
+
+    def law(self, x_t: Tensor, level: Tensor) -> Mixture:
+        """p(x_0 | x_t) for x_t (B, n) at levels (B,)."""
+        a, sigma = (like(v, x_t) for v in alpha_sigma(level))  # (B, 1)
+        features = [x_t, with_fourier(a * x_t, self.OCTAVES), level_features(level)]
+        given = self.net(torch.cat(features, 1)).unflatten(1, (self.K, -1))
+        low, high = self.LOG_STD
+        S = (2 * (low + (high - low) * given[..., 1].sigmoid())).exp()
+        g = S / (a**2 * S + sigma**2)
+        log_w = (given[..., 0] / (sigma + self.SOFT)).log_softmax(1)
+        return Mixture(log_w, given[..., 2:], 1 - a**2 * g, a * g, x_t, sigma**2 * g)
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        return self.law(x_t, level).at(torch.special.ndtr(z[:, 0]), z[:, 1:])
 
 
 class PlainDiscriminator(nn.Module):

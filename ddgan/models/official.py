@@ -18,11 +18,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from . import checkpoint
+from ..diffusion.denoiser import Levels
+from ..diffusion.schedule import Schedule
+from ..errors import Refused
+from . import checkpoint, registry
 from .config import PRESETS
-from .denoiser import Levels
-from .networks.conv import Attention, UNet
-from .schedule import Schedule
+from .layers import Attention
+from .unet import Down, UNet, Up
 
 __all__ = ["CIFAR10", "convert", "slots"]
 
@@ -41,35 +43,39 @@ NAMES = {
 
 @torch.no_grad()
 def convert(path: Path, out: Path) -> None:
-    """Write the generator in the authors' file as a model into the directory `out`; ValueError for any other file."""
+    """Write the generator in the authors' file as a model into the directory `out`; Refused for any other file."""
     if (out / "card.json").exists():
-        raise ValueError(f"{out} already holds a model: choose another directory")
+        raise Refused(f"{out} already holds a model: choose another directory")
     with torch.device("meta"):
-        denoiser = checkpoint.new_generator(CIFAR10, SHAPE)
+        denoiser = registry.new_generator(CIFAR10, SHAPE)
+    assert isinstance(denoiser, UNet)  # which "unet-indexed" is
     denoiser.to_empty(device="cpu")
     data = _bytes(path, 4 * sum(p.numel() for p in denoiser.parameters()))
     state, places = _tensors(data, path), slots(denoiser)
     if strange := sorted(state.keys() ^ places.keys()):
-        raise ValueError(f"{path} is not the CIFAR-10 generator: it {'has' if strange[0] in state else 'lacks'} {strange[0]}")
+        raise Refused(
+            f"{path} is not the CIFAR-10 generator: it {'has' if strange[0] in state else 'lacks'} {strange[0]}"
+        )
     for name, place in places.items():
         value = state[name]
         if (value.shape, value.dtype) != (place.shape, place.dtype):
-            raise ValueError(
+            raise Refused(
                 f"{path} is not the CIFAR-10 generator: {name} is {value.dtype} {tuple(value.shape)}, "
                 f"wanted {place.dtype} {tuple(place.shape)}"
             )
         place.copy_(value)
-    denoiser.levels = Levels(tuple(Schedule.vp(4).level(torch.arange(1, 5)).tolist()), between=False)
+    denoiser.levels = Levels(tuple(Schedule.vp(4).level(torch.arange(1, 5)).tolist()), continuous=False)
     made = {**MADE, "source_sha256": hashlib.sha256(data).hexdigest()}
     checkpoint.save(out, denoiser, CIFAR10, shape=SHAPE, made=made)
 
 
 def slots(network: UNet) -> dict[str, Tensor]:
     """Where their tensors go: their name -> a view, of their shape, into the weights of our network."""
-    places = {}
+    places: dict[str, Tensor] = {}
     for n, layer in enumerate(_layers(network)):
         if isinstance(layer, Attention):
-            weights, biases = (*layer.qkv.weight.chunk(3), layer.out.weight), (*layer.qkv.bias.chunk(3), layer.out.bias)
+            kept = layer.state_dict()
+            weights, biases = ((*kept[f"qkv.{kind}"].chunk(3), kept[f"out.{kind}"]) for kind in ("weight", "bias"))
             for i, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
                 places |= {f"all_modules.{n}.NIN_{i}.W": weight[:, :, 0, 0].T, f"all_modules.{n}.NIN_{i}.b": bias}
         for name, value in layer.state_dict().items():
@@ -77,8 +83,8 @@ def slots(network: UNet) -> dict[str, Tensor]:
             if part not in ("qkv", "out"):
                 places[".".join(["all_modules", str(n), NAMES.get(part, part), *rest])] = value
     for name, value in network.mapping.state_dict().items():
-        n, kind = name.split(".")
-        places[f"z_transform.{int(n) + 1}.{kind}"] = value  # theirs begins with the normalisation of z
+        number, kind = name.split(".")
+        places[f"z_transform.{int(number) + 1}.{kind}"] = value  # theirs begins with the normalisation of z
     return places
 
 
@@ -86,19 +92,21 @@ def _layers(network: UNet) -> Iterator[nn.Module]:
     """Our layers in the order of their list."""
     yield from (network.level[0], network.level[2], network.first)
     for stage in network.down:
-        for block, attention in zip(stage["blocks"], stage["attention"], strict=True):
+        assert isinstance(stage, Down)
+        for block, attention in zip(stage.blocks, stage.attention, strict=True):
             yield block
             if isinstance(attention, Attention):
                 yield attention
-        if "shrink" in stage:
-            yield from (stage["shrink"], stage["pyramid"])
+        if stage.shrink and stage.pyramid:
+            yield from (stage.shrink, stage.pyramid)
     yield from network.middle
     for stage in network.up:
-        yield from stage["blocks"]
-        if isinstance(stage["attention"], Attention):
-            yield stage["attention"]
-        if "stretch" in stage:
-            yield stage["stretch"]
+        assert isinstance(stage, Up)
+        yield from stage.blocks
+        if isinstance(stage.attention, Attention):
+            yield stage.attention
+        if stage.stretch:
+            yield stage.stretch
     yield from (network.norm, network.last)
 
 
@@ -107,10 +115,12 @@ def _bytes(path: Path, expected: int) -> bytes:
     try:
         size = path.stat().st_size
         if not 0 <= size - expected <= 2**20:
-            raise ValueError(f"{path} has {size:,} bytes, wanted the CIFAR-10 generator, netG_1200.pth, of about {expected:,}")
+            raise Refused(
+                f"{path} has {size:,} bytes, wanted the CIFAR-10 generator, netG_1200.pth, of about {expected:,}"
+            )
         return path.read_bytes()
     except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror})") from error
+        raise Refused(f"{path} cannot be read ({error.strerror})") from error
 
 
 def _tensors(data: bytes, path: Path) -> dict[str, Tensor]:
@@ -121,4 +131,4 @@ def _tensors(data: bytes, path: Path) -> dict[str, Tensor]:
             state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         return {name.removeprefix("module."): value.detach() for name, value in state.items()}
     except Exception as error:  # there is no end to what an unpickler makes of a foreign file
-        raise ValueError(f"{path} is not a checkpoint of tensors by name, or is damaged") from error
+        raise Refused(f"{path} is not a checkpoint of tensors by name, or is damaged") from error

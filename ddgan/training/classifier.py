@@ -15,11 +15,14 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from . import checkpoint
-from .image_metrics import cfd, moments, observe
-from .images import ImageSet, from_uint8
-from .machine import hardware, precision
-from .networks.classifier import Classifier
+from .. import files
+from ..data.images import ImageSet, from_uint8
+from ..errors import Refused
+from ..machine import hardware, precision
+from ..metrics.images import cfd, moments, observe
+from ..models import checkpoint
+from ..models.classifier import Classifier
+from ..models.layers import channels_last
 from .trainer import TrainStep
 
 __all__ = ["BATCH", "augmented", "finish", "fit_classifier", "new_classifier", "train_classifier"]
@@ -39,19 +42,23 @@ def fit_classifier(
     seconds: float = math.inf,
     seed: int = 0,
     command: str = "",
+    measured_on: str = "the test split",
 ) -> Iterator[TrainStep]:
     """Train a classifier and write it, with its card, into a directory: one record an update.
 
-    ValueError where the images have no labels, the two sets differ, or `out` holds a model or cannot be written.
+    `measured_on` says on the card what the test images are.
+    Refused where the images have no labels, the two sets differ, or `out` holds a model or cannot be written.
     """
     if train.labels is None or test.labels is None or not train.classes:
-        raise ValueError("a classifier needs images with classes, these have none")
-    if (train.shape, train.classes) != (test.shape, test.classes):
-        raise ValueError(f"test images must be as the training images, {tuple(train.shape)}, got {tuple(test.shape)}")
+        raise Refused("a classifier needs images with classes, these have none")
+    if train.shape != test.shape:
+        raise Refused(f"test images must be as the training images, {tuple(train.shape)}, got {tuple(test.shape)}")
+    if other := sorted(set(train.classes) ^ set(test.classes)):
+        raise Refused(f"test images must be of the classes of the training images: only one of both has {other[0]!r}")
     classifier = new_classifier(train, width=width, seed=seed)
-    with checkpoint.claimed(out):
+    with files.claimed(out):
         if (out / "card.json").exists():
-            raise ValueError(f"{out} already holds a model: choose another directory")
+            raise Refused(f"{out} already holds a model: choose another directory")
         for step in train_classifier(classifier, train, seed=seed, epochs=epochs, seconds=seconds):
             yield step
         made = {
@@ -62,6 +69,7 @@ def fit_classifier(
             "seconds": round(step.seconds, 1),
             "hardware": hardware(),
             "torch": torch.__version__,
+            "measured_on": measured_on,
             "metrics": finish(classifier, train, test),
         }
         checkpoint.save_classifier(out, classifier, made)
@@ -72,7 +80,7 @@ def new_classifier(data: ImageSet, *, width: int, seed: int) -> Classifier:
     with torch.device("meta"):  # the layers' own initialisation would draw from everyone's generator
         classifier = Classifier(data.shape, len(data.classes), width)
     classifier.to_empty(device="cpu").initialise(torch.Generator().manual_seed(seed))
-    return classifier.to(memory_format=torch.channels_last)
+    return channels_last(classifier)
 
 
 def train_classifier(
@@ -83,6 +91,7 @@ def train_classifier(
     SGD with Nesterov momentum; the rate rises and falls once (Smith, Topin 2018). Images of three channels are
     mirrored and shifted at random. FloatingPointError on a loss that is not finite.
     """
+    assert data.labels is not None  # who has images without classes is refused before
     classifier.train()
     optimiser = torch.optim.SGD(classifier.parameters(), lr=RATE, momentum=0.9, weight_decay=5e-4, nesterov=True)
     noise, dtype = np.random.default_rng(seed), precision(torch.device("cpu"))

@@ -2,25 +2,49 @@
 
 Every rank draws the noise of the whole batch and keeps its part, so the number of processes does not change what is
 learned, up to rounding. Without `torchrun` there is one rank, and everything here does nothing.
+
+No rank leaves before the others have come to their end: rank 0 judges for minutes what was learned, and a process that
+ends while the group still has threads may be aborted, at which `torchrun` stops all the others.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
 
 import torch
 from torch import Tensor, distributed
 
-__all__ = ["agree", "average", "join", "mine", "rank"]
+from ..errors import Refused
+
+__all__ = ["agree", "average", "joined", "mine", "rank"]
+
+PATIENCE = timedelta(days=1)  # that ranks wait for the last one, after training
 
 
-def join() -> None:
-    """Join the processes that `torchrun` started, if it did: nccl between GPUs, gloo between CPUs."""
-    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+@contextmanager
+def joined() -> Iterator[None]:
+    """One group of the processes that `torchrun` started, if it did, until the last of them leaves the block.
+
+    Between GPUs it is nccl, between CPUs gloo. A rank that fails leaves at once: `torchrun` then stops the others.
+    """
+    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+        yield
+        return
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        end = distributed.new_group(
+            backend="gloo", timeout=PATIENCE
+        )  # nccl would wait on the GPU, and for minutes only
+        yield
+        with _heard():
+            distributed.barrier(end)
+    finally:
+        distributed.destroy_process_group()
 
 
 def rank() -> int:
@@ -29,12 +53,12 @@ def rank() -> int:
 
 
 def mine(x: Tensor) -> Tensor:
-    """This rank's part of a batch: one run of items, as long as everybody's. ValueError where it cannot be shared evenly."""
+    """This rank's part of a batch: one run of items, as long as everybody's. Refused where shares would differ."""
     if not distributed.is_initialized():
         return x
     world = distributed.get_world_size()
     if len(x) % world:
-        raise ValueError(f"a batch of {len(x)} cannot be shared evenly by {world} processes")
+        raise Refused(f"a batch of {len(x)} cannot be shared evenly by {world} processes")
     return x.chunk(world)[rank()]
 
 
@@ -44,7 +68,8 @@ def average(tensors: Iterable[Tensor]) -> None:
         return
     tensors = list(tensors)
     flat = torch.cat([v.flatten() for v in tensors])
-    distributed.all_reduce(flat)
+    with _heard():
+        distributed.all_reduce(flat)
     flat /= distributed.get_world_size()
     for v, mean in zip(tensors, flat.split([v.numel() for v in tensors]), strict=True):
         v.copy_(mean.view_as(v))
@@ -55,5 +80,15 @@ def agree(value: float) -> float:
     if not distributed.is_initialized():
         return value
     said = torch.tensor(value, dtype=torch.float64, device="cuda" if torch.cuda.is_available() else "cpu")
-    distributed.broadcast(said, 0)
+    with _heard():
+        distributed.broadcast(said, 0)
     return float(said)
+
+
+@contextmanager
+def _heard() -> Iterator[None]:
+    """Ranks speak to each other inside; ConnectionError, in one sentence, where one of them is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionError("another process of this training has ended: what it said tells why") from error

@@ -4,7 +4,7 @@
     r1r2         the same GAN + gamma/2 (E|grad d(real)|^2 + E|grad d(fake)|^2)         (R1 + R2)
     rpgan        relativistic pairing, d judges real against fake, + both penalties     (R3GAN: Huang et al. 2024)
     rpgan-exact  the same, |grad d|^2 by double backward: for images, in every k-th update only (`every`)
-    wgan-gp      the critic's difference of means + gamma E(|grad d| - 1)^2 between real and fake  (Gulrajani et al. 2017)
+    wgan-gp      the critic's difference of means + gamma E(|grad d| - 1)^2 in between         (Gulrajani et al. 2017)
 
 In r1r2 and rpgan |grad d|^2 is estimated by one finite difference along a random direction v ~ N(0, I), since
 E_v (v . grad d)^2 = |grad d|^2: one more forward pass instead of a double backward. All means are over the batch.
@@ -21,11 +21,23 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-__all__ = ["Critic", "LOSSES", "gradient_penalty", "nonsaturating", "paired", "relativistic", "squared_error"]
+__all__ = [
+    "Critic",
+    "LOSSES",
+    "gradient_penalty",
+    "nonsaturating",
+    "pseudo_huber",
+    "finite_difference_penalty",
+    "relativistic",
+    "squared_error",
+]
 
+SHARP = 0.03  # where pseudo_huber turns from squares to distances, for data of unit variance
 SIGMA = 0.01  # the length of the finite difference, for data of unit variance
 
 Critic = Callable[[Tensor], Tensor]
+Weight = float | Tensor  # of a penalty, 0.0 for none; a tensor on a CUDA device, which nobody looks at
+DLoss = Callable[[Critic, Tensor, Tensor, Tensor, Weight], Tensor]
 
 
 def nonsaturating(winner: Tensor, loser: Tensor) -> Tensor:
@@ -45,11 +57,11 @@ def gradient_penalty(d: Critic, x: Tensor) -> Tensor:
     return gradient.flatten(1).square().sum(1)
 
 
-def exact(loss: Callable[[Tensor, Tensor], Tensor], *, both: bool) -> Callable[[Critic, Tensor, Tensor, Tensor, float], Tensor]:
+def double_backward_penalty(loss: Callable[[Tensor, Tensor], Tensor], *, both: bool) -> DLoss:
     """D's loss with R1, or R1 + R2 if `both`, by double backward, around any `loss(winner, loser)`."""
 
-    def d_loss(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: float) -> Tensor:
-        if not gamma:
+    def d_loss(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: Weight) -> Tensor:
+        if _absent(gamma):
             return loss(*d(torch.cat([real, fake])).chunk(2))
         x = (torch.cat([real, fake]) if both else real).detach().requires_grad_()
         at = d(x)
@@ -60,12 +72,12 @@ def exact(loss: Callable[[Tensor, Tensor], Tensor], *, both: bool) -> Callable[[
     return d_loss
 
 
-def paired(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Critic, Tensor, Tensor, Tensor, float], Tensor]:
+def finite_difference_penalty(loss: Callable[[Tensor, Tensor], Tensor]) -> DLoss:
     """D's loss with R1 + R2 by finite differences along v, around any `loss(winner, loser)`."""
 
-    def d_loss(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: float) -> Tensor:
+    def d_loss(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: Weight) -> Tensor:
         x = torch.cat([real, fake])
-        if not gamma:
+        if _absent(gamma):
             return loss(*d(x).chunk(2))
         at, moved = d(torch.cat([x, x + SIGMA * torch.cat([v, v])])).chunk(2)
         slope = (moved - at) / SIGMA
@@ -74,24 +86,32 @@ def paired(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Critic, Tensor
     return d_loss
 
 
-def wasserstein(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: float) -> Tensor:
+def _absent(gamma: Weight) -> bool:
+    return not isinstance(gamma, Tensor) and not gamma
+
+
+def wasserstein(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: Weight) -> Tensor:
     """The critic's loss of WGAN-GP; the place between real and fake is uniform, made of v's first coordinate."""
     between = torch.special.ndtr(v.flatten(1)[:, 0]).reshape(-1, *[1] * (v.ndim - 1))
-    slope = (gradient_penalty(d, fake + between * (real - fake)) + 1e-12).sqrt() if gamma else torch.ones(())
+    slope = (
+        (gradient_penalty(d, fake + between * (real - fake)) + 1e-12).sqrt() if not _absent(gamma) else torch.ones(())
+    )
     return d(fake).mean() - d(real).mean() + gamma * (slope - 1).square().mean()
 
 
-def fool(d: Critic, real: Tensor, fake: Tensor) -> Tensor:
+def g_nonsaturating(d: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """G's non-saturating loss, E softplus(-d(fake)): it does not look at the real data."""
     return softplus(-d(fake)).mean()
 
 
-def outdo(d: Critic, real: Tensor, fake: Tensor) -> Tensor:
-    """G's relativistic loss: the fake is to win against the real."""
-    return relativistic(*d(torch.cat([fake, real])).chunk(2))
+def g_relativistic(d: Critic, real: Tensor, fake: Tensor) -> Tensor:
+    """G's relativistic loss: the fake is to win against the real, whose logit has no gradient."""
+    with torch.no_grad():
+        loser = d(real)
+    return relativistic(d(fake), loser)
 
 
-def raise_critic(d: Critic, real: Tensor, fake: Tensor) -> Tensor:
+def g_wasserstein(d: Critic, real: Tensor, fake: Tensor) -> Tensor:
     """G's loss in WGAN-GP, -E d(fake)."""
     return -d(fake).mean()
 
@@ -101,11 +121,19 @@ def squared_error(x_0: Tensor, target: Tensor) -> Tensor:
     return (x_0 - target).square().mean()
 
 
+def pseudo_huber(x_0: Tensor, target: Tensor) -> Tensor:
+    """E sqrt(|x_0 - target|^2 + c^2) - c, c = SHARP: a jump of a map stays sharper than by squares.
+
+    Source: Song and Dhariwal, "Improved Techniques for Training Consistency Models", ICLR 2024, eq. 7.
+    """
+    return ((x_0 - target).flatten(1).square().sum(1) + SHARP**2).sqrt().mean() - SHARP
+
+
 # name -> (D's loss (d, real, fake, v, gamma), G's loss (d, real, fake))
 LOSSES = {
-    "paper": (exact(nonsaturating, both=False), fool),
-    "r1r2": (paired(nonsaturating), fool),
-    "rpgan": (paired(relativistic), outdo),
-    "rpgan-exact": (exact(relativistic, both=True), outdo),
-    "wgan-gp": (wasserstein, raise_critic),
+    "paper": (double_backward_penalty(nonsaturating, both=False), g_nonsaturating),
+    "r1r2": (finite_difference_penalty(nonsaturating), g_nonsaturating),
+    "rpgan": (finite_difference_penalty(relativistic), g_relativistic),
+    "rpgan-exact": (double_backward_penalty(relativistic, both=True), g_relativistic),
+    "wgan-gp": (wasserstein, g_wasserstein),
 }

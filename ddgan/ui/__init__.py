@@ -10,29 +10,36 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import gradio as gr
-from gradio.exceptions import ServerFailedToStartError
 
+from ..explorer.live import Studio
+from ..explorer.session import Session
 from ..machine import one_arena, single_thread
-from ..session import Session
-from ..studio import Studio
-from . import about, api, denoise, evidence, images, serve, train, why
+from ..views import looks
+from . import about, api, denoise, evidence, images, server, train, why_tab
+from .canvas import pictures_at
 
 __all__ = ["build", "launch"]
 
 _ASSETS = Path(__file__).parents[2] / "assets"
 # only the two weights that the bundled font has in full
 _FONT = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700)), "system-ui", "sans-serif"
-_THEME = gr.themes.Default(primary_hue="blue", font=_FONT)  # orange means predicted x_0 here
+_THEME = gr.themes.Default(primary_hue="blue", font=_FONT).set(  # orange means predicted x_0 here
+    button_primary_background_fill="*primary_600",  # in the light theme, as in the dark one: white is legible on it
+    button_primary_background_fill_hover="*primary_700",
+    button_primary_border_color="*primary_600",
+    body_text_color_subdued="*neutral_500",
+)
 
 
-def build() -> serve.Page:
+def build() -> server.Page:
     """The whole interface, not yet launched; nothing is sampled or loaded before the first visitor comes.
 
     (On ZeroGPU the image models are: see session.py.)
     """
-    serve.own_files()
-    with serve.Page(title="DDGAN Explorer", analytics_enabled=False, delete_cache=(600, 3600)) as demo:
-        session = Session()
+    server.own_files()
+    session = Session()
+    about_it = {"title": "DDGAN Explorer", "analytics_enabled": False, "delete_cache": (600, 3600)}
+    with server.Page(**about_it, pictures=server.Pictures(session)) as demo:
         studio = Studio(session)
         about.head()
         with gr.Tabs() as tabs:
@@ -41,7 +48,7 @@ def build() -> serve.Page:
             with gr.Tab("Images", id="images") as tab:
                 images.build(session, tab)
             with gr.Tab("Why", id="why"):
-                why.build(session)
+                why_tab.build(demo, session)
             with gr.Tab("Train", id="train"):
                 train.build(demo, studio, tabs, shown)
             with gr.Tab("Evidence", id="evidence") as tab:
@@ -49,16 +56,22 @@ def build() -> serve.Page:
             with gr.Tab("About", id="about"):
                 about.build()
         api.build(studio)
-    # who waits hears of it once a second: after every job, as is Gradio's way, a crowd's readers would hear of nothing else
-    return demo.queue(status_update_rate=1, max_size=serve.MAX_WAITING, default_concurrency_limit=1, api_open=False)
+    # who waits hears of it once a second: after every job, as is Gradio's way, a crowd's readers would hear of
+    # nothing else
+    return demo.queue(status_update_rate=1, max_size=server.MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
 
-def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
+def _first_picture() -> str:
+    """Begins to fetch what the stage shows first before anything else of the page is there."""
+    return f"<script>fetch('{pictures_at()}/points?' + location.search.slice(1)).catch(() => {{}});</script>"
+
+
+def launch(demo: server.Page, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
     """Serve the page until interrupted or terminated; OSError, in one sentence, where nobody can listen there."""
     single_thread()
     one_arena()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
-    serve.log.setLevel(logging.INFO)
+    server.log.setLevel(logging.INFO)
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "86400")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the files go, and the port is free
@@ -70,21 +83,23 @@ def launch(demo: serve.Page, *, host: str | None = None, port: int | None = None
             quiet=True,
             prevent_thread_lock=True,
             theme=_THEME,
-            css=(_ASSETS / "app.css").read_text(encoding="utf-8"),
-            max_file_size=serve.MAX_UPLOAD,
+            css=looks.css()
+            + "".join((_ASSETS / name).read_text(encoding="utf-8") for name in ("app.css", "landscape.css")),
+            max_file_size=server.MAX_UPLOAD,
+            head=_first_picture(),
             show_error=False,
             footer_links=["api", "gradio", "settings"],
             mcp_server=find_spec("mcp") is not None,
             strict_cors=True,
             enable_monitoring=False,
             state_session_capacity=200,
-            app_kwargs=serve.app_kwargs(demo),
+            app_kwargs=server.app_kwargs(demo),
         )
         everywhere = " and, at this port, on every address of this machine" if host == "0.0.0.0" else ""
         print(f"DDGAN Explorer is at {demo.local_url}{everywhere}", flush=True)
         demo.block_thread()
     except KeyboardInterrupt:  # while it was starting: block_thread would have caught it
         demo.close(verbose=False)
-    except (OSError, OverflowError, ServerFailedToStartError) as error:  # overflow: no port has such a number
+    except (OSError, OverflowError, server.ServerFailedToStartError) as error:  # overflow: no port has such a number
         where = f"{host or 'this machine'}, port {port or '7860 to 7959'}"
         raise OSError(f"{where} is already in use or not allowed: choose another one with --port") from error

@@ -1,8 +1,11 @@
-"""The public endpoints: denoise, compare, posterior, evaluate, train and presets; the events of the page are private.
+"""The public endpoints: denoise, compare, picture, posterior, evaluate, train, presets; the page's events are private.
 
-An endpoint is a typed function from its values to the work that they ask for. Calling it parses them, by `Request.parse`
-and its like, and is quick: that is done before a request is queued, and once more when its turn has come. Whatever is
-wrong with them comes back as one sentence. Replies are dicts: see reply.py.
+They are tools of a language model too, so answers are short: numbers that sum up the samples, and `picture`. The
+samples themselves come where `arrays` is true.
+
+An endpoint is a typed function from its values to the work that they ask for. Calling it parses them, by
+`Request.parse` and its like, and is quick: that is done before a request is queued, and once more when its turn has
+come. Whatever is wrong with them comes back as one sentence. Replies are dicts: see views/answers.py.
 """
 
 # no annotations from __future__: Gradio makes the schema of the types themselves
@@ -18,16 +21,20 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, NamedTuple
 
 import gradio as gr
-from gradio.context import get_blocks_context
 
-from .. import reply
-from ..config import PRESETS
-from ..images import SETS
-from ..posterior import Question
-from ..request import Request, whole
-from ..schedule import FAMILIES
-from ..studio import Studio, parse
-from .jobs import job, log
+from ..data.images import SETS
+from ..diffusion.schedule import FAMILIES
+from ..errors import Refused
+from ..explorer.live import Studio, parse
+from ..explorer.methods import METHODS
+from ..explorer.parse import whole
+from ..explorer.posterior import Question
+from ..explorer.request import Request
+from ..explorer.scene import scene
+from ..models.config import PRESETS, Config
+from ..views import answers, files
+from .server.gradio_internals import document_endpoint
+from .server.jobs import job, log
 
 __all__ = ["build"]
 
@@ -37,7 +44,7 @@ _LIVE = PRESETS["25-gaussians-live"]
 # what the parameters mean, for the schema
 WORDS = {
     "data": "a toy's name, mnist, cifar10 or stackedmnist, or points:... as in a link of the page",
-    "denoisers": "any of exact, ddgan, gaussian, regression, mean, official, or the own-... that train gave",
+    "denoisers": f"any of {', '.join(METHODS)}, or the own-... that train gave",
     "T": "number of steps; for train also 0, any number of them",
     "schedule": "which noise levels the steps go through",
     "span": "the schedule's [lo, hi]",
@@ -45,8 +52,14 @@ WORDS = {
     "n": "number of samples: 2000 points, 10000 to evaluate, or 9 images by default",
     "forks": "other noise at single steps, like z.2.7 or eps.2.5.3 (what, t, seed, sample)",
     "edit": "begin with an image, like 2.PIXELS (t, image), as in a link of the page",
+    "eta": "of ddim: 0 draws nothing, 1 is ancestral sampling",
+    "budget": "whether T counts steps (T) or evaluations (nfe)",
+    "label": "class that image models which know classes draw: a name or index, or any; "
+    "by default each sample has its own",
     "x": "the coordinates of x_t",
     "t": "the step from t to t - 1, in 1..T",
+    "arrays": "true for the samples themselves, as base64 of float32, up to 11 MB; else summed up, 20 kB at most",
+    "at": "the step t whose state is shown, from 0, the samples, up to T, the noise",
     "of": "what is asked about: the clean x_0, or x_s, the next state",
     "samplings": "how many seeds are judged, from `seed` on: the worst counts",
     "network": "skip (starts from a posterior draw) or plain (the paper's)",
@@ -80,11 +93,24 @@ def denoise(
     n: int | None = None,
     forks: list[str] | None = None,
     edit: str | None = None,
+    eta: float | None = None,
+    budget: Literal["T", "nfe"] = "T",
+    label: str | None = None,
+    arrays: bool = False,
 ) -> Work:
-    """Sample points or images with every denoiser, on the same noise: the states of every step, from x_T to x_0, and the x_0 that each step predicted. Arrays are base64 of float32."""
-    request = _request(locals())
-    reply.afford(request, 2 * request.start + 1)
-    return Work(request, lambda studio: reply.denoise(studio.session, request))
+    """Sample points or images with every denoiser, on the same noise: the states of every step, from x_T to x_0, and
+    the x_0 that each step predicted.
+
+    By default at most nine states, each as mean, standard deviation and quantiles of its coordinates (images: of its
+    channels); with arrays=true all of them, as base64 of float32.
+    """
+    asked = locals()
+    arrays = _flag("arrays", asked.pop("arrays"))
+    request = _request(asked)
+    if arrays:
+        answers.afford(request, 2 * request.start + 1)
+    kept = None if arrays else answers.summed_up(request)
+    return Work(request, lambda studio: answers.denoise(scene(studio.session, request, kept), arrays=arrays))
 
 
 def compare(
@@ -97,11 +123,46 @@ def compare(
     n: int | None = None,
     forks: list[str] | None = None,
     edit: str | None = None,
+    eta: float | None = None,
+    budget: Literal["T", "nfe"] = "T",
+    label: str | None = None,
+    arrays: bool = False,
 ) -> Work:
-    """Sample several denoisers on the same noise: their samples and, for points, how many modes they cover, the share on a mode, KL and distance to the law."""
-    request = _request(locals())
-    reply.afford(request, 1)
-    return Work(request, lambda studio: reply.compare(studio.session, request))
+    """Sample several denoisers on the same noise: their samples, summed up unless arrays=true,
+    and for points how far they are from the law: energy distance with its noise floor, modes covered, share on a mode,
+    KL, width.
+    """
+    asked = locals()
+    arrays = _flag("arrays", asked.pop("arrays"))
+    request = _request(asked)
+    if arrays:
+        answers.afford(request, 1)
+    return Work(
+        request, lambda studio: answers.compare(scene(studio.session, request, t=(), scored=(0,)), arrays=arrays)
+    )
+
+
+def picture(
+    data: str = Request.data,
+    denoisers: list[str] | None = None,
+    T: int = Request.T,
+    schedule: Schedule = Request.schedule,
+    span: list[float] | None = None,
+    seed: int = Request.seed,
+    n: int | None = None,
+    forks: list[str] | None = None,
+    edit: str | None = None,
+    eta: float | None = None,
+    budget: Literal["T", "nfe"] = "T",
+    label: str | None = None,
+    at: int = 0,
+) -> Work:
+    """Show what denoise and compare sum up: one image of one state, a panel for each denoiser, at most 20 kB."""
+    asked = locals()
+    shown = asked.pop("at")
+    request = _request(asked)
+    t = whole("at", shown, 0, request.start)
+    return Work(request, lambda studio: _painted(studio, request, t))
 
 
 def posterior(
@@ -113,12 +174,18 @@ def posterior(
     T: int = Request.T,
     schedule: Schedule = Request.schedule,
     span: list[float] | None = None,
+    arrays: bool = False,
 ) -> Work:
-    """What could one x_t have been? The modes and weights of the exact law, what each denoiser draws for the same x_t, and how far that is from the truth, with the noise floor."""
+    """What could one x_t have been?
+
+    The modes and weights of the exact law, what each denoiser draws for the same x_t (summed up unless arrays=true),
+    and how far that is from the truth, with the noise floor.
+    """
     asked = locals()
+    arrays = _flag("arrays", asked.pop("arrays"))
     question = {name: asked.pop(name) for name in ("x", "t", "of")}
-    question = Question.parse({**question, "query": _request({**asked, "n": 1}).to_query()})
-    return Work(question.request, lambda studio: reply.posterior(studio.session, question))
+    question = Question.of_request(_request({**asked, "n": 1}), question)
+    return Work(question.request, lambda studio: answers.posterior(studio.session, question, arrays=arrays))
 
 
 def evaluate(
@@ -130,13 +197,18 @@ def evaluate(
     seed: int = Request.seed,
     n: int | None = None,
     samplings: int = 1,
+    eta: float | None = None,
+    budget: Literal["T", "nfe"] = "T",
+    label: str | None = None,
 ) -> Work:
-    """Judge denoisers as `python -m ddgan evaluate` does: points against their law, the worst of several samplings; images, 64 at most, in the features of our classifier."""
+    """Judge denoisers as `python -m ddgan evaluate` does: points against their law, the worst of several samplings;
+    images, 64 at most, in the features of our classifier.
+    """
     asked = locals()
     times = whole("samplings", asked.pop("samplings"), 1, MAX_SAMPLINGS)
     request = _request({"n": 64 if isinstance(data, str) and data in SETS else 10_000, **_given(asked)})
     request.afford(times)
-    return Work(request, lambda studio: reply.evaluate(studio.session, request, times))
+    return Work(request, lambda studio: answers.evaluate(studio.session, request, times))
 
 
 def train(
@@ -155,15 +227,20 @@ def train(
     seed: int = _LIVE.seed,
     seconds: int = 20,
 ) -> Work:
-    """Train a DDGAN on points, one training at a time: streams losses and modes covered, several records a second; the last one has the model's file, and the name under which the other endpoints know the model as a denoiser."""
+    """Train a DDGAN on points, one training at a time: streams losses and modes covered, several records a second;
+    the last one has the model's file, and the name under which the other endpoints know the model as a denoiser.
+    """
     asked = _given(locals())
     config, length = parse(asked)
     return Work(f"{length:.0f} s, batch {config.batch}, width {config.width}", lambda studio: _trained(studio, asked))
 
 
 def presets() -> Work:
-    """The configurations that `python -m ddgan train` knows, by name."""
-    return Work("", lambda studio: {name: config.to_dict() for name, config in PRESETS.items()})
+    """The configurations that `python -m ddgan train` knows, by name: of each the fields that are not the defaults."""
+    default = {**Config(Request.data).to_dict(), "data": None}
+    known = {name: config.to_dict() for name, config in PRESETS.items()}
+    changed = {name: {key: v for key, v in of.items() if v != default[key]} for name, of in known.items()}
+    return Work("", lambda studio: changed)
 
 
 def build(studio: Studio) -> None:
@@ -171,6 +248,7 @@ def build(studio: Studio) -> None:
     shared = {"concurrency_id": "sample", "concurrency_limit": 2}  # with the page's own sampling
     for asked in (denoise, compare, posterior, presets):
         _publish(asked, _once(asked, studio), **shared)
+    _publish(picture, _stream(picture, studio, background=False), **shared)
     _publish(evaluate, _once(evaluate, studio), concurrency_id="evaluate", concurrency_limit=1)
     _publish(train, _stream(train, studio), concurrency_id="train", concurrency_limit=1)
 
@@ -183,13 +261,26 @@ def _given(asked: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise Refused(f"{name} must be true or false, got {str(value)[:40]!r}")
+    return value
+
+
+def _painted(studio: Studio, request: Request, t: int) -> Iterator[dict[str, Any]]:
+    with TemporaryDirectory() as directory:  # Gradio serves a copy
+        path = Path(directory, "picture.webp")
+        path.write_bytes(files.preview(studio.session, request, t))
+        yield gr.FileData(path=str(path)).model_dump()
+
+
 def _trained(studio: Studio, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     visitor = secrets.token_hex(8)
     run = studio.open(visitor, {"latent_dim": studio.coordinates(asked["data"]), **asked}, waits=False)
     try:
         with closing(run.frames()) as frames:
             for frame in frames:
-                yield {**(last := reply.progress(frame)), "denoiser": None, "model": None}
+                yield {**(last := answers.progress(frame)), "denoiser": None, "model": None}
     finally:
         studio.close(visitor, run)
     if name := studio.adopt(run, "api"):
@@ -208,27 +299,28 @@ def _once(asked: Callable[..., Work], studio: Studio) -> Callable[..., dict[str,
     return answer
 
 
-def _stream(asked: Callable[..., Work], studio: Studio) -> Callable[..., Iterator[dict[str, Any]]]:
+def _stream(
+    asked: Callable[..., Work], studio: Studio, *, background: bool = True
+) -> Callable[..., Iterator[dict[str, Any]]]:
     @wraps(asked)
-    def answers(*values: Any) -> Iterator[dict[str, Any]]:
+    def replies(*values: Any) -> Iterator[dict[str, Any]]:
         work = asked(*values)
-        with job(f"api {asked.__name__}", work.of, background=True):
+        with job(f"api {asked.__name__}", work.of, background=background):
             yield from work.run(studio)
 
-    return answers
+    return replies
 
 
 def _publish(asked: Callable[..., Work], answer: Callable[..., Any], **limits: Any) -> None:
-    """Make `answer`, which does the work that is asked for, an endpoint whose values are checked before it is queued."""
+    """Make `answer`, which does the work that is asked for,
+    an endpoint whose values are checked before it is queued.
+    """
     signature = inspect.signature(asked)
     answer.__signature__ = signature.replace(return_annotation=dict[str, Any])
-    answer.__doc__ = "\n".join([asked.__doc__, "Parameters:", *(f"    {name}: {WORDS[name]}" for name in signature.parameters)])
+    words = " ".join(asked.__doc__.split())
+    answer.__doc__ = "\n".join([words, "Parameters:", *(f"    {name}: {WORDS[name]}" for name in signature.parameters)])
     endpoint = gr.api(answer, api_name=asked.__name__, **limits)
-    function = get_blocks_context().fns[endpoint["id"]]
-    for name, block in zip(signature.parameters, function.inputs, strict=True):
-        block._api_info |= {"additional_description": WORDS[name]}
-    if signature.parameters:
-        function.validator = partial(_checked, asked)  # gr.api has no argument for it
+    document_endpoint(endpoint, [WORDS[name] for name in signature.parameters], partial(_checked, asked))
 
 
 def _checked(asked: Callable[..., Work], *values: Any) -> list[dict[str, Any]]:
@@ -236,10 +328,12 @@ def _checked(asked: Callable[..., Work], *values: Any) -> list[dict[str, Any]]:
     names = list(inspect.signature(asked).parameters)
     try:
         asked(*values)
-    except ValueError as error:
+    except Refused as error:
         log.info("api %s: -: 0.00 s, refused", asked.__name__)
         words = str(error)
-        named = [(found.start(), name) for name in names if (found := re.search(rf"\b{name.removesuffix('s')}s?\b", words))]
+        named = [
+            (found.start(), name) for name in names if (found := re.search(rf"\b{name.removesuffix('s')}s?\b", words))
+        ]
         _, wrong = min(named, default=(0, names[0]))  # the one that the sentence names first
         return [gr.validate(name != wrong, words if name == wrong else "") for name in names]
     return [gr.validate(True, "") for _ in names]

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import json
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-__all__ = ["NEXT_SEED", "asking", "calling", "drawn", "script"]
+from ..views import looks
+from .server.pictures import version
+
+__all__ = ["NEXT_SEED", "asking", "calling", "drawn", "pictures_at", "script"]
 
 NEXT_SEED = "seed => [(Math.max(Math.trunc(seed ?? 0), 0) + 1) % 2 ** 31]"  # which a visitor may have left empty
 
 _ASSETS = Path(__file__).parents[2] / "assets"
+# what a script needs besides common.js
+_SHARED = {
+    "stage": ("pictures", "scrubber", "motion"),
+    "image_grid": ("scrubber",),
+    "why": ("pictures", "laws"),
+    "paint": ("pixels",),
+    "posterior": ("pictures", "landscape"),
+}
 
 
 def drawn(name: str, classes: str = "", *, value: str = "", **props: Any) -> gr.HTML:
-    """A component in which assets/NAME.js draws its value, of the layout written down there; an empty one draws nothing.
+    """A component in which assets/NAME.js draws its value, of the layout written down there.
 
-    The template is constant: a value travels as a prop and never enters the DOM, so that an update keeps what the visitor
-    has chosen. It is an output only, of events with show_progress="hidden". The props of gr.HTML among `props` win.
+    An empty one draws nothing.
+    The template is constant: a value travels as a prop and never enters the DOM, so that an update keeps what the
+    visitor has chosen. It is an output only, of events with show_progress="hidden". The props of gr.HTML among `props`
+    win.
     """
     fixed = {
         "elem_id": name,
@@ -30,23 +44,31 @@ def drawn(name: str, classes: str = "", *, value: str = "", **props: Any) -> gr.
     return gr.HTML(value, **{**fixed, **props})
 
 
+def pictures_at() -> str:
+    """Where the page finds pictures of points, seen from its own address."""
+    return f"gradio_api/pictures/{version()}"
+
+
 def asking(name: str, button: gr.Button) -> dict[str, Any]:
-    """The event of a control that asks for what `name` draws, stage or gallery: it clicks the button, or does nothing.
+    """The event of a control that asks for what `name`, the gallery, draws: it clicks the button, or does nothing.
 
     Its inputs are all controls that a visitor sees: nothing is done where they hold what was asked for last (`ask` of
-    assets/deck.js).
+    assets/scrubber.js).
     """
-    js = f"(...values) => {{ document.querySelector('#{name} .{name}').{name}.ask(values, '{button.elem_id}'); return []; }}"
+    ask = f"document.querySelector('#{name} .{name}').{name}.ask(values, '{button.elem_id}')"
+    js = f"(...values) => {{ {ask}; return []; }}"
     return {"fn": None, "outputs": None, "js": js, "api_visibility": "private"}
 
 
-def calling(name: str, method: str) -> str:
+def calling(name: str, method: str, *values: Any) -> str:
     """The js of an event that calls a method of what `name` draws."""
-    return f"() => {{ document.querySelector('#{name} .{name}').{name}.{method}(); }}"
+    given = ", ".join(map(json.dumps, values))
+    return f"() => {{ document.querySelector('#{name} .{name}').{name}.{method}({given}); }}"
 
 
 @cache
 def script(name: str) -> str:
-    """assets/NAME.js after what it shares with others: the body of one function."""
-    shared = ("common", "deck") if name in ("stage", "gallery") else ("common",)
-    return "".join((_ASSETS / f"{part}.js").read_text(encoding="utf-8") for part in (*shared, name))
+    """assets/NAME.js after the looks and what it shares with others: the body of one function."""
+    parts = ("common", *_SHARED.get(name, ()), name)
+    where = f"const PICTURES = {json.dumps(pictures_at())};\n"
+    return looks.script() + where + "".join((_ASSETS / f"{part}.js").read_text(encoding="utf-8") for part in parts)

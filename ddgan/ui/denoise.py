@@ -3,217 +3,252 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from .. import views
-from ..images import SETS
-from ..schedule import FAMILIES, U_0
-from ..request import DENOISERS, Request, forked, still_forked, unforked
-from ..session import Session
-from . import draw, exports, posterior
-from .drawn import NEXT_SEED, asking, calling, drawn
-from .jobs import job, size
+from ..diffusion.schedule import FAMILIES, U_0
+from ..errors import Refused
+from ..explorer.request import Request
+from ..explorer.session import Session
+from ..views.pictures import request_of
+from . import exports, menu, own_data, posterior, words
+from .canvas import NEXT_SEED, calling, drawn
 from .slider import Slider
 
-__all__ = ["build"]
+__all__ = ["Tab", "build"]
 
 STEPS = [1, 2, 3, 4, 5, 6, 8, 12, 16, 32, 64, 128]
-POINTS = [500, 1000, 2000, 5000]
-# what the stage stands at; it goes on to the state that the new noise leads to
-_RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#stage .stage').stage.anew()), ...rest]"
-_SHOWN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#stage .stage').stage.run() ?? null), ...rest]"
-_TO_STAGE = """(own, ...rest) => {
+POINT_COUNTS = [500, 1000, 2000, 5000]
+# `wanted` of assets/stage.js: on the document, since the stage is built when its tab is first opened
+_SHOW = """(...values) => {
+  const problem = values.length > CONTROLS ? values.pop() : '';
+  document.querySelector('#stage .stage')?.stage.show(values, problem) ?? (document.wanted = { values, problem });
+  return []; }"""
+_OPENED = """(...values) => {
+  (document.wanted ??= {}).opened = values;
+  document.querySelector('#stage .stage')?.stage.opened(values);
+  return []; }"""
+_TO_STAGE = """own => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});
-  return [own, ...rest]; }"""
-FIELDS = ("data", "denoisers", "T", "schedule", "lo", "hi", "seed", "n", "of")
-SEEN = 8  # of them are controls that a visitor sees
+  return own; }"""
 
 
-def build(demo: gr.Blocks, session: Session) -> tuple[list[Any], Callable[[Request], list[Any]]]:
-    """The tab's components and events, inside `demo`.
+class Controls(NamedTuple):
+    """The components that a request is made of; `of` says whose range lo and hi are."""
 
-    Returns the components that show a request, and the function from a request to their values: how other tabs show
-    theirs here.
-    """
+    data: gr.Dropdown
+    denoisers: gr.CheckboxGroup
+    T: gr.Dropdown
+    schedule: gr.Dropdown
+    lo: Slider
+    hi: Slider
+    seed: gr.Number
+    n: gr.Dropdown
+    budget: gr.Radio
+    eta: gr.Slider
+    of: gr.Textbox
+
+
+FIELDS = Controls._fields
+_SHOW = _SHOW.replace("CONTROLS", str(len(FIELDS)))
+
+
+class Forks(NamedTuple):
+    """The row below the stage: a button for each kind of new noise, and Undo."""
+
+    again: dict[str, gr.Button]
+    back: gr.Button
+
+
+class Parts(NamedTuple):
+    """What the tab's events are about. `problem` is what the stage says of a picture that stands for another."""
+
+    controls: Controls
+    dice: gr.Button
+    own: gr.Textbox
+    used: list[Any]  # the events of own_data that make a data name
+    forks: Forks
+    formula: gr.Markdown
+    reset: gr.Button
+    problem: gr.Textbox
+
+
+class Tab(NamedTuple):
+    """How other tabs show a request: `view` gives the values of the components, the event `shown` then draws it."""
+
+    components: list[Any]
+    view: Callable[..., list[Any]]
+    shown: dict[str, Any]
+
+
+def build(demo: gr.Blocks, session: Session) -> Tab:
+    """The tab's components and events, inside `demo`. The stage fetches its pictures itself: assets/stage.js."""
+    parts, answers = _laid_out(session), Answers(session)
+    _wire(demo, parts, answers)
+    components = [*parts.controls, parts.formula, parts.problem]
+    return Tab(components, answers.view, _drawing([*parts.controls, parts.problem]))
+
+
+def _laid_out(session: Session) -> Parts:
+    """The tab's components, from above to below."""
     first = Request()
+    row, dice = _row(first)
+    ways = menu.build(first)
+    own, used = own_data.build()
+    drawn(
+        "stage",
+        controls=json.dumps({"names": FIELDS, "spans": {k: v.default for k, v in FAMILIES.items()}, "T": STEPS}),
+    )
+    forks = _fork_row()
+    posterior.build(session)
+    exports.build(session, "#stage .stage")
+    formula, span, reset = _range(first.schedule)
+    controls = Controls(**row, **ways._asdict(), **span)
+    return Parts(controls, dice, own, used, forks, formula, reset, gr.Textbox(visible=False))
+
+
+def _row(first: Request) -> tuple[dict[str, Any], gr.Button]:
+    """The row of controls by their names, and the button for new noise."""
+    pick = partial(gr.Dropdown, filterable=False)
     with gr.Row(elem_classes="controls"):
-        data = gr.Dropdown(
-            views.data_choices(first.data), value=first.data, label="Data", filterable=False, scale=3, min_width=150, elem_id="data",
-        )  # fmt: skip
-        T = gr.Dropdown(STEPS, value=first.T, label="Steps T", filterable=False, scale=2, min_width=90, elem_id="T")
-        schedule = gr.Dropdown(
-            views.SCHEDULES, value=first.schedule, label="Schedule", filterable=False, scale=2, min_width=120,
-            elem_id="schedule",
-        )  # fmt: skip
-        n = gr.Dropdown(POINTS, value=first.n, label="Points", filterable=False, scale=2, min_width=90, elem_id="n")
-        seed = gr.Number(
-            first.seed, label="Seed", precision=0, scale=2, min_width=90, elem_id="seed"  # no bounds: Request has them
-        )
-        dice = gr.Button("New noise", scale=1, min_width=110, elem_id="dice")
-    denoisers = gr.CheckboxGroup(
-        _denoisers(session), value=list(first.denoisers), show_label=False,
-        label="Denoisers, all on the same noise", container=False, elem_id="denoisers",
-    )  # fmt: skip
-    own, used = draw.build()
-    stage = drawn("stage", server_functions=[_gaps(session)])
+        row = {
+            "data": pick(
+                words.data_choices(first.data), value=first.data, label="Data", scale=3, min_width=150, elem_id="data"
+            ),
+            "T": pick(STEPS, value=first.T, label="Steps T", scale=2, min_width=90, elem_id="T"),
+            "schedule": pick(
+                words.SCHEDULES, value=first.schedule, label="Schedule", scale=2, min_width=120, elem_id="schedule"
+            ),
+            "n": pick(POINT_COUNTS, value=first.n, label="Points", scale=2, min_width=90, elem_id="n"),
+            "seed": gr.Number(  # no bounds: Request has them
+                first.seed, label="Seed", precision=0, scale=2, min_width=90, elem_id="seed"
+            ),
+        }
+        return row, gr.Button("New noise", scale=1, min_width=110, elem_id="dice")
+
+
+def _fork_row() -> Forks:
     with gr.Row(elem_id="forks", elem_classes="forks"):
-        gr.HTML('<span class="forks-name">Draw anew at this step, for the held sample or else for all</span>', apply_default_css=False)
-        asked = gr.Textbox(visible=False)
+        gr.HTML(
+            '<span class="forks-name">Draw anew at this step, for the held sample or else for all</span>',
+            apply_default_css=False,
+        )
         again = {
             "z": gr.Button("New z", size="sm", scale=0, min_width=0),
             "eps": gr.Button("New posterior noise", size="sm", scale=0, min_width=0),
         }
         back = gr.Button("Undo", size="sm", scale=0, min_width=0, elem_classes="undo")
-    posterior.build(session)
-    exports.build(session, "#stage .stage")
+    return Forks(again, back)
+
+
+def _range(schedule: str) -> tuple[gr.Markdown, dict[str, Any], gr.Button]:
+    """The accordion of a schedule's range: its formula, the controls lo, hi and of, and the way back to the default."""
     with gr.Accordion("Range of the schedule", open=False, elem_id="range"):
-        formula = gr.Markdown(_formula(first.schedule))
+        formula = gr.Markdown(_formula(schedule))
         with gr.Row():
-            lo, hi = _sliders(first.schedule)
-        of = gr.Textbox(first.schedule, visible=False)  # whose range that is: the sliders follow the schedule a little later
+            lo, hi = _sliders(schedule)
+        # whose range that is: the sliders follow the schedule a little later
+        of = gr.Textbox(schedule, visible=False)
         reset = gr.Button("Back to the default", size="sm", scale=0)
-    anew, ranged_anew = (gr.Button(elem_id=name, elem_classes="offstage") for name in ("denoise-ask", "denoise-ask-schedule"))
+    return formula, {"lo": lo, "hi": hi, "of": of}, reset
 
-    controls = [data, denoisers, T, schedule, lo, hi, seed, n, of]
 
-    def show(*values: Any, forks: str = "") -> str:
-        asked = time.time_ns() // 1000
-        try:
-            with job("points") as line:
-                request = _request(dict(zip(FIELDS, values, strict=True)), forks)
-                line.size = size(request)
-                picture = views.stage(session, request)
-        except ValueError as error:
-            picture = views.refusal(error)
-        return views.stamped(picture, asked, values[:SEEN])
+def _drawing(components: list[Any]) -> dict[str, Any]:
+    """The event with which the stage draws what the controls hold, and says the problem, where that is the last."""
+    return {"fn": None, "inputs": components, "outputs": None, "js": _SHOW, "api_visibility": "private"}
 
-    def ranged(*values: Any) -> tuple[Any, ...]:
-        """The schedule with its default range."""
-        given = dict(zip(FIELDS, values, strict=True))
-        schedule = given["schedule"]
-        lo, hi = FAMILIES[schedule].default
-        return _formula(schedule), schedule, *_sliders(schedule), show(*{**given, "of": schedule, "lo": lo, "hi": hi}.values())
 
-    def use(own: str, _: str, *values: Any) -> tuple[Any, ...]:
-        """A visitor's own points become the data; nothing where there are none."""
-        return (_update(own), show(own, *values)) if own else (gr.skip(),) * 2
-
-    def chosen(asked: str, *values: Any) -> str:
-        """The picture of other denoisers, forked as the one that is shown."""
-        return show(*values, forks=_forks(json.loads(asked or "null"), values))
-
-    def fork(what: str, asked: str, *values: Any) -> str:
-        """New noise of one kind at the step that the stage stands at."""
-        run = json.loads(asked or "null")
-        if not isinstance(run, dict):
-            return views.refusal(ValueError("there is no picture yet to change"))
-        return show(*values, forks=forked(_forks(run, values), what, run.get("t"), run.get("item")))
-
-    def undo(asked: str, *values: Any) -> str:
-        return show(*values, forks=unforked(_forks(json.loads(asked or "null"), values)))
-
-    def opened(request: gr.Request) -> list[Any]:
-        """The controls and the picture that the address of the page stands for."""
-        try:
-            asked, problem = Request.from_query(str(request.query_params)), None
-            asked = Request() if asked.data in SETS else asked  # the tab Images shows it
-        except ValueError as error:
-            asked, problem = Request(), views.misunderstood(error)
-        found = view(asked, problem)
-        if not views.refused(found[-1]):
-            return found
-        return view(Request(), f"{json.loads(found[-1])['error']} {views.INSTEAD}")
-
-    def view(asked: Request, problem: str | None = None) -> list[Any]:
-        """The controls and the picture of a request."""
-        lo, hi = asked.span or FAMILIES[asked.schedule].default
-        values = (asked.data, list(asked.denoisers), asked.T, asked.schedule, lo, hi, asked.seed, asked.n, asked.schedule)
-        picture = show(*values, forks=",".join(map(str, asked.forks)))
-        if problem:
-            picture = views.instead(picture, problem)
-        return [
-            _update(asked.data),
-            gr.update(choices=_denoisers(session, asked.denoisers), value=list(asked.denoisers)),
-            gr.update(choices=sorted({*STEPS, asked.T}), value=asked.T),
-            asked.schedule,
-            *_sliders(asked.schedule, (lo, hi)),
-            asked.seed,
-            gr.update(choices=sorted({*POINTS, asked.n}), value=asked.n),
-            asked.schedule,
-            _formula(asked.schedule),
-            picture,
-        ]
-
+def _wire(demo: gr.Blocks, parts: Parts, answers: Answers) -> None:
+    """The tab's events: the controls for the address of the page, and a picture for every change and every fork."""
+    of, formula = parts.controls, parts.formula
     quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
-    demo.load(opened, None, [*controls, formula, stage], **quiet)
-    seen = controls[:SEEN]
-    gr.on([component.input for component in (data, T, n, seed, lo, hi)], inputs=seen, **asking("stage", anew))
-    schedule.input(inputs=seen, **asking("stage", ranged_anew))
-    dice.click(None, seed, seed, js=NEXT_SEED, api_visibility="private").then(inputs=seen, **asking("stage", anew))
-    # one event for all of them: a visitor's pictures come in the order of the changes
-    runs = [
-        anew.click(show, controls, stage, trigger_mode="always_last", **quiet),
-        denoisers.input(chosen, [asked, *controls], stage, js=_SHOWN, trigger_mode="always_last", **quiet),
-        *(
-            event(ranged, controls, [formula, of, lo, hi, stage], trigger_mode="always_last", **quiet)
-            for event in (ranged_anew.click, reset.click)
-        ),
-        *(button.click(partial(fork, what), [asked, *controls], stage, js=_RUN, **quiet) for what, button in again.items()),
-        back.click(undo, [asked, *controls], stage, js=_SHOWN, **quiet),
-        *(event.then(use, [own, *controls], [data, stage], js=_TO_STAGE, **quiet) for event in used),
-    ]
-    for run in runs:  # what failed, and said so, may be asked for again
-        run.failure(None, None, None, js=calling("stage", "idle"))
-    return [*controls, formula, stage], view
+    draw = _drawing([*of])
+    opened = demo.load(answers.opened, None, [*of, formula], **quiet)
+    opened.then(**{**draw, "js": _OPENED})
+    gr.on([component.input for component in of[:-1]], **draw)
+    ranges = {"outputs": [formula, of.of, of.lo, of.hi], "trigger_mode": "always_last", **quiet}
+    of.schedule.input(_chosen, [of.schedule, of.of], **ranges)
+    parts.reset.click(_ranged, of.schedule, **ranges).then(**draw)
+    parts.dice.click(None, of.seed, of.seed, js=NEXT_SEED, api_visibility="private").then(**draw)
+    for what, button in parts.forks.again.items():
+        button.click(None, None, None, js=calling("stage", "fork", what))
+    parts.forks.back.click(None, None, None, js=calling("stage", "undo"))
+    for used in parts.used:
+        used.then(_used, parts.own, of.data, js=_TO_STAGE, **quiet).then(**draw)
 
 
-def _gaps(session: Session) -> Callable[[str], list[tuple[int, float]]]:
-    def gaps(query):  # noqa: ANN001, ANN202 - Gradio hands over JSON
-        """What a Gaussian loses in each step of a run that is shown; nothing where the query is none."""
+@dataclass(frozen=True)
+class Answers:
+    """What the events of the tab answer: the values of controls."""
+
+    session: Session
+
+    def opened(self, request: gr.Request) -> list[Any]:
+        """The controls that the address of the page stands for: those of the first view, where it stands for none."""
         try:
-            return views.step_gaps(session, str(query))
-        except ValueError:
-            return []
+            asked = request_of(str(request.query_params))
+            return self.view(asked)[:-1]
+        except Refused:  # the stage says so
+            return self.view(Request())[:-1]
 
-    return gaps
+    def view(self, asked: Request, problem: str = "") -> list[Any]:
+        """The values of the components for a request; Refused where it has no schedule."""
+        self.session.schedule(asked)
+        return [*_updates(asked, _values(asked)), _formula(asked.schedule), problem]
+
+
+def _ranged(schedule: str) -> tuple[Any, ...]:
+    """A schedule with its default range."""
+    return _formula(schedule), schedule, *_sliders(schedule)
+
+
+def _chosen(schedule: str, of: str) -> tuple[Any, ...]:
+    """The same, but where the list is left as it was: the range is kept."""
+    return (gr.skip(),) * 4 if schedule == of else _ranged(schedule)
+
+
+def _used(own: str) -> Any:
+    """A visitor's own points become the data; nothing where there are none."""
+    return _update(own) if own else gr.skip()
+
+
+def _values(asked: Request) -> tuple[Any, ...]:
+    """What the controls hold for a request, in the order of FIELDS."""
+    span = asked.span or FAMILIES[asked.schedule].default
+    shown = (asked.data, list(asked.denoisers), asked.T, asked.schedule, *span, asked.seed, asked.n)
+    return (*shown, asked.budget or "T", asked.eta or 0, asked.schedule)
+
+
+def _updates(asked: Request, values: tuple[Any, ...]) -> list[Any]:
+    """The controls of a request that hold these values, with choices that only a link asks for."""
+    given = dict(zip(FIELDS, values, strict=True))
+    lo, hi = _sliders(asked.schedule, (given["lo"], given["hi"]))
+    found = {
+        **given,
+        "data": _update(asked.data),
+        "denoisers": gr.update(choices=menu.choices(asked.denoisers), value=given["denoisers"]),
+        "T": gr.update(choices=sorted({*STEPS, asked.T}), value=asked.T),
+        "n": gr.update(choices=sorted({*POINT_COUNTS, asked.n}), value=asked.n),
+        "lo": lo,
+        "hi": hi,
+    }
+    return list(found.values())
 
 
 def _update(name: str) -> Any:
-    return gr.update(choices=views.data_choices(name), value=name)
-
-
-def _denoisers(session: Session, asked: Iterable[str] = ()) -> list[tuple[str, str]]:
-    """The choices: all of DENOISERS that points have, and those asked for, a visitor's own among them."""
-    ours = [name for name in DENOISERS if name != "official"]
-    return [(views.title(session, name)[0], name) for name in dict.fromkeys([*ours, *asked])]
-
-
-def _forks(run: Any, values: Iterable[Any]) -> str:
-    """`still_forked` of a run that is shown and what the controls stand for."""
-    try:
-        return still_forked(Request.from_query(str(run["query"])), _request(dict(zip(FIELDS, values, strict=True))))
-    except (KeyError, TypeError, ValueError):
-        return ""
-
-
-def _request(values: dict[str, Any], forks: str = "") -> Request:
-    """The request that the controls stand for; a range that is the default, or another schedule's, is left out of the link."""
-    of, span = values.pop("of"), (values.pop("lo"), values.pop("hi"))
-    family = FAMILIES.get(values["schedule"])
-    default = of != values["schedule"] or family and span == family.default
-    return Request.parse({**values, "span": None if default else span, "forks": forks})
+    return gr.update(choices=words.data_choices(name), value=name)
 
 
 def _formula(schedule: str) -> str:
     family = FAMILIES[schedule]
     return (
-        f"**{schedule}**: {family.formula}, u = {U_0:g} + {1 - U_0:g} t / T, lo = {family.names[0]}, hi = {family.names[1]}; "
+        f"**{schedule}**: {family.formula}, u = {U_0:g} + {1 - U_0:g} t / T, lo = {family.names[0]}, "
+        f"hi = {family.names[1]}; "
         "alpha_bar = a^2 = 1 - sigma^2, divided by its value at t = 0"
     )
 

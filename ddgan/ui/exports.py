@@ -1,15 +1,14 @@
-"""The row *Download* under the stage and the gallery: what they show now, as a file of any kind of `export.KINDS`, in one click,
-and *Copy as code*: as code that gives its arrays (snippet.py, drawn by assets/code.js).
+"""The row *Download* under the stage and the gallery: what they show now, as a file of any kind of `files.KINDS`, in
+one click, and *Copy as code*: as code that gives its arrays (views/code.py, drawn by assets/code.js).
 
-The browser says what is shown (its query, t, layers and held sample, see assets/stage.js) and where the page lives; the file is
-made of that as the command line makes it, put where Gradio serves and later deletes files, and then saved by the
-browser.
+The browser says what is shown (its query, t, layers and held sample, see assets/stage.js) and where the page lives; the
+file is made of that as the command line makes it, put where Gradio serves and later deletes files, and then saved by
+the browser.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -21,27 +20,34 @@ from typing import Any
 
 import gradio as gr
 
-from .. import export, views
-from ..data import TOYS
-from ..images import SETS
-from ..picture import Look
-from ..request import Request, whole
-from ..schedule import MAX_T
-from ..session import Session
-from ..snippet import KINDS, snippets
-from .drawn import drawn
-from .jobs import job, size
-from .serve import EXPORTS, files
+from ..data.images import SETS
+from ..data.toys import TOYS
+from ..diffusion.schedule import MAX_T
+from ..errors import Refused
+from ..explorer.parse import json_of, whole
+from ..explorer.request import Request, link
+from ..explorer.session import Session
+from ..views import files
+from ..views.answers import refusal, sentence
+from ..views.code import KINDS, snippets
+from ..views.picture import Look
+from . import words
+from .canvas import drawn
+from .server.jobs import job, size
+from .server.storage import EXPORTS
+from .server.storage import files as stored
 
-__all__ = ["build"]
+__all__ = ["ADDRESS", "build"]
 
-_note = partial(views.note, "exports-note")
+_note = partial(words.note, "exports-note")
 
 SHORT = {"webp": "WebP", "gif": "GIF", "mp4": "MP4", "png": "PNG of this step", "npz": "NumPy", "json": "JSON"}
 MAX_EXPORTS = 512 * 2**20  # bytes of all files that are kept, for an hour
 ADDRESS = re.compile(r"https?://[\w.:/~%\[\]-]{1,200}")
-_ASK = """() => { const {dataset: shown, stage} = document.querySelector('CANVAS'), {layers = '', item = null} = stage?.run() ?? {};
-  return [JSON.stringify({query: shown.id ?? '', t: +(shown.t ?? 0), layers, hold: item, address: location.origin + location.pathname})]; }"""
+_ASK = """() => { const {dataset: shown, stage} = document.querySelector('CANVAS'),
+    {layers = '', item = null} = stage?.run() ?? {};
+  return [JSON.stringify({query: shown.id ?? '', t: +(shown.t ?? 0), layers, hold: item,
+    address: location.origin + location.pathname})]; }"""
 _SAVE = """file => { if (!file?.url) return;
   const link = Object.assign(document.createElement('a'), {href: file.url, download: file.orig_name || ''});
   document.body.append(link); link.click(); link.remove(); }"""
@@ -53,7 +59,7 @@ def build(session: Session, canvas: str) -> None:
     with gr.Row(elem_classes="exports"):
         gr.HTML('<span class="exports-name">Download</span>', apply_default_css=False)
         asked, made = gr.Textbox(visible=False), gr.DownloadButton(visible=False)
-        buttons = {kind: gr.Button(SHORT[kind], size="sm", scale=0, min_width=0) for kind in export.KINDS}
+        buttons = {kind: gr.Button(SHORT[kind], size="sm", scale=0, min_width=0) for kind in files.KINDS}
         drawn("code", elem_id=None, canvas=canvas, kinds=KINDS, server_functions=[_coder(session)])
     note = gr.HTML(_note(""), apply_default_css=False)
     # a limit of its own: a long film must not keep anybody from a picture on the stage
@@ -75,10 +81,10 @@ def _make(session: Session, cache: Path, kind: str, asked: str) -> Iterator[list
             request = Request.from_query(query)
             line.size = size(request)
             path, length = _file(session, cache, kind, request, t, look, address)
-            few = kind == "json" and export.json_samples(session, request)
+            few = kind == "json" and files.json_samples(session, request)
             part = f" It holds the first {few:,} of {request.n:,} samples." if few and few < request.n else ""
-    except ValueError as error:
-        yield [None, _note(views.sentence(str(error)), failed=True)]
+    except Refused as error:
+        yield [None, _note(sentence(error), failed=True)]
     else:
         yield [path, _note(f"Saved {path.name}, {length / 1000:,.0f} kB. Its link is inside.{part}")]
 
@@ -89,43 +95,51 @@ def _coder(session: Session) -> Callable[[str], dict[str, str]]:
         try:
             query, *_, address = _shown(asked)
             request = Request.from_query(query)
-            own = [model.card["config"]["objective"] for name in request.denoisers if (model := session.adopted.get(name))]
+            own = [
+                model.card["config"]["objective"] for name in request.denoisers if (model := session.adopted.get(name))
+            ]
             return snippets(request, address or _HERE, *own[:1])
-        except ValueError as error:
-            return {"error": views.sentence(str(error))}
+        except Refused as error:
+            return refusal(error)
 
     return code
 
 
 def _shown(asked: str) -> tuple[str, int, Look, str]:
-    """(query, t, look, address) that the browser says; ValueError where it says anything else."""
+    """(query, t, look, address) that the browser says; Refused where it says anything else."""
     try:
-        said = json.loads(asked)
+        said = json_of(asked)
         address = str(said["address"])
         look = Look.parse(str(said.get("layers", "")), said.get("hold"))
         return str(said["query"]), whole("t", said["t"], 0, MAX_T), look, address if ADDRESS.fullmatch(address) else ""
     except (AttributeError, KeyError, TypeError, RecursionError):
-        raise ValueError("the page did not say what it shows") from None
+        raise Refused("the page did not say what it shows") from None
 
 
-def _file(session: Session, cache: Path, kind: str, request: Request, t: int, look: Look, address: str) -> tuple[Path, int]:
-    """The file of a request, made once, and its bytes: its directory is a digest of all that it depends on, its name our own words."""
+def _file(
+    session: Session, cache: Path, kind: str, request: Request, t: int, look: Look, address: str
+) -> tuple[Path, int]:
+    """The file of a request, made once, and its bytes:
+    its directory is a digest of all that it depends on, its name our own words.
+    """
     step = t if kind == "png" else None
     look = Look() if kind in ("npz", "json") else look  # they hold all there is
-    key = hashlib.sha256(repr((kind, step, look, export.link(request, address))).encode()).hexdigest()
+    key = hashlib.sha256(repr((kind, step, look, link(request, address))).encode()).hexdigest()
     data = request.data if request.data in {*TOYS, *SETS} else "own-points"
     path = cache / EXPORTS / key / f"ddgan-{data}-T{request.T}{'' if step is None else f'-t{step}'}.{kind}"
     with suppress(FileNotFoundError):  # Gradio may delete it any moment
         os.utime(path)  # whoever asks again has it as long as the first
         return path, path.stat().st_size
-    export.write(path, session, request, t=step, address=address, look=look)
+    files.write(path, session, request, t=step, address=address, look=look)
     _make_room(cache / EXPORTS)
     return path, path.stat().st_size
 
 
 def _make_room(folder: Path) -> None:
-    """Delete the oldest files where all have more than MAX_EXPORTS bytes, and directories without any: Gradio leaves them, too."""
-    made = sorted(files(folder), key=lambda found: found[1].st_mtime, reverse=True)
+    """Delete the oldest files where all have more than MAX_EXPORTS bytes, and directories without any:
+    Gradio leaves them, too.
+    """
+    made = sorted(stored(folder), key=lambda found: found[1].st_mtime, reverse=True)
     totals = accumulate(stat.st_size for _, stat in made)
     for (file, _), total in list(zip(made, totals, strict=True))[1:]:  # the newest is what is asked for
         if total > MAX_EXPORTS:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from .. import views
-from ..gallery import ImageQuestion, explore, gallery
-from ..request import DENOISERS, Request, forked, still_forked, unforked
-from ..session import Session
-from . import exports
-from .drawn import NEXT_SEED, asking, calling, drawn
-from .jobs import job, size
+from ..errors import Refused
+from ..explorer.labels import ANY
+from ..explorer.methods import METHODS
+from ..explorer.parse import json_of
+from ..explorer.posterior import ImageQuestion
+from ..explorer.request import Request, forked, still_forked, unforked
+from ..explorer.session import Session
+from ..views.image_grid import drawing
+from ..views.image_posterior import explore
+from . import exports, words
+from .canvas import NEXT_SEED, asking, calling, drawn
+from .server.jobs import job, size
 
 __all__ = ["build"]
 
@@ -24,7 +29,6 @@ FIRST = Request.parse({"data": "mnist"})
 SETS = [("MNIST", "mnist"), ("CIFAR-10", "cifar10"), ("StackedMNIST", "stackedmnist")]
 STEPS = [1, 2, 3, 4, 6, 8, 16]
 SAMPLES = [4, 9, 16, 36, 64]
-FIELDS = ("data", "denoisers", "T", "schedule", "seed", "n")
 _SEARCH = "() => [document.querySelector('#gallery .gallery')?.dataset.id ? '' : location.search || '?']"
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run()), ...rest]"
 _PAINTED = """async (asked, ...rest) => {
@@ -32,13 +36,86 @@ _PAINTED = """async (asked, ...rest) => {
   return [JSON.stringify({...document.querySelector('#gallery .gallery').gallery.run(), edit}), ...rest]; }"""
 
 
+class Controls(NamedTuple):
+    """The components that a request is made of."""
+
+    data: gr.Dropdown
+    denoisers: gr.CheckboxGroup
+    T: gr.Dropdown
+    schedule: gr.Dropdown
+    seed: gr.Number
+    n: gr.Dropdown
+    label: gr.Dropdown
+
+
+FIELDS = Controls._fields
+
+
+class Forks(NamedTuple):
+    """The row below the gallery: whether for one sample, a button for each kind of new noise, and Undo."""
+
+    alone: gr.Checkbox
+    again: dict[str, gr.Button]
+    back: gr.Button
+
+
+class Parts(NamedTuple):
+    """What the tab's events are about.
+
+    `away`, `explored`, `cancel` and `ask` are buttons that the page's scripts click.
+    """
+
+    controls: Controls
+    dice: gr.Button
+    shown: gr.HTML
+    forks: Forks
+    asked: gr.Textbox
+    begin: gr.Button
+    away: gr.Button
+    explorer: gr.HTML
+    explored: gr.Button
+    cancel: gr.Button
+    ask: dict[str, gr.Button]
+
+
 def build(session: Session, tab: gr.Tab) -> None:
     """The tab's components and events; the first picture is made when the tab is first shown."""
+    _wire(tab, _laid_out(session), Answers(session))
+
+
+def _laid_out(session: Session) -> Parts:
+    """The tab's components, from above to below."""
+    controls, dice = _controls(session)
+    shown = drawn("image_grid", "stage gallery", elem_id="gallery")
+    forks = _fork_row()
+    exports.build(session, "#gallery .gallery")
+    asked = gr.Textbox("", visible=False)
+    with gr.Accordion("Begin with an image: draw, upload or take a sample", open=False, elem_id="paint"):
+        drawn("paint", "draw paint", elem_id=None)
+        with gr.Row(elem_classes="paint-buttons"):
+            begin = gr.Button(
+                "Noise it, and take the remaining steps", variant="primary", size="sm", scale=0, min_width=0
+            )
+    away = gr.Button("Begin at noise again", elem_id="images-away", elem_classes="offstage")
+    explorer = drawn("image_posterior", "stage explorer", elem_id="explorer")
+    explored = gr.Button("Explore", elem_id="images-explore", elem_classes="offstage")
+    cancel = gr.Button("Cancel", elem_id="images-cancel", elem_classes="offstage")
+    ask = {
+        what: gr.Button(elem_id=f"images-ask-{what}", elem_classes="offstage") for what in ("data", "other", "schedule")
+    }
+    return Parts(controls, dice, shown, forks, asked, begin, away, explorer, explored, cancel, ask)
+
+
+def _controls(session: Session) -> tuple[Controls, gr.Button]:
+    """The controls of a request, and the button for new noise."""
     pick = partial(gr.Dropdown, filterable=False)
-    with gr.Row(elem_classes="controls"):
+    with gr.Row(elem_classes="controls images-controls"):
         data = pick(SETS, value=FIRST.data, label="Data", scale=2, min_width=140, elem_id="images-data")
+        label = pick(**_classes(session, FIRST.data), label="Class", scale=2, min_width=110, elem_id="images-label")
         T = pick(STEPS, value=FIRST.T, label="Steps T", scale=2, min_width=90, elem_id="images-T")
-        schedule = pick(views.SCHEDULES, value=FIRST.schedule, label="Schedule", scale=2, min_width=120, elem_id="images-schedule")
+        schedule = pick(
+            words.SCHEDULES, value=FIRST.schedule, label="Schedule", scale=2, min_width=120, elem_id="images-schedule"
+        )
         n = pick(SAMPLES, value=FIRST.n, label="Samples", scale=2, min_width=90, elem_id="images-n")
         seed = gr.Number(FIRST.seed, label="Seed", precision=0, scale=2, min_width=90, elem_id="images-seed")
         dice = gr.Button("New noise", scale=1, min_width=110, elem_id="images-dice")
@@ -46,82 +123,116 @@ def build(session: Session, tab: gr.Tab) -> None:
         _denoisers(session, FIRST.data, FIRST.denoisers), value=list(FIRST.denoisers), show_label=False,
         label="Denoisers, all on the same noise", container=False, elem_id="images-denoisers",
     )  # fmt: skip
-    shown = drawn("gallery", "stage gallery")
+    return Controls(data, denoisers, T, schedule, seed, n, label), dice
+
+
+def _fork_row() -> Forks:
     with gr.Row(elem_classes="forks"):
         gr.HTML('<span class="forks-name">Draw anew at this step</span>', apply_default_css=False)
-        alone = gr.Checkbox(True, label="for the chosen sample only", container=False, scale=0, min_width=230, elem_id="images-alone")
+        alone = gr.Checkbox(
+            True, label="for the chosen sample only", container=False, scale=0, min_width=230, elem_id="images-alone"
+        )
         again = {
             "z": gr.Button("New z", size="sm", scale=0, min_width=0),
             "eps": gr.Button("New posterior noise", size="sm", scale=0, min_width=0),
         }
         back = gr.Button("Undo", size="sm", scale=0, min_width=0, elem_classes="undo")
-    exports.build(session, "#gallery .gallery")
-    asked = gr.Textbox("", visible=False)
-    with gr.Accordion("Begin with an image: draw, upload or take a sample", open=False, elem_id="paint"):
-        drawn("paint", "draw paint", elem_id=None)
-        with gr.Row(elem_classes="paint-buttons"):
-            begin = gr.Button("Noise it, and take the remaining steps", variant="primary", size="sm", scale=0, min_width=0)
-    away = gr.Button("Begin at noise again", elem_id="images-away", elem_classes="offstage")
-    explorer = drawn("explorer", "stage explorer")
-    explored = gr.Button("Explore", elem_id="images-explore", elem_classes="offstage")
-    cancel = gr.Button("Cancel", elem_id="images-cancel", elem_classes="offstage")
-    ask = {what: gr.Button(elem_id=f"images-ask-{what}", elem_classes="offstage") for what in ("data", "other", "schedule")}
-    controls = [data, denoisers, T, schedule, seed, n]
+    return Forks(alone, again, back)
 
-    def show(values: dict[str, Any]) -> Iterator[str]:
-        asked, seen = time.time_ns() // 1000, [values[name] for name in FIELDS]
+
+def _wire(tab: gr.Tab, parts: Parts, answers: Answers) -> None:
+    """The tab's events: a picture for the address of the page, for every change of a control, fork and edit."""
+    of, shown, (alone, again, back), ask = parts.controls, parts.shown, parts.forks, parts.ask
+    controls, changed = [*of], answers.changed
+    quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
+    kinds = {"data": [of.data], "other": [of.T, of.n, of.seed, of.label], "schedule": [of.schedule]}
+    for what, changing in kinds.items():
+        gr.on([component.input for component in changing], inputs=controls, **asking("gallery", ask[what]))
+    next_seed = parts.dice.click(None, of.seed, of.seed, js=NEXT_SEED, api_visibility="private")
+    next_seed.then(inputs=controls, **asking("gallery", ask["other"]))
+    given, offered = [parts.asked, *controls], [of.denoisers, of.label, shown]
+    run = {"js": _RUN, **quiet}
+    last = {"trigger_mode": "always_last", **run}
+    runs = [
+        tab.select(answers.opened, parts.asked, [*controls, shown], js=_SEARCH, **quiet),
+        ask["data"].click(answers.switched, given, offered, **last),
+        ask["other"].click(changed, given, shown, **last),
+        of.denoisers.input(partial(changed, forks=str), given, shown, **last),
+        ask["schedule"].click(partial(changed, span=""), given, shown, **last),
+        back.click(partial(changed, forks=unforked), given, shown, **run),
+        parts.begin.click(answers.edited, given, shown, js=_PAINTED, **quiet),
+        parts.away.click(partial(changed, edit=""), given, shown, **run),
+        *(
+            button.click(partial(answers.fork, what), [parts.asked, alone, *controls], shown, **run)
+            for what, button in again.items()
+        ),
+    ]
+    exploring = parts.explored.click(answers.answered, parts.asked, parts.explorer, **last)
+    for event in (*runs, exploring):  # what failed, and said so, is not under way any more
+        event.failure(None, None, None, js=calling("explorer" if event is exploring else "gallery", "idle"))
+    parts.cancel.click(None, None, None, cancels=runs)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the events of the tab answer."""
+
+    session: Session
+
+    def show(self, asked: Callable[[], Request], controls: dict[str, Any], problem: str | None = None) -> Iterator[str]:
+        """How far the picture of a request is, and the picture; `controls` are what the visitor's held."""
+        now, seen = time.time_ns() // 1000, [controls[name] for name in FIELDS]
         try:
             with job("images") as line:
-                request = Request.parse(values)
+                request = asked()
                 line.size = size(request)
-                for picture in gallery(session, request):
-                    yield views.stamped(picture, asked, seen)
-        except ValueError as error:
-            yield views.stamped(views.refusal(error), asked, seen)
+                for picture in drawing(self.session, request):
+                    yield words.answered(picture, now, seen, problem)
+        except Refused as error:
+            yield words.answered(error, now, seen, problem)
 
-    def changed(asked: str, *values: Any, forks: Callable[[str], str] = lambda kept: "", **other: Any) -> Iterator[str]:
+    def changed(
+        self, asked: str, *values: Any, forks: Callable[[str], str] = lambda kept: "", **other: Any
+    ) -> Iterator[str]:
         """The picture of the controls, some of other values; range and edit are those of the picture that is shown.
 
         `forks` makes its forks of those that are shown, where it is the same but for its denoisers.
         """
-        before = _shown(json.loads(asked or "null"))
+        before = _shown(json_of(asked))
         unseen = {"span": before.span, "edit": before.edit and str(before.edit)} if before else {}
         of = {**unseen, **dict(zip(FIELDS, values, strict=True)), **other}
-        yield from show(_fitting({**of, "forks": forks(_kept(before, of))}))
+        yield from self.show(lambda: _changed(before, of, forks), of)
 
-    def switched(asked: str, *values: Any) -> Iterator[list[Any]]:
-        """Other data, with those of the denoisers that it has."""
-        of = dict(zip(FIELDS, values, strict=True))
-        here = session.source(of["data"]).models
-        names = [name for name in of["denoisers"] if name in here] or list(here)[:1]
-        offered = gr.update(choices=_denoisers(session, of["data"], names), value=names)
-        for picture in changed(asked, *values, denoisers=names):
-            yield [offered, picture]
-            offered = gr.skip()
+    def switched(self, asked: str, *values: Any) -> Iterator[list[Any]]:
+        """Other data, with those of the denoisers that it has, and the class if it has it."""
+        fitting, *offered = _offered(self.session, dict(zip(FIELDS, values, strict=True)))
+        for picture in self.changed(asked, *values, **fitting):
+            yield [*offered, picture]
+            offered = [gr.skip()] * len(offered)
 
-    def fork(what: str, asked: str, alone: bool, *values: Any) -> Iterator[str]:
+    def fork(self, what: str, asked: str, alone: bool, *values: Any) -> Iterator[str]:
         """New noise of one kind at the step that the gallery stands at."""
-        run = json.loads(asked or "null")
+        run = json_of(asked)
         if not isinstance(run, dict):
-            yield views.refusal(ValueError("there is no picture yet to change"))
+            yield words.answered(Refused("there is no picture yet to change"))
             return
         item = run.get("item") if alone else None
-        yield from changed(asked, *values, forks=lambda kept: forked(kept, what, run.get("step"), item))
+        yield from self.changed(asked, *values, forks=lambda kept: forked(kept, what, run.get("step"), item))
 
-    def edited(asked: str, *values: Any) -> Iterator[str]:
-        run = json.loads(asked or "null")
-        yield from changed(asked, *values, edit=run.get("edit") if isinstance(run, dict) else "")
+    def edited(self, asked: str, *values: Any) -> Iterator[str]:
+        run = json_of(asked)
+        yield from self.changed(asked, *values, edit=run.get("edit") if isinstance(run, dict) else "")
 
-    def answered(asked: str) -> Iterator[str]:
+    def answered(self, asked: str) -> Iterator[str]:
         try:
             with job("explore") as line:
-                question = ImageQuestion.parse(json.loads(asked or "null"))
+                question = ImageQuestion.parse(json_of(asked))
                 line.size = size(question.request)
-                yield from explore(session, question)
-        except ValueError as error:
-            yield views.refusal(error)
+                yield from map(words.answered, explore(self.session, question))
+        except Refused as error:
+            yield words.answered(error)
 
-    def opened(address: str) -> Iterator[list[Any]]:
+    def opened(self, address: str) -> Iterator[list[Any]]:
         """The controls and the picture that the address of the page stands for; nothing where there is one already."""
         if not address:
             yield [gr.skip()] * (len(FIELDS) + 1)
@@ -129,38 +240,12 @@ def build(session: Session, tab: gr.Tab) -> None:
         request, problem = FIRST, None
         try:
             request = _linked(address)
-        except ValueError as error:
-            problem = views.misunderstood(error)
-        found = list(_updates(session, request).values())
-        for picture in show(request.to_dict()):
-            if problem:
-                picture = views.instead(picture, problem)
+        except Refused as error:
+            problem = words.misunderstood(error)
+        found = list(_updates(self.session, request).values())
+        for picture in self.show(lambda: request, _values(request), problem):
             yield [*found, picture]
             found = [gr.skip()] * len(found)
-
-    quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
-    for what, changing in {"data": [data], "other": [T, n, seed], "schedule": [schedule]}.items():
-        gr.on([component.input for component in changing], inputs=controls, **asking("gallery", ask[what]))
-    dice.click(None, seed, seed, js=NEXT_SEED, api_visibility="private").then(inputs=controls, **asking("gallery", ask["other"]))
-    given = [asked, *controls]
-    runs = [
-        tab.select(opened, asked, [*controls, shown], js=_SEARCH, **quiet),
-        ask["data"].click(switched, given, [denoisers, shown], js=_RUN, trigger_mode="always_last", **quiet),
-        ask["other"].click(changed, given, shown, js=_RUN, trigger_mode="always_last", **quiet),
-        denoisers.input(partial(changed, forks=str), given, shown, js=_RUN, trigger_mode="always_last", **quiet),
-        ask["schedule"].click(partial(changed, span=""), given, shown, js=_RUN, trigger_mode="always_last", **quiet),
-        back.click(partial(changed, forks=unforked), given, shown, js=_RUN, **quiet),
-        begin.click(edited, given, shown, js=_PAINTED, **quiet),
-        away.click(partial(changed, edit=""), given, shown, js=_RUN, **quiet),
-        *(
-            button.click(partial(fork, what), [asked, alone, *controls], shown, js=_RUN, **quiet)
-            for what, button in again.items()
-        ),
-    ]
-    exploring = explored.click(answered, asked, explorer, js=_RUN, trigger_mode="always_last", **quiet)
-    for event in (*runs, exploring):  # what failed, and said so, is not under way any more
-        event.failure(None, None, None, js=calling("explorer" if event is exploring else "gallery", "idle"))
-    cancel.click(None, None, None, cancels=runs)
 
 
 def _linked(address: str) -> Request:
@@ -173,37 +258,60 @@ def _shown(run: Any) -> Request | None:
     """The request of a run that is shown."""
     try:
         return Request.from_query(str(run["query"]))
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, Refused):
         return None
 
 
-def _kept(shown: Request | None, values: dict[str, Any]) -> str:
-    """`still_forked` of what is shown and of such values."""
+def _changed(shown: Request | None, values: dict[str, Any], forks: Callable[[str], str]) -> Request:
+    """The request of such values, without an edit that is of other data or of more steps, forked as `changed` says."""
     try:
-        return still_forked(shown, Request.parse(values)) if shown else ""
-    except ValueError:
-        return ""
-
-
-def _fitting(values: dict[str, Any]) -> dict[str, Any]:
-    """The same without an edit that is of other data or of more steps."""
-    try:
-        Request.parse(values)  # what else it refuses is refused where it is shown, too, and changes nothing
-    except ValueError:
-        return {**values, "edit": ""}
-    return values
+        asked = Request.parse(values)
+    except Refused:  # what else it refuses is refused once more
+        asked = Request.parse({**values, "edit": ""})
+    return asked.with_forks(forks(still_forked(shown, asked) if shown else ""))
 
 
 def _denoisers(session: Session, data: str, asked: Iterable[str]) -> list[tuple[str, str]]:
     """The choices: the models of this data that are here, and what is asked for."""
     here = {*session.source(data).models, *asked}
-    return [(label, name) for name, (label, _) in DENOISERS.items() if name in here]
+    return [(method.label, name) for name, method in METHODS.items() if method.model in here]
+
+
+def _classes(session: Session, data: str, label: str = "") -> dict[str, Any]:
+    """The menu of classes, with this one chosen.
+
+    It is shown where a model of the data knows classes, or a link asks for one.
+    """
+    names = session.class_names(data)
+    choices = {
+        "each its own": "",
+        "any": ANY,
+        **{name: name for name in (*names, *filter(None, [label])) if name != ANY},
+    }
+    return {"choices": list(choices.items()), "value": label, "visible": bool(names or label)}
+
+
+def _offered(session: Session, of: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
+    """Of what the controls hold (denoisers, label) as much as other data have, and the updates of the two menus."""
+    here, known = session.source(of["data"]).models, session.class_names(of["data"])
+    names = [name for name in of["denoisers"] if name in here] or list(here)[:1]
+    label = of["label"] if of["label"] in (known and (*known, ANY)) else ""
+    menu = gr.update(choices=_denoisers(session, of["data"], names), value=names)
+    return {"denoisers": names, "label": label}, menu, gr.update(**_classes(session, of["data"], label))
+
+
+def _values(request: Request) -> dict[str, Any]:
+    """What the controls hold of a request."""
+    return {"label": "", **request.to_dict()}
 
 
 def _updates(session: Session, request: Request) -> dict[str, Any]:
     """What a request is to the controls, with choices that hold what only a link asks for."""
-    return {name: request.to_dict()[name] for name in FIELDS} | {
-        "denoisers": gr.update(choices=_denoisers(session, request.data, request.denoisers), value=list(request.denoisers)),
+    return {name: _values(request)[name] for name in FIELDS} | {
+        "label": gr.update(**_classes(session, request.data, request.label or "")),
+        "denoisers": gr.update(
+            choices=_denoisers(session, request.data, request.denoisers), value=list(request.denoisers)
+        ),
         "T": gr.update(choices=sorted({*STEPS, request.T}), value=request.T),
         "n": gr.update(choices=sorted({*SAMPLES, request.n}), value=request.n),
     }

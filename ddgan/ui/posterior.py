@@ -1,20 +1,22 @@
 """What could this x_t have been? The conditional laws at one clicked point, beside what each denoiser draws there.
 
 All drawing is in assets/posterior.js. It hears from the stage which run is shown and which point was clicked, and
-asks the server functions below, which answer in milliseconds.
+fetches the pictures itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import gradio as gr
 
-from .. import views
-from ..session import Session
-from ..turns import urgent
-from .drawn import drawn
+from ..errors import Refused
+from ..explorer.posterior import Question
+from ..explorer.session import Session
+from ..views import landscape as landscapes
+from ..views.answers import refusal
+from ..views.encoding import encoded
+from .canvas import drawn
+from .exports import ADDRESS
+from .server.jobs import job
 
 __all__ = ["build"]
 
@@ -22,17 +24,14 @@ __all__ = ["build"]
 def build(session: Session) -> gr.HTML:
     """The component; it needs no events of Gradio's."""
 
-    def answered(view: Callable[[Session, Any], str], values: Any) -> str:
+    def landscape_page(values):  # noqa: ANN001, ANN202 - Gradio hands over JSON
+        """The landscape of a question as a file, without plotly.js."""
+        address = str(values.get("address", "")) if isinstance(values, dict) else ""
         try:
-            with urgent():
-                return view(session, values)
-        except ValueError as error:
-            return views.refusal(error)
+            with job("export landscape"):
+                question = Question.parse(values)
+                return encoded(landscapes.saved(session, question, address if ADDRESS.fullmatch(address) else ""))
+        except Refused as error:
+            return encoded(refusal(error))
 
-    def posterior(values):  # noqa: ANN001, ANN202 - Gradio hands over JSON
-        return answered(views.posterior, values)
-
-    def gap_map(values):  # noqa: ANN001, ANN202
-        return answered(views.gap_map, values)
-
-    return drawn("posterior", server_functions=[posterior, gap_map])
+    return drawn("posterior", server_functions=[landscape_page])

@@ -3,171 +3,322 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import gradio as gr
 
-from .. import views
-from ..config import EXPERIMENTS, Config
-from ..data import TOYS
-from ..request import DENOISERS
-from ..studio import Studio, parse
-from .drawn import drawn
-from .jobs import job
-from .serve import Page
+from ..data.toys import TOYS
+from ..errors import Refused
+from ..explorer.live import Run, Studio, parse
+from ..explorer.methods import METHODS
+from ..explorer.session import Session
+from ..models.config import EXPERIMENTS, Config
+from ..views.answers import data_label, sentence, title
+from ..views.encoding import encoded
+from ..views.training import lab as frame_payload
+from ..views.training import target
+from .canvas import drawn
+from .denoise import Tab
+from .server import Page
+from .server.jobs import job
 from .slider import Slider
+from .words import answered, data_choices, misunderstood, note
 
 __all__ = ["build"]
 
-_said = partial(views.note, "train-said")
+_said = partial(note, "train-said")
 
 STEPS = [1, 2, 3, 4, 6, 8, ("any number", 0)]
+NETWORKS = ["skip", "plain", ("mixture, without D", "mixture"), ("consistency, without D", "flow")]
 RATES = [0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 4e-2]
 GAMMAS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1]
 LOSSES = [("R1 + R2", "r1r2"), ("R1, the paper's", "paper"), ("relativistic, R1 + R2", "rpgan")]
-FIELDS = ("data", "T", "network", "loss", "latent_dim", "lr_g", "lr_d", "gamma", "width", "depth", "batch", "seed")
 OWN = "Your own"
-_BY_HAND = [OWN, "Any settings below: what do you expect?"]  # experiment and comment where the settings are the visitor's
+FIRST = next(iter(EXPERIMENTS))
+BUTTONS = 4  # Start, Pause, One step, Stop
+# experiment and comment where the settings are the visitor's
+_BY_HAND = [OWN, "Any settings below: what do you expect?"]
 _LINK = "(...values) => { document.querySelector('#lab .lab')?.lab.link(values); return []; }"
+_QUIET = {"show_progress": "hidden", "api_visibility": "private"}
+_HAND = {**_QUIET, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
 
 
-def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], Callable[..., list[Any]]]) -> None:
-    """The tab's components and events, inside `demo`; `denoise` is what denoise.build returned."""
-    session = studio.session
-    first = next(iter(EXPERIMENTS))
-    config, words = EXPERIMENTS[first]
-    pick = partial(gr.Dropdown, filterable=False, min_width=0)
+class Settings(NamedTuple):
+    """The components of a training's config, by its fields."""
+
+    data: gr.Dropdown
+    T: gr.Dropdown
+    network: gr.Dropdown
+    loss: gr.Dropdown
+    latent_dim: gr.Dropdown
+    lr_g: gr.Dropdown
+    lr_d: gr.Dropdown
+    gamma: gr.Dropdown
+    width: gr.Dropdown
+    depth: gr.Dropdown
+    batch: gr.Dropdown
+    seed: gr.Number
+
+
+FIELDS = Settings._fields
+
+
+class Asked(NamedTuple):
+    """The column of what is to be trained."""
+
+    experiment: gr.Dropdown
+    comment: gr.Markdown
+    settings: Settings
+    seconds: Slider
+
+
+class Shown(NamedTuple):
+    """The column of the training: BUTTONS, the picture, and what becomes of the model."""
+
+    buttons: list[gr.Button]
+    lab: gr.HTML
+    compare: gr.Button
+    download: gr.DownloadButton
+    upload: gr.UploadButton
+    said: gr.HTML
+
+
+class Parts(NamedTuple):
+    """The tab's components: two columns, the name of the visitor's model, the id of the run."""
+
+    asked: Asked
+    shown: Shown
+    own: gr.State
+    ticket: gr.State
+
+
+def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: Tab) -> None:
+    """The tab's components and events, inside `demo`; `denoise` is that tab."""
     with gr.Row(elem_classes="train"):
-        with gr.Column(scale=0, min_width=300, elem_classes="train-settings controls"):
-            experiment = pick([*EXPERIMENTS, OWN], value=first, label="Experiment", elem_id="experiment")
-            comment = gr.Markdown(words, elem_id="comment")
-            with gr.Row(elem_classes="train-grid"):
-                data = pick(views.data_choices(), value=config.data, label="Data", elem_id="train-data")
-                T = pick(STEPS, value=_steps(config), label="Steps T", elem_id="train-T")
-                network = pick(["skip", "plain"], value=config.network, label="Networks", elem_id="network")
-                loss = pick(LOSSES, value=config.loss, label="Loss", elem_id="loss")
-                latent = pick([0, 1, 2, 4, 8, 16], value=config.latent_dim, label="Numbers in z", elem_id="latent")
-                gamma = pick(GAMMAS, value=config.gamma, label="Penalty γ", elem_id="gamma")
-                lr_g = pick(RATES, value=config.lr_g, label="Rate of G", elem_id="lr-g")
-                lr_d = pick(RATES, value=config.lr_d, label="Rate of D", elem_id="lr-d")
-            seconds = Slider(10, 120, 20, step=5, precision=0, label="Seconds of training", elem_id="seconds")
-            gr.Markdown("A training that goes on follows changes of γ and of the two rates; all else is for the next one.")
-            with gr.Accordion("More settings", open=False):
-                with gr.Row(elem_classes="train-grid"):
-                    width = pick([16, 32, 64, 96, 128, 256, 512], value=config.width, label="Width")
-                    depth = pick([1, 2, 3, 4], value=config.depth, label="Hidden layers")
-                    batch = pick([64, 128, 256, 512], value=config.batch, label="Batch")
-                    seed = gr.Number(config.seed, label="Seed", precision=0, min_width=0, elem_id="train-seed")
-        with gr.Column(scale=1, min_width=320):
-            with gr.Row(elem_id="train-buttons"):
-                start = gr.Button("Start", variant="primary", min_width=0, elem_id="start")
-                pause = gr.Button("Pause", min_width=0, interactive=False, elem_id="pause")
-                step = gr.Button("One step", min_width=0, elem_id="one-step")
-                stop = gr.Button("Stop", min_width=0, interactive=False, elem_id="stop")
-            lab = drawn("lab", "stage lab", target="", server_functions=[_place(studio)])
-            with gr.Row(elem_id="train-model"):
-                compare = gr.Button("Compare in Denoise", size="sm", min_width=90, interactive=False, elem_id="compare")
-                download = gr.DownloadButton("Download the model", size="sm", min_width=90, interactive=False, elem_id="download")
-                upload = gr.UploadButton("Load a model", size="sm", min_width=90, file_types=[".safetensors"], elem_id="upload")
-            said = gr.HTML(_said(""), apply_default_css=False, elem_id="train-said")
-    own, ticket = gr.State(None), gr.State(None)  # the name of the visitor's model, the id of the run
-    settings = [data, T, network, loss, latent, lr_g, lr_d, gamma, width, depth, batch, seed]
-    buttons = [start, pause, step, stop]
+        asked, shown = _asked(), _shown(studio)
+    parts = Parts(asked, shown, gr.State(None), gr.State(None))
+    _wire_training(demo, parts, studio)
+    _wire_settings(demo, asked, studio)
+    _wire_model(parts, studio, tabs, denoise)
 
-    def begin(request: gr.Request, own: str | None, *values: Any, by_hand: bool = False) -> list[Any]:
+
+def _asked() -> Asked:
+    config, words = EXPERIMENTS[FIRST]
+    pick = partial(gr.Dropdown, filterable=False, min_width=0)
+    with gr.Column(scale=0, min_width=300, elem_classes="train-settings controls"):
+        experiment = pick([*EXPERIMENTS, OWN], value=FIRST, label="Experiment", elem_id="experiment")
+        comment = gr.Markdown(words, elem_id="comment")
+        with gr.Row(elem_classes="train-grid"):
+            data = pick(data_choices(), value=config.data, label="Data", elem_id="train-data")
+            T = pick(STEPS, value=_steps(config), label="Steps T", elem_id="train-T")
+            network = pick(NETWORKS, value=config.network, label="Networks", elem_id="network")
+            loss = pick(LOSSES, value=config.loss, label="Loss", elem_id="loss")
+            latent = pick([0, 1, 2, 3, 4, 8, 16], value=config.latent_dim, label="Numbers in z", elem_id="latent")
+            gamma = pick(GAMMAS, value=config.gamma, label="Penalty γ", elem_id="gamma")
+            lr_g = pick(RATES, value=config.lr_g, label="Rate of G", elem_id="lr-g")
+            lr_d = pick(RATES, value=config.lr_d, label="Rate of D", elem_id="lr-d")
+        seconds = Slider(10, 120, 20, step=5, precision=0, label="Seconds of training", elem_id="seconds")
+        gr.Markdown("A training that goes on follows changes of γ and of the two rates; all else is for the next one.")
+        with gr.Accordion("More settings", open=False):
+            with gr.Row(elem_classes="train-grid"):
+                width = pick([16, 32, 64, 96, 128, 256, 512], value=config.width, label="Width")
+                depth = pick([1, 2, 3, 4], value=config.depth, label="Hidden layers")
+                batch = pick([64, 128, 256, 512], value=config.batch, label="Batch")
+                seed = gr.Number(config.seed, label="Seed", precision=0, min_width=0, elem_id="train-seed")
+    settings = Settings(data, T, network, loss, latent, lr_g, lr_d, gamma, width, depth, batch, seed)
+    return Asked(experiment, comment, settings, seconds)
+
+
+def _shown(studio: Studio) -> Shown:
+    with gr.Column(scale=1, min_width=320):
+        with gr.Row(elem_id="train-buttons"):
+            buttons = [
+                gr.Button("Start", variant="primary", min_width=0, elem_id="start"),
+                gr.Button("Pause", min_width=0, interactive=False, elem_id="pause"),
+                gr.Button("One step", min_width=0, elem_id="one-step"),
+                gr.Button("Stop", min_width=0, interactive=False, elem_id="stop"),
+            ]
+        lab = drawn("training", "stage lab", elem_id="lab", target="", server_functions=[_place(studio)])
+        with gr.Row(elem_id="train-model"):
+            compare = gr.Button("Compare in Denoise", size="sm", min_width=90, interactive=False, elem_id="compare")
+            download = gr.DownloadButton(
+                "Download the model", size="sm", min_width=90, interactive=False, elem_id="download"
+            )
+            upload = gr.UploadButton(
+                "Load a model", size="sm", min_width=90, file_types=[".safetensors"], elem_id="upload"
+            )
+        said = gr.HTML(_said(""), apply_default_css=False, elem_id="train-said")
+    return Shown(buttons, lab, compare, download, upload, said)
+
+
+def _wire_training(demo: Page, parts: Parts, studio: Studio) -> None:
+    """A training in the visitor's hands, from its start to its model."""
+    (*_, settings, seconds), shown, own, ticket = parts
+    buttons, lab, said, runs = shown.buttons, shown.lab, shown.said, Runs(studio)
+    start, pause, step, stop = buttons
+    given, begun = [own, *settings, seconds], [lab, ticket, *buttons, said]
+    start.click(runs.begin, given, begun, **_HAND)
+    step.click(runs.advance, given, begun, trigger_mode="multiple", **_HAND)
+    pause.click(runs.toggle, None, None, **_HAND)
+    stop.click(runs.halt, None, [lab, *buttons], **_HAND)
+    for name in ("lr_g", "lr_d", "gamma"):
+        component = getattr(settings, name)
+        component.input(runs.tuning(name), component, None, trigger_mode="always_last", **_HAND)
+    outputs = [lab, *buttons, own, shown.compare, shown.download, said]
+    watched = ticket.change(
+        runs.watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **_QUIET
+    )
+    watched.failure(partial(_buttons, "failed"), None, buttons, **_HAND)
+    demo.unload(runs.leave)
+    demo.left.append(studio.close)  # where the browser could not say so, or there was none
+
+
+def _wire_settings(demo: Page, asked: Asked, studio: Studio) -> None:
+    """Experiment, settings and the address of the page follow one another."""
+    experiment, comment, settings, seconds = asked
+    linked = {"fn": None, "inputs": [*settings, seconds], "outputs": None, "js": _LINK, "api_visibility": "private"}
+    experiment.input(_chosen, [experiment, *settings], [comment, *settings], **_HAND).then(**linked)
+    gr.on([*(component.input for component in settings), seconds.change], **linked)
+    demo.load(_opened(settings), None, [experiment, comment, *settings, seconds], **_HAND)
+    edited = [component.input for component in settings if component is not settings.seed]
+    gr.on(edited, _edited, [experiment, *settings], [experiment, comment], trigger_mode="always_last", **_HAND)
+    data, network, latent = settings.data, settings.network, settings.latent_dim
+    for component, known in {data: [data, network, latent], network: [data, network]}.items():
+        component.input(_fitting(studio), known, latent, **_HAND).then(**linked)
+
+
+def _wire_model(parts: Parts, studio: Studio, tabs: gr.Tabs, denoise: Tab) -> None:
+    """The visitor's model in Denoise, and the data of Denoise here."""
+    (experiment, comment, settings, _), shown, own, _ = parts
+    models = Models(studio, denoise.view)
+    shown.upload.upload(models.load, shown.upload, [own, shown.compare, shown.said], **_HAND)
+    by_id = {component.elem_id: component for component in denoise.components}
+    asked = [own, by_id["denoisers"], by_id["n"], by_id["seed"]]
+    shown.compare.click(models.show, asked, [tabs, *denoise.components], **_HAND).then(**denoise.shown)
+    data, latent = settings.data, settings.latent_dim
+    known = [by_id["data"], data, settings.network, latent]
+    by_id["data"].change(_follow(studio), known, [data, latent, experiment, comment], **_HAND)
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The run in a visitor's hands: what its buttons and rates answer, and its frames."""
+
+    studio: Studio
+
+    def begin(self, request: gr.Request, own: str | None, *values: Any, by_hand: bool = False) -> list[Any]:
         try:
             given = dict(zip((*FIELDS, "seconds"), values, strict=True))
-            run = studio.open(request.session_hash, {**given, "ema": config.ema}, paused=by_hand)
-        except ValueError as error:
-            return [views.refusal(error), *[gr.skip()] * (2 + len(buttons))]
+            run = self.studio.open(request.session_hash, {**given, "ema": EXPERIMENTS[FIRST][0].ema}, paused=by_hand)
+        except Refused as error:
+            return [answered(error), *[gr.skip()] * (2 + BUTTONS)]
         if by_hand:
             run.step()
         words = _said("Until this training ends, Compare and Download are of the model before." if own else "")
-        return [gr.update(value=views.lab(run.waiting()), target=views.target(run.law)), run.id, *_buttons("waiting"), words]
+        return [_opening(self.studio.session, run), run.id, *_buttons("waiting"), words]
 
-    def advance(request: gr.Request, own: str | None, *values: Any) -> list[Any]:
+    def advance(self, request: gr.Request, own: str | None, *values: Any) -> list[Any]:
         """One update more, of a new run where there is none."""
-        if run := studio.run(request.session_hash):
+        if run := self.studio.run(request.session_hash):
             run.step()
-            return [gr.skip()] * (3 + len(buttons))
-        return begin(request, own, *values, by_hand=True)
+            return [gr.skip()] * (3 + BUTTONS)
+        return self.begin(request, own, *values, by_hand=True)
 
-    def toggle(request: gr.Request) -> None:
-        if run := studio.run(request.session_hash):
+    def toggle(self, request: gr.Request) -> None:
+        if run := self.studio.run(request.session_hash):
             run.resume() if run.paused else run.pause()
 
-    def halt(request: gr.Request) -> list[Any]:
+    def halt(self, request: gr.Request) -> list[Any]:
         """Stop the run; one that waits for its turn is over at once, any other says so in its last frame."""
-        run = studio.run(request.session_hash)
+        run = self.studio.run(request.session_hash)
         if run is None:  # it ended behind the page
             return [gr.skip(), *_buttons("stopped")]
         run.stop()
         if not run.over:
-            return [gr.skip()] * (1 + len(buttons))
-        studio.close(request.session_hash, run)
-        return [views.lab(run.waiting()), *_buttons(run.state)]
+            return [gr.skip()] * (1 + BUTTONS)
+        self.studio.close(request.session_hash, run)
+        return [encoded(frame_payload(run.waiting())), *_buttons(run.state)]
 
-    def tuning(name: str) -> Callable[..., None]:
+    def tuning(self, name: str) -> Callable[..., None]:
         def tune(value: float, request: gr.Request) -> None:
-            if run := studio.run(request.session_hash):
+            if run := self.studio.run(request.session_hash):
                 run.tune(**{name: value})
 
         return tune
 
-    def watch(request: gr.Request) -> Iterator[list[Any]]:
+    def watch(self, request: gr.Request) -> Iterator[list[Any]]:
         """The frames of the visitor's run once its turn has come; in the end its model."""
-        visitor, same = request.session_hash, [gr.skip()] * (1 + len(buttons) + 4)
-        run = studio.run(visitor)
+        visitor, same = request.session_hash, [gr.skip()] * (1 + BUTTONS + 4)
+        run = self.studio.run(visitor)
         if run is None:
             yield same
             return
         frames, shown = run.frames(), None
         try:
-            with job("train", f"{run.seconds:.0f} s, batch {run.config.batch}, width {run.config.width}", background=True) as line:
+            with job(
+                "train", f"{run.seconds:.0f} s, batch {run.config.batch}, width {run.config.width}", background=True
+            ) as line:
                 for frame in frames:
                     state = _buttons(frame.state) if shown is None or frame.state != shown.state else same[1:5]
-                    yield same if frame is shown else [views.lab(frame), *state, *same[5:]]
+                    yield same if frame is shown else [encoded(frame_payload(frame)), *state, *same[5:]]
                     shown = frame
                 line.outcome = run.state
         finally:
             frames.close()
-            studio.close(visitor, run)
-        name = studio.adopt(run, visitor)
+            self.studio.close(visitor, run)
+        name = self.studio.adopt(run, visitor)
         if name is None:
             return
         with TemporaryDirectory() as directory:  # Gradio serves a copy
-            path = studio.save(name, Path(directory))
+            path = self.studio.save(name, Path(directory))
             words = f"{path.name} can be downloaded, and the model compared with the others in Denoise."
-            yield [*same[:5], name, gr.update(interactive=True), gr.update(value=str(path), interactive=True), _said(words)]
+            yield [
+                *same[:5],
+                name,
+                gr.update(interactive=True),
+                gr.update(value=str(path), interactive=True),
+                _said(words),
+            ]
 
-    def leave(request: gr.Request) -> None:
-        studio.close(request.session_hash)
+    def leave(self, request: gr.Request) -> None:
+        self.studio.close(request.session_hash)
 
-    def load(path: str, request: gr.Request) -> list[Any]:
+
+@dataclass(frozen=True)
+class Models:
+    """Where a visitor's model comes from besides a run, and where it goes; `view` is that of the tab Denoise."""
+
+    studio: Studio
+    view: Callable[..., list[Any]]
+
+    def load(self, path: str, request: gr.Request) -> list[Any]:
         """The visitor's model, of a file, which is deleted."""
         file = Path(path)
         try:
             with job("model file", f"{file.stat().st_size} bytes"):
-                name = studio.load(file, request.session_hash)
-        except ValueError as error:
-            return [gr.skip(), gr.skip(), _said(views.sentence(str(error)), failed=True)]
+                name = self.studio.load(file, request.session_hash)
+        except Refused as error:
+            return [gr.skip(), gr.skip(), _said(sentence(error), failed=True)]
         finally:
             file.unlink(missing_ok=True)
-        return [name, gr.update(interactive=True), _said(f"Loaded: {views.title(session, name)[1]}.")]
+        words = f"Loaded: {title(name, self.studio.session.adopted[name])[1]}."
+        return [name, gr.update(interactive=True), _said(words)]
 
-    components, view = denoise
-
-    def show(name: str | None, denoisers: list[str], n: int, seed: int) -> list[Any]:
+    def show(self, name: str | None, denoisers: list[str], n: int, seed: int) -> list[Any]:
         """Denoise, with the visitor's model among its denoisers, on its data and with its T."""
-        others = [other for other in denoisers if other in DENOISERS or (other in session.adopted and other != name)]
-        asked = studio.request(name, others, n=n, seed=seed)
-        home = asked.data == session.adopted[name].card["config"]["data"]
-        problem = None if home else f"What this model was trained on is not in its file: here it stands on {views.data_label(asked.data)}."
-        return [gr.Tabs(selected="denoise"), *view(asked, problem)]
+        adopted = self.studio.session.adopted
+        others = [other for other in denoisers if other in METHODS or (other in adopted and other != name)]
+        asked = self.studio.request(name, others, n=n, seed=seed)
+        home = asked.data == adopted[name].card["config"]["data"]
+        problem = f"What this model was trained on is not in its file: here it stands on {data_label(asked.data)}."
+        return [gr.Tabs(selected="denoise"), *self.view(asked, problem * (not home))]
 
+
+def _opened(settings: Settings) -> Callable[[gr.Request], list[Any]]:
     def opened(request: gr.Request) -> list[Any]:
         """The settings of a link; those of the first experiment where it names none, or none that can be."""
         names, given = (*FIELDS, "seconds"), request.query_params.get("train", "")
@@ -176,50 +327,43 @@ def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: tuple[list[Any], C
         try:
             values = given.split(",")
             if len(values) != len(names):
-                raise ValueError(f"train has {len(names)} settings, got {len(values)}")
+                raise Refused(f"train has {len(names)} settings, got {len(values)}")
             asked, length = parse(dict(zip(names, values, strict=True)))
-        except ValueError as error:
-            return [gr.skip(), f"⚠ {views.misunderstood(error)}", *[gr.skip()] * len(names)]
+        except Refused as error:
+            return [gr.skip(), f"⚠ {misunderstood(error)}", *[gr.skip()] * len(names)]
         found = {**asked.to_dict(), "T": _steps(asked)}
-        of = gr.update(choices=views.data_choices(asked.data), value=asked.data)
+        of = gr.update(choices=data_choices(asked.data), value=asked.data)
         rest = (_held(component, found[name]) for component, name in zip(settings[1:], FIELDS[1:], strict=True))
         return [*_BY_HAND, of, *rest, length]
 
-    def fitting(data: str, z: int) -> int:
-        """As many numbers in z as a point of the data has, or none as before."""
-        return z and studio.coordinates(data)
+    return opened
 
-    def follow(shown: str, chosen: str, z: int) -> list[Any]:
+
+def _follow(studio: Studio) -> Callable[..., list[Any]]:
+    fitting = _fitting(studio)
+
+    def follow(shown: str, chosen: str, network: str, z: int) -> list[Any]:
         """Own data that Denoise shows can be trained on."""
         if shown in TOYS or shown == chosen:
             return [gr.skip()] * 4
-        return [gr.update(choices=views.data_choices(shown), value=shown), fitting(shown, z), *_BY_HAND]
+        return [gr.update(choices=data_choices(shown), value=shown), fitting(shown, network, z), *_BY_HAND]
 
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
-    hand = {**quiet, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
-    start.click(begin, [own, *settings, seconds], [lab, ticket, *buttons, said], **hand)
-    step.click(advance, [own, *settings, seconds], [lab, ticket, *buttons, said], trigger_mode="multiple", **hand)
-    pause.click(toggle, None, None, **hand)
-    stop.click(halt, None, [lab, *buttons], **hand)
-    for name, component in {"lr_g": lr_g, "lr_d": lr_d, "gamma": gamma}.items():
-        component.input(tuning(name), component, None, trigger_mode="always_last", **hand)
-    outputs = [lab, *buttons, own, compare, download, said]
-    watched = ticket.change(watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **quiet)
-    watched.failure(partial(_buttons, "failed"), None, buttons, **hand)
-    demo.unload(leave)
-    demo.left.append(studio.close)  # where the browser could not say so, or there was none
+    return follow
 
-    linked = {"fn": None, "inputs": [*settings, seconds], "outputs": None, "js": _LINK, "api_visibility": "private"}
-    experiment.input(_chosen, [experiment, *settings], [comment, *settings], **hand).then(**linked)
-    gr.on([*(component.input for component in settings), seconds.change], **linked)
-    demo.load(opened, None, [experiment, comment, *settings, seconds], **hand)
-    edited = [component.input for component in settings if component is not seed]
-    gr.on(edited, _edited, [experiment, *settings], [experiment, comment], trigger_mode="always_last", **hand)
-    data.input(fitting, [data, latent], latent, **hand).then(**linked)
-    upload.upload(load, upload, [own, compare, said], **hand)
-    by_id = {component.elem_id: component for component in components}
-    compare.click(show, [own, by_id["denoisers"], by_id["n"], by_id["seed"]], [tabs, *components], **hand)
-    by_id["data"].change(follow, [by_id["data"], data, latent], [data, latent, experiment, comment], **hand)
+
+def _opening(session: Session, run: Run) -> Any:
+    """The picture of a run that has not begun, before the law of its data."""
+    behind = encoded(target(run.law, session.source(run.config.data).axes))
+    return gr.update(value=encoded(frame_payload(run.waiting())), target=behind)
+
+
+def _fitting(studio: Studio) -> Callable[..., int]:
+    def fitting(data: str, network: str, z: int = 1) -> int:
+        """As many numbers in z as the network needs on these data, or none as before."""
+        n = studio.coordinates(data)
+        return {"mixture": 1 + n, "flow": 0}.get(network, z and n)
+
+    return fitting
 
 
 def _place(studio: Studio) -> Callable[[Any], int]:

@@ -6,9 +6,9 @@ import json
 import shlex
 from dataclasses import replace
 
-from . import reply
-from .export import link
-from .request import OWN, Request
+from ..errors import Refused
+from ..explorer.request import OWN, Request, link
+from . import answers
 
 __all__ = ["KINDS", "snippets"]
 
@@ -23,6 +23,7 @@ from gradio_client import Client
 client = Client({address})
 reply = client.predict(
 {arguments}
+    arrays=True,
     api_name="/{endpoint}",
 )
 {key} = {{}}  # of every denoiser: {shape}
@@ -36,25 +37,30 @@ _CURL = """\
 EVENT=$(curl -s {start} -H 'Content-Type: application/json' -d {body} | sed 's/.*"event_id":"\\([^"]*\\)".*/\\1/')
 curl -sN {result}/$EVENT
 """
-_OWN = "# MODEL.safetensors is the file that the tab Train lets you download; with it the data are those of its training\n"
+_OWN = (
+    "# MODEL.safetensors is the file that the tab Train lets you download; with it the data are those of its training\n"
+)
 
 
 def snippets(request: Request, address: str, objective: str = "ddgan") -> dict[str, str]:
     """KINDS -> code that asks the page at this address, or this package, for all states of the request.
 
-    Where these do not fit into a reply, the page is asked for the last ones. `objective` is that of a visitor's own model.
+    Where these do not fit into a reply, the page is asked for the last ones. `objective` is that of a visitor's own
+    model.
     """
     asked, endpoint, arrays = request.to_dict(), "denoise", _ALL
     try:
-        reply.afford(request, 2 * request.start + 1)
-    except ValueError:
+        answers.afford(request, 2 * request.start + 1)
+    except Refused:
         endpoint, arrays = "compare", _LAST
     arguments = "\n".join(f"    {name}={json.dumps(value)}," for name, value in asked.items())
     api = f"{address.rstrip('/')}/gradio_api/call"
     return {
         "python": _PYTHON.format(address=json.dumps(address), arguments=arguments, endpoint=endpoint, **arrays),
         "curl": _CURL.format(
-            start=shlex.quote(f"{api}/v2/{endpoint}"), body=shlex.quote(json.dumps(asked)), result=shlex.quote(f"{api}/{endpoint}")
+            start=shlex.quote(f"{api}/v2/{endpoint}"),
+            body=shlex.quote(json.dumps({**asked, "arrays": True})),
+            result=shlex.quote(f"{api}/{endpoint}"),
         ),
         "cli": _command(request, objective),
         "link": link(request, address),
@@ -65,7 +71,11 @@ def _command(request: Request, objective: str) -> str:
     """The command line that writes the request's arrays to an .npz file."""
     own = any(OWN.fullmatch(name) for name in request.denoisers)
     if own:  # the command line knows it by what its file holds, which holds no other
-        names = [objective if OWN.fullmatch(name) else name for name in request.denoisers if name not in ("ddgan", "regression")]
+        names = [
+            objective if OWN.fullmatch(name) else name
+            for name in request.denoisers
+            if name not in ("ddgan", "regression")
+        ]
         request = replace(request, data="MODEL.safetensors", denoisers=tuple(dict.fromkeys(names)))
     words = request.to_words()
     data, flags = words.pop("data"), {"denoisers": "--denoiser", "n": "-n"}

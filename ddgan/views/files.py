@@ -5,9 +5,10 @@
     .npz              all arrays of all steps, as the sampler made them (float32)
     .json             their states and predictions for the first samples, in six digits, and the metrics of all
 
-Pictures are drawn by picture.py. Every file names the link that made it:
-in the EXIF description (.webp), the comment (.gif, .mp4), the text chunk "Comment" (.png), or the field `link`.
-The same request makes the same bytes (an .npz: the same arrays; a zip archive knows the time).
+Points of a table are standardised; numbers come with `axes`, `centre` and `unit`, (n,) each, and centre + unit x is x
+in the table's own units. Pictures are drawn by picture.py. Every file names the link that made it: in the EXIF
+description (.webp), the comment (.gif, .mp4), the text chunk "Comment" (.png), or the field `link`. The same request
+makes the same bytes (an .npz: the same arrays; a zip archive knows the time).
 """
 
 from __future__ import annotations
@@ -24,17 +25,20 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from . import checkpoint
-from .image_metrics import nearest
-from .images import load_images, sheet, to_uint8
-from .picture import Look, decoded, paint
-from .request import DENOISERS, Request
-from .sampler import Step
-from .session import Session
-from .turns import while_wanted
-from .views import sentence
+from .. import files
+from ..data.images import load_images, sheet, to_uint8
+from ..errors import Refused
+from ..explorer.methods import METHODS
+from ..explorer.priority import while_wanted
+from ..explorer.request import Request, link
+from ..explorer.scene import Scene, scene
+from ..explorer.session import Session
+from ..metrics.images import nearest
+from .answers import classes, each, finite, states
+from .picture import Look, paint, seen
+from .stage import staged
 
-__all__ = ["KINDS", "MAX_NUMBERS", "each", "finite", "json_samples", "link", "neighbours", "npz", "states", "write"]
+__all__ = ["KINDS", "MAX_NUMBERS", "json_samples", "neighbours", "npz", "preview", "write"]
 
 KINDS = {  # ending -> what it is
     "webp": "Animated WebP",
@@ -45,6 +49,7 @@ KINDS = {  # ending -> what it is
     "json": "JSON",
 }
 MAX_NUMBERS = 25_000_000  # in one .npz: 100 MB
+MAX_PREVIEW = 13_500  # bytes: 18,000 characters in base64, for who encodes it once more
 MAX_FILM = 2 * 10**9  # bytes of the pictures of an animation, which are all in memory
 JSON_SAMPLES, JSON_NUMBERS = 1000, 1_000_000  # at most, in one .json
 
@@ -55,35 +60,38 @@ def write(
 ) -> None:  # fmt: skip
     """Write what the ending of `path` names: see KINDS.
 
-    t: the state of a .png, 0 (the last) unless given, or the nearest that the stage shows. address: the page's, for the link. glide: frames between two
-    states of an animation of points. look: what a picture of points shows. ValueError, in one sentence, for another ending,
-    a t or a held sample that there is not, too many numbers, data that has no picture, or a path that cannot be written.
+    t: the state of a .png, 0 (the last) unless given, or the nearest that the stage shows. address: the page's, for the
+    link. glide: frames between two states of an animation of points. look: what a picture of points shows. Refused, in
+    one sentence, for another ending, a t or a held sample that there is not, too many numbers, data that has no
+    picture, or a path that cannot be written.
     """
     path = Path(path)
     kind = path.suffix[1:].lower()
     if kind not in KINDS:
-        raise ValueError(f"an export ends in .{', .'.join(KINDS)}, got {path.name[-40:]!r}")
+        raise Refused(f"an export ends in .{', .'.join(KINDS)}, got {path.name[-40:]!r}")
     if t is not None and kind != "png":
-        raise ValueError(f"t chooses the step of a .png; a .{kind} holds all of them")
+        raise Refused(f"t chooses the step of a .png; a .{kind} holds all of them")
     if t is not None and not 0 <= t <= request.start:
-        raise ValueError(f"t must be in 0..{request.start}, got {t}")
+        raise Refused(f"t must be in 0..{request.start}, got {t}")
     if not 0 <= glide <= 60:
-        raise ValueError(f"glide must be in 0..60 frames, got {glide}")
+        raise Refused(f"glide must be in 0..60 frames, got {glide}")
     images = session.source(request.data).law is None
     if glide and images:
-        raise ValueError("images go from state to state, without frames between them")
+        raise Refused("images go from state to state, without frames between them")
     if look.hold is not None and look.hold >= request.n:
-        raise ValueError(f"the held sample must be in 0..{request.n - 1}, got {look.hold}")
+        raise Refused(f"the held sample must be in 0..{request.n - 1}, got {look.hold}")
     if glide and kind in ("png", "npz", "json"):
-        raise ValueError(f"glide is of animations; a .{kind} is none")
+        raise Refused(f"glide is of animations; a .{kind} is none")
     from_link = link(request, address)
     if kind == "npz":
-        arrays = _arrays(session, request) | {"link": np.array(from_link)}
+        _afford(session, request)
+        arrays = _arrays(scene(session, request)) | {"link": np.array(from_link)}
         return _replace(path, lambda file: np.savez_compressed(file, **arrays))
     if kind == "json":
-        text = json.dumps(_numbers(session, request) | {"link": from_link}, allow_nan=False)
+        numbers = _numbers(scene(session, request, scored=(0,)), json_samples(session, request))
+        text = json.dumps(numbers | {"link": from_link}, allow_nan=False)
         return _replace(path, lambda file: file.write(text.encode()))
-    view = decoded(session, request, look)
+    view = seen(scene(session, request) if images else staged(session, request), look)
     i = min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - (t or 0)))  # of very many states not all are shown
     from_link += (f"&t={view['t'][i]}" if view["t"][i] else "") + ("" if images else look.to_query())
     if kind == "png":
@@ -98,47 +106,52 @@ def write(
     times = [stay if at == int(at) else 40 for at in stops]
     first = paint(view, stops[0])
     if (size := math.prod(first.size) * 3 * len(stops)) > MAX_FILM:
-        raise ValueError(f"a film may take {MAX_FILM // 10**9} GB of memory, this one takes {size / 1e9:.1f} ({len(stops):,} pictures): choose a smaller glide")
+        raise Refused(
+            f"a film may take {MAX_FILM // 10**9} GB of memory, this one takes {size / 1e9:.1f} "
+            f"({len(stops):,} pictures): choose a smaller glide"
+        )
     pictures = [first, *(paint(view, at) for at in while_wanted(stops[1:]))]
     save = {"webp": partial(_webp, lossless=images), "gif": _gif, "mp4": _mp4}[kind]
     _replace(path, lambda file: save(file, pictures, times, from_link))
 
 
-def link(request: Request, address: str = "") -> str:
-    """The address of the page that shows the request; without the page's own address, from its `?` on."""
-    return f"{address}?{request.to_query()}"
+def preview(session: Session, request: Request, t: int) -> bytes:
+    """A small .webp of the state nearest to t that is shown, at most MAX_PREVIEW bytes; Refused as of `seen`."""
+    images = session.source(request.data).law is None
+    view = seen(scene(session, request) if images else staged(session, request))
+    painted = paint(view, min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - t)))
+    for width in (800, 640, 560, 480, 400, 320, 240):
+        small, file = painted.copy(), io.BytesIO()
+        small.thumbnail((width, width), Image.Resampling.LANCZOS)
+        small.save(file, "webp")
+        if len(file.getvalue()) <= MAX_PREVIEW:
+            break
+    return file.getvalue()
 
 
-def finite(value: Any) -> Any:
-    """The same with None for what is infinite: JSON has no word for it."""
-    if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def npz(path: Path, request: Request, steps: Sequence[Step]) -> None:
-    """Write x (n, *D) and the states of every step of one run of the request.
+def npz(path: Path, scene: Scene) -> None:
+    """Write x (n, *D) and the states of every step of the first denoiser of a scene.
 
     states (T+1, n, *D) from x_T to x_0; predicted (T, n, *D), the x_0 of each step; t (T+1,) and
-    alpha_bar (T+1,), those of each state.
+    alpha_bar (T+1,), those of each state; the units of a table's columns; and classes (n,), the names of those that a
+    model was told.
     """
-    arrays = {"x": steps[-1].x_s.numpy(), **states(steps), **_scale(request)}
-    _replace(path, lambda file: np.savez_compressed(file, **arrays, link=np.array(link(request))))
+    panel = scene.panel(scene.request.denoisers[0])
+    arrays = {"x": panel.sample.numpy(), **states(panel), **classes(panel), **_scale(scene)}
+    _replace(path, lambda file: np.savez_compressed(file, **arrays, link=np.array(link(scene.request))))
 
 
 def neighbours(path: Path, session: Session, request: Request, k: int = 5) -> dict[str, float]:
     """Write a .png of up to eight images a denoiser, each before the k training images nearest to it.
 
-    Returns by denoiser how far the nearest one is on average, in grey levels (image_metrics.nearest): what was learned by
-    heart would be at 0.
+    Returns by denoiser how far the nearest one is on average, in grey levels (image_metrics.nearest): what was learned
+    by heart would be at 0.
     """
     if path.suffix.lower() != ".png":
-        raise ValueError(f"neighbours are written to a .png, got {path.name}")
+        raise Refused(f"neighbours are written to a .png, got {path.name}")
     source, rows, distance = session.source(request.data), [], {}
     if source.law is not None or not source.set:
-        raise ValueError(f"neighbours are looked for in a known set of images, {request.data[:40]} is none")
+        raise Refused(f"neighbours are looked for in a known set of images, {request.data[:40]} is none")
     known = load_images(source.set)
     for name in request.denoisers:
         *_, last = session.run(replace(request, n=min(8, request.n)), name)
@@ -150,64 +163,58 @@ def neighbours(path: Path, session: Session, request: Request, k: int = 5) -> di
     return distance
 
 
-def each(request: Request, answer: Callable[[str], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """answer(denoiser) for every denoiser, {"error": sentence} where it refuses; ValueError where all refuse."""
-    found, refused = {}, []
-    for name in request.denoisers:
-        try:
-            found[name] = answer(name)
-        except ValueError as error:
-            refused.append(str(error))
-            found[name] = {"error": sentence(str(error))}
-    if len(refused) == len(request.denoisers):
-        raise ValueError(refused[0])
-    return found
+def _scale(scene: Scene) -> dict[str, np.ndarray]:
+    """What all runs of a request share: t and alpha_bar of every state, from T down to 0,
+    the request, and a table's units.
+    """
+    axes = scene.source.axes
+    units = dict(zip(("axes", "centre", "unit"), map(np.array, zip(*axes, strict=True)), strict=True)) if axes else {}
+    levels = {"t": np.array(scene.t), "alpha_bar": scene.schedule.alpha_bar.numpy()[scene.t]}
+    return {**levels, "request": np.array(scene.request.to_query()), **units}
 
 
-def _scale(request: Request) -> dict[str, np.ndarray]:
-    """What all runs of a request share: t and alpha_bar of every state, from T down to 0, and the request."""
-    t = np.arange(request.start, -1, -1)
-    return {"t": t, "alpha_bar": request.steps().alpha_bar.numpy()[t], "request": np.array(request.to_query())}
-
-
-def states(steps: Sequence[Step]) -> dict[str, np.ndarray]:
-    """states (T+1, n, *D) from x_T to x_0 and predicted (T, n, *D), the x_0 of each step."""
-    return {
-        "states": np.stack([steps[0].x_t.numpy(), *(step.x_s.numpy() for step in steps)]),
-        "predicted": np.stack([step.x_0.numpy() for step in steps]),
-    }
-
-
-def _arrays(session: Session, request: Request) -> dict[str, np.ndarray]:
-    """Per denoiser NAME: NAME.states, NAME.predicted, NAME.z (T, n, L), or NAME.error; eps (T, n, *D) is everybody's."""
-    size = math.prod(session.source(request.data).shape)
-    numbers = request.n * request.start * len(request.denoisers) * 3 * size
-    if numbers > MAX_NUMBERS:
-        raise ValueError(f"an .npz holds at most {MAX_NUMBERS:,} numbers, this is {numbers:,}: ask for fewer points or steps")
-    shared = {"denoisers": np.array(request.denoisers), **_scale(request)}
+def _arrays(scene: Scene) -> dict[str, np.ndarray]:
+    """Per denoiser NAME: NAME.states, NAME.predicted, NAME.z (T, n, L),
+    NAME.classes (n,) where it was told any, or NAME.error;
+    eps (T, n, *D) is everybody's.
+    """
+    shared = {"denoisers": np.array(scene.request.denoisers), **_scale(scene)}
 
     def walked(name: str) -> dict[str, np.ndarray]:
-        steps = list(session.run(request, name))
-        shared["eps"] = np.stack([step.eps.numpy() for step in steps])
-        return {**states(steps), "z": np.stack([step.z.numpy() for step in steps])}
+        panel = scene.panel(name)
+        shared["eps"] = np.stack([step.eps.numpy() for step in panel.steps])
+        return {**states(panel), **classes(panel), "z": np.stack([step.z.numpy() for step in panel.steps])}
 
-    found = each(request, walked)
+    found = each(scene.request, walked)
     return shared | {f"{name}.{key}": np.asarray(v) for name, answer in found.items() for key, v in answer.items()}
 
 
-def _numbers(session: Session, request: Request) -> dict[str, Any]:
-    """States and predictions as lists, of the first `samples` samples; metrics (of all samples, of points) are null where infinite."""
-    law, samples = session.source(request.data).law, json_samples(session, request)
+def _afford(session: Session, request: Request) -> None:
+    """Refused where an .npz of the request would hold more than MAX_NUMBERS."""
+    numbers = request.n * request.start * len(request.denoisers) * 3 * math.prod(session.source(request.data).shape)
+    if numbers > MAX_NUMBERS:
+        raise Refused(
+            f"an .npz holds at most {MAX_NUMBERS:,} numbers, this is {numbers:,}: ask for fewer points or steps"
+        )
+
+
+def _numbers(scene: Scene, samples: int) -> dict[str, Any]:
+    """States and predictions as lists, of the first `samples` samples.
+
+    Metrics (of all samples, of points) are null where infinite.
+    """
 
     def walked(name: str) -> dict[str, Any]:
-        steps = list(session.run(request, name))
+        panel = scene.panel(name)
         return {
-            "label": DENOISERS.get(name, (name,))[0],
-            "metrics": finite(session.score(request, steps[-1].x_s)) if law else {},
-            **{key: _six_digits(value[:, :samples]) for key, value in states(steps).items()},
+            "label": METHODS[name].label if name in METHODS else name,
+            "metrics": finite(panel.scores.get(0, {})),
+            **{key: _six_digits(value[:, :samples]) for key, value in states(panel).items()},
+            **{key: names[:samples] for key, names in classes(panel).items()},
         }
 
-    scale = {key: value.tolist() for key, value in _scale(request).items()}
+    scale = {key: value.tolist() for key, value in _scale(scene).items()}
+    request = scene.request
     return {**scale, "request": request.to_dict(), "samples": samples, "denoisers": each(request, walked)}
 
 
@@ -224,7 +231,9 @@ def _six_digits(array: np.ndarray) -> list[Any]:
 # ---------------------------------------------------------------- files
 
 
-def _webp(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int], comment: str, *, lossless: bool) -> None:
+def _webp(
+    file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int], comment: str, *, lossless: bool
+) -> None:
     exif = Image.Exif()
     exif[0x010E] = comment  # ImageDescription
     _animation(file, "webp", pictures, times, quality=70, method=1, lossless=lossless, exif=exif)
@@ -240,7 +249,9 @@ def _gif(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int],
     _animation(file, "gif", flat, times, comment=comment.encode())
 
 
-def _animation(file: IO[bytes], kind: str, pictures: Sequence[Image.Image], times: Sequence[int], **options: Any) -> None:
+def _animation(
+    file: IO[bytes], kind: str, pictures: Sequence[Image.Image], times: Sequence[int], **options: Any
+) -> None:
     """An endless loop that rests on its last picture."""
     times = [*times[:-1], max(times[-1], 900) * 2]
     pictures[0].save(file, kind, save_all=True, append_images=pictures[1:], duration=times, loop=0, **options)
@@ -251,7 +262,7 @@ def _mp4(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int],
     try:
         import av
     except ImportError as error:
-        raise ValueError("an .mp4 needs the package av: pip install av, or choose .webp or .gif") from error
+        raise Refused("an .mp4 needs the package av: pip install av, or choose .webp or .gif") from error
     from fractions import Fraction
 
     unit = math.gcd(*times)
@@ -268,6 +279,6 @@ def _mp4(file: IO[bytes], pictures: Sequence[Image.Image], times: Sequence[int],
 
 
 def _replace(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """What `write` writes becomes the file at once; ValueError where it cannot be written."""
+    """What `write` writes becomes the file at once; Refused where it cannot be written."""
     write(file := io.BytesIO())
-    checkpoint.write(path, file.getvalue())
+    files.write(path, file.getvalue())

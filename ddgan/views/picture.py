@@ -1,40 +1,40 @@
-"""What the stage or the gallery shows, as a picture: drawn from the payload that the page is sent, so that it is the page's.
+"""What the stage or the gallery shows, as a picture: drawn from the same scene, so that it is the page's.
 
 Points: a panel for every denoiser, with its numbers below; images: the states x_t and the x_0 predicted from them.
 """
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 import math
 import re
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from .gallery import gallery
-from .images import sheet
-from .request import Request, whole
-from .session import Session
-from .views import MAX_SHOWN, stage
+from ..data.images import sheet, to_uint8
+from ..errors import Refused
+from ..explorer.parse import whole
+from ..explorer.scene import Panel, Scene
+from .answers import sentence, told
+from .looks import ALPHAS, COLOURS, FOLLOWED, rgb
+from .stage import MAX_SHOWN, not_shown, stage
 
-__all__ = ["LAYERS", "Look", "decoded", "paint"]
+__all__ = ["LAYERS", "Look", "paint", "seen"]
 
-# the page's, in light: assets/app.css
-SAMPLE, SAMPLE_ALPHA = (0, 114, 178), 0.6
-PREDICTED, HELD = (213, 94, 0), (168, 0, 95)
-DENSITY, DENSITY_PEAK = (104, 98, 168), 0.42
-PLOT, LINE, INK, MUTED = (251, 251, 253), (217, 220, 227), (22, 24, 29), (96, 100, 110)
+_LIGHT = {name: rgb(colour) for name, (colour, _) in COLOURS.items()}  # exports have the page's light looks
+SAMPLE, PREDICTED, HELD, DENSITY = _LIGHT["sample"], _LIGHT["x0"], _LIGHT["focus"], _LIGHT["density"]
+PLOT, LINE, INK, MUTED = _LIGHT["plot"], _LIGHT["line"], _LIGHT["ink"], _LIGHT["muted"]
+SAMPLE_ALPHA, DENSITY_PEAK = ALPHAS["sample-alpha"][0], ALPHAS["density-peak"][0]
 _BAR = tuple(round(p + SAMPLE_ALPHA * (s - p)) for p, s in zip(PLOT, SAMPLE, strict=True))
 SIDE, GAP, TOP, ROW = 320, 18, 92, 21  # pixels: a panel, between panels, above them, a line of numbers below
 FINE = 3  # times as large lines are drawn, to be smooth
 GRID = 360  # about: a grid of images, each pixel a whole number of pixels
 METRICS = {
+    "Energy distance (floor)": lambda m: "" if m["energy"] is None else f"{m['energy']:.4f} ({m['floor']:.4f})",
     "Modes": lambda m: f"{m['modes']} / {m['of']}",
     "On a mode": lambda m: f"{m['on_mode']:.1%}",
     "KL": lambda m: "" if m["kl"] is None else f"{m['kl']:.3f}",
@@ -42,7 +42,6 @@ METRICS = {
     "SW_2": lambda m: f"{m['sw2']:.3f}",
 }
 LAYERS = ("samples", "density", "x0", "paths")  # of the stage, see assets/stage.js; the page begins without x0
-FOLLOWED = 4  # samples whose ways are drawn, as on the page
 
 
 class Look(NamedTuple):
@@ -53,11 +52,14 @@ class Look(NamedTuple):
 
     @classmethod
     def parse(cls, layers: str, hold: Any = None) -> Look:
-        """From words as in a link: samples,density,x0,paths or none; a sample's number. ValueError for others."""
+        """From words as in a link: samples,density,x0,paths or none; a sample's number. Refused for others."""
         names = tuple(name for name in layers.split(",") if name not in ("", "none"))
         if not set(names) <= {*LAYERS}:
-            raise ValueError(f"layers must be some of {', '.join(LAYERS)}, or none; got {layers[:40]!r}")
-        return cls(tuple(name for name in LAYERS if name in names), None if hold is None else whole("hold", hold, 0, MAX_SHOWN - 1))
+            raise Refused(f"layers must be some of {', '.join(LAYERS)}, or none; got {layers[:40]!r}")
+        return cls(
+            tuple(name for name in LAYERS if name in names),
+            None if hold is None else whole("hold", hold, 0, MAX_SHOWN - 1),
+        )
 
     def to_query(self) -> str:
         """What a link says of it, after what it says of the request."""
@@ -65,43 +67,38 @@ class Look(NamedTuple):
         return layers + (f"&hold={self.hold}" if self.hold is not None else "")
 
 
-def decoded(session: Session, request: Request, look: Look = Look()) -> dict[str, Any]:
-    """The payload of the stage with its arrays decoded: density (F, G, G) or (F, G) in 0..1, x and x0 (F, n, dim).
+def seen(scene: Scene, look: Look = Look()) -> dict[str, Any]:
+    """What is painted of a scene: what the stage draws, with density (F, G, G) or (F, G) in 0..1, x and x0 (F, n, dim).
 
-    For images that of the gallery: x and x0 uint8 (F, n, 3, H, W). ValueError, the first reason, where every denoiser
-    refused.
+    Coordinates are rounded as the page is sent them. Of images x and x0 are uint8 (F, n, C, H, W). Refused, with the
+    first reason, where every denoiser refused.
     """
-    images = session.source(request.data).law is None
-    *_, payload = gallery(session, request) if images else [stage(session, request)]
-    view = json.loads(payload) | {"request": request, "look": look}
-    if all(panel["error"] for panel in view["panels"]):
-        raise ValueError(view["panels"][0]["error"])
-    if images:
-        for panel in view["panels"]:
-            if not panel["error"]:
-                panel["x"] = _cut(panel["x"], view)
-                panel["x0"] = np.concatenate([_cut(panel["x0"], view), panel["x"][-1:]])
-        return view
-    F, dim, size = len(view["t"]), view["dim"], view["density"]["size"]
-    density = np.frombuffer(base64.b64decode(view["density"]["data"]), np.uint8)
-    view["density"] = density.reshape(F, *[size] * dim) / np.float32(255)
+    if scene.source.law is None:
+        scene.check()
+        levels = {"t": scene.t, "a": scene.signal, "sigma": scene.noise}
+        panels = [_images(scene, panel) for panel in scene.panels]
+        return {"scene": scene, **levels, "n": scene.request.n, "shape": scene.source.shape, "panels": panels}
+    if all(refusals := [not_shown(panel) for panel in scene.panels]):
+        raise refusals[0]
+    view = stage(scene) | {"scene": scene, "look": look}
+    view["density"] = view["density"]["data"] / np.float32(255)
     for panel in view["panels"]:
         for key in () if panel["error"] else ("x", "x0"):
-            x = np.frombuffer(base64.b64decode(panel[key]), "<i2").astype(np.float32)
-            panel[key] = x.reshape(F, view["n"], dim) * view["scale"]
+            panel[key] = panel[key].astype(np.float32) * view["scale"]
     return view
 
 
-def _cut(text: str, view: dict[str, Any]) -> np.ndarray:
-    """A contact sheet of the gallery as uint8 (F, n, 3, H, W)."""
-    _, H, W = view["shape"]
-    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("RGB"))
-    return pixels.reshape(-1, H, view["n"], W, 3).transpose(0, 2, 4, 1, 3)
+def _images(scene: Scene, panel: Panel) -> dict[str, Any]:
+    label, _ = told(scene, panel)
+    if panel.refusal:
+        return {"label": label, "error": sentence(panel.refusal)}
+    x, x_0 = (np.stack([to_uint8(images) for images in of]) for of in (panel.states, panel.predicted))
+    return {"label": label, "error": None, "x": x, "x0": x_0}
 
 
 def _paper(view: dict[str, Any], at: float, width: int, height: int) -> tuple[Image.Image, ImageDraw.ImageDraw]:
     """A sheet with what all have: the level and the place on the scrubber above, what it shows below."""
-    request, now = view["request"], round(at)
+    request, now = view["scene"].request, round(at)
     paper = Image.new("RGB", (width + width % 2, height + height % 2), "white")  # videos want even sides
     pen = ImageDraw.Draw(paper)
     pen.text((GAP, 14), f"t = {view['t'][now]} of {request.T}", INK, _font(19))
@@ -111,8 +108,9 @@ def _paper(view: dict[str, Any], at: float, width: int, height: int) -> tuple[Im
     knob = GAP + (width - 2 * GAP) * at / (len(view["t"]) - 1)
     pen.rounded_rectangle((GAP, 46, max(knob, GAP + 4), 50), 2, SAMPLE)
     kind = "image" if "shape" in view else "point"
-    data = "own points" if request.data.startswith("points:") else request.data
+    data = "own points" if request.data.startswith("points:") else Path(request.data).name
     what = f"{data}, {request.schedule}, seed {request.seed}, {request.n} {kind}{'s' * (request.n != 1)}"
+    what += f", class {request.label}" * bool(request.label)
     pen.text((GAP, height - 25), what, MUTED, _font(12))
     return paper, pen
 
@@ -156,12 +154,17 @@ def paint(view: dict[str, Any], at: float) -> Image.Image:
         if panel["error"]:
             pen.rectangle(box, PLOT)
             sentence = _wrapped(panel["error"], SIDE - 60)
-            pen.multiline_text((left + SIDE / 2, TOP + SIDE / 2), sentence, MUTED, _font(15), anchor="mm", align="center")
+            pen.multiline_text(
+                (left + SIDE / 2, TOP + SIDE / 2), sentence, MUTED, _font(15), anchor="mm", align="center"
+            )
         else:
-            ground, x, x_0 = ((1 - at + i) * v[i] + (at - i) * v[i + 1] for v in (view["density"], panel["x"], panel["x0"]))
+            ground, x, x_0 = (
+                (1 - at + i) * v[i] + (at - i) * v[i + 1] for v in (view["density"], panel["x"], panel["x0"])
+            )
             picture = (_plane if view["dim"] == 2 else _line)(ground, x, x_0, view["limit"], view["look"])
             ways = _ways(view, panel, at)
             picture.paste(ways, mask=ways)
+            _scales(picture, view["axes"], view["limit"])
             paper.paste(picture, (left, TOP))
         pen.rectangle(box, None, LINE)
         metrics = panel["metrics"] and panel["metrics"][now]
@@ -190,62 +193,106 @@ def _plane(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, loo
 
 
 def _ways(view: dict[str, Any], panel: dict[str, Any], at: float) -> Image.Image:
-    """The ways of a few samples so far, the older the fainter, and x_0 as predicted from here; of the held one the future too."""
-    (layers, hold), n, last = view["look"], view["n"], len(view["t"]) - 1
-    image = Image.new("RGBA", (FINE * SIDE, FINE * SIDE))
-    pen, few = ImageDraw.Draw(image), last <= 8
+    """The ways of a few samples so far, the older the fainter, and x_0 as predicted from here.
 
-    def place(key: str, at: float, j: int, time: float | None = None) -> tuple[float, float]:
-        i = min(int(at), last - 1)
-        x = (1 - at + i) * panel[key][i, j] + (at - i) * panel[key][i + 1, j]
-        down = (1 - x[1] / view["limit"]) / 2 if len(x) == 2 else _strip((at if time is None else time) / last)
-        return FINE * SIDE * (1 + x[0] / view["limit"]) / 2, FINE * SIDE * down
+    Of the held one the future too.
+    """
+    (layers, hold), n = view["look"], view["n"]
+    ways = _Ways(view, panel, at)
+    followed = [(2 * i + 1) * n // (2 * min(FOLLOWED, n)) for i in range(min(FOLLOWED, n))]
+    for j in followed if "x0" in layers else ():
+        ways.guess(j)
+    for j in followed if "paths" in layers else ():
+        ways.way(j, INK, 1, 0.85)
+    if hold is not None:
+        ways.future(hold)
+        if "x0" in layers:
+            ways.guess(hold)
+        ways.way(hold, HELD, *((2, 0.3) if ways.last <= 16 else (1.2, 0.8)))
+        ways.tag(hold)
+    return ways.image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
-    def line(ends: Sequence[tuple[float, float]], colour: tuple[int, int, int], width: float, alpha: float) -> None:
-        pen.line(ends, (*colour, round(255 * alpha)), round(FINE * width), "curve")
 
-    def disc(centre: tuple[float, float], radius: float, fill: tuple[int, int, int] | None, edge: tuple[int, int, int]) -> None:
-        pen.circle(centre, FINE * radius, fill, edge, FINE)
+class _Ways:
+    """A sheet, FINE times as large as a panel, on which the ways of samples are drawn as they stand at `at`."""
 
-    def stops(start: float, end: float, j: int) -> list[tuple[float, float]]:
-        return [place("x", i, j) for i in sorted({start, *range(math.ceil(start), math.floor(end) + 1), end})]
+    def __init__(self, view: dict[str, Any], panel: dict[str, Any], at: float) -> None:
+        self.limit, self.panel, self.at, self.last = view["limit"], panel, at, len(view["t"]) - 1
+        self.image = Image.new("RGBA", (FINE * SIDE, FINE * SIDE))
+        self.pen = ImageDraw.Draw(self.image)
 
-    def way(j: int, colour: tuple[int, int, int], width: float, fade: float) -> None:
-        points = stops(0 if last <= 16 or colour == HELD else max(0, int(at) - 12), at, j)
+    def place(self, key: str, at: float, j: int, time: float | None = None) -> tuple[float, float]:
+        i = min(int(at), self.last - 1)
+        x = (1 - at + i) * self.panel[key][i, j] + (at - i) * self.panel[key][i + 1, j]
+        down = (1 - x[1] / self.limit) / 2 if len(x) == 2 else _strip((at if time is None else time) / self.last)
+        return FINE * SIDE * (1 + x[0] / self.limit) / 2, FINE * SIDE * down
+
+    def stops(self, start: float, end: float, j: int) -> list[tuple[float, float]]:
+        between = range(math.ceil(start), math.floor(end) + 1)
+        return [self.place("x", i, j) for i in sorted({start, *between, end})]
+
+    def line(
+        self, ends: Sequence[tuple[float, float]], colour: tuple[int, int, int], width: float, alpha: float
+    ) -> None:
+        self.pen.line(ends, (*colour, round(255 * alpha)), round(FINE * width), "curve")
+
+    def disc(
+        self, centre: tuple[float, float], radius: float, fill: tuple[int, int, int] | None, edge: tuple[int, int, int]
+    ) -> None:
+        self.pen.circle(centre, FINE * radius, fill, edge, FINE)
+
+    def way(self, j: int, colour: tuple[int, int, int], width: float, fade: float) -> None:
+        """The way of a sample so far; where the steps are many, the last twelve of one that is not held."""
+        start, few = 0 if self.last <= 16 or colour == HELD else max(0, int(self.at) - 12), self.last <= 8
+        points = self.stops(start, self.at, j)
         for k, leg in enumerate(zip(points, points[1:], strict=False)):
             alpha = 1 - fade * (len(points) - 1 - k) / len(points)
             if few:
-                line(leg, PLOT, width + 2, 0.6 * alpha)
-            line(leg, colour, width, alpha)
+                self.line(leg, PLOT, width + 2, 0.6 * alpha)
+            self.line(leg, colour, width, alpha)
             if few:
-                disc(leg[0], 1.6 + 0.4 * width, colour, PLOT)
-        disc(points[-1], 2.8 + 0.6 * width, colour, PLOT)
+                self.disc(leg[0], 1.6 + 0.4 * width, colour, PLOT)
+        self.disc(points[-1], 2.8 + 0.6 * width, colour, PLOT)
 
-    def guess(j: int) -> None:
-        end = place("x0", at, j, last)
-        line((place("x", at, j), end), PREDICTED, 1, 0.8)
-        disc(end, 3, PREDICTED, PLOT)
+    def guess(self, j: int) -> None:
+        """The x_0 that is predicted from here."""
+        end = self.place("x0", self.at, j, self.last)
+        self.line((self.place("x", self.at, j), end), PREDICTED, 1, 0.8)
+        self.disc(end, 3, PREDICTED, PLOT)
 
-    followed = [(2 * i + 1) * n // (2 * min(FOLLOWED, n)) for i in range(min(FOLLOWED, n))]
-    for j in followed if "x0" in layers else ():
-        guess(j)
-    for j in followed if "paths" in layers else ():
-        way(j, INK, 1, 0.85)
-    if hold is not None:
-        for leg in zip(points := stops(at, last, hold), points[1:], strict=False):
-            for dash in np.arange(0, 1, step := 6 * FINE / max(math.dist(*leg), 1e-9)):
-                line([tuple(np.add(leg[0], w * np.subtract(leg[1], leg[0]))) for w in (dash, min(1, dash + step / 3))], HELD, 1.5, 0.8)
-        disc(place("x", last, hold), 3, PLOT, HELD)
-        if "x0" in layers:
-            guess(hold)
-        way(hold, HELD, *((2, 0.3) if last <= 16 else (1.2, 0.8)))
-        here = place("x", at, hold)
-        disc(here, 8, None, HELD)
-        tag, left, top = f"#{hold}", min(here[0] + 12 * FINE, FINE * (SIDE - 60)), max(here[1] - 34 * FINE, 4 * FINE)
-        wide = _font(13 * FINE).getlength(tag) + 14 * FINE
-        pen.rounded_rectangle((left, top, left + wide, top + 22 * FINE), 6 * FINE, HELD)
-        pen.text((left + wide / 2, top + 11 * FINE), tag, PLOT, _font(13 * FINE), anchor="mm")
-    return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    def future(self, j: int) -> None:
+        """Where the held sample goes from here, dashed."""
+        points = self.stops(self.at, self.last, j)
+        for start, end in zip(points, points[1:], strict=False):
+            step = 6 * FINE / max(math.dist(start, end), 1e-9)
+            for dash in np.arange(0, 1, step):
+                ends = [tuple(np.add(start, w * np.subtract(end, start))) for w in (dash, min(1, dash + step / 3))]
+                self.line(ends, HELD, 1.5, 0.8)
+        self.disc(self.place("x", self.last, j), 3, PLOT, HELD)
+
+    def tag(self, j: int) -> None:
+        """A ring around the held sample, and its number."""
+        here, number = self.place("x", self.at, j), f"#{j}"
+        self.disc(here, 8, None, HELD)
+        left, top = min(here[0] + 12 * FINE, FINE * (SIDE - 60)), max(here[1] - 34 * FINE, 4 * FINE)
+        wide = _font(13 * FINE).getlength(number) + 14 * FINE
+        self.pen.rounded_rectangle((left, top, left + wide, top + 22 * FINE), 6 * FINE, HELD)
+        self.pen.text((left + wide / 2, top + 11 * FINE), number, PLOT, _font(13 * FINE), anchor="mm")
+
+
+def _scales(picture: Image.Image, axes: Sequence[dict[str, Any]], limit: float) -> None:
+    """Ticks and names of the axes inside a panel, in the units of the user's table: those of assets/common.js."""
+    pen, halo = ImageDraw.Draw(picture), {"stroke_width": 2, "stroke_fill": PLOT}
+    for (x, y), axis in zip(((1, 0), (0, 1)), axes, strict=False):
+        for place, text in axis["ticks"]:
+            at = SIDE * (1 + place / limit * (x - y)) / 2
+            if y and at > SIDE - 24:
+                continue  # it would run into the other axis
+            pen.line((at, SIDE - 5, at, SIDE) if x else (0, at, 5, at), MUTED)
+            text = text.replace("\u2212", "-")  # the font has no minus
+            pen.text((at, SIDE - 7) if x else (8, at), text, MUTED, _font(10), anchor="ms" if x else "lm", **halo)
+        name = axis["name"] if len(axis["name"]) < 30 else axis["name"][:28] + "..."
+        pen.text((SIDE - 6, SIDE - 20) if x else (6, 14), name, INK, _font(11), anchor="rs" if x else "ls", **halo)
 
 
 def _strip(time: float) -> float:
@@ -285,7 +332,10 @@ def _discs(radius: float, phases: int = 4, fine: int = 8) -> np.ndarray:
 
 
 def _line(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, look: Look) -> Image.Image:
-    """The samples as a histogram, the density as a curve over it, both of area one; above the ways, where these are drawn."""
+    """The samples as a histogram, the density as a curve over it, both of area one.
+
+    Above the ways, where these are drawn.
+    """
     bins, fine = 80, FINE
     high = SIDE - 8 if {"paths", "x0"}.isdisjoint(look.layers) and look.hold is None else round(0.64 * SIDE)
     side, base, room = fine * SIDE, fine * high, fine * (high - 16)
@@ -305,12 +355,18 @@ def _line(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, look
     if "x0" in look.layers:
         tops = base - room * np.minimum(1, guessed / top)
         edges = np.arange(bins + 1) * side / bins
-        pen.line([(0, base), *((edges[k + i], v) for k, v in enumerate(tops) for i in (0, 1)), (side, base)], PREDICTED, round(1.5 * fine))
+        pen.line(
+            [(0, base), *((edges[k + i], v) for k, v in enumerate(tops) for i in (0, 1)), (side, base)],
+            PREDICTED,
+            round(1.5 * fine),
+        )
     pen.line((0, base, side, base), LINE, fine)
     return image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
-def _text(pen: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: tuple[int, int, int], size: int) -> None:
+def _text(
+    pen: ImageDraw.ImageDraw, at: tuple[float, float], text: str, colour: tuple[int, int, int], size: int
+) -> None:
     """Text whose x_0 has a subscript: the font has no such digits."""
     left, top = at
     for i, part in enumerate(re.split(r"_(\d+)", text)):

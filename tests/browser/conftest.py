@@ -1,4 +1,4 @@
-"""A real browser for the page: Debian's Chromium, driven by Playwright. In CI a missing browser is a failure."""
+"""A real browser for the page: Debian's Chromium or Firefox, driven by Playwright. In CI a missing one is a failure."""
 
 import io
 import os
@@ -9,11 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddgan.bench import CHROMIUM, served
+from ddgan.evidence.bench import CHROMIUM, served
 
 STAGE = "#stage .stage"
 FAST = ("test_the_first_view_is_the_librarys_samples_on_one_noise", "test_scrubbing_by_keyboard_walks_the_states")
 BROWSER = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+FIREFOX = os.environ.get("FIREFOX") or shutil.which("firefox-esr") or shutil.which("firefox")
+
+
+def missing(what):
+    """Skip the test, or fail it in CI, for want of something."""
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is needed")
 
 
 def pytest_collection_modifyitems(items):
@@ -37,32 +43,68 @@ def address(tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def chromium():
-    if not os.environ.get("CI"):
-        pytest.importorskip("playwright.sync_api")
-        if BROWSER is None:
-            pytest.skip("no Chromium on this machine")
-    from playwright.sync_api import sync_playwright
-
+def playwright():
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("Playwright")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=BROWSER, args=CHROMIUM)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="session")
+def chromium(playwright):
+    if BROWSER is None:
+        missing("Chromium")
+    browser = playwright.chromium.launch(executable_path=BROWSER, args=CHROMIUM)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="session")
+def firefox(playwright):
+    """Firefox as it is distributed, by WebDriver BiDi:
+    an experiment of Playwright's, which may ask too much of Firefox.
+    """
+    from playwright.sync_api import Error
+
+    if FIREFOX is None:
+        missing("Firefox")
+    try:
+        browser = playwright.firefox.launch(channel="moz-firefox", executable_path=FIREFOX)
+        browser.new_context().close()
+    except Error as error:
+        missing(f"a Playwright that can drive {FIREFOX}, as 1.64 can, ({error.message.splitlines()[0]})")
+    yield browser
+    browser.close()
 
 
 @pytest.fixture
-def visit(chromium, address):
+def browser(chromium):
+    return chromium
+
+
+def failed(message):
+    """Whether a message of the console is an error. A refused picture is none: its sentence is on the page."""
+    refused = "status of 400" in message.text and "/pictures/" in message.location.get("url", "")
+    return message.type == "error" and not refused
+
+
+@pytest.fixture
+def visit(browser, address):
     """Open the page in a fresh profile; every console error fails the test that caused it."""
     pages, errors = [], []
 
-    def opened(query="", *, width=1280, height=900, dark=False, ready=f'{STAGE}[data-ready="1"]'):
-        context = chromium.new_context(
+    def opened(
+        query="", *, width=1280, height=900, dark=False, ready=f'{STAGE}[data-ready="1"][data-scored][data-opened]'
+    ):
+        context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
             reduced_motion="reduce",
         )
         page = context.new_page()
-        page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+        page.on("console", lambda message: errors.append(message.text) if failed(message) else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address + query, wait_until="domcontentloaded")
         page.wait_for_selector(ready, timeout=30_000)

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ddgan.request import Request
-from ddgan.snippet import KINDS, snippets
+from ddgan.explorer.request import Request
+from ddgan.views.code import KINDS, snippets
 
 ASKED = Request("rings", ("exact", "mean"), T=3, seed=7, n=500)
 
@@ -14,7 +14,10 @@ def test_one_click_opens_the_menu_and_one_copies(visit, address, width, dark):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     menu = page.locator(".code").first
     menu.get_by_role("button", name="Copy as code").click()
-    page.wait_for_function("[...document.querySelectorAll('.code')].some(c => c.dataset.id?.includes('rings') && c.querySelector('pre').textContent)")
+    page.wait_for_function(
+        "[...document.querySelectorAll('.code')]"
+        ".some(c => c.dataset.id?.includes('rings') && c.querySelector('pre').textContent)"
+    )
     expected = snippets(ASKED, address.rstrip("/") + "/")
     for kind, name in KINDS.items():
         menu.get_by_role("button", name=name, exact=True).click()

@@ -4,17 +4,27 @@ import pytest
 from test_page import STAGE, drawn
 
 from ddgan.evidence import EXPERIMENTS
-from ddgan.request import Request
+from ddgan.explorer.request import Request
+
+FIGURES = "document.querySelectorAll('#evidence .js-plotly-plot:has(.subplot)').length"
+PLOTTED = len(EXPERIMENTS) - 1  # one shows images
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 def test_the_tab_shows_every_experiment_and_opens_its_setting(visit, width, dark):
     page = visit("?tab=evidence", width=width, dark=dark, ready="#evidence-oracle table")
-    assert page.locator(".evidence section").count() == len(EXPERIMENTS)
+    assert page.locator("#evidence .block.evidence-part h3").count() == len(EXPERIMENTS)
+    page.wait_for_function(f"{FIGURES} === {PLOTTED}", timeout=30_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.locator("#evidence-oracle svg").bounding_box()["width"] > 250
-    colour = page.evaluate("getComputedStyle(document.querySelector('#evidence-oracle svg text')).fill")
-    assert (sum(map(int, colour[4:-1].split(","))) > 380) is dark
+    figure = page.locator("#evidence-oracle .js-plotly-plot")
+    assert figure.bounding_box()["width"] > 250
+    for part in (".xtick text", ".infolayer .ytitle", ".legendtext", ".gtitle"):
+        colour = page.evaluate(f"getComputedStyle(document.querySelector('#evidence-oracle {part}')).fill")
+        assert (sum(map(int, colour[4:-1].split(","))) > 380) is dark, part
+    behind = page.evaluate("""[...document.querySelectorAll('#evidence-oracle :is(.evidence-figure, .main-svg)')]
+      .map(part => getComputedStyle(part).backgroundColor)""")
+    assert {*behind} == {"rgba(0, 0, 0, 0)"}, "no box"
+    assert page.locator(".modebar-btn").count() == 0
     page.locator("#evidence-oracle .evidence-open").focus()
     with page.context.expect_page() as opened:  # beside this one, in which a model may be in training
         page.keyboard.press("Enter")
@@ -23,6 +33,24 @@ def test_the_tab_shows_every_experiment_and_opens_its_setting(visit, width, dark
     request = Request.from_query(drawn(page))
     assert (request.T, request.denoisers) == (4, ("exact", "gaussian", "mean"))
     assert page.get_by_role("tab", name="Denoise").get_attribute("aria-selected") == "true"
+
+
+def test_a_mark_tells_its_value(visit):
+    page = visit("?tab=evidence", ready="#evidence-oracle .js-plotly-plot .subplot")
+    page.locator("#evidence-oracle .scatterlayer .trace >> nth=0").locator(".points path >> nth=2").hover(force=True)
+    page.wait_for_selector("#evidence-oracle .hovertext")
+    assert page.locator("#evidence-oracle .hovertext").text_content() == "exact lawdenoising steps T: 4100.0%"
+
+
+def test_plotly_comes_with_the_tab_and_from_the_server(visit):
+    page, asked = visit(), []
+    assert not page.evaluate("performance.getEntriesByType('resource').some(({ name }) => name.includes('Plotly'))")
+    page.on("request", lambda request: asked.append(request.url))
+    page.get_by_role("tab", name="Evidence").click()
+    page.wait_for_function(f"{FIGURES} === {PLOTTED}", timeout=30_000)
+    here = page.evaluate("location.origin")
+    assert any("Plotly" in url for url in asked)
+    assert all(url.startswith((here, "data:", "blob:")) for url in asked)
 
 
 def test_an_entry_of_the_list_leads_to_its_experiment(visit):
@@ -38,12 +66,12 @@ def test_an_entry_of_the_list_leads_to_its_experiment(visit):
 
 def test_the_tab_is_filled_once(visit):
     page = visit("?tab=evidence", ready="#evidence-oracle table")
-    page.evaluate("document.querySelector('#evidence .evidence').dataset.mine = 1")
+    page.evaluate("document.querySelector('#evidence h2').dataset.mine = 1")
     page.get_by_role("tab", name="About").click()
     with page.expect_response("**/queue/join*"):
         page.get_by_role("tab", name="Evidence").click()
     page.wait_for_timeout(1000)
-    assert page.locator("#evidence .evidence[data-mine]").is_visible()
+    assert page.locator("#evidence h2[data-mine]").is_visible()
 
 
 def test_a_command_can_be_copied(visit):

@@ -12,10 +12,10 @@ try:
 except ImportError:  # without it the page says so: tests/test_export.py
     av = None
 
-from ddgan import export
-from ddgan.picture import Look
-from ddgan.request import Request
-from ddgan.session import Session
+from ddgan.explorer.request import Request, link
+from ddgan.explorer.session import Session
+from ddgan.views import files
+from ddgan.views.picture import Look
 
 STAGE = "#stage .stage"
 ASKED = Request("rings", ("exact", "mean"), T=3, seed=7, n=500)
@@ -36,11 +36,11 @@ def test_every_button_saves_what_the_stage_shows(visit, address, tmp_path, width
     page = visit("?" + ASKED.to_query() + LOOK.to_query(), width=width)
     page.evaluate(f"document.querySelector('{STAGE}').stage.goto(1)")
     page.wait_for_function(f"document.querySelector('{STAGE}').dataset.t === '2'")
-    link = export.link(ASKED, address.rstrip("/") + "/")
+    there = link(ASKED, address.rstrip("/") + "/")
     for kind in BUTTONS if av else sorted({*BUTTONS} - {"mp4"}):
         saved = download(page, kind)
         path = tmp_path / f"x.{kind}"
-        export.write(path, Session(), ASKED, t=2 if kind == "png" else None, address=link.split("?")[0], look=LOOK)
+        files.write(path, Session(), ASKED, t=2 if kind == "png" else None, address=there.split("?")[0], look=LOOK)
         if kind not in ("npz", "mp4"):  # x264 may choose other bytes for the same frames
             assert saved == path.read_bytes(), f"{kind}: the page and the library make the same bytes"
         if kind in ("webp", "gif"):
@@ -50,14 +50,14 @@ def test_every_button_saves_what_the_stage_shows(visit, address, tmp_path, width
             with av.open(io.BytesIO(saved)) as video:
                 frames = [frame.to_ndarray(format="rgb24").astype(float) for frame in video.decode(video=0)]
                 assert len(frames) == ASKED.T + 1
-                assert video.metadata["comment"] == link + LOOK.to_query()
+                assert video.metadata["comment"] == there + LOOK.to_query()
             with av.open(str(path)) as video:
                 ours = [frame.to_ndarray(format="rgb24").astype(float) for frame in video.decode(video=0)]
             assert np.abs(np.stack(frames) - np.stack(ours)).mean() < 0.5, "the same film, to half a grey level"
         if kind == "json":
-            assert json.loads(saved)["link"] == link
+            assert json.loads(saved)["link"] == there
     with np.load(io.BytesIO(download(page, "npz"))) as file:
-        assert str(file["link"]) == link
+        assert str(file["link"]) == there
         for name in ASKED.denoisers:
             *_, last = Session().run(ASKED, name)
             assert np.array_equal(file[f"{name}.states"][-1], last.x_s.numpy())

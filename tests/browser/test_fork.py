@@ -1,8 +1,6 @@
 """Other noise at one step: the past stays, the rest changes, and the link holds it."""
 
-from test_page import STAGE, after, drawn, points, show_state
-
-from ddgan.ui.denoise import _forks
+from test_page import STAGE, after, choose, drawn, points, show_state
 
 
 def states(page, panel, T=4):
@@ -49,11 +47,14 @@ def test_a_fork_keeps_the_past_for_everyone_or_for_one(visit):
     page.get_by_role("button", name="Undo").wait_for(state="hidden")
 
 
-def test_forks_are_those_of_the_picture_that_the_controls_stand_for():
-    shown, values = {"query": "T=4&n=500&forks=z.2.1"}, ["25-gaussians", ["exact"], 4, "vp", 0.1, 20, 0, 500, "vp"]
-    assert _forks(shown, values) == "z.2.1"
-    for run, T in ((shown, 3), (shown, "x"), (None, 4), ({"query": "T=0"}, 4)):
-        assert _forks(run, [*values[:2], T, *values[3:]]) == ""
+def test_other_denoisers_keep_the_forks_and_another_picture_has_none(visit):
+    page = visit("?n=500&forks=z.2.1")
+    assert [str(f) for f in after(page, lambda: page.uncheck("#denoisers [name=gaussian]")).forks] == ["z.2.1"]
+    assert after(page, lambda: choose(page, "schedule", "geometric")).forks == ()
+    request = after(page, lambda: page.get_by_role("button", name="New z").click())
+    assert len(request.forks) == 1 and request.schedule == "geometric"
+    assert after(page, lambda: page.check("#denoisers [name=gaussian]")).forks == request.forks
+    assert after(page, lambda: choose(page, "T", "3")).forks == ()
 
 
 def test_a_floating_notice_does_not_follow_to_another_tab(visit):

@@ -1,12 +1,15 @@
 """Your own data: what is drawn or uploaded becomes the data, exactly, and the link holds it."""
 
+import numpy as np
 import pytest
 
-from ddgan.data import TOYS, decode_points, from_points, read_csv, thinned
-from ddgan.denoiser import ExactDenoiser
-from ddgan.sampler import Draws, sample
-from ddgan.request import Request
-from ddgan.views import data_label
+from ddgan.data.points import decode_points, from_points, thinned
+from ddgan.data.tables import read_table
+from ddgan.data.toys import TOYS, axes_of, law_of
+from ddgan.diffusion.denoiser import ExactDenoiser
+from ddgan.diffusion.sampler import Draws, sample
+from ddgan.explorer.request import Request
+from ddgan.views.answers import data_label
 
 STAGE = "#stage .stage"
 
@@ -35,13 +38,15 @@ def data_of(page):
 
 def shows_the_law_of(page, request):
     """The exact law's last state on the stage is the library's, for the points that the name holds."""
-    law = from_points(decode_points(request.data))
+    law = law_of(request.data)
     *_, last = sample(request.steps(), ExactDenoiser(law), Draws.from_seeds(range(request.n), (2,), request.T, 3))
     page.evaluate(f"i => document.querySelector('{STAGE}').stage.goto(i)", request.T)
     page.wait_for_function(f"document.querySelector('{STAGE}').dataset.t === '0'")
     seen = page.evaluate(f"document.querySelector('{STAGE}').stage.points(0)")
     assert len(seen) == request.n
-    assert max(abs(a - b) for p, q in zip(seen, last.x_s.tolist(), strict=True) for a, b in zip(p, q, strict=True)) < 3e-4
+    assert (
+        max(abs(a - b) for p, q in zip(seen, last.x_s.tolist(), strict=True) for a, b in zip(p, q, strict=True)) < 3e-4
+    )
 
 
 def stroke(page, box, *corners):
@@ -60,7 +65,9 @@ def upload(page, path):
 
 
 def note(page, words):
-    page.wait_for_function("w => document.querySelector('.own-note').textContent.includes(w)", arg=words, timeout=20_000)
+    page.wait_for_function(
+        "w => document.querySelector('.own-note').textContent.includes(w)", arg=words, timeout=20_000
+    )
     return page.inner_text(".own-note")
 
 
@@ -79,7 +86,9 @@ def test_points_drawn_with_the_mouse_become_the_law_and_the_link_holds_them(visi
     page.click("#use-points")
     request = data_of(page)
     # the name holds what was drawn, up to place, scale and rounding
-    assert (from_points(decode_points(request.data)).mu - from_points(points).mu).abs().max() < 1e-3
+    drawn = np.array(points)
+    law = from_points(drawn, scale=(drawn - drawn.mean(0)).std())
+    assert (law_of(request.data).mu - law.mu).abs().max() < 1e-3
     shows_the_law_of(page, request)
     assert page.input_value("#data input") == "your own points"
     assert "No DDGAN has been trained on these points yet" in page.inner_text(STAGE)
@@ -105,7 +114,9 @@ def test_the_board_erases_undoes_and_clears(visit):
     left = board(page)
     # what is far from the rubber's way stays, what it went over is gone
     assert left == [p for p in drawn if p in left] and 0 < len(left) < len(drawn)
-    assert all(x > -0.3 or abs(y) > 0.2 for x, y in left) and [p for p in drawn if p[0] > 0.3] == [p for p in left if p[0] > 0.3]
+    assert all(x > -0.3 or abs(y) > 0.2 for x, y in left) and [p for p in drawn if p[0] > 0.3] == [
+        p for p in left if p[0] > 0.3
+    ]
     page.get_by_role("button", name="Undo", exact=True).first.click()
     assert board(page) == drawn
     page.get_by_role("button", name="Clear", exact=True).click()
@@ -148,16 +159,55 @@ def test_a_csv_becomes_the_data_and_a_long_one_is_thinned_and_says_so(visit, tmp
     short.write_text("x,y\n" + "\n".join(f"{i % 7},{i // 7}" for i in range(49)))
     long.write_text("\n".join(f"{i % 60};{i // 60}" for i in range(1800)))
     upload(page, short)
-    assert note(page, "square.csv") == "49 points of square.csv are the data now."
+    assert note(page, "square.csv") == "49 points of square.csv are the data now: columns x and y, header skipped."
     request = data_of(page)
-    assert (from_points(decode_points(request.data)).mu - from_points(read_csv(short)).mu).abs().max() < 1e-3
+    assert (law_of(request.data).mu - from_points(read_table(short).points).mu).abs().max() < 1e-3
     shows_the_law_of(page, request)
     assert count(page) == 49, "the board shows them too"
     upload(page, long)
     assert "1,800 points of long.csv, 1,000 of them, evenly at random, are the data now" in note(page, "long.csv")
-    page.wait_for_function(f"b => document.querySelector('{STAGE}').dataset.id !== b", arg=request.to_query(), timeout=20_000)
-    found = from_points(decode_points(data_of(page).data))
-    assert (found.mu - from_points(thinned(read_csv(long))).mu).abs().max() < 1e-3
+    page.wait_for_function(
+        f"b => document.querySelector('{STAGE}').dataset.id !== b", arg=request.to_query(), timeout=20_000
+    )
+    found = law_of(data_of(page).data)
+    assert (found.mu - from_points(thinned(read_table(long).points)).mu).abs().max() < 1e-3
+
+
+@pytest.mark.slow
+def test_two_of_many_columns_are_chosen_and_keep_their_units(visit, tmp_path):
+    page = visit("?n=500&denoisers=exact")
+    open_board(page)
+    path = tmp_path / "PEOPLE.CSV"
+    path.write_text(
+        "age;height;income;id\n"
+        + "\n".join(f"{20 + i % 50};1,{i % 60 + 30};{30000 + 7919 * i % 90000};{i}" for i in range(99))
+    )
+    upload(page, path)
+    assert note(page, "choose") == "PEOPLE.CSV has 4 columns of numbers: choose two."
+    page.click("#own-y input")
+    page.get_by_role("option", name="income").click()
+    page.click("#use-columns")
+    assert "columns age and income, semicolons between columns, header skipped, decimal comma" in note(
+        page, "are the data now"
+    )
+    request = data_of(page)
+    assert [axis.name for axis in axes_of(request.data)] == ["age", "income"]
+    shows_the_law_of(page, request)
+    axes, limit = page.evaluate(f"(run => [run.axes, run.limit])(document.querySelector('{STAGE}').stage.run())")
+    assert [axis["name"] for axis in axes] == ["age", "income"] and "60,000" in [text for _, text in axes[1]["ticks"]]
+    assert law_of(request.data).mu.abs().max() < limit
+
+
+@pytest.mark.slow
+def test_a_single_column_is_data_on_a_line(visit, tmp_path):
+    page = visit("?n=500&denoisers=exact")
+    open_board(page)
+    path = tmp_path / "line.txt"
+    path.write_text(",length\n" + "\n".join(f"{i},{i % 7}.5" for i in range(60)))
+    upload(page, path)
+    assert "column 1 left out: it numbers the rows" in note(page, "are the data now")
+    assert law_of(data_of(page).data).shape == (1,)
+    assert count(page) == 0, "the board is a plane"
 
 
 def test_what_is_no_data_gets_one_sentence_and_the_picture_stays(visit, tmp_path):
@@ -168,10 +218,10 @@ def test_what_is_no_data_gets_one_sentence_and_the_picture_stays(visit, tmp_path
     assert "2 to 1000" in note(page, "pairs of numbers")
     path = tmp_path / "mine.csv"
     for content, words in {
-        "once upon a time\nthere was\na law\n": "of mine.csv must be two numbers",
-        "three little words": "has no line of two numbers",
+        "once upon a time\nthere was\na law\n": "mine.csv has no column of numbers",
+        "x,y\n1,2\n3,four\n": "3 of mine.csv must hold a finite number in column y, got 'four'",
         "1,2\n": "must be 2 to 1000 pairs of numbers, got 1",
-        "1,2\n3,nan\n": "finite numbers",
+        "1,2\n3,nan\n": "2 of mine.csv must hold a finite number",
         "1,2\n" * 5: "at least two different points",
         "1,2\n" * 300_000: "at most 1 MB",
     }.items():

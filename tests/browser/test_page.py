@@ -2,9 +2,9 @@
 
 import pytest
 
-from ddgan.request import Request
-from ddgan.schedule import FAMILIES
-from ddgan.session import Session
+from ddgan.diffusion.schedule import FAMILIES
+from ddgan.explorer.request import Request
+from ddgan.explorer.session import Session
 
 STAGE = "#stage .stage"
 
@@ -21,12 +21,18 @@ def after(page, act):
     """Do something, and wait until the stage has drawn another request."""
     before = drawn(page)
     act()
-    page.wait_for_function(f"b => document.querySelector('{STAGE}').dataset.id !== b", arg=before, timeout=20_000)
+    page.wait_for_function(
+        f"b => (({{id, scored}}) => id !== b && scored === id)(document.querySelector('{STAGE}').dataset)",
+        arg=before,
+        timeout=20_000,
+    )
     return Request.from_query(drawn(page))
 
 
 def painted(page, opened):
-    """Wait until what an opened tab or accordion holds has been painted: until then Gradio writes its own values over what is typed."""
+    """Wait until what an opened tab or accordion holds has been painted:
+    until then Gradio writes its own values over what is typed.
+    """
     page.wait_for_selector(opened)
     page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
@@ -73,15 +79,28 @@ def test_the_first_view_is_the_librarys_samples_on_one_noise(visit, width):
             show_state(page, i)
             seen = points(page, panel)
             assert len(seen) == request.n
-            assert max(abs(a - b) for p, q in zip(seen, x.clamp(-6, 6).tolist(), strict=True) for a, b in zip(p, q, strict=True)) < 3e-4
+            assert (
+                max(
+                    abs(a - b)
+                    for p, q in zip(seen, x.clamp(-6, 6).tolist(), strict=True)
+                    for a, b in zip(p, q, strict=True)
+                )
+                < 3e-4
+            )
     scroll, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert scroll <= inner, "the page must not scroll sideways"
 
 
-@pytest.mark.parametrize("tab, picture", [("denoise", f"{STAGE} canvas"), ("images", ".gallery-grid canvas"), ("train", "#lab canvas")])
+@pytest.mark.parametrize(
+    "tab, picture", [("denoise", f"{STAGE} canvas"), ("images", ".gallery-grid canvas"), ("train", "#lab canvas")]
+)
 def test_a_phone_shows_a_picture_before_it_is_scrolled(visit, tab, picture):
     page = visit(f"?tab={tab}", width=390, height=664, ready=picture)
-    page.wait_for_function("picture => { const {top, width} = document.querySelector(picture).getBoundingClientRect(); return width && top + 100 <= innerHeight }", arg=picture)
+    page.wait_for_function(
+        "picture => { const {top, width} = document.querySelector(picture).getBoundingClientRect(); "
+        "return width && top + 100 <= innerHeight }",
+        arg=picture,
+    )
 
 
 @pytest.mark.parametrize("width", [1280, 390])
@@ -100,6 +119,34 @@ def test_scrubbing_by_keyboard_walks_the_states(visit, width):
     assert points(page, 0) != points(page, 2)
 
 
+def test_the_star_is_at_the_energy_distances_that_chance_cannot_tell_from_the_least(visit):
+    page = visit("?T=4&denoisers=exact,ddgan,gaussian,mean&t=0")
+    rows = page.locator(f"{STAGE} .stage-metrics > div:first-of-type")
+    assert all(text.startswith("Energy") for text in rows.all_inner_texts())
+    starred = rows.locator("dd").evaluate_all("cells => cells.map(cell => cell.classList.contains('best'))")
+    assert starred == [True, True, False, False] and page.locator(f"{STAGE} dd.best").count() == 2
+
+
+def test_play_has_its_true_speed_at_few_frames_a_second_and_a_hidden_page_stands_still(visit):
+    page = visit("?n=500&T=4&t=4")
+    page.evaluate("""() => {
+      let now = 0, waiting = [];
+      requestAnimationFrame = act => waiting.push(act);
+      after = (ms, frames = 1) => {
+        for (let k = 0; k < frames; k++) { now += ms; waiting.splice(0).forEach(act => act(now)); }
+        return document.querySelector('#stage .stage').stage.state();
+      };
+      document.querySelector('#stage .stage').stage.play();
+    }""")
+    assert page.evaluate("after(250, 5)") == 0, "the first frame begins the film: 1,000 ms of it so far"
+    assert page.evaluate("after(250)") == 1, "a state has 1,100 ms"
+    assert page.evaluate("after(250, 4)") == 2
+    assert page.evaluate("document.dispatchEvent(new Event('visibilitychange')), after(3_600_000)") == 2
+    assert page.evaluate("after(250, 3)") == 2
+    assert page.evaluate("after(250, 2)") == 3
+    assert page.evaluate("after(3_600_000)") == 4, "after a sleep one second at most"
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_changed_controls_recompute_and_keep_the_link_current(visit, width):
     page = visit(width=width)
@@ -115,6 +162,7 @@ def test_a_link_opens_the_picture_that_it_names(visit):
     asked = Request.parse({"data": "rings", "T": 3, "seed": 11, "n": 500, "denoisers": "mean,exact", "span": "0.2,15"})
     page = visit("?" + asked.to_query() + "&__theme=dark", dark=True)
     assert Request.from_query(drawn(page)) == asked
+    assert page.eval_on_selector("#posterior select", "select => getComputedStyle(select).colorScheme") == "dark"
     *_, last = Session().run(asked, "exact")
     show_state(page, 3)
     assert max(abs(a - b[0]) for (a, _), b in zip(points(page, 1), last.x_s.tolist(), strict=True)) < 3e-4
@@ -135,7 +183,10 @@ def test_the_view_is_in_the_link_too(visit, data):
     assert again.is_checked(f"{STAGE} [data-layer=x0]")
 
 
-@pytest.mark.parametrize(("query", "words"), [("?T=0&data=nothing", "T must be"), ("?n=1000000000", "n must be"), ("?n=100000", "at most 5000 points")])
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [("?T=0&data=nothing", "T must be"), ("?n=1000000000", "n must be"), ("?n=100000", "at most 5000 points")],
+)
 def test_a_link_that_makes_no_sense_gets_a_sentence_and_the_first_view(visit, query, words):
     page = visit(query)
     assert words in page.inner_text(".stage-notice")
@@ -156,11 +207,11 @@ def test_a_model_that_refuses_says_so_and_the_others_go_on(visit):
 
 def test_bad_input_is_a_sentence_and_the_page_stays_usable(visit):
     page = visit()
-    for box in page.locator("#denoisers input[type=checkbox]").all()[:3]:
-        box.uncheck()
+    for name in Request().denoisers:
+        page.uncheck(f"#denoisers [name={name}]")
     page.wait_for_function("document.querySelector('.stage-notice').textContent.includes('denoiser')")
     assert len(points(page, 0)) == Request().n, "the last picture stays"
-    assert after(page, lambda: page.locator("#denoisers input[type=checkbox]").nth(4).check()).denoisers == ("mean",)
+    assert after(page, lambda: page.check("#denoisers [name=mean]")).denoisers == ("mean",)
 
 
 def test_numbers_out_of_range_are_a_sentence_or_the_end_of_the_range_never_a_toast(visit):
@@ -169,7 +220,7 @@ def test_numbers_out_of_range_are_a_sentence_or_the_end_of_the_range_never_a_toa
     page.wait_for_function("document.querySelector('.stage-notice').textContent.includes('0..2147483647, got -5')")
     page.get_by_role("button", name="Range of the schedule").click()
     painted(page, "#hi")
-    with page.expect_request(lambda sent: "5000" in (sent.post_data or "")):  # as typed: 50 stands there only once the field is left
+    with page.expect_request(lambda sent: "5000" in sent.url):  # as typed: 50 stands there once the field is left
         page.fill("#hi input[type=number]", "5000")
     page.keyboard.press("Tab")
     request = after(page, lambda: page.fill("#seed input", "3"))
@@ -193,7 +244,8 @@ def test_the_page_around_a_space_is_told_the_address_but_not_what_the_space_put_
     page = visit()
     page.add_init_script("""told = [];
       Object.defineProperty(document, 'referrer', {value: 'https://huggingface.co/spaces/somebody/ddgan'});
-      Object.defineProperty(window, 'parent', {value: {postMessage: (said, to) => to === 'https://huggingface.co' && told.push(said.queryString)}});""")
+      Object.defineProperty(window, 'parent', {value: {
+        postMessage: (said, to) => to === 'https://huggingface.co' && told.push(said.queryString)}});""")
     page.goto(address + "?n=500&__sign=secret", wait_until="domcontentloaded")
     page.wait_for_function("told.some(query => query.includes('n=500') && query.includes('seed=0'))")
     page.get_by_role("tab", name="Evidence").click()
@@ -229,7 +281,7 @@ def test_no_older_picture_is_drawn_over_a_newer_one(visit):
 def holding(page):
     """Keep back what the page asks the server for; a function that lets it go, in order."""
     held, open_ = [], []
-    page.route("**/queue/join*", lambda route: route.continue_() if open_ else held.append(route))
+    page.route("**/pictures/**", lambda route: route.continue_() if open_ else held.append(route))
 
     def go():
         open_.append(True)
@@ -239,14 +291,45 @@ def holding(page):
     return go
 
 
-def test_what_could_not_be_asked_may_be_asked_again(visit):
+def test_a_busy_server_is_asked_again_and_one_out_of_reach_too(visit):
+    page, busy = visit("?n=500"), {"detail": "400 pictures wait here already: please try again in a moment."}
+
+    def full(route):
+        route.fulfill(status=429, json=busy, headers={"Retry-After": "1"})
+
+    def away(route):
+        route.abort()
+
+    for T, answer, words in (("8", full, "as soon as it is its turn"), ("16", away, "What you see is of before")):
+        page.route(f"**/points?*T={T}&*", answer, times=1)
+        choose(page, "T", T)
+        page.wait_for_selector(f"{STAGE}.stale")
+        assert words in page.inner_text(".stage-notice")
+        page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('T={T}&')")
+        assert page.locator(f"{STAGE}.stale").count() == 0 and page.inner_text(".stage-notice") == ""
+    assert all("429" in error or "ERR_FAILED" in error for error in visit.errors)
+    visit.errors.clear()
+
+
+def test_what_was_refused_leaves_the_last_picture_faded_and_may_be_asked_for_again(visit):
     page = visit("?n=500")
-    full = {"detail": "100 jobs wait here already: please try again in a moment."}
-    page.route("**/queue/join*", lambda route: route.fulfill(status=429, json=full), times=1)
+    page.route("**/points?*T=8&*", lambda route: route.fulfill(status=400, json={"detail": "No."}), times=1)
     choose(page, "T", "8")
-    page.wait_for_selector(f"text={full['detail']}")
+    page.wait_for_selector(f"{STAGE}.stale")
+    assert page.inner_text(".stage-notice") == "No." and Request.from_query(drawn(page)).T == 4
+    choose(page, "T", "6")
     assert after(page, lambda: choose(page, "T", "8")).T == 8
-    assert "429" in visit.errors.pop()
+
+
+def test_the_newest_of_several_changes_is_drawn_whatever_comes_late(visit):
+    page, held = visit("?n=500"), []
+    page.route("**/points?*T=8&*", lambda route: held.append(route), times=1)
+    choose(page, "T", "8")
+    assert after(page, lambda: choose(page, "T", "6")).T == 6
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(1000)
+    assert Request.from_query(drawn(page)).T == 6
 
 
 def test_a_schedule_chosen_while_another_ones_picture_is_on_its_way_is_drawn(visit):
@@ -272,10 +355,14 @@ def test_new_noise_and_a_change_before_its_picture_make_one_of_both(visit):
     assert (request.seed, request.T) == (1, 8) and page.input_value("#seed input") == "1"
 
 
+def is_wanted(request):
+    return "/points?" in request.url and "x-idle" not in request.headers
+
+
 def test_a_choice_asks_once_and_a_list_that_is_only_left_asks_for_nothing(visit):
     page, asked = visit("?n=500&span=0.5,10&forks=z.2.1"), []
     before = drawn(page)
-    page.on("request", lambda request: asked.append(request) if "queue/join" in request.url else None)
+    page.on("request", lambda request: asked.append(request) if is_wanted(request) else None)
     page.focus("#data input")
     for _ in range(4):  # over all lists
         page.keyboard.press("Tab")
@@ -291,8 +378,12 @@ def test_a_choice_asks_once_and_a_list_that_is_only_left_asks_for_nothing(visit)
 
 def test_a_bar_behind_the_scrubber_says_what_a_gaussian_loses_in_each_step(visit):
     page = visit("?T=4&t=1", width=1366)
+    assert page.eval_on_selector("#posterior select", "select => getComputedStyle(select).colorScheme") == "light"
     page.wait_for_selector(f"{STAGE} .stage-strip rect.gap >> nth=3")
-    heights = [float(v) for v in page.eval_on_selector_all(f"{STAGE} rect.gap", "bars => bars.map(bar => bar.getAttribute('height'))")]
+    heights = [
+        float(v)
+        for v in page.eval_on_selector_all(f"{STAGE} rect.gap", "bars => bars.map(bar => bar.getAttribute('height'))")
+    ]
     shown = [float(v) for v in page.locator(f"{STAGE} .stage-ticks .gap").all_inner_texts()]
     assert [round(h / 8, 2) for h in heights] == pytest.approx(shown, abs=0.01) and shown[3] > 4 > 0.1 > max(shown[:3])
     assert f"a Gaussian loses {shown[3]:.2f} nats in this step" in page.inner_text(f"{STAGE} .stage-level")
@@ -301,7 +392,10 @@ def test_a_bar_behind_the_scrubber_says_what_a_gaussian_loses_in_each_step(visit
     page.wait_for_selector(f"{STAGE} .stage-level .gap:has-text('nats that a Gaussian loses in a step')")
     after(page, lambda: choose(page, "T", "64"))
     page.wait_for_function(f"document.querySelectorAll('{STAGE} rect.gap').length === 16")
-    assert all(float(v) < 4 for v in page.eval_on_selector_all(f"{STAGE} rect.gap", "bars => bars.map(bar => bar.getAttribute('height'))"))
+    assert all(
+        float(v) < 4
+        for v in page.eval_on_selector_all(f"{STAGE} rect.gap", "bars => bars.map(bar => bar.getAttribute('height'))")
+    )
 
 
 def test_back_leads_to_the_tab_before(visit):

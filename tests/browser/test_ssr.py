@@ -5,8 +5,8 @@ import shutil
 import pytest
 from test_page import STAGE, after, drawn
 
-from ddgan.bench import served
-from ddgan.request import Request
+from ddgan.evidence.bench import served
+from ddgan.explorer.request import Request
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="server-side rendering needs Node")
 
@@ -23,4 +23,5 @@ def test_a_link_is_drawn_changed_and_asked_about(visit):
     assert after(page, lambda: page.click("#dice")).seed == 5
     page.locator(".posterior").scroll_into_view_if_needed()
     page.wait_for_selector(".posterior[data-answer]")
+    assert page.evaluate("fetch('gradio_api/plotly?v=1').then(({ status }) => status)") == 200, "for landscapes"
     assert "seed=5" in page.url and page.locator(f"{STAGE} canvas").count() >= 3

@@ -1,4 +1,6 @@
-"""The tab Images: the library's pixels on one scrubber, in a link, forked, edited and downloaded; and what x_t could have been."""
+"""The tab Images: the library's pixels on one scrubber, in a link, forked, edited and downloaded;
+and what x_t could have been.
+"""
 
 import io
 
@@ -6,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-
-from ddgan import export
-from ddgan.images import decode_pixels, to_uint8
-from ddgan.machine import single_thread
-from ddgan.request import Request
-from ddgan.session import Session
 from test_page import choose
+
+from ddgan.data.images import decode_pixels, to_uint8
+from ddgan.explorer.request import Request
+from ddgan.explorer.session import Session
+from ddgan.machine import single_thread
+from ddgan.views import files
 
 GALLERY, EXPLORER, PAINT = "#gallery .gallery", "#explorer .explorer", "#paint .paint"
 READY = f'{GALLERY}[data-ready="1"]'
@@ -238,7 +240,7 @@ def test_a_download_is_the_librarys_file_of_what_is_shown(visit, address, tmp_pa
             button(page, name)
         saved = open(made.value.path(), "rb").read()
         path = tmp_path / f"x.{kind}"
-        export.write(path, Session(), request, t=1 if kind == "png" else None, address=page_address)
+        files.write(path, Session(), request, t=1 if kind == "png" else None, address=page_address)
         if kind != "npz":
             assert saved == path.read_bytes() and Image.open(io.BytesIO(saved)).size == Image.open(path).size
             continue

@@ -3,11 +3,11 @@
 import math
 
 import pytest
-
-from ddgan import checkpoint
-from ddgan.data import encode_points
-from ddgan.request import Request
 from test_page import painted
+
+from ddgan.data.points import encode_points
+from ddgan.explorer.request import Request
+from ddgan.models import checkpoint
 
 STAGE = "#stage .stage"
 LAB = "#lab .lab"
@@ -44,7 +44,9 @@ def choose(page, control, option):
 
 
 def wait(page, condition):
-    page.wait_for_function(f"() => {{ const lab = document.querySelector('{LAB}'); return {condition}; }}", timeout=WHILE)
+    page.wait_for_function(
+        f"() => {{ const lab = document.querySelector('{LAB}'); return {condition}; }}", timeout=WHILE
+    )
 
 
 def give(page, path):
@@ -94,6 +96,22 @@ def test_a_short_training_reaches_25_modes_and_is_drawn_in_denoise(visit):
     assert page.locator("#denoisers").get_by_label("Your model").is_checked()
 
 
+def test_a_training_without_a_discriminator_says_so_and_draws_losses_below_zero(visit):
+    page = opened(visit)
+    choose(page, "network", "consistency, without D")
+    page.wait_for_function("document.querySelector('#latent input').value === '0'")
+    choose(page, "network", "mixture, without D")
+    page.wait_for_function("document.querySelector('#latent input').value === '3'")
+    page.click("#start")
+    wait(page, "lab.lab.curve().some(row => row[2] < -1)")
+    assert "this training has no D" in page.inner_text(f"{LAB} .lab-surface")
+    assert page.inner_text(f"{LAB} .lab-line >> nth=0 >> b") == "–"
+    assert page.inner_text(f"{LAB} .lab-line >> nth=1 >> b").startswith("−")
+    assert page.evaluate(f"document.querySelector('{LAB}').lab.curve().every(row => Number.isNaN(row[1]))")
+    page.click("#stop")
+    reach(page, "stopped")
+
+
 def test_pause_holds_one_step_steps_and_resume_goes_on(visit):
     page = opened(visit)
     seconds(page, 120)
@@ -141,7 +159,9 @@ def test_one_training_at_a_time_the_next_knows_its_place_and_stop_frees_the_slot
     reach(first, "training")
     second.click("#start")
     reach(second, "waiting")
-    second.wait_for_function(f"document.querySelector('{LAB} .stage-notice').textContent.includes('one is before yours')")
+    second.wait_for_function(
+        f"document.querySelector('{LAB} .stage-notice').textContent.includes('one is before yours')"
+    )
     assert second.locator(f"{LAB}[data-state=training]").count() == 0
     first.click("#stop")
     reach(first, "stopped")
@@ -255,6 +275,7 @@ def test_lists_that_are_only_left_leave_the_experiment_and_a_choice_makes_it_one
     page = opened(visit)
     first = page.input_value("#experiment input")
     page.get_by_role("button", name="More settings").click()
+    painted(page, "#train-seed")
     page.fill("#train-seed input", "7")
     page.focus("#experiment input")
     for _ in range(5):

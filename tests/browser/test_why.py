@@ -5,15 +5,18 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 import torch
 
-from ddgan.data import toy
-from ddgan.gaussianity import GRID, landscape, mean_gap
-from ddgan.schedule import Schedule
-from ddgan.request import Request
-from ddgan.session import Session
+from ddgan.data.toys import toy
+from ddgan.diffusion.gaussianity import VP_LEVELS, bound, landscape, mean_gap, optimal, vp_time
+from ddgan.diffusion.schedule import Schedule
+from ddgan.explorer.methods import METHODS
+from ddgan.explorer.request import Request
+from ddgan.explorer.session import Session
 
-WHY, ORACLE = "#why .why", "#oracle .oracle"
-LINE, SCHEDULE = toy("4-gaussians-1d"), Schedule.vp(GRID)
-STEPS = [(0, 64, -0.4), (16, 64, 0.5), (128, 256, 0.1), (63, 64, -1.2), (0, GRID, 2.0), (8, 300, -2.6)]
+WHY, RACE = "#why .why", "#race .race"
+WHILE = 120_000  # ms
+DATA = "4-gaussians-1d"
+LINE, SCHEDULE = toy(DATA), Schedule.vp(VP_LEVELS)
+STEPS = [(0, 64, -0.4), (16, 64, 0.5), (128, 256, 0.1), (63, 64, -1.2), (0, VP_LEVELS, 2.0), (8, 300, -2.6)]
 
 
 @pytest.fixture
@@ -80,7 +83,7 @@ def test_the_map_is_the_landscape_and_between_its_cells_nearly_the_mean_gap(show
         assert ask(page, "mean", t, s) == pytest.approx(float(found.gap[i, j]), abs=1e-9)
     for t in (64, 128, 256, 512):
         for T in (1, 2, 4, 8, 16):
-            if (step := GRID // T) <= t:
+            if (step := VP_LEVELS // T) <= t:
                 exact = float(mean_gap(LINE, SCHEDULE.level(t - step), SCHEDULE.level(t)))
                 assert ask(page, "mean", t, t - step) == pytest.approx(exact, abs=0.01)
 
@@ -97,7 +100,7 @@ def test_what_is_under_the_pointer_is_chosen_and_the_link_keeps_it(visit, shown,
     t, s, x = chosen(page)
     assert abs(x - 1.3) < 0.05 and t - s == 48
     assert f"{ask(page, 'gap', s, t, x):.2f}" in page.inner_text(".why-numbers")
-    assert link(page) == pytest.approx([t / GRID, s / GRID, x], abs=1e-3)
+    assert link(page) == pytest.approx([t / VP_LEVELS, s / VP_LEVELS, x], abs=1e-3)
     request = Request.from_query(page.url.split("?")[1])
     assert (request.seed, request.T) == (7, 2), "the other parameters stay"
     again = visit("?" + page.url.split("?")[1], width=width, ready=f'{WHY}[data-ready="1"]')  # the link names the tab
@@ -147,31 +150,161 @@ def test_a_link_that_makes_no_sense_gets_a_sentence_and_the_first_view(shown, wh
     assert chosen(page) == (64, 16, -0.4)
 
 
-def test_the_oracle_fills_its_table_with_the_sessions_numbers(shown):
-    page = shown(width=390)
-    page.click("#oracle-run")
-    page.wait_for_selector(f'{ORACLE}[data-rows="8"][data-running="0"]', timeout=120_000)
-    session = Session()
-    for row, T in ((0, 1), (2, 4), (5, 32)):
-        request = Request(T=T, denoisers=("exact", "ddgan", "gaussian", "mean"))
-        cells = page.locator(f"{ORACLE} tbody tr").nth(row).locator("td").all_inner_texts()
-        for cell, name in zip(cells, request.denoisers, strict=True):
+def stands(page, schedule, T):
+    """The path of this schedule is on the map."""
+    page.wait_for_selector(f"{WHY}[data-path='{schedule},{T}']", timeout=WHILE)
+
+
+def on_map(schedule):
+    """The steps of a schedule as [t, length] on the map, from noise to data."""
+    t = vp_time(schedule.level(torch.arange(schedule.T + 1)))
+    shortest = VP_LEVELS * 2 ** (0.35 - 6.7)
+    return [
+        [pytest.approx(float(t[k])), pytest.approx(max(shortest, float(t[k] - t[k - 1])))]
+        for k in range(schedule.T, 0, -1)
+    ]
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_the_map_has_the_path_of_the_schedule_and_the_best_one_and_says_their_bounds(shown, width):
+    page = shown(width=width)
+    stands(page, "vp", 4)
+    assert ask(page, "path", "chosen") == [
+        [pytest.approx(t, abs=1e-6), pytest.approx(128, abs=1e-6)] for t in (512, 384, 256, 128)
+    ]
+    assert ask(page, "path", "best") == on_map(optimal(LINE, 4))
+    said, least = page.inner_text(f"{WHY} .why-path p"), f"{bound(LINE, optimal(LINE, 4)):.2f}"
+    assert (
+        said.startswith(f"vp, T = 4: {bound(LINE, Schedule.vp(4)):.2f} nats; the best four steps: {least}.")
+        and "edge" not in said
+    )
+    page.select_option(f"{WHY} [name=schedule]", "geometric")
+    stands(page, "geometric", 4)
+    page.focus(f"{WHY} [name=steps]")
+    for _ in range(5):
+        page.keyboard.press("ArrowDown")
+    stands(page, "geometric", 32)
+    assert ask(page, "path", "chosen") == on_map(Schedule.geometric(32))
+    said = page.inner_text(f"{WHY} .why-path p")
+    assert f"geometric, T = 32: {bound(LINE, Schedule.geometric(32)):.2f} nats" in said
+    assert "steps are shorter than the map shows: drawn at its edge" in said
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert "path=geometric,32" in page.url
+    page.select_option(f"{WHY} [name=schedule]", "optimal")
+    stands(page, "optimal", 32)
+    assert "no other 32 steps lose less" in page.inner_text(f"{WHY} .why-path p")
+
+
+@pytest.mark.parametrize(
+    ("asked", "path"), [("cosine,8", "cosine,8"), ("cosine,5", "vp,4"), ("<b>,4", "vp,4"), ("", "vp,4")]
+)
+def test_a_link_chooses_a_path_that_there_is(shown, asked, path):
+    stands(shown(f"?path={asked}"), *path.split(","))
+
+
+# ---------------------------------------------------------------- the race
+
+RUN, STOP = "#race-run", "#race-stop"
+# {name of a line: its values}, as plotly has them
+DRAWN = (
+    "Object.fromEntries(document.querySelector('.race-plot').data.map(({ name, customdata }) => [name, customdata]))"
+)
+
+
+def race(page, **data):
+    """Wait until the race has these."""
+    page.wait_for_selector(RACE + "".join(f"[data-{name}='{value}']" for name, value in data.items()), timeout=WHILE)
+
+
+def entries(page):
+    return int(page.get_attribute(RACE, "data-entries"))
+
+
+def some(page, more_than=0):
+    page.wait_for_function(f"document.querySelector('{RACE}').dataset.entries > {more_than}", timeout=WHILE)
+
+
+def choose(page, control, name):
+    page.click(f"#race-{control} input")
+    page.get_by_role("listbox").get_by_role("option", name=name, exact=True).click()
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_the_race_draws_the_sessions_numbers_in_any_measure_and_computes_them_once(shown, width, dark):
+    page, session = shown(f"?race={DATA},vp,energy", width=width, dark=dark), Session()
+    race(page, drawn=f"{DATA},vp,energy")
+    if not entries(page):  # of another test
+        assert page.is_visible(f"{RACE} .race-empty") and not page.is_visible(f"{RACE} .race-plot")
+        page.click(RUN)
+    some(page)
+    race(page, running=0, drawn=f"{DATA},vp,energy")
+    page.wait_for_function("document.querySelector('.race-plot').data?.some(({ x }) => x.includes(127))", timeout=WHILE)
+
+    def compare(measure):
+        found = page.evaluate(DRAWN)
+        for name, k in (("exact", 0), ("gaussian", 3), ("heun", 3), ("dpm", 5), ("flow", 0)):
+            request = Request(DATA, (name,), 2**k)
             *_, last = session.run(request, name)
-            score = session.score(request, last.x_s)
-            share, modes = cell.split(" % ")
-            assert abs(float(share) - 100 * score["on_mode"]) < 0.0501 and modes == f"({score['modes']})"
-    assert page.locator(f"{ORACLE} tbody tr").nth(7).locator("td").all_inner_texts()[1] == "–", "it was not trained for 128 steps"
-    assert page.locator(f"{ORACLE} svg polyline").count() == 4
+            assert found[METHODS[name].label][k] == pytest.approx(session.score(request, last.x_s)[measure])
+
+    compare("energy")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url) if "queue/join" in request.url else None)
+    choose(page, "measure", "Width of the modes")
+    race(page, drawn=f"{DATA},vp,width")
+    compare("width")
+    assert not asked, "another measure is no run"
+    assert f"race={DATA},vp,width" in page.url.split("?")[1].split("&")
+    words = page.inner_text(f"{RACE} .race-words")
+    assert "DDGAN: not with T = 64; this model was trained on noise levels" in words
+    page.click(f"{RACE} summary")
+    row = page.get_by_role("row", name="Best Gaussian").locator("td").all_inner_texts()
+    assert len(row) == 7 and row[0] == f"{page.evaluate(DRAWN)['Best Gaussian'][0]:.2f}"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for part in (".xtick text", ".legendtext", ".annotation-text"):
+        colour = page.evaluate(f"getComputedStyle(document.querySelector('.race-plot {part}')).fill")
+        assert (sum(map(int, colour[4:-1].split(","))) > 380) is dark, part
 
 
-def test_the_oracle_stops_when_asked_and_starts_again(shown):
-    page = shown()
-    page.click("#oracle-run")
-    page.wait_for_selector(f'{ORACLE}[data-running="1"]:not([data-rows="0"])', timeout=30_000)
-    page.click("#oracle-stop")
-    page.wait_for_selector(f'{ORACLE}[data-running="0"]')
+def test_a_mark_tells_the_method_what_it_paid_its_schedule_and_what_its_value_may_hide(shown):
+    page = shown(f"?race={DATA},geometric,energy")
+    race(page, drawn=f"{DATA},geometric,energy")
+    page.click(RUN)
+    some(page)
+    page.wait_for_selector(".race-plot .trace .point")
+    page.locator(".race-plot .trace").nth(0).locator(".point").first.hover(force=True)
+    page.wait_for_selector(".race-plot .hovertext")
+    told = page.locator(".race-plot .hovertext").text_content()
+    for words in ("geometric, T = 1, 1 evaluation", "Energy distance", "of 4 modes", "on a mode"):
+        assert words in told
+    if page.is_enabled(STOP):
+        page.click(STOP)
+
+
+def test_another_schedule_is_another_race_and_a_stop_leaves_what_there_is(shown):
+    page = shown("?race=checkerboard,vp,energy")
+    race(page, drawn="checkerboard,vp,energy", entries=0, running=0)
+    page.click(RUN)
+    some(page)
+    assert page.is_disabled(RUN), "one run at a time"
+    page.click(STOP)
+    race(page, running=0)
     page.wait_for_timeout(1500)
-    done = int(page.get_attribute(ORACLE, "data-rows"))
-    assert 1 <= done < 8 and page.get_attribute(ORACLE, "data-running") == "0"
-    page.click("#oracle-run")
-    page.wait_for_selector(f'{ORACLE}[data-rows="8"][data-running="0"]', timeout=120_000)
+    done = entries(page)
+    assert done >= 1 and page.is_visible(f"{RACE} .race-plot") and "Stopped" in page.inner_text(".race-state")
+    choose(page, "schedule", "cosine")
+    race(page, drawn="checkerboard,cosine,energy", entries=0)
+    assert page.is_visible(f"{RACE} .race-empty")
+    choose(page, "schedule", "vp (paper)")
+    race(page, drawn="checkerboard,vp,energy")
+    assert entries(page) == done, "it stays"
+    page.click(RUN)
+    some(page, more_than=done)
+    page.click(STOP)
+    race(page, running=0)
+
+
+@pytest.mark.parametrize("asked", ["25-gaussians,nothing,energy", "a,b", "", "25-gaussians"])
+def test_a_link_to_no_race_shows_the_first_for_what_is_none(shown, asked):
+    page = shown(f"?race={asked}")
+    race(page, drawn="25-gaussians,vp,energy")

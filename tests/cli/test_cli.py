@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from plotly.offline import get_plotlyjs
 
-from ddgan.checkpoint import load_classifier
 from ddgan.cli import main
-from ddgan.image_metrics import judge_images
-from ddgan.images import ImageSet
-from ddgan.request import Request
-from ddgan.session import Session
+from ddgan.data.images import ImageSet
+from ddgan.explorer.posterior import Question
+from ddgan.explorer.request import Request
+from ddgan.explorer.session import Session
+from ddgan.metrics.images import judge_images
+from ddgan.models.checkpoint import load_classifier
+from ddgan.views.landscape import PLOTLY, page
 
 TINY = ["--width", "8", "--depth", "1", "--batch", "16", "--steps", "6"]
 
@@ -56,6 +59,7 @@ def test_evaluate_prints_one_json_object_and_nothing_else(capsys):
     assert numbers["modes"] == 25 and numbers["on_mode"] > 0.998 and numbers["kl"] < 0.02
     # two samples of the law, and samples of the exact denoiser against one, are the same kind of pair
     assert numbers["sliced_w2"] < 2 * numbers["floor_sliced_w2"]
+    assert numbers["energy"] < 2 * numbers["floor_energy"]
 
 
 def test_a_run_is_trained_resumed_sampled_and_exported(capsys, tmp_path):
@@ -77,7 +81,7 @@ def test_a_run_is_trained_resumed_sampled_and_exported(capsys, tmp_path):
         (["evaluate", "rings", "--T", "0"], "T must be a whole number in 1..1000, got 0"),
         (["evaluate", "rings", "--T", "two"], "T must be a number, got 'two'"),
         (["evaluate", "rings", "--seed", "nan"], "seed must be a finite number"),
-        (["evaluate", "rings", "--denoiser", "magic"], "a denoiser must be one of exact, ddgan"),
+        (["evaluate", "rings", "--denoiser", "magic"], "a denoiser must be one of exact, flow, ddgan"),
         (["evaluate", "rings", "--schedule", "steep"], "schedule must be one of vp"),
         (["evaluate", "rings", "--span", "3,1"], "two rising numbers"),
         (["evaluate", "rings", "-n", "1e9"], "n must be a whole number in 1..100000"),
@@ -97,7 +101,19 @@ def test_a_run_is_trained_resumed_sampled_and_exported(capsys, tmp_path):
         (["train", "mnist", "--out", "x", "--latent-dim", "100"], "--network unet takes any"),
         (["train", "mnist", "--out", "x", "--network", "skip"], "the network of mnist must be one of unet, unet-draw"),
         (["train", "rings", "--out", "x", "--network", "unet"], "the network of rings must be one of plain, skip"),
-        (["train", "rings-regression", "--out", "x", "--objective", "ddgan"], "the DDGAN is the preset rings"),
+        (
+            ["train", "rings-regression", "--out", "x", "--objective", "ddgan"],
+            "objective regression: that of ddgan is rings",
+        ),
+        (
+            ["train", "rings-mixture", "--out", "x", "--objective", "consistency"],
+            "that of consistency is rings-consistency",
+        ),
+        (["train", "mnist", "--out", "x", "--objective", "mixture"], "the mixture objective is for points"),
+        (
+            ["train", "rings-mixture", "--out", "x", "--latent-dim", "2"],
+            "latent has 3 numbers, one more than the data, got 2",
+        ),
         (["train", "rings", "--out", "x", "--T", "4", "--clean", "1"], "clean must be above 0 and below 1"),
         (["data", "mnist", "--size", "0"], "--size must be at least 1, got 0"),
         (["evaluate", "mnist", "--fid"], "FID is measured against cifar10, stackedmnist; mnist is of grey images"),
@@ -111,6 +127,13 @@ def test_a_run_is_trained_resumed_sampled_and_exported(capsys, tmp_path):
         (["export", "rings", "--denoiser", "exact", "--out", "x.png", "--glide", "2"], "glide is of animations"),
         (["export", "rings", "--denoiser", "exact", "-n", "9", "--out", "/proc/none/x.png"], "cannot be written"),
         (["export", "rings", "--denoiser", "exact", "-n", "9000", "--out", "x.png"], "at most 5000 points"),
+        (["export", "rings", "--denoiser", "exact", "--out", "x.png", "--at", "1,0,0,x_0"], "--at is of an .html"),
+        (["export", "rings", "--denoiser", "exact", "--out", "x.html", "--t", "2"], "an .html shows the law of --at"),
+        (["export", "rings", "--denoiser", "exact", "--out", "x.html", "--at", "9,0,0,x_0"], "in 1..4, got 9"),
+        (["export", "rings", "--denoiser", "exact", "--out", "x.html", "--at", "1,0,x_0"], "x must be 2 numbers"),
+        (["export", "4-gaussians-1d", "--out", "x.html"], "a landscape needs two coordinates"),
+        (["export", "mnist", "--out", "x.html"], "the law of mnist has no closed form"),
+        (["export", "rings", "--denoiser", "exact", "--out", "/proc/none/x.html"], "cannot be written"),
         (["nonsense"], "invalid choice"),
         ([], "required"),
     ],
@@ -136,10 +159,70 @@ def test_a_csv_that_is_no_set_of_points_is_one_sentence(capsys, tmp_path, conten
     assert code == 2 and err.count("\n") == 1
 
 
+def test_every_command_takes_a_table_says_how_it_was_read_and_chooses_its_columns(capsys, tmp_path):
+    path = tmp_path / "POINTS.TXT"
+    path.write_text("id;age;income\n" + "\n".join(f"{i};{20 + i % 50},5;{1000 * (i * 37 % 90)}" for i in range(60)))
+    code, _, err = run(capsys, "evaluate", path, "--denoiser", "exact")
+    assert (
+        code == 2
+        and "3 columns of numbers, id, age and income: choose two, as in --columns 1,2" in err
+        and err.count("\n") == 1
+    )
+    of = path, "--columns", "age,income"
+    said = (
+        "ddgan: POINTS.TXT: 60 points, columns age and income, semicolons between columns, header skipped, "
+        "decimal comma\n"
+    )
+    code, _, err = run(capsys, "sample", *of, "--denoiser", "exact", "-n", 400, "--out", tmp_path / "X.NPZ")
+    assert code == 0 and said in err
+    with np.load(tmp_path / "X.NPZ") as file:
+        assert file["axes"].tolist() == ["age", "income"]
+        age, income = (file["centre"] + file["unit"] * file["x"]).T
+    assert 15 < age.min() and age.max() < 75 and 80_000 < income.max() < 100_000
+    for words in [
+        ("evaluate", *of, "--denoiser", "exact", "-n", 50),
+        ("export", *of, "--denoiser", "exact", "-n", 50, "--out", tmp_path / "X.PNG"),
+    ]:
+        code, _, err = run(capsys, *words)
+        assert code == 0 and said in err
+    code, _, err = run(capsys, "train", *of, "--out", tmp_path / "run", *TINY)
+    assert code == 0 and said in err
+    assert run(capsys, "evaluate", tmp_path / "run", "-n", 50, "--T", 1)[0] == 0
+    assert run(capsys, "evaluate", "rings", "--columns", "1,2")[0] == 2
+
+
+def test_a_single_column_is_trained_on_as_data_on_a_line(capsys, tmp_path):
+    path = tmp_path / "line.csv"
+    path.write_text(",length\n" + "\n".join(f"{i},{i % 7}.5" for i in range(40)))
+    assert run(capsys, "train", path, "--out", tmp_path / "run", *TINY)[0] == 0
+    path.unlink()
+    assert run(capsys, "train", path, "--out", tmp_path / "run", *TINY, "--resume")[0] == 0
+    assert run(capsys, "export", tmp_path / "run", "--T", 1, "-n", 50, "--out", tmp_path / "line.png")[0] == 0
+
+
+@pytest.mark.parametrize("words", [[], ["--at", "2,-0.5,1,x_s", "--address", "https://example.org/"]])
+def test_the_law_at_one_x_t_is_written_as_a_landscape(capsys, tmp_path, words):
+    out = tmp_path / "x.html"
+    assert run(capsys, "export", "25-gaussians", "--out", out, *words)[0] == 0
+    asked = Question.of_words(Request(), words[1] if words else "1,0.3,0.2,x_0")
+    whole = page(Session(), asked, "https://example.org/" if words else "").replace(PLOTLY, get_plotlyjs())
+    assert out.read_text(encoding="utf-8") == whole
+
+
+def test_a_table_and_a_trained_run_have_landscapes(capsys, tmp_path):
+    path = tmp_path / "points.csv"
+    path.write_text("\n".join(f"{i % 7},{i % 5 + 0.5}" for i in range(60)))
+    assert run(capsys, "export", path, "--denoiser", "exact", "--out", tmp_path / "points.html")[0] == 0
+    assert run(capsys, "train", path, "--out", tmp_path / "run", *TINY)[0] == 0
+    assert run(capsys, "export", tmp_path / "run", "--T", 2, "--out", tmp_path / "run.html")[0] == 0
+    texts = [(tmp_path / f"{name}.html").read_text(encoding="utf-8") for name in ("points", "run")]
+    assert ["DDGAN: 8,000 draws" in text for text in texts] == [False, True]
+
+
 @pytest.mark.slow
 def test_sigterm_saves_a_run_that_resumes(tmp_path):
     command = [sys.executable, "-m", "ddgan", "train", "8-gaussians", "--out", str(tmp_path / "run"), "--batch", "16"]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env=environment, text=True)
     while "update" not in (line := process.stderr.read(30)):
         assert line, "the run ended before its first update"
@@ -152,9 +235,37 @@ def test_sigterm_saves_a_run_that_resumes(tmp_path):
 def test_train_classifier_writes_a_classifier_that_judges(capsys, monkeypatch, tmp_path):
     noise = np.random.default_rng(0)
     data = ImageSet(noise.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8), np.arange(40) % 2, ("a", "b"))
-    monkeypatch.setattr("ddgan.cli.load_images", lambda name, split: data)
+    monkeypatch.setattr("ddgan.cli.load_images", lambda name, **how: data)
     words = "train-classifier", "mnist", "--out", tmp_path, "--width", 2
     code, out, err = run(capsys, *words, "--epochs", 2)
     assert code == 0 and out.strip() == f"{tmp_path}/classifier.safetensors" and "update 2  100%" in err
     assert judge_images(data.images, load_classifier(tmp_path))["cfd"] == pytest.approx(0, abs=1e-5)
     assert run(capsys, *words, "--minutes", 0) == (2, "", "ddgan: --minutes must be above 0, got 0\n")
+
+
+NOBODY = """
+import getpass, os, pwd
+def unknown(number):
+    raise KeyError(f"getpwuid(): uid not found: {number}")
+pwd.getpwuid = unknown
+from ddgan.cli import main
+from ddgan.machine import give_user_a_name
+for words in ("presets", "sample rings --denoiser exact -n 5 --out x.npz", "evaluate rings -n 50"):
+    assert main(words.split()) == 0, words
+from ddgan import ui
+ui.build()
+give_user_a_name()
+assert getpass.getuser() == f"uid-{os.getuid()}"
+assert os.listdir() == ["x.npz"], os.listdir()
+"""
+
+
+def test_a_user_without_a_home_a_name_or_an_entry_gets_all_that_others_get(tmp_path):
+    """As a container has it that runs under any number; nothing is written to a directory called ~."""
+    known = {"HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CACHE_HOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in known} | {
+        "PYTHONPATH": str(Path(__file__).parents[2])
+    }
+    command = [sys.executable, "-c", NOBODY]
+    done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

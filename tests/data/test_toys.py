@@ -7,25 +7,28 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ddgan.data import (
+from ddgan.data.points import (
     MAX_NAMED,
     MAX_POINTS,
-    POINTS,
-    TOYS,
+    POINTS_PREFIX,
+    Axis,
     decode_points,
     encode_points,
+    fingerprint,
     from_points,
-    read_csv,
+    of_columns,
     thinned,
-    toy,
 )
-from ddgan.mixture import Law
-from ddgan.schedule import Schedule
-from ddgan.request import Request
+from ddgan.data.toys import TOYS, axes_of, law_of, toy
+from ddgan.diffusion.mixture import Law
+from ddgan.diffusion.schedule import Schedule
+from ddgan.explorer.plane import ticked, width
+from ddgan.explorer.request import Request
 
 EACH_TOY = pytest.mark.parametrize("name", TOYS)
 MODES = {
     "25-gaussians": 25,
+    "25-unequal": 25,
     "8-gaussians": 8,
     "two-moons": 2,
     "swiss-roll": 10,
@@ -56,6 +59,24 @@ def test_25_gaussians_is_the_papers_grid():
     axis = torch.tensor([-2, -1, 0, 1, 2]).double() / math.sqrt(2)
     assert torch.allclose(law.mu, torch.cartesian_prod(axis, axis)) and torch.equal(law.log_w, law.log_w[:1].expand(25))
     assert law.var.sqrt().tolist() == pytest.approx([0.0177] * 25)
+
+
+def test_25_unequal_is_that_grid_with_weights_1_to_8_and_widths_half_to_twice_in_a_graeco_latin_square():
+    law, equal = toy("25-unequal"), toy("25-gaussians")
+    weight, std = law.log_w.exp().reshape(5, 5), law.var.sqrt().reshape(5, 5)
+    scale = (law.mu[-1] / equal.mu[-1])[0]  # both have unit variance, to the width of the modes
+    torch.testing.assert_close(law.mu, scale * equal.mu, rtol=0, atol=1e-7)
+    assert scale.item() == pytest.approx(1, abs=1e-3)
+    assert (weight / weight.min()).max().item() == pytest.approx(8)
+    assert [float(v / equal.var[0].sqrt() / scale) for v in (std.min(), std.max())] == pytest.approx([0.5, 2])
+    for values in (weight, std):  # every row and every column has each of the five values once
+        ranks = (values / values.min()).log().div(math.log(values.max() / values.min()) / 4).round()
+        for lines in (ranks, ranks.T):
+            assert (lines.sort(1).values == torch.arange(5)).all()
+    assert (
+        len({(round(float(w), 6), round(float(s), 6)) for w, s in zip(weight.flatten(), std.flatten(), strict=True)})
+        == 25
+    )
 
 
 @EACH_TOY
@@ -91,8 +112,94 @@ def test_own_points_become_a_standardised_law_of_the_same_shape(n, std):
     law = from_points(points, std)
     mean, variance = moments(law)
     assert mean.abs().max() < 1e-10 and variance == pytest.approx(1)
-    shrink = (law.mu[1] - law.mu[0]) / (points[1] - points[0])
-    torch.testing.assert_close(shrink, shrink[:1].expand(n))
+    of_axes = law.moments()[1].diagonal()
+    torch.testing.assert_close(of_axes, torch.ones(n, dtype=torch.float64))
+    shrink = (law.mu[1:] - law.mu[0]) / (points[1:] - points[0])
+    torch.testing.assert_close(shrink, shrink[:1].expand(39, n))
+
+
+def test_no_axis_vanishes_beside_one_of_another_scale():
+    x = torch.randn(200, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    torch.testing.assert_close(from_points(x * torch.tensor([1e-9, 1e9]) + 1).mu, from_points(x).mu, atol=1e-6, rtol=0)
+
+
+def test_one_scale_for_all_axes_keeps_the_shape_of_what_was_drawn():
+    points = torch.tensor([[0.0, 0.0], [4.0, 0.0], [4.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+    law = law_of(encode_points(points))
+    sides = (law.mu[1] - law.mu[0]).norm(), (law.mu[2] - law.mu[1]).norm()
+    assert sides[0] / sides[1] == pytest.approx(4, rel=1e-3)
+
+
+@pytest.mark.parametrize("size", [1e-280, 1e-202, 1e-9, 1e9, 1e140])
+def test_numbers_of_any_moderate_size_are_a_law_and_have_ticks(size):
+    x = torch.randn(40, 2, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    law, axes = of_columns((x * torch.tensor([size, 1.0], dtype=torch.float64)).numpy(), ["x", "y"])
+    torch.testing.assert_close(law.mu, from_points(x).mu)
+    assert all(2 < len(axis["ticks"]) < 9 for axis in ticked(axes, width(law)))
+
+
+@pytest.mark.parametrize(
+    ("centre", "unit"), [(1e299, 1e-299), (0.0, 9.99999e-5), (1e299, 1e299), (-1.0, 1.0), (1e11, 1.0)]
+)
+def test_a_link_may_state_any_units(centre, unit):
+    (axis,) = ticked((Axis("x", centre, unit),), 2.6)
+    places = [place for place, _ in axis["ticks"]]
+    assert len(places) < 9 and all(abs(place) < 2.6 for place in places)
+    assert len({text for _, text in axis["ticks"]}) == len(places)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.0, 1e9 / 3])
+def test_an_axis_on_which_all_points_are_the_same_stays_at_zero(value):
+    """The mean of equal numbers may differ from them in its last digit, which is no spread."""
+    points = torch.stack(
+        [torch.linspace(0, 1, 7, dtype=torch.float64), torch.full((7,), value, dtype=torch.float64)], 1
+    )
+    law = from_points(points)
+    assert law.mu[:, 1].abs().max() < 1e-6 and law.mu[:, 0].std() > 0.9
+
+
+@pytest.mark.parametrize("columns", [["height"], ["height", "weight"]])
+def test_points_of_columns_know_their_units_from_a_file_and_from_a_name(columns):
+    x = torch.randn(300, len(columns), generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    table = (x * torch.tensor([0.003, 14000.0])[: len(columns)] + torch.tensor([1.7, 52000.0])[: len(columns)]).numpy()
+    name = encode_points(table, columns)
+    laws = [of_columns(table, columns), (law_of(name), axes_of(name))]
+    for law, axes in laws:
+        assert [axis.name for axis in axes] == columns
+        centre, unit = (
+            torch.tensor(v, dtype=torch.float64) for v in ([a.centre for a in axes], [a.unit for a in axes])
+        )
+        assert ((law.mu * unit + centre - torch.from_numpy(table)).abs() < 5e-4 * unit).all()
+    assert Request.from_query(Request.parse({"data": name}).to_query()).data == name
+
+
+def test_names_of_columns_are_kept_short_and_in_one_spelling():
+    name = encode_points([[1, 2], [3, 4]], ["größe (cm)\n\x00", "x" * 99])
+    assert [axis.name for axis in axes_of(name)] == ["größe (cm)", "x" * 40]
+    points, axes = name.split(".")
+    said = base64.urlsafe_b64decode(axes + "==").replace(b",", b" ,", 1)
+    for other in [axes[:-4], "", "AAAA", "x" * 10_000, base64.urlsafe_b64encode(said).decode().rstrip("=")]:
+        with pytest.raises(ValueError, match="axes that this name|at most 1000 points") as caught:
+            decode_points(f"{points}.{other}")
+        assert len(str(caught.value)) < 160
+
+
+def test_the_law_that_a_model_knew_is_found_again_and_other_points_are_refused():
+    points = (
+        torch.randn(50, 2, generator=torch.Generator().manual_seed(3), dtype=torch.float64) * torch.tensor([1.0, 9.0])
+    ).numpy()
+    now, shared = from_points(points), from_points(points, scale=float((points - points.mean(0)).std()))
+    assert (now.mu - shared.mu).abs().max() > 0.5
+    assert torch.equal(of_columns(points, "xy", fingerprint(now))[0].mu, now.mu)
+    for known in (
+        "",
+        fingerprint(of_columns(points, "xy", "")[0]),
+    ):  # of models that are older than fingerprints, and than this
+        law, axes = of_columns(points, "xy", known)
+        torch.testing.assert_close(law.mu, shared.mu)
+        assert axes[0].unit == axes[1].unit
+    with pytest.raises(ValueError, match="not the points that the model was trained on"):
+        of_columns(points[1:], "xy", fingerprint(now))
 
 
 def test_the_width_of_own_points_is_half_the_median_gap_within_bounds():
@@ -133,49 +240,10 @@ def test_a_width_that_leaves_no_room_for_the_points_is_refused_in_a_sentence():
         from_points(torch.tensor([[0.0], [1.0]]), std=1.5)
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["1,2\n3,-4e1\n", "x,y\n1,2\n3,-40\n", "\ufeff1;2\r\n3;-40\r\n", " 1 , 2 \n\n3,-40\n\n", "x;y\n1;2\n3;-40"],
-    ids=["plain", "header", "semicolons, BOM and CRLF", "spaces and blank lines", "no last newline"],
-)
-def test_a_csv_of_two_numbers_a_line_is_read(tmp_path, text):
-    path = tmp_path / "points.csv"
-    path.write_bytes(text.encode())
-    assert read_csv(str(path)).tolist() == [[1, 2], [3, -40]]
-
-
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        (b"x,y\n1,2\n3\n", "line 3 of points.csv must be two numbers with a comma between them, got '3'"),
-        (b"x,y\n1,2\n3,four\n", "line 3 of points.csv must be two numbers with a comma between them, got '3,four'"),
-        (b"1,2\n1,2,3\n", "line 2 of points.csv must be two numbers with a comma between them, got '1,2,3'"),
-        (b"x,y\n", "points.csv has no line of two numbers"),
-        (b"", "points.csv has no line of two numbers"),
-        (b"\x89PNG\xff\xfe\x00", "points.csv cannot be read as a CSV text file"),
-    ],
-)
-def test_a_bad_csv_is_refused_with_its_first_bad_line(tmp_path, content, sentence):
-    path = tmp_path / "points.csv"
-    path.write_bytes(content)
-    with pytest.raises(ValueError, match=sentence):
-        read_csv(path)
-
-
-def test_a_first_line_of_three_numbers_is_no_header(tmp_path):
-    path = tmp_path / "points.csv"
-    path.write_text("1,2,3\n4,5\n")
-    with pytest.raises(ValueError, match="line 1 of points.csv must be two numbers"):
-        read_csv(path)
-
-
-def test_a_missing_csv_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match="none.csv cannot be read as a CSV text file"):
-        read_csv(tmp_path / "none.csv")
-
-
 def cluster(n: int, at: tuple[float, float], seed: int = 0) -> torch.Tensor:
-    return torch.tensor(at) + 0.1 * torch.randn(n, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.tensor(at) + 0.1 * torch.randn(
+        n, 2, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 def test_the_modes_of_own_points_are_what_the_eye_counts():
@@ -193,19 +261,26 @@ def test_the_modes_of_own_points_are_what_the_eye_counts():
 def test_named_points_are_the_points_up_to_place_scale_and_rounding(n):
     points = 7 + 300 * torch.rand(n, 2, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
     name = encode_points(points)
-    assert name.startswith(POINTS) and len(name) < 6 * n + 12
-    assert set(name[len(POINTS) :]) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
-    assert (decode_points(name) - from_points(points, std=0).mu).abs().max() <= 4 / 65535 + 1e-12
-    assert (from_points(decode_points(name)).mu - from_points(points).mu).abs().max() < 3e-4
+    assert name.startswith(POINTS_PREFIX) and len(name) < 6 * n + 12
+    assert set(name[len(POINTS_PREFIX) :]) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_")
+    drawn = from_points(points, std=0, scale=spread(points)).mu
+    assert (decode_points(name) - drawn).abs().max() <= 4 / 65535 + 1e-12
+    assert (law_of(name).mu - from_points(points, scale=spread(points)).mu).abs().max() < 3e-4
+
+
+def spread(points):
+    return float((points - points.mean(0)).square().mean().sqrt())
 
 
 def test_a_far_outlier_is_kept_where_it_is():
     points = torch.cat([cluster(400, (0.0, 0.0)), torch.tensor([[60.0, 0.0]])])
-    torch.testing.assert_close(from_points(decode_points(encode_points(points)), 0.0).mu, from_points(points, 0.0).mu, atol=2e-3, rtol=0)
+    drawn = from_points(points, scale=spread(points)).mu
+    torch.testing.assert_close(law_of(encode_points(points)).mu, drawn, atol=2e-3, rtol=0)
+    torch.testing.assert_close(law_of(encode_points(points, "xy")).mu, from_points(points).mu, atol=2e-3, rtol=0)
 
 
 def named(raw: bytes) -> str:
-    return POINTS + base64.urlsafe_b64encode(raw).decode().rstrip("=")
+    return POINTS_PREFIX + base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
 @pytest.mark.parametrize(
@@ -228,15 +303,15 @@ def test_a_name_that_holds_no_points_is_refused_in_a_short_sentence(name, senten
     with pytest.raises(ValueError, match=sentence) as caught:
         decode_points(name)
     assert len(str(caught.value)) < 160
-    if name.startswith(POINTS):
+    if name.startswith(POINTS_PREFIX):
         with pytest.raises(ValueError, match=sentence):
             Request.parse({"data": name})
 
 
-@given(st.one_of(st.text(max_size=60), st.binary(max_size=200).map(lambda raw: named(raw).removeprefix(POINTS))))
+@given(st.one_of(st.text(max_size=60), st.binary(max_size=200).map(lambda raw: named(raw).removeprefix(POINTS_PREFIX))))
 def test_any_text_is_a_law_or_a_value_error(text):
     try:
-        request = Request.parse({"data": POINTS + text})
+        request = Request.parse({"data": POINTS_PREFIX + text})
     except ValueError:
         return
     law = from_points(decode_points(request.data))

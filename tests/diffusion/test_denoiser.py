@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddgan import networks
-from ddgan.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
-from ddgan.mixture import Law
-from ddgan.schedule import Schedule
-from ddgan.trainer import Anywhere, Consecutive
+from ddgan.diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
+from ddgan.diffusion.mixture import Law
+from ddgan.diffusion.schedule import Schedule
+from ddgan.models import registry
+from ddgan.training.pairs import Anywhere, Consecutive
 
 VP = Schedule.vp(4)
 CLOSED = [MeanDenoiser, GaussianDenoiser, ExactDenoiser]
@@ -25,22 +25,22 @@ def law_of(shape: tuple[int, ...], K: int = 5) -> Law:
 
 
 def network(kind: str, latent_dim: int) -> Denoiser:
-    return networks.generator(kind, (2,), latent_dim=latent_dim, width=16, depth=2)
+    return registry.generator(kind, (2,), latent_dim=latent_dim, width=16, depth=2)
 
 
 def image_network(kind: str, latent_dim: int) -> Denoiser:
     """With weights as large as after training: it starts so near to zero that its latent would not show."""
-    network = networks.generator(kind, (3, 8, 8), latent_dim=latent_dim, width=16, depth=1, multipliers=(1, 2), patch=2)
+    network = registry.generator(kind, (3, 8, 8), latent_dim=latent_dim, width=16, depth=1, multipliers=(1, 2), patch=2)
     noise = torch.Generator().manual_seed(0)
     for parameter in network.requires_grad_(False).parameters():
         parameter.copy_(0.1 * torch.randn(parameter.shape, generator=noise))
     return network
 
 
-EVERY = [pytest.param(lambda c=c, s=s: c(law_of(s)), s, id=f"{c.__name__}-{s}") for c in CLOSED for s in [(2,), (3, 8, 8)]]
-EVERY += [
-    pytest.param(lambda k=k, n=n: network(k, n), (2,), id=f"{k}-{n}") for k in ("plain", "skip") for n in (0, 2)
+EVERY = [
+    pytest.param(lambda c=c, s=s: c(law_of(s)), s, id=f"{c.__name__}-{s}") for c in CLOSED for s in [(2,), (3, 8, 8)]
 ]
+EVERY += [pytest.param(lambda k=k, n=n: network(k, n), (2,), id=f"{k}-{n}") for k in ("plain", "skip") for n in (0, 2)]
 EVERY += [
     pytest.param(lambda k=k, n=n: image_network(k, n), (3, 8, 8), id=f"{k}-{n}")
     for k, n in [("unet", 0), ("unet", 5), ("unet-draw", 0), ("unet-draw", 3 * 8 * 8), ("unet-indexed", 5)]
@@ -81,7 +81,9 @@ def test_a_denoiser_listens_to_its_latent_exactly_if_it_has_one(make, shape):
     assert torch.equal(denoiser(x_t, level, z), other) == (denoiser.latent_dim == 0)
 
 
-@pytest.mark.parametrize("law", [law_of((2,)), law_of((1, 3, 3)), Law.uniform(randn(5, 2), 0)], ids=["2", "1x3x3", "finite"])
+@pytest.mark.parametrize(
+    "law", [law_of((2,)), law_of((1, 3, 3)), Law.uniform(randn(5, 2), 0)], ids=["2", "1x3x3", "finite"]
+)
 @pytest.mark.parametrize("t", [1, 2, 3, 4])
 def test_the_gaussian_denoisers_moments_are_those_of_q(law, t):
     """It is affine in z, so m and L are read off z = 0 and the unit vectors."""
@@ -124,8 +126,10 @@ def test_many_samples_of_a_large_law_are_drawn_in_parts(of_law, monkeypatch):
     denoiser = of_law(law_of((2,)))
     x_t, z, level = randn(50, 2), randn(50, 3, seed=1)[:, : denoiser.latent_dim], randn(50, seed=2)
     whole, tables = denoiser(x_t, level, z), []
-    monkeypatch.setattr("ddgan.mixture.TABLE", 7 * len(denoiser.law.mu))
-    monkeypatch.setattr(Law, "denoised", lambda law, x, *rest, at=Law.denoised: tables.append(len(x)) or at(law, x, *rest))
+    monkeypatch.setattr("ddgan.diffusion.mixture.TABLE", 7 * len(denoiser.law.mu))
+    monkeypatch.setattr(
+        Law, "denoised", lambda law, x, *rest, at=Law.denoised: tables.append(len(x)) or at(law, x, *rest)
+    )
     torch.testing.assert_close(denoiser(x_t, level, z), whole)
     assert tables == [7] * 7 + [1]
 
@@ -149,15 +153,17 @@ def test_levels_between_accept_every_schedule_inside_and_refuse_those_outside_in
     levels = Anywhere(Schedule.vp(1000)).levels()
     for T in (1, 3, 8, 50):
         levels.check(Schedule.vp(T))
-    with pytest.raises(ValueError, match=r"log-SNR -10.0 to 5.\d, the schedule with T = 1000 asks for 8.\d\d: choose fewer steps"):
+    with pytest.raises(
+        ValueError, match=r"log-SNR -10.0 to 5.\d, the schedule with T = 1000 asks for 8.\d\d: choose fewer steps"
+    ):
         levels.check(Schedule.vp(1000))
 
 
 def test_a_hundredth_of_a_nat_is_rounding_and_a_tenth_is_another_level():
     known = VP.level(torch.arange(1, 5))
-    Levels(tuple((known + 0.009).tolist()), between=False).check(VP)
+    Levels(tuple((known + 0.009).tolist()), continuous=False).check(VP)
     with pytest.raises(ValueError):
-        Levels(tuple((known + 0.1).tolist()), between=False).check(VP)
+        Levels(tuple((known + 0.1).tolist()), continuous=False).check(VP)
 
 
 def test_closed_forms_accept_every_schedule_and_a_trained_network_only_its_own():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.distributions import Independent, Normal
 
-from ddgan.gaussian import Gaussian, like
+from ddgan.diffusion.gaussian import Gaussian, like
 
 SHAPES = pytest.mark.parametrize("shape", [(2,), (3, 8, 8)])
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.distributions import MultivariateNormal
 
-from ddgan.data import toy
-from ddgan.mixture import Law
-from ddgan.schedule import Schedule, alpha_sigma
+from ddgan.data.toys import toy
+from ddgan.diffusion.mixture import Law, Mixture
+from ddgan.diffusion.schedule import Schedule, alpha_sigma
 
 SHAPES = pytest.mark.parametrize("shape", [(2,), (3, 8, 8)])
 STEPS = pytest.mark.parametrize(("s", "t"), [(1, 2), (1, 4), (2, 3), (3, 4)])
@@ -145,7 +145,9 @@ def test_extreme_levels_stay_finite_in_float32(level):
 
 
 def test_multimodality_lives_in_the_last_step():
-    """E KL(q(x_s|x_t) || best Gaussian) for 25 Gaussians, T = 4: 3.36 nats for 1 -> 0, .007 for 2 -> 1 (reference.md)."""
+    """E KL(q(x_s|x_t) || best Gaussian) for 25 Gaussians, T = 4:
+    3.36 nats for 1 -> 0, .007 for 2 -> 1 (reference.md).
+    """
     n, axis = 4000, torch.arange(-2.0, 3.0) / math.sqrt(2)
     law = Law.uniform(torch.cartesian_prod(axis, axis), 0.035)
     noise = torch.Generator().manual_seed(0)
@@ -221,8 +223,14 @@ def test_many_components_cost_fewer_points_and_give_nearly_the_same_gap():
 
 
 def test_a_conditional_law_is_the_mixture_of_one_point():
-    law, levels = Law.uniform(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.2, torch.tensor([0, 0])), (torch.tensor([2.0]), torch.tensor([-1.0]))
-    x_t, x = torch.tensor([0.3, -0.2]), torch.randn(7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    law, levels = (
+        Law.uniform(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.2, torch.tensor([0, 0])),
+        (torch.tensor([2.0]), torch.tensor([-1.0])),
+    )
+    x_t, x = (
+        torch.tensor([0.3, -0.2]),
+        torch.randn(7, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64),
+    )
     given = law.given(x_t, *levels)
     batch = law.reverse(x_t.double().expand(7, 2), *levels)
     assert torch.allclose(given.log_prob(x), batch.log_prob(x)) and given.modes == 1
@@ -230,7 +238,10 @@ def test_a_conditional_law_is_the_mixture_of_one_point():
 
 def test_the_lattice_holds_the_density_and_integrates_to_one():
     axis = torch.linspace(-4, 4, 161, dtype=torch.float64)
-    for law in (Law.uniform(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.3), Law.uniform(torch.tensor([[-1.0], [0.7]]), 0.3)):
+    for law in (
+        Law.uniform(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), 0.3),
+        Law.uniform(torch.tensor([[-1.0], [0.7]]), 0.3),
+    ):
         points = torch.cartesian_prod(*[axis] * law.shape[0]).reshape(-1, law.shape[0])
         lattice = law.on_grid(axis)
         assert torch.allclose(lattice.flatten(), law.log_prob(points).exp())
@@ -238,7 +249,12 @@ def test_the_lattice_holds_the_density_and_integrates_to_one():
 
 
 def test_shares_of_samples_are_the_mode_weights_even_where_modes_overlap():
-    law = Law(torch.tensor([0.6, 0.3, 0.1]).log(), torch.tensor([[0.0], [0.5], [3.0]]), torch.full((3,), 0.5), torch.tensor([0, 0, 1]))
+    law = Law(
+        torch.tensor([0.6, 0.3, 0.1]).log(),
+        torch.tensor([[0.0], [0.5], [3.0]]),
+        torch.full((3,), 0.5),
+        torch.tensor([0, 0, 1]),
+    )
     shares = law.shares(law.sample(20_000, torch.Generator().manual_seed(0)))
     assert shares.tolist() == pytest.approx([0.9, 0.1], abs=0.01)
     assert law.mode_weights().tolist() == pytest.approx([0.9, 0.1], abs=1e-6)
@@ -253,3 +269,21 @@ def test_moments_are_those_of_the_law_given_pure_noise_and_widening_adds_a_varia
     torch.testing.assert_close(cov, q.cov()[0])
     wide, n = law.widened(0.4).moments(), len(cov)
     torch.testing.assert_close(wide, (mean, cov + 0.16 * torch.eye(n, dtype=torch.float64)))
+
+
+@SHAPES
+def test_mixtures_may_have_centres_of_their_own_each(shape):
+    """Items that share x_t's law but not its centres: the batch is what each is alone."""
+    B, K = 6, 4
+    log_w = randn(B, K).log_softmax(1)
+    scale, shift, var = randn(B, K, seed=1), randn(B, K, seed=2), randn(B, K, seed=3).square() + 0.1
+    mu, x = randn(B, K, *shape, seed=4), randn(B, *shape, seed=5)
+    u, eps = torch.rand(B, generator=torch.Generator().manual_seed(6)), randn(B, *shape, seed=7)
+    own = Mixture(log_w, mu, scale, shift, x, var)
+    for i in range(B):
+        one = slice(i, i + 1)
+        shared = Mixture(log_w[one], mu[i], scale[one], shift[one], x[one], var[one])
+        torch.testing.assert_close(own.mean()[one], shared.mean())
+        torch.testing.assert_close(own.cov()[one], shared.cov())
+        torch.testing.assert_close(own.log_prob(eps)[one], shared.log_prob(eps[one]))
+        torch.testing.assert_close(own.at(u, eps)[one], shared.at(u[one], eps[one]))

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from ddgan import bench, networks
+from ddgan.evidence import bench
+from ddgan.models import registry
 
 
 @pytest.mark.slow
@@ -11,7 +12,9 @@ from ddgan import bench, networks
 def test_every_way_of_the_benchmark_draws_the_same_images(kind, latent_dim, patch, monkeypatch):
     monkeypatch.setattr(bench, "precision", lambda device: torch.bfloat16)
     shape = (3, 16, 16)
-    network = networks.generator(kind, shape, latent_dim=latent_dim, width=32, depth=1, multipliers=(1, 2, 2), patch=patch)
+    network = registry.generator(
+        kind, shape, latent_dim=latent_dim, width=32, depth=1, multipliers=(1, 2, 2), patch=patch
+    )
     found = bench.ways(bench.awake(network), shape, rounds=1)
     assert set(found) == {"eager", "float32", "bfloat16"}
     assert found["eager"]["error"] == 0 and 0 < found["float32"]["error"] < 1e-5

@@ -1,28 +1,40 @@
-"""The evidence: it is what was measured, goes on where it stopped, and the README, the figures and the links agree with it."""
+"""The evidence: it is what was measured, goes on where it stopped,
+and the README, the figures and the links agree with it.
+"""
 
 import json
 import math
 import shlex
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from ddgan import evidence
-from ddgan.cli import main, parser
-from ddgan.evidence import figures, toys
-from ddgan.request import Request
-from ddgan.sampler import reverse_step
-from ddgan.schedule import Schedule
+from ddgan.cli import main
+from ddgan.cli.arguments import parser
+from ddgan.diffusion.denoiser import MeanDenoiser
+from ddgan.diffusion.sampler import reverse_step
+from ddgan.diffusion.schedule import Schedule
+from ddgan.evidence import figures, pictures, report, toys
+from ddgan.evidence.pictures import digest
+from ddgan.explorer.request import Request
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 EACH = pytest.mark.parametrize("e", evidence.EXPERIMENTS.values(), ids=evidence.EXPERIMENTS)
 # share of 20,000 samples on a mode, std .035, by best Gaussian and by DDPM: computed once, by other code
-REFERENCE = {1: (0.108, 1.0), 2: (0.106, 0.129), 4: (0.111, 0.118), 8: (0.152, 0.130), 16: (0.407, 0.539), 32: (0.896, 0.921)}
+REFERENCE = {
+    1: (0.108, 1.0),
+    2: (0.106, 0.129),
+    4: (0.111, 0.118),
+    8: (0.152, 0.130),
+    16: (0.407, 0.539),
+    32: (0.896, 0.921),
+}
 
 
 def agrees(share: float, reference: float, n: int) -> bool:
@@ -61,7 +73,8 @@ def counted(tmp_path: Path, *, fails_at: int | None = None, error: type[BaseExce
     cells = [evidence.Cell(f"row {k // 2}", k % 2, {"k": k}) for k in range(4)]
     return measured, replace(
         evidence.EXPERIMENTS["toys-ablations"], name="some", measure=measure, cells=lambda quick: cells,
-        headline=lambda rows: "", columns=(evidence.Column("on_mode", "share", "{:.1f}", {"row 1": 2.0}, comparable=True),),
+        headline=lambda rows: "",
+        columns=(evidence.Column("on_mode", "share", "{:.1f}", {"row 1": 2.0}, comparable=True),),
     )  # fmt: skip
 
 
@@ -79,7 +92,6 @@ def test_a_killed_run_goes_on_and_gives_the_results_of_an_unbroken_one(tmp_path)
     assert measured == [1, 2, 3]
     evidence.run(whole, tmp_path / "unbroken")
     assert numbers(tmp_path) == numbers(tmp_path / "unbroken")
-    assert (tmp_path / "some.svg").read_bytes() == (tmp_path / "unbroken" / "some.svg").read_bytes()
 
 
 def test_runs_that_share_the_work_lose_none_of_it(tmp_path):
@@ -98,7 +110,9 @@ def test_a_row_with_fewer_seeds_than_others_says_how_many(tmp_path):
     results = evidence.run(e, tmp_path)
     assert [line[0] for line in evidence.table(e, results)] == ["", "row 0", "row 1"]
     assert [line[0] for line in evidence.table(e, results[:3])] == ["", "row 0", "row 1 (1 seed)"]
-    assert evidence.effort(e, results[:3]).startswith("1 to 2 seeds, ") and evidence.effort(e, results).startswith("2 seeds, ")
+    assert evidence.effort(e, results[:3]).startswith("1 to 2 seeds, ") and evidence.effort(e, results).startswith(
+        "2 seeds, "
+    )
 
 
 def test_a_cell_of_another_setting_is_measured_anew_and_all_are_when_asked(tmp_path):
@@ -124,14 +138,19 @@ def test_images_whose_training_diverged_are_left_out_of_what_is_told_of_them():
     e, (*others, last) = evidence.EXPERIMENTS["cifar10"], evidence.read("cifar10")
     results = [*others, last._replace(numbers={"failed": "stop"})]
     assert last.row in evidence.summary(e, [*others, last]) and last.row not in evidence.summary(e, results)
-    assert last.row in e.figure([*others, last]) and last.row not in e.figure(results)
+    assert last.row in e.figure([*others, last]).layout.yaxis.ticktext
+    assert last.row not in e.figure(results).layout.yaxis.ticktext
 
 
 def test_a_training_that_diverged_is_a_result_and_no_number_is_invented(tmp_path):
     _, e = counted(tmp_path, fails_at=0, error=FloatingPointError)
     results = evidence.run(e, tmp_path)
     assert results[0].numbers == {"failed": "stop"} and results[1].numbers == {"on_mode": 2, "kl": None}
-    assert evidence.table(e, results) == [["", "share", "share, paper (ours minus it)"], ["row 0", "2.0", ""], ["row 1", "3.0 ± 1.4", "2 (+1)"]]
+    assert evidence.table(e, results) == [
+        ["", "share", "share, paper (ours minus it)"],
+        ["row 0", "2.0", ""],
+        ["row 1", "3.0 ± 1.4", "2 (+1)"],
+    ]
 
 
 def test_a_damaged_file_of_results_is_an_error_of_one_sentence(tmp_path, capsys):
@@ -142,9 +161,18 @@ def test_a_damaged_file_of_results_is_an_error_of_one_sentence(tmp_path, capsys)
     assert "the experiment must be one of oracle, toys-25" in capsys.readouterr().err
 
 
-def test_the_readme_is_made_of_the_results():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert evidence.readme(text) == text, "python -m ddgan evidence readme makes the table anew"
+def test_the_readmes_are_made_of_the_results():
+    for path, text in evidence.readmes().items():
+        assert path.read_text(encoding="utf-8") == text, "python -m ddgan evidence readme writes them anew"
+        assert "not measured yet" not in text
+
+
+def test_a_readme_says_what_was_not_measured(tmp_path):
+    marks = "".join(report.MARKS)
+    assert report.with_rows(marks, tmp_path).count("not measured yet") == len(report.ROWS) == 6
+    assert report.page(evidence.EXPERIMENTS.values(), tmp_path).count("(not run yet)") == len(evidence.EXPERIMENTS)
+    with pytest.raises(ValueError, match="no place for the evidence"):
+        report.with_rows("# Title")
 
 
 @EACH
@@ -152,14 +180,36 @@ def test_figures_and_tables_are_made_of_the_results(e):
     results = evidence.read(e.name)
     if not results:
         pytest.skip("not run yet")
-    figure = e.figure(results)
-    if isinstance(figure, str):
-        assert (evidence.ASSETS / f"{e.name}.svg").read_text(encoding="utf-8") == figure
-    else:
-        kept = Image.open(evidence.ASSETS / f"{e.name}.webp").convert("RGB")
-        assert np.array_equal(np.asarray(kept), np.asarray(figure))
+    files = [path for path in evidence.ASSETS.glob(f"{e.name}.*") if path.suffix != ".json"]
+    assert len(files) == 1, "python -m ddgan evidence figures draws them"
+    assert digest(e.figure(results)).encode() in files[0].read_bytes(), "python -m ddgan evidence figures draws it anew"
     heads, *lines = evidence.table(e, results)
     assert lines and all(len(line) == len(heads) for line in lines)
+
+
+PLOTTED = [e for e in evidence.EXPERIMENTS.values() if e.name != "edits"]  # its figure shows images
+
+
+@pytest.mark.parametrize("e", PLOTTED, ids=[e.name for e in PLOTTED])
+def test_every_number_of_a_figure_is_in_the_results_or_a_mean_of_them_and_the_labels_say_of_what(e):
+    results = evidence.read(e.name)
+    figure = e.figure(results)
+    across = " ".join(axis.title.text for axis in figure.select_xaxes() if axis.title.text)  # the lowest panels have it
+    assert figure.to_json() == e.figure(evidence.read(e.name)).to_json()
+    known = {*(v for row in evidence.means(results).values() for v in row.values())}
+    known |= {v for r in results for v in r.numbers.values() if isinstance(v, float | int)}
+    clouds = [figures.decode(r.numbers["points"]).round(3).tolist() for r in results if "points" in r.numbers]
+    if clouds:
+        assert [np.transpose([trace.x, trace.y]).tolist() for trace in figure.data] == clouds
+    else:
+        shown = [v for trace in figure.data for v in (trace.customdata or trace.y)]
+        assert len(shown) >= len({r.row for r in results}) and {*shown} <= known
+        assert across and (figure.layout.yaxis.title.text or figure.layout.yaxis.ticktext)
+    said = figure.layout.title.text
+    assert any(name in said for name in ("25 Gaussians", "StackedMNIST", "CIFAR-10", "images of", "true q("))
+    words = f"{said} {across} {figure.layout.yaxis.ticktext} {figure.layout.annotations}"
+    assert "schedule" in words or e.name == "speed", "the time of a step is the same with every schedule"
+    assert "T = " in words or "steps" in words
 
 
 @EACH
@@ -181,7 +231,7 @@ def test_every_command_parses_and_every_link_is_a_request(e):
 
 
 def test_direct_output_is_x_s_itself_and_one_shot_starts_at_noise():
-    denoiser = toys.CLOSED["mean"](toys.toy("25-gaussians"))
+    denoiser = MeanDenoiser(toys.toy("25-gaussians"))
     schedule = toys._Direct(Schedule.vp(4).alpha_bar)
     x_t = torch.randn(5, 2, generator=torch.Generator().manual_seed(0))
     step = reverse_step(schedule, denoiser, x_t, 2, 3, z=x_t, eps=x_t)
@@ -221,13 +271,48 @@ def test_points_keep_their_place_in_a_file_of_results():
 
 
 @pytest.mark.parametrize("log", [False, True])
-def test_every_mark_of_a_chart_is_inside_it(log):
-    rows = {"a": {"one": [0.003, 7.0], "two": [-0.2]}, "a longer name": {"one": [130.0]}}
-    svg = figures.chart(rows, "v", log=log)
-    places = [float(part.split('"')[0]) for part in svg.split('<circle cx="')[1:]]
-    assert len(places) == 4 and all(0 < x < figures.WIDTH for x in places)  # three values and the key
+def test_every_value_of_a_chart_has_a_mark_that_tells_it_and_a_small_one_stands_at_the_edge(log):
+    rows = {"a": {"one": [0.03, 7.0], "two": [-0.2]}, "a longer name": {"one": [130.0]}}
+    one, two = figures.dots(rows, "v", "data", log=log).data
+    assert one.customdata == one.x == (0.03, 7.0, 130.0) and one.text == ("a", "a", "a longer name")
+    assert [*one.marker.symbol] == ["circle"] * 3 and two.marker.color != one.marker.color
+    assert two.customdata == (-0.2,) and two.x == ((0.01,) if log else (-0.2,))
+    assert [*two.marker.symbol] == ["square-open" if log else "square"]
     with pytest.raises(ValueError, match="at least one value"):
-        figures.chart({"a": {"one": []}}, "v", log=log)
+        figures.dots({"a": {"one": []}}, "v", "data", log=log)
+
+
+def test_a_denoiser_has_its_colour_and_mark_in_every_figure():
+    (dot,) = figures.dots({"a": {"DDGAN": [1.0]}}, "v", "data").data
+    (curve,) = figures.curves([1, 2], {"DDGAN": [1.0, 2.0]}, ("T", "v"), "data").data
+    assert (
+        (dot.marker.color, dot.marker.symbol[0]) == (curve.marker.color, curve.marker.symbol) == figures.MARKS["DDGAN"]
+    )
+
+
+def test_figures_that_are_drawn_are_not_drawn_again_and_need_what_draws_them(tmp_path, monkeypatch, capsys):
+    _, e = counted(tmp_path)
+    assert evidence.draw(e, tmp_path) is None
+    results = evidence.run(e, tmp_path)
+    monkeypatch.setattr(evidence, "EXPERIMENTS", {e.name: e})
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
+    assert main(["evidence", "figures", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "figures need kaleido: pip install kaleido, and Chrome or Chromium" in said and said.count("\n") == 1
+    assert not (tmp_path / "some.svg").exists()
+    (tmp_path / "some.svg").write_text(f"<svg/><!-- {digest(e.figure(results))} -->")
+    assert main(["evidence", "figures", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'some.svg'}\n"
+
+
+@pytest.mark.slow
+def test_a_figure_is_drawn_without_a_background_and_the_same_each_time():
+    if not find_spec("kaleido"):
+        pytest.skip("kaleido is needed")
+    figure = figures.dots({"a": {"DDGAN": [1.0]}}, "v", "data")
+    (suffix, first), (_, again) = pictures.picture(figure), pictures.picture(figure)
+    assert suffix == ".svg" and first == again and digest(figure).encode() in first
+    assert b"fill-opacity: 0" in first and b"rgb(255, 255, 255)" not in first
 
 
 def test_results_stand_in_the_order_of_the_cells_whenever_they_were_measured(tmp_path):

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from ddgan.candidates import effective_number, log_weights, moments, redraws
-from ddgan.denoiser import Denoiser, MeanDenoiser
-from ddgan.images import from_uint8
-from ddgan.mixture import Law
-from ddgan.schedule import Schedule
+from ddgan.data.images import from_uint8
+from ddgan.diffusion.denoiser import Denoiser, MeanDenoiser
+from ddgan.diffusion.mixture import Law
+from ddgan.diffusion.schedule import Schedule
+from ddgan.explorer.image_posterior import effective_number, log_weights, moments, redraws
 
 SHAPES = [(1, 6, 6), (3, 8, 8)]
 
@@ -44,14 +44,18 @@ def test_the_weights_are_those_of_the_finite_law(shape, t):
 def test_pure_noise_may_be_any_image_and_nearly_clean_data_only_one():
     images = some(300, (1, 6, 6))
     early, late = Schedule.vp(4, 0.1, 50.0), Schedule.vp(128)
-    assert effective_number(log_weights(images, noised(images, 7, 4, early), early.level(4))) == pytest.approx(300, rel=0.01)
+    assert effective_number(log_weights(images, noised(images, 7, 4, early), early.level(4))) == pytest.approx(
+        300, rel=0.01
+    )
     log_w = log_weights(images, noised(images, 7, 1, late), late.level(1))
     assert effective_number(log_w) == pytest.approx(1) and int(log_w.argmax()) == 7
 
 
 def test_the_effective_number_of_equal_weights_is_how_many_they_are():
     assert effective_number(torch.tensor([0.25, 0.25, 0.25, 0.25, 0]).log()) == pytest.approx(4)
-    assert effective_number(torch.tensor([0.9, 0.1]).log()) == pytest.approx(math.exp(-0.9 * math.log(0.9) - 0.1 * math.log(0.1)))
+    assert effective_number(torch.tensor([0.9, 0.1]).log()) == pytest.approx(
+        math.exp(-0.9 * math.log(0.9) - 0.1 * math.log(0.1))
+    )
 
 
 class Shifted(Denoiser):
@@ -80,4 +84,6 @@ class Level(Denoiser):
 
 def test_redraws_are_made_at_the_level_of_t():
     schedule = Schedule.vp(4)
-    assert redraws(schedule, Level(), torch.zeros(1, 2, 2), 2, 5).flatten().tolist() == pytest.approx([float(schedule.level(2))] * 4)
+    assert redraws(schedule, Level(), torch.zeros(1, 2, 2), 2, 5).flatten().tolist() == pytest.approx(
+        [float(schedule.level(2))] * 4
+    )

@@ -12,21 +12,30 @@ import pytest
 import torch
 from safetensors.torch import save as serialise
 
-from ddgan import checkpoint, cli, studio, views
-from ddgan.config import EXPERIMENTS, Config
-from ddgan.data import toy
-from ddgan.sampler import Draws, sample
-from ddgan.schedule import Schedule
-from ddgan.request import Request
-from ddgan.fit import new_objective
-from ddgan.metrics import coverage
-from ddgan.session import Session
-from ddgan.studio import Run, Studio
-from ddgan.trainer import train
+from ddgan import cli, files
+from ddgan.data.toys import toy
+from ddgan.diffusion.sampler import Draws, sample
+from ddgan.diffusion.schedule import Schedule
+from ddgan.explorer import live, plane
+from ddgan.explorer.live import Run, Studio
+from ddgan.explorer.request import Request
+from ddgan.explorer.session import Session
+from ddgan.metrics.points import coverage
+from ddgan.models import checkpoint, registry
+from ddgan.models.config import EXPERIMENTS, Config
+from ddgan.training.run import new_objective
+from ddgan.training.trainer import train
+from ddgan.views.answers import progress, title
+from ddgan.views.encoding import encoded
+from ddgan.views.stage import stage, staged
+from ddgan.views.training import lab, target
 
 CONFIG = Config("8-gaussians", T=2, width=16, depth=2, batch=64, ema=0.05, steps=30)
 VALUES = {**CONFIG.to_dict(), "seconds": 20}
-NOT_ASKED = ("objective", "clean", "steps", "multipliers", "patch", "d_width", "every", "flip", "decay", "accumulate", "init")
+NOT_ASKED = (
+    "objective", "clean", "steps", "multipliers", "patch", "d_width", "every", "flip", "decay", "accumulate", "init",
+    "anneal", "ema_long", "classes", "unlabelled",
+)  # fmt: skip
 for name in NOT_ASKED:
     del VALUES[name]
 
@@ -35,7 +44,9 @@ def weights(config, steps):
     """The moving average after some updates of the library's own training."""
     law = toy(config.data)
     objective = new_objective(config, law)
-    updates = train(objective, lambda _, noise: law.sample(config.batch, noise), seed=config.seed, steps=config.steps)
+    updates = train(
+        objective, lambda _, noise: (law.sample(config.batch, noise), None), seed=config.seed, steps=config.steps
+    )
     for _ in islice(updates, steps):
         pass
     return objective.denoiser.state_dict()
@@ -49,14 +60,40 @@ def run_of(config=CONFIG, **how):
     return Run(config, toy(config.data), seconds=10**6, **how)
 
 
-@pytest.mark.parametrize("config", [CONFIG, replace(CONFIG, T=None, loss="paper"), Config("4-gaussians-1d", T=1, network="plain", width=8, steps=30)])
+@pytest.mark.parametrize(
+    "config",
+    [CONFIG, replace(CONFIG, T=None, loss="paper"), Config("4-gaussians-1d", T=1, network="plain", width=8, steps=30)],
+)
 def test_a_watched_run_ends_with_the_weights_of_the_librarys_training(config):
     run = run_of(config)
     *_, last = run.frames()
     assert (last.state, last.step) == ("done", 30)
     assert same(run.denoiser().state_dict(), weights(config, 30))
-    assert last.cloud.shape == (studio.POINTS, toy(config.data).shape[0]) and last.surface.isfinite().all()
+    assert last.cloud.shape == (live.CLOUD_POINTS, toy(config.data).shape[0]) and last.surface.isfinite().all()
     assert f"{last.modes} modes" in last.note
+
+
+@pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("Rival")])
+def test_a_run_without_a_discriminator_has_no_surface_and_no_loss_of_one(name):
+    config = replace(EXPERIMENTS[name][0], width=16, depth=1, batch=64, steps=30)
+    run = run_of(config)
+    run.tune(lr_g=1e-3, lr_d=0.0, gamma=0.0)
+    *_, last = run.frames()
+    assert (last.state, last.step, last.surface) == ("done", 30, None) and last.cloud.isfinite().all()
+    assert all(np.isnan(point.d) and np.isfinite(point.g) for point in last.curve)
+    drawn = json.loads(encoded(lab(last)), parse_constant=pytest.fail)
+    assert drawn["surface"] is None and progress(last)["d"] is None
+    assert run.changes[0]["lr_g"] == 1e-3 and run._model.card is None
+    desk = Studio(Session())
+    name = desk.adopt(run, "me")
+    *_, shown = desk.session.run(asked := desk.request(name, ["exact"], n=live.CLOUD_POINTS, seed=0), name)
+    assert asked.T == config.T and torch.equal(shown.x_s, last.cloud), "walked with by the same solver"
+
+
+def test_the_network_that_is_asked_for_says_the_objective():
+    asked = {"skip": 2, "mixture": 3, "flow": 0}
+    found = [live.parse({**VALUES, "network": network, "latent_dim": z})[0] for network, z in asked.items()]
+    assert [config.objective for config in found] == ["ddgan", "mixture", "consistency"]
 
 
 def test_a_run_by_hand_makes_one_update_a_step_and_the_same_updates():
@@ -105,7 +142,7 @@ def test_two_runs_do_not_touch_each_other():
 
 def test_a_run_gives_way_to_what_somebody_waits_for(monkeypatch):
     asked = []
-    monkeypatch.setattr(studio, "give_way", lambda: asked.append(run.last.step))
+    monkeypatch.setattr(live, "give_way", lambda: asked.append(run.last.step))
     run = run_of()
     list(run.frames())
     assert asked == list(range(30)), "before every update"
@@ -160,7 +197,8 @@ def test_rates_and_penalty_change_between_updates_and_the_card_says_so():
     run.step()
     while next(frames).step < 2:
         pass
-    assert run._objective.rates == {"g": 0.0, "d": CONFIG.lr_d} and run._objective.gamma == 0.5
+    rates = {name: player.lr for name, player in run._objective.players.items()}
+    assert rates == {"g": 0.0, "d": CONFIG.lr_d} and run._objective.gamma == 0.5
     run.stop()
     *_, _ = frames
     assert run.denoiser().card["changes"] == [{"after": 1, "lr_g": 0.0, "gamma": 0.5}]
@@ -170,7 +208,7 @@ def test_rates_and_penalty_change_between_updates_and_the_card_says_so():
 
 
 def test_a_run_that_stays_paused_ends_by_itself(monkeypatch):
-    monkeypatch.setattr(studio, "PATIENCE", 0.3)
+    monkeypatch.setattr(live, "PAUSE_LIMIT", 0.3)
     run = run_of(paused=True)
     *_, last = run.frames()
     assert last.state == "stopped" and "pause" in last.note
@@ -186,7 +224,7 @@ def test_a_run_ends_with_its_seconds():
 def test_every_experiment_can_be_asked_for(name):
     config, words = EXPERIMENTS[name]
     values = {k: v for k, v in config.to_dict().items() if k not in NOT_ASKED}
-    assert studio.parse({**values, "T": config.T or 0, "seconds": 20}) == (config, 20)
+    assert live.parse({**values, "T": config.T or 0, "seconds": 20}) == (config, 20)
     assert words.endswith(".") and len(words) < 160
 
 
@@ -205,9 +243,10 @@ def test_without_z_one_step_hardly_reaches_a_mode_and_with_it_all():
     ("change", "word"),
     [
         ({"width": 10**6}, "width"), ({"batch": 10**6}, "batch"), ({"seconds": 10**6}, "seconds"), ({"T": 64}, "T"),
-        ({"depth": 8}, "depth"), ({"latent_dim": 1}, "latent"), ({"lr_g": float("nan")}, "lr_g"), ({"seed": True}, "seed"),
-        ({"gamma": -1}, "gamma"), ({"loss": "none"}, "loss"), ({"data": "/etc/passwd"}, "data"), ({"network": None}, "network"),
-        ({"objective": "regression"}, "objective"), ({"more": 1}, "more"),
+        ({"depth": 8}, "depth"), ({"latent_dim": 1}, "latent"), ({"lr_g": float("nan")}, "lr_g"),
+        ({"seed": True}, "seed"), ({"gamma": -1}, "gamma"), ({"loss": "none"}, "loss"),
+        ({"data": "/etc/passwd"}, "data"), ({"network": None}, "network"), ({"objective": "regression"}, "objective"),
+        ({"more": 1}, "more"),
     ],
 )  # fmt: skip
 def test_a_visitor_asks_for_too_much_or_for_nonsense_in_vain(change, word):
@@ -228,7 +267,7 @@ def test_visitors_have_one_run_each_and_know_their_place(monkeypatch):
     assert desk.run("b") is second, "only its own run"
     desk.close("b")
     assert second.over and desk.ahead(again.id) == 0
-    monkeypatch.setattr(studio, "MAX_RUNS", 1)
+    monkeypatch.setattr(live, "MAX_RUNS", 1)
     with pytest.raises(ValueError, match="try again"):
         desk.open("c", VALUES)
 
@@ -243,9 +282,9 @@ def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only()
     assert asked == Request.parse({"data": "8-gaussians", "T": 2, "denoisers": ["exact", name], "n": 50, "seed": 3})
     *_, last = desk.session.run(asked, name)
     assert last.x_s.shape == (50, 2)
-    assert views.title(desk.session, name) == ("Your model", "trained on 8 Gaussians, T = 2, skip, r1r2")
+    assert title(name, desk.session.adopted[name]) == ("Your model", "trained on 8 Gaussians, T = 2, skip, r1r2")
     for T, told in {2: False, 1: True}.items():
-        (_, panel) = json.loads(views.stage(desk.session, replace(asked, T=T)))["panels"]
+        (_, panel) = stage(staged(desk.session, replace(asked, T=T)))["panels"]
         assert panel["error"] is None and (f"never learned steps as long as those of T = {T}" in panel["note"]) == told
     other = Session()
     with pytest.raises(ValueError, match="no longer here"):
@@ -259,16 +298,16 @@ def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only()
 def test_a_frame_is_strict_json_and_its_arrays_are_the_frames():
     run = run_of()
     *_, frame = run.frames()
-    drawn = json.loads(views.lab(frame), parse_constant=pytest.fail)
-    cloud = np.frombuffer(base64.b64decode(drawn["cloud"]), np.int16).reshape(-1, 2) * views.SCALE
+    drawn = json.loads(encoded(lab(frame)), parse_constant=pytest.fail)
+    cloud = np.frombuffer(base64.b64decode(drawn["cloud"]), np.int16).reshape(-1, 2) * plane.scale(plane.LIMIT)
     assert np.abs(cloud - frame.cloud.clamp(-6, 6).numpy()).max() < 2e-4
     surface = np.frombuffer(base64.b64decode(drawn["surface"]["data"]), np.uint8).reshape(48, 48)
     logits = (surface.astype(float) - 127.5) / 127.5 * drawn["surface"]["peak"]
     assert np.abs(logits[::-1].T - frame.surface.numpy()).max() <= drawn["surface"]["peak"] / 127
     curve = np.frombuffer(base64.b64decode(drawn["curve"]), np.float32).reshape(-1, 5)
     assert np.allclose(curve, np.array(frame.curve, dtype=np.float32)) and len(curve) >= 1
-    assert json.loads(views.target(run.law))["dim"] == 2
-    assert json.loads(views.lab(run_of().waiting()))["cloud"] is None
+    assert target(run.law)["dim"] == 2
+    assert lab(run_of().waiting())["cloud"] is None
 
 
 def test_the_surface_is_what_the_discriminator_says():
@@ -276,8 +315,7 @@ def test_the_surface_is_what_the_discriminator_says():
     frames = run.frames()
     first = next(frames)
     d, schedule = run._objective.networks["d"], Schedule.vp(2)
-    cell = lambda i: ((i + 0.5) / 48 * 2 - 1) * studio.LIMIT
-    x = torch.tensor([[cell(3), cell(40)]])
+    x = ((torch.tensor([[3, 40]]) + 0.5) / 48 * 2 - 1) * plane.LIMIT  # the middle of a cell
     said = d(x, torch.zeros(1, 2), schedule.level(0).float(), schedule.level(1).float())
     assert torch.allclose(first.surface[3, 40], said[0], atol=1e-5)
     frames.close()
@@ -307,7 +345,10 @@ def test_a_downloaded_model_gives_identical_samples_wherever_it_is_loaded(traine
     *_, there = desk.session.run(replace(asked, denoisers=(again,)), again)
     assert torch.equal(here.x_s, there.x_s)
     loaded = checkpoint.load(path)
-    assert loaded.card == desk.session.adopted[name].card | {"levels": loaded.card["levels"]} and loaded.levels == desk.session.adopted[name].levels
+    assert (
+        loaded.card == desk.session.adopted[name].card | {"levels": loaded.card["levels"]}
+        and loaded.levels == desk.session.adopted[name].levels
+    )
     *_, alone = sample(Schedule.vp(4), loaded, Draws.from_seeds(range(100_000, 100_200), (2,), 4, 2))
     assert torch.equal(here.x_s, alone.x_s)
     *_, named = Session().run(replace(asked, data=str(path), denoisers=("ddgan",)), "ddgan")
@@ -333,7 +374,7 @@ def _forged(path, card=None, tensors=None):
 def _honest(path, **sizes):
     """The file of another network than that of the path, which is what its card says."""
     config = replace(CONFIG, network="plain", **sizes)
-    denoiser, out = checkpoint.new_generator(config, (2,)), path.with_name("honest.safetensors")
+    denoiser, out = registry.new_generator(config, (2,)), path.with_name("honest.safetensors")
     denoiser.card = {**checkpoint.load(path).card, "config": config.to_dict()}
     checkpoint.save_file(out, denoiser)
     return out.read_bytes()
@@ -345,7 +386,9 @@ HOSTILE = {
     "a pickle": lambda path: b"\x80\x04cos\nsystem\n",
     "truncated": lambda path: path.read_bytes()[:-100],
     "a longer header than file": lambda path: struct.pack("<Q", 2**62) + b"{}",
-    "a header of 100,000 entries": lambda path: _file({f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_000)}),
+    "a header of 100,000 entries": lambda path: _file(
+        {f"t{i}": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]} for i in range(100_000)}
+    ),
     "a deep header": lambda path: _file(b"[" * 60_000),
     "a header that is a list": lambda path: _file([1, 2]),
     "no card": lambda path: serialise({"x": torch.zeros(2)}),
@@ -393,12 +436,12 @@ def test_a_model_whose_card_names_a_file_of_the_server_reads_none(trained, tmp_p
     secret.write_text("0,0\n1,1\n")
     denoiser = copy.deepcopy(desk.session.adopted[name])
     denoiser.card = {**denoiser.card, "config": {**denoiser.card["config"], "data": str(secret)}}
-    monkeypatch.setattr("ddgan.session.read_csv", lambda path: pytest.fail("read"))
+    monkeypatch.setattr("ddgan.explorer.catalogue.read_table", lambda *of: pytest.fail("read"))
     assert desk.request(desk.session.adopt(denoiser, "me"), ["exact"], n=50, seed=3).data == Request.data
 
 
 def test_a_file_that_is_too_large_is_not_read(trained, tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint, "MAX_BYTES", 1000)
+    monkeypatch.setattr(files, "MAX_BYTES", 1000)
     with pytest.raises(ValueError, match="larger"):
         trained[0].load(trained[2], "me")
 
@@ -420,19 +463,21 @@ def test_a_model_of_data_that_its_file_does_not_hold_says_so(trained, tmp_path):
 def test_the_curve_has_the_mean_losses_and_the_cloud_is_the_moving_averages_for_another_seed_too():
     run, law = run_of(replace(CONFIG, seed=5)), toy(CONFIG.data)
     frames = list(run.frames())
-    steps = train(new_objective(run.config, law), lambda _, noise: law.sample(64, noise), seed=5, steps=30)
+    steps = train(new_objective(run.config, law), lambda _, noise: (law.sample(64, noise), None), seed=5, steps=30)
     losses = [step.losses for step in steps]
     for (a, b), point in zip(pairwise(sorted({frame.step for frame in frames})), frames[-1].curve, strict=True):
         for name in "dg":
             assert getattr(point, name) == pytest.approx(sum(each[name] for each in losses[a:b]) / (b - a))
-    *_, end = sample(Schedule.vp(2), run.denoiser(), Draws.from_seeds(range(studio.POINTS), (2,), 2, run.config.latent_dim))
+    *_, end = sample(
+        Schedule.vp(2), run.denoiser(), Draws.from_seeds(range(live.CLOUD_POINTS), (2,), 2, run.config.latent_dim)
+    )
     assert torch.equal(frames[-1].cloud, end.x_s)
 
 
 def test_a_run_that_need_not_wait_is_first_and_one_that_is_over_stands_before_nobody(monkeypatch):
     desk = Studio(Session())
     first = desk.open("a", VALUES)
-    monkeypatch.setattr(studio, "MAX_RUNS", 1)
+    monkeypatch.setattr(live, "MAX_RUNS", 1)
     now = desk.open("b", VALUES, waits=False)
     assert (desk.ahead(now.id), desk.ahead(first.id)) == (0, 1)
     now.stop()
@@ -445,7 +490,7 @@ def test_a_model_of_images_is_not_loaded_as_one_of_points():
 
 
 def test_a_run_ends_by_the_clock_on_the_wall_too(monkeypatch):
-    monkeypatch.setattr(studio, "PATIENCE", -1999.95)  # of twice the seconds, .05 are left
+    monkeypatch.setattr(live, "PAUSE_LIMIT", -1999.95)  # of twice the seconds, .05 are left
     *_, last = Run(replace(CONFIG, steps=10**9), toy(CONFIG.data), seconds=1000).frames()
     assert last.state == "stopped" and "on the clock" in last.note
 

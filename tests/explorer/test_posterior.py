@@ -9,14 +9,27 @@ import numpy as np
 import pytest
 import torch
 
-from ddgan import posterior as posterior_module
-from ddgan import views
-from ddgan.mixture import Law
-from ddgan.posterior import DRAWS, VISIBLE, Question, ask, gaps, kernel_density, log_ratio, weights
-from ddgan.sampler import Draws
-from ddgan.session import Session
-from ddgan.studio import LIMIT, centres
-from ddgan.views import NATS, SEEN, posterior
+from ddgan.diffusion.mixture import Law
+from ddgan.diffusion.sampler import Draws
+from ddgan.explorer import posterior as posterior_module
+from ddgan.explorer.plane import LIMIT, centres
+from ddgan.explorer.posterior import (
+    DRAWS,
+    SIDE,
+    VISIBLE,
+    Question,
+    ask,
+    gaps,
+    kernel_density,
+    landscape,
+    log_ratio,
+    weights,
+)
+from ddgan.explorer.request import Request
+from ddgan.explorer.session import Session
+from ddgan.views import stage
+from ddgan.views.encoding import encoded
+from ddgan.views.posterior import NATS, SEEN, posterior
 
 SESSION = Session()
 
@@ -49,7 +62,7 @@ def test_the_question_about_x_s_at_the_last_step_is_the_one_about_x_0():
 
 def test_a_denoiser_that_refuses_says_so_and_the_others_answer():
     answer = ask(SESSION, question(128, query="T=128"))
-    assert "trained on noise levels" in answer.draws["ddgan"] and "ddgan" not in answer.distances
+    assert "trained on noise levels" in str(answer.draws["ddgan"]) and "ddgan" not in answer.distances
     assert answer.draws["exact"].shape == (DRAWS, 2)
 
 
@@ -57,7 +70,9 @@ def test_gaps_of_small_steps_vanish_and_agree_with_the_answers():
     points = torch.tensor([[0.0, 0.0], [0.5, 0.3]])
     small, large = (gaps(SESSION, question(128, of="x_s", query="T=128"), points), gaps(SESSION, question(1), points))
     assert small.max() < 1e-3 < 1 < large.min()
-    assert gaps(SESSION, question(), torch.tensor([[0.2, 0.1]]))[0] == pytest.approx(ask(SESSION, question()).gap, abs=0.3)
+    assert gaps(SESSION, question(), torch.tensor([[0.2, 0.1]]))[0] == pytest.approx(
+        ask(SESSION, question()).gap, abs=0.3
+    )
 
 
 def test_a_trained_generator_leaves_the_optimal_discriminator_little_to_tell_apart():
@@ -71,7 +86,9 @@ def test_a_trained_generator_leaves_the_optimal_discriminator_little_to_tell_apa
 def test_a_generator_that_is_right_leaves_nothing_to_tell_apart_but_chance(monkeypatch):
     """The exact denoiser in the DDGAN's place: the log ratio is what MANY draws make of 0."""
     drawn = posterior_module._draws
-    monkeypatch.setattr(posterior_module, "_draws", lambda session, question, _, n: drawn(session, question, "exact", n=n))
+    monkeypatch.setattr(
+        posterior_module, "_draws", lambda session, question, _, n: drawn(session, question, "exact", n=n)
+    )
     ratio, _, seen = log_ratio(SESSION, question(1, x=(0.3, 0.2)), centres(64), blur=LIMIT / 64)
     assert ratio[seen > SEEN].square().mean().sqrt() < 0.1
 
@@ -79,8 +96,10 @@ def test_a_generator_that_is_right_leaves_nothing_to_tell_apart_but_chance(monke
 @pytest.mark.parametrize(
     "wrong, words",
     [
-        ({"t": 0}, "t must be"), ({"t": 5}, "t must be"), ({"x": [0.1]}, "x must be 2 numbers"), ({"x": None}, "x must be"),
-        ({"x": [0.1, "nan"]}, "finite"), ({"x": [0.1, -6.01]}, "within -6..6, got 0.1, -6.01"), ({"of": "x_t"}, "of must be"), ({"query": "T=0"}, "T must be"),
+        ({"t": 0}, "t must be"), ({"t": 5}, "t must be"), ({"x": [0.1]}, "x must be 2 numbers"),
+        ({"x": None}, "x must be"), ({"x": [0.1, "nan"]}, "finite"),
+        ({"x": [0.1, -6.01]}, "within -6..6, got 0.1, -6.01"), ({"of": "x_t"}, "of must be"),
+        ({"query": "T=0"}, "T must be"),
     ],
 )  # fmt: skip
 def test_a_question_that_is_none_gets_a_sentence(wrong, words):
@@ -106,7 +125,12 @@ def test_a_kernel_density_of_one_point_is_finite():
 
 
 def test_the_weights_of_the_modes_stand_where_the_law_has_them():
-    law = Law(torch.tensor([0.1, 0.5, 0.395, 0.005]).log(), torch.tensor([[0.0], [1.0], [5.0], [9.0]]), torch.full((4,), 0.1), torch.tensor([0, 0, 1, 2]))
+    law = Law(
+        torch.tensor([0.1, 0.5, 0.395, 0.005]).log(),
+        torch.tensor([[0.0], [1.0], [5.0], [9.0]]),
+        torch.full((4,), 0.1),
+        torch.tensor([0, 0, 1, 2]),
+    )
     found = [(at.item(), round(weight, 3)) for at, weight in weights(law)]
     assert found == [(1, 0.6), (5, 0.395)]
 
@@ -114,8 +138,10 @@ def test_the_weights_of_the_modes_stand_where_the_law_has_them():
 @pytest.mark.parametrize("T, t", [(4, 1), (4, 4), (1, 1)])
 def test_the_colours_of_the_discriminators_end_where_what_is_seen_ends(T, t):
     values = {"query": f"T={T}", "t": t, "x": [0.3, 0.2], "of": "x_s"}
-    shown = json.loads(posterior(SESSION, values))["surfaces"]
-    optimal, learned, seen = log_ratio(SESSION, Question.parse(values), centres(shown["size"]), blur=LIMIT / shown["size"])
+    shown = json.loads(encoded(posterior(SESSION, Question.parse(values))))["surfaces"]
+    optimal, learned, seen = log_ratio(
+        SESSION, Question.parse(values), centres(shown["size"]), blur=LIMIT / shown["size"]
+    )
     both = torch.cat([v[seen > SEEN].abs() for v in (optimal, learned)])
     within = [(both <= nats).double().mean() > 0.98 for nats in NATS]
     assert shown["nats"] == (NATS[within.index(True)] if any(within) else NATS[-1])
@@ -127,7 +153,7 @@ def test_the_colours_of_the_discriminators_end_where_what_is_seen_ends(T, t):
 @pytest.mark.parametrize("t", [1, 2])
 def test_the_optimal_discriminator_is_the_log_ratio_of_the_truth_to_what_the_generator_draws(t, monkeypatch):
     """A generator that draws 0 whatever z is: p is one Gaussian, of the step's own variance and the blur's."""
-    monkeypatch.setattr("ddgan.posterior._draws", lambda session, question, name, n: torch.zeros(n, 2))
+    monkeypatch.setattr("ddgan.explorer.posterior._draws", lambda session, question, name, n: torch.zeros(n, 2))
     asked, blur = question(t, x=(0.5, 0.4), of="x_s"), 0.1
     axis, schedule = torch.linspace(-1, 1, 9, dtype=torch.float64), asked.request.steps()
     ratio, learned, _ = log_ratio(SESSION, asked, axis, blur)
@@ -145,7 +171,9 @@ def test_the_optimal_discriminator_is_the_log_ratio_of_the_truth_to_what_the_gen
 
 def test_the_entropy_of_the_mode_weights_is_in_nats():
     """Far from the data, at T = 1, nothing is known of x_0: 25 modes of equal weight."""
-    assert ask(SESSION, question(1, x=(0, 0), query="T=1&denoisers=exact")).entropy == pytest.approx(math.log(25), abs=1e-3)
+    assert ask(SESSION, question(1, x=(0, 0), query="T=1&denoisers=exact")).entropy == pytest.approx(
+        math.log(25), abs=1e-3
+    )
 
 
 def test_all_denoisers_read_one_noise_and_another_seed_is_another():
@@ -166,7 +194,88 @@ def test_a_mode_counts_from_one_percent():
 
 
 def test_a_gaussian_loses_in_the_last_of_few_steps_and_hardly_anything_in_many():
-    few = dict(views.step_gaps(Session(), "data=25-gaussians&T=4"))
+    few = dict(stage.step_gaps(Session(), Request(T=4)))
     assert [*few] == [4, 3, 2, 1] and few[1] > 4 and max(few[t] for t in (2, 3, 4)) < 0.1
-    many = dict(views.step_gaps(Session(), "data=25-gaussians&T=128"))
-    assert len(many) == views.MAX_GAPS and (max(many), min(many)) == (128, 1) and max(many.values()) < 0.5
+    many = dict(stage.step_gaps(Session(), Request(T=128)))
+    assert len(many) == stage.MAX_GAPS and (max(many), min(many)) == (128, 1) and max(many.values()) < 0.5
+
+
+# ---------------------------------------------------------------- landscapes
+
+ASKED = [
+    question(1),
+    question(2, of="x_s"),
+    question(4),
+    question(1, query="data=rings"),
+    question(3, (1.5, -1.5), "x_s", "data=checkerboard"),
+    question(1, of="x_s", query="T=8&schedule=geometric"),
+    question(1, of="x_s", query="T=128&denoisers=exact"),
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: f"{asked.request.data}-{asked.t}-{asked.of}")
+def test_the_volume_under_every_surface_is_one(asked):
+    land = landscape(SESSION, asked)
+    cell = (2 * land.half / SIDE) ** 2
+    assert list(land.densities) == ["truth", *(["ddgan"] if "ddgan" in asked.request.denoisers else []), "gaussian"]
+    for name, p in land.densities.items():
+        assert p.shape == (SIDE, SIDE) and float(p.min()) >= 0
+        assert float(p.sum()) * cell == pytest.approx(1, abs=0.03), name
+
+
+def test_the_surfaces_of_the_truth_and_its_best_gaussian_have_the_same_mean_and_covariance():
+    for asked in (question(1), question(1, of="x_s", query="T=8&schedule=geometric")):
+        land, truth = landscape(SESSION, asked), asked.truth(SESSION)
+        mean, cov = truth.moments()
+        axis = centres(SIDE, land.half)
+        x = torch.cartesian_prod(land.centre[0] + axis, land.centre[1] + axis)
+        for name in ("truth", "gaussian"):
+            w = land.densities[name].flatten() / land.densities[name].sum()
+            found = w @ x
+            spread = ((x - found) * w[:, None]).T @ (x - found)
+            assert torch.allclose(found, mean, atol=0.01)
+            assert torch.allclose(spread, cov + land.blur**2 * torch.eye(2), rtol=0.03, atol=1e-4)
+
+
+@pytest.mark.parametrize("asked", ASKED[:4], ids=lambda asked: f"{asked.request.data}-{asked.t}-{asked.of}")
+def test_the_surface_of_a_generator_that_is_right_is_the_truths_but_for_chance(monkeypatch, asked):
+    drawn = posterior_module._draws
+    monkeypatch.setattr(
+        posterior_module, "_draws", lambda session, question, _, n: drawn(session, question, "exact", n=n)
+    )
+    land = landscape(SESSION, asked)
+    truth, learned = land.densities["truth"], land.densities["ddgan"]
+    assert float((truth - learned).abs().sum() / truth.sum()) / 2 < 0.07
+    assert float(learned.max()) == pytest.approx(float(truth.max()), rel=0.1), "not flattened by its kernel alone"
+
+
+def test_a_landscape_shows_the_whole_view_or_the_part_in_which_something_is():
+    whole, part = (
+        landscape(SESSION, question(4)),
+        landscape(SESSION, question(1, (0.7, 0.7), "x_s", "T=64&denoisers=exact")),
+    )
+    assert (whole.half, whole.centre) == (LIMIT, (0.0, 0.0))
+    assert part.half < LIMIT / 4 and math.log2(LIMIT / part.half).is_integer()
+    assert part.centre == pytest.approx((0.7, 0.7), abs=0.1)
+
+
+def test_a_line_has_no_landscape():
+    with pytest.raises(ValueError, match="a landscape needs two coordinates"):
+        landscape(SESSION, question(1, (0.2,), query="data=4-gaussians-1d"))
+
+
+def test_a_ddgan_that_refuses_is_left_out():
+    assert list(landscape(SESSION, question(64, query="T=128")).densities) == ["truth", "gaussian"]
+
+
+@pytest.mark.parametrize("words", ["2,0.3,-0.25,x_s", "1,1e-05,2,x_0"])
+def test_a_question_reads_back_what_a_link_holds(words):
+    assert Question.of_words(Request(), words).to_words() == words
+
+
+@pytest.mark.parametrize(
+    "words", ["", "2", "2,x_s", "x,0,0,x_0", "5,0,0,x_0", "1,0,0,x_1", "1,0,0,0,x_0", "1,nan,0,x_0"]
+)
+def test_words_that_are_no_question_are_one_sentence(words):
+    with pytest.raises(ValueError, match=r"^\S.*, got .*$"):
+        Question.of_words(Request(), words)

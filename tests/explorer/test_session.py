@@ -1,5 +1,6 @@
 import json
 import math
+from itertools import pairwise
 from urllib.parse import urlencode
 
 import numpy as np
@@ -8,17 +9,28 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from ddgan import checkpoint, turns, views
-from ddgan.checkpoint import WEIGHTS, load, read_card
-from ddgan.config import Config
-from ddgan.data import TOYS, decode_points, encode_points, from_points, toy
-from ddgan.denoiser import ExactDenoiser, MeanDenoiser
-from ddgan.sampler import Draws, sample
-from ddgan.schedule import FAMILIES
-from ddgan.request import DENOISERS, MAX_WORK, Request, forked, unforked
-from ddgan.fit import fit
-from ddgan.images import SETS, ImageSet
-from ddgan.session import MAX_ADOPTED, MAX_OWNED, Session, _training_images
+from ddgan.data.images import SETS, ImageSet
+from ddgan.data.points import encode_points, fingerprint, of_columns
+from ddgan.data.tables import read_table
+from ddgan.data.toys import TOYS, law_of, toy
+from ddgan.diffusion.denoiser import ExactDenoiser, MeanDenoiser
+from ddgan.diffusion.sampler import Draws, sample
+from ddgan.diffusion.schedule import FAMILIES
+from ddgan.errors import Cancelled
+from ddgan.explorer import priority
+from ddgan.explorer.catalogue import training_images
+from ddgan.explorer.methods import METHODS
+from ddgan.explorer.posterior import Question
+from ddgan.explorer.request import MAX_WORK, Request, forked, unforked
+from ddgan.explorer.scene import scene
+from ddgan.explorer.session import MAX_ADOPTED, MAX_OWNED, Session
+from ddgan.models import checkpoint
+from ddgan.models.checkpoint import WEIGHTS, load, read_card
+from ddgan.models.config import Config
+from ddgan.training.run import fit
+from ddgan.views.answers import message
+from ddgan.views.posterior import posterior
+from ddgan.views.stage import stage, staged
 
 JUNK = st.one_of(
     st.none(),
@@ -31,7 +43,7 @@ JUNK = st.one_of(
 )
 GOOD = {
     "data": st.sampled_from(list(TOYS)),
-    "denoisers": st.lists(st.sampled_from(list(DENOISERS)), min_size=1, unique=True),
+    "denoisers": st.lists(st.sampled_from(list(METHODS)), min_size=1, unique=True),
     "T": st.integers(1, 128),
     "schedule": st.sampled_from(list(FAMILIES)),
     "seed": st.integers(0, 2**31 - 1),
@@ -50,14 +62,19 @@ def test_large_references_are_not_kept():
 @pytest.mark.parametrize(
     ("query", "words"),
     [
-        ("T=4", None), ("T=4&forks=z.2.7", "New z at the step 2 → 1 for all samples"), ("T=4&forks=eps.2.7.3", "for sample #3: x₂ and"),
-        ("T=4&forks=z.2.7&denoisers=mean,regression", "nothing is drawn anew"), ("T=4&forks=z.2.7&denoisers=mean,gaussian", "New z"),
-        ("T=4&forks=eps.2.7&denoisers=mean", "New posterior noise"), ("T=4&forks=eps.1.7", "The last step adds no noise"), ("T=4&schedule=linear&span=0.0001,0.5", "x₄ keeps 0.71 of the signal"),
+        ("T=4", None),
+        ("T=4&forks=z.2.7", "New z at the step 2 → 1 for all samples"),
+        ("T=4&forks=eps.2.7.3", "for sample #3: x₂ and"),
+        ("T=4&forks=z.2.7&denoisers=mean,regression", "nothing is drawn anew"),
+        ("T=4&forks=z.2.7&denoisers=mean,gaussian", "New z"),
+        ("T=4&forks=eps.2.7&denoisers=mean", "New posterior noise"),
+        ("T=4&forks=eps.1.7", "The last step adds no noise"),
+        ("T=4&schedule=linear&span=0.0001,0.5", "x₄ keeps 0.71 of the signal"),
         *((f"T=4&schedule={family}", None) for family in FAMILIES),
     ],
-)  # fmt: skip
+)
 def test_a_visitor_is_told_what_a_fork_changed_and_where_noise_is_not_all(query, words):
-    said = views.message(Session(), Request.from_query(query))
+    said = message(scene(Session(), Request.from_query(query)))
     assert (said is None) if words is None else (words in said)
 
 
@@ -75,9 +92,11 @@ def test_two_judges_of_images_see_the_same_ones_drawn_once(monkeypatch):
             drawn.append(batch)
             yield batch
 
-    monkeypatch.setattr("ddgan.session.load_images", lambda name: name)
-    monkeypatch.setattr("ddgan.session.fid", lambda batches, n, data: seen.append([*batches]) or 3.75)
-    monkeypatch.setattr("ddgan.session.judge_set", lambda batches, name: seen.append([*batches]) or {"n": 4})
+    monkeypatch.setattr("ddgan.explorer.session.load_images", lambda name: name)
+    monkeypatch.setattr("ddgan.explorer.session.fid", lambda batches, n, data: seen.append([*batches]) or 3.75)
+    monkeypatch.setattr(
+        "ddgan.explorer.session.judge_set", lambda batches, name, asked: seen.append([*batches]) or {"n": 4}
+    )
     numbers = Session().judge(Request("stackedmnist", ("ddgan",), T=1, n=4), "ddgan", watch=watch, with_fid=True)
     assert numbers == {"n": 4, "fid": 3.75} and len(drawn) == 1
     assert all(len(batches) == 1 and batches[0] is drawn[0] for batches in seen)
@@ -117,7 +136,7 @@ def test_any_mapping_is_a_request_within_bounds_or_one_sentence(values):
     except ValueError as error:
         assert str(error) and "\n" not in str(error) and len(str(error)) < 400
     else:
-        assert request.data in TOYS and set(request.denoisers) <= set(DENOISERS)
+        assert request.data in TOYS and set(request.denoisers) <= set(METHODS)
         assert request.n * request.T * len(request.denoisers) <= MAX_WORK
         assert request.steps().T == request.T and Request.parse(request.to_dict()) == request
 
@@ -151,8 +170,8 @@ def test_a_visitor_has_few_models_and_takes_no_place_of_anothers():
 def test_what_nobody_waits_for_ends_between_two_steps(monkeypatch):
     steps = Session().run(Request(T=3, n=10), "exact")
     next(steps)
-    monkeypatch.setattr(turns, "_wanted", lambda: False)
-    with pytest.raises(ValueError, match="nobody waits"):
+    monkeypatch.setattr(priority, "_wanted", lambda: False)
+    with pytest.raises(Cancelled, match="nobody waits"):
         next(steps)
 
 
@@ -167,7 +186,9 @@ def test_a_fork_keeps_the_past_and_the_other_samples_and_changes_the_rest():
             assert changed == {4: [], 3: [5], 2: [3, 5], 1: [3, 5]}[a.t]
 
 
-@pytest.mark.parametrize("fork", ["z", "z.2", "x.2.7", "z.5.7", "z.0.7", "z.2.7.20", "z.2.-1", "z.2.7.3.1", "z.2.7.3.", ["z.1.1"] * 65])
+@pytest.mark.parametrize(
+    "fork", ["z", "z.2", "x.2.7", "z.5.7", "z.0.7", "z.2.7.20", "z.2.-1", "z.2.7.3.1", "z.2.7.3.", ["z.1.1"] * 65]
+)
 def test_a_fork_that_is_none_gets_a_sentence(fork):
     with pytest.raises(ValueError, match="fork"):
         Request.parse({"n": 20, "T": 4, "forks": fork})
@@ -232,8 +253,8 @@ def test_a_training_set_that_could_not_be_read_is_read_again(monkeypatch):
             raise ValueError("not all of it")
         return "the images"
 
-    monkeypatch.setattr("ddgan.session.find_images", lambda data: data)
-    monkeypatch.setattr("ddgan.session._training_images", reading)
+    monkeypatch.setattr("ddgan.explorer.session.find_images", lambda data: data)
+    monkeypatch.setattr("ddgan.explorer.session.training_images", reading)
     session = Session()
     with pytest.raises(ValueError, match="not all of it"):
         session.images("mnist")
@@ -248,16 +269,20 @@ def test_a_model_whose_samples_are_not_finite_leaves_the_others_their_panels():
             parameter.fill_(1e30)
     name = session.adopt(denoiser)
     values = {"data": "25-gaussians", "denoisers": f"exact,{name}", "n": 20}
-    exact, own = json.loads(views.stage(session, Request.parse(values)))["panels"]
+    exact, own = stage(staged(session, Request.parse(values)))["panels"]
     assert exact["error"] is None and own["error"] == "Its samples are not finite."
     question = {"query": Request.parse(values).to_query(), "t": 1, "x": [0.3, 0.2], "of": "x_0"}
-    exact, own = json.loads(views.posterior(session, question))["panels"]
+    exact, own = posterior(session, Question.parse(question))["panels"]
     assert exact["error"] is None and own["error"] == "Its samples are not finite."
 
 
 def test_image_models_that_are_not_here_say_how_to_get_them(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
-    for name, expected in {"ddgan": "train cifar10 --out", "official": "python -m ddgan import-official", "exact": "no closed form"}.items():
+    for name, expected in {
+        "ddgan": "train cifar10 --out",
+        "official": "python -m ddgan import-official",
+        "exact": "no closed form",
+    }.items():
         with pytest.raises(ValueError, match=expected):
             Session().run(Request.parse({"data": "cifar10", "denoisers": name}), name)
 
@@ -272,6 +297,33 @@ def test_your_own_points_are_a_law_that_a_run_carries_with_it(tmp_path):
     request = Request.parse({"data": str(tmp_path / "run"), "denoisers": "exact", "n": 2000}, local=True)
     *_, last = session.run(request, "exact")
     assert session.score(request, last.x_s)["modes"] == 9
+
+
+def test_a_model_of_an_earlier_version_keeps_the_one_scale_that_its_axes_shared(tmp_path):
+    csv, run = tmp_path / "mine.csv", tmp_path / "run"
+    csv.write_text("x,y\n" + "\n".join(f"{i % 3},{10 * (i // 3)}" for i in range(9)))
+    list(fit(Config(str(csv), width=8, depth=1, batch=16, steps=3), run))
+    now = Session().source(str(run))
+    assert [axis.unit / other.unit for axis, other in pairwise(now.axes)] == [pytest.approx(0.1)]
+    before, axes = of_columns(read_table(csv).points, "xy", "")
+    card = json.loads((run / "card.json").read_text())
+    for known in [{"data": fingerprint(before)}, {}]:
+        (run / "card.json").write_text(json.dumps({k: v for k, v in card.items() if k != "data"} | known))
+        found = Session().source(str(run))
+        assert torch.equal(found.law.mu, before.mu) and found.axes == axes
+    (run / "card.json").write_text(json.dumps(card))
+    (run / "points.csv").write_text("x,y\n1,2\n3,4\n")
+    with pytest.raises(ValueError, match="points.csv: these are not the points that the model was trained on"):
+        Session().source(str(run))
+
+
+@pytest.mark.parametrize("columns", ["b,c", "2,3"])
+def test_a_run_keeps_its_table_and_the_choice_of_its_columns(tmp_path, columns):
+    table = tmp_path / "mine.csv"
+    table.write_text("a,b,c\n" + "\n".join(f"{i},{i % 3},{i // 3}" for i in range(9)))
+    list(fit(Config(f"{table}#{columns}", width=8, depth=1, batch=16, steps=3), tmp_path / "run"))
+    table.unlink()
+    assert [axis.name for axis in Session().source(str(tmp_path / "run")).axes] == ["b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -296,7 +348,7 @@ def test_a_request_may_hold_its_own_points_and_says_what_has_not_been_trained_on
     assert Request.from_query(request.to_query()) == request
     session = Session()
     *_, last = session.run(request, "exact")
-    law = from_points(decode_points(request.data))
+    law = law_of(request.data)
     *_, own = sample(request.steps(), ExactDenoiser(law), Draws.from_seeds(range(400), (2,), 3, 3))
     assert torch.equal(last.x_s, own.x_s)
     assert session.score(request, last.x_s)["of_modes"] == law.modes
@@ -341,7 +393,9 @@ def test_a_fork_more_is_other_noise_and_can_be_taken_back():
 
 
 def test_samples_of_two_seeds_share_no_noise():
-    first, second = (next(Session().run(Request("rings", ("exact",), T=1, n=30, seed=seed), "exact")).x_t for seed in (4, 5))
+    first, second = (
+        next(Session().run(Request("rings", ("exact",), T=1, n=30, seed=seed), "exact")).x_t for seed in (4, 5)
+    )
     assert torch.cdist(first, second).min() > 0
 
 
@@ -368,16 +422,24 @@ def test_every_sampling_that_is_judged_has_a_seed_of_its_own(monkeypatch):
 
 def test_the_images_that_a_network_learns_from_are_the_mirrored_ones_too_where_it_is_so_trained(monkeypatch):
     data = ImageSet(np.random.default_rng(0).integers(0, 256, (3, 3, 4, 4), dtype=np.uint8))
-    monkeypatch.setattr("ddgan.session.load_images", lambda name: data)
-    assert np.array_equal(_training_images("cifar10").images, np.concatenate([data.images, data.images[..., ::-1]]))
-    assert np.array_equal(_training_images("mnist").images, data.images)
+    monkeypatch.setattr("ddgan.explorer.catalogue.load_images", lambda name: data)
+    assert np.array_equal(training_images("cifar10").images, np.concatenate([data.images, data.images[..., ::-1]]))
+    assert np.array_equal(training_images("mnist").images, data.images)
 
 
-@pytest.mark.parametrize("name", [f"{data}{ending}" for data in TOYS for ending in ("", "-regression")])
-def test_a_shipped_model_of_points_draws_what_its_card_says(name):
+SHIPPED = [(data, kind) for data in TOYS for kind in Session().source(data).models]
+
+
+def test_of_every_toy_a_ddgan_and_a_learned_gaussian_are_shipped_and_of_some_the_rivals():
+    assert {(data, kind) for data in TOYS for kind in ("ddgan", "regression")} <= {*SHIPPED}
+    assert {kind for _, kind in SHIPPED} == {"ddgan", "regression", "mixture", "consistency"}
+
+
+@pytest.mark.parametrize(("data", "kind"), SHIPPED)
+def test_a_shipped_model_of_points_draws_what_its_card_says(data, kind):
     """The card has the worst of three samplings of 10,000, this is one: five standard errors."""
-    kind, n = "regression" if name.endswith("-regression") else "ddgan", 10_000
-    session, request = Session(), Request(name.removesuffix("-regression"), (kind,), n=n)
+    name, n = data if kind == "ddgan" else f"{data}-{kind}", 10_000
+    session, request = Session(), Request(data, (kind,), n=n)
     *_, last = session.run(request, kind)
     score, card = session.score(request, last.x_s), read_card(WEIGHTS / name)["metrics"]["T=4"]
     p = card["on_mode"]

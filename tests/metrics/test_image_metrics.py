@@ -10,12 +10,26 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddgan.checkpoint import load
-from ddgan.classifier import finish, new_classifier
-from ddgan.image_metrics import Moments, _known, class_kl, fid, frechet, judge_images, judge_set, moments, nearest, observe, precision_recall, stacked_modes
-from ddgan.images import ImageSet, from_uint8
-from ddgan.sampler import draw
-from ddgan.schedule import Schedule
+from ddgan.data.images import ImageSet, from_uint8
+from ddgan.diffusion.sampler import draw
+from ddgan.diffusion.schedule import Schedule
+from ddgan.metrics.images import (
+    Moments,
+    _known,
+    class_kl,
+    clear,
+    fid,
+    frechet,
+    judge_images,
+    judge_set,
+    moments,
+    nearest,
+    observe,
+    precision_recall,
+    stacked_modes,
+)
+from ddgan.models.checkpoint import load
+from ddgan.training.classifier import finish, new_classifier
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -34,7 +48,10 @@ def images(n: int, shape: tuple[int, ...] = (3, 8, 8), seed: int = 0) -> ImageSe
 
 
 def test_frechet_of_diagonal_gaussians_is_the_distance_of_means_and_of_standard_deviations():
-    a, b = Moments(randn(5), torch.diag(randn(5, seed=1) ** 2)), Moments(randn(5, seed=2), torch.diag(randn(5, seed=3) ** 2))
+    a, b = (
+        Moments(randn(5), torch.diag(randn(5, seed=1) ** 2)),
+        Moments(randn(5, seed=2), torch.diag(randn(5, seed=3) ** 2)),
+    )
     expected = (a.mean - b.mean).square().sum() + (randn(5, seed=1).abs() - randn(5, seed=3).abs()).square().sum()
     assert frechet(a, b) == pytest.approx(float(expected), rel=1e-9)
 
@@ -168,8 +185,8 @@ def test_fid_is_torch_fidelitys_and_says_what_it_needs(monkeypatch):
 @pytest.mark.parametrize("labels, moved", [([0, 0, 0, 1, 1, 1, 2, 2, 2], True), ([2, 0, 1, 2, 0, 1, 2, 0, 1], False)])
 def test_the_images_that_are_compared_are_of_all_classes(monkeypatch, labels, moved):
     data = replace(images(9), labels=np.array(labels), classes=("a", "b", "c"))
-    monkeypatch.setattr("ddgan.image_metrics.find_images", lambda name, split: Path("here"))
-    monkeypatch.setattr("ddgan.image_metrics.load_images", lambda name, split: data)
+    monkeypatch.setattr("ddgan.metrics.images.find_images", lambda name, split: Path("here"))
+    monkeypatch.setattr("ddgan.metrics.images.load_images", lambda name, split: data)
     _known.cache_clear()
     known = _known("mnist", "test")
     _known.cache_clear()
@@ -181,7 +198,8 @@ def test_the_images_that_are_compared_are_of_all_classes(monkeypatch, labels, mo
 def test_stacked_modes_counts_classes_of_three_digits():
     """A classifier that reads a digit off the brightness: every class once is KL 0, one class alone log 1000."""
     reader = SimpleNamespace(
-        features=lambda x: (x.flatten(1).mean(1, keepdim=True) + 1) * 127.5 / 20, head=lambda f: -(f - torch.arange(10.0)).abs()
+        features=lambda x: (x.flatten(1).mean(1, keepdim=True) + 1) * 127.5 / 20,
+        head=lambda f: -(f - torch.arange(10.0)).abs(),
     )
     digits = np.stack(np.meshgrid(*[np.arange(10)] * 3, indexing="ij"), -1).reshape(-1, 3)
     samples = np.broadcast_to(20 * digits[..., None, None], (1000, 3, 28, 28)).astype(np.uint8)
@@ -214,8 +232,8 @@ def test_the_cfd_is_the_frechet_distance_as_a_share_of_the_variance_and_the_floo
 def test_a_set_is_judged_against_its_training_images_with_the_floor_of_its_test_images(judge, monkeypatch):
     classifier, data, _ = judge
     sets = {"train": data, "test": images(100, seed=1)}
-    monkeypatch.setattr("ddgan.image_metrics._judge", lambda name: classifier)
-    monkeypatch.setattr("ddgan.image_metrics._known", lambda name, split: sets[split])
+    monkeypatch.setattr("ddgan.metrics.images._judge", lambda name: classifier)
+    monkeypatch.setattr("ddgan.metrics.images._known", lambda name, split: sets[split])
     parts = map(from_uint8, np.split(data.images // 4, 4))
     assert judge_set(parts, "mnist") == judge_images(data.images // 4, classifier, **sets)
 
@@ -231,3 +249,21 @@ def test_shipped_digits_are_digits():
     """64 of them: .14 where all is well, .34 with the halves of a pixel block exchanged."""
     x = torch.cat(list(draw(Schedule.vp(4), load("mnist"), range(64), (1, 28, 28))))
     assert judge_set([x], "mnist")["cfd"] < 0.2
+
+
+def test_an_image_is_clear_where_its_likeliest_class_has_more_than_95_hundredths():
+    p = torch.tensor([[0.96, 0.04], [0.94, 0.06], [0.5, 0.5], [0.01, 0.99]])
+    assert clear(p.log()) == 0.5
+
+
+def test_samples_asked_for_by_class_are_right_where_the_classifier_sees_that_class(judge):
+    classifier, data, _ = judge
+    classifier.card = {"classes": ["even", "odd"]}
+    seen = [("even", "odd")[k] for k in observe(classifier, data.images)[1].argmax(1).tolist()]
+    asked = ["even", *seen[1:]]
+    numbers = judge_images(data.images, classifier, test=images(100, seed=1), asked=asked)
+    wrong = int(seen[0] == "odd")
+    assert numbers["right"] == 1 - wrong / 200 and 0 <= numbers["floor_clear"] <= 1
+    assert numbers["right_by_class"]["even"] == 1 - wrong / asked.count("even")
+    assert "right" not in judge_images(data.images, classifier, asked=["cat"] * 200), "it knows no cats"
+    assert "right" not in judge_images(data.images, classifier)

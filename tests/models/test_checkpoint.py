@@ -5,17 +5,18 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ddgan import checkpoint, networks
-from ddgan.config import Config
-from ddgan.denoiser import Levels
+from ddgan import files
+from ddgan.diffusion.denoiser import Levels
+from ddgan.models import checkpoint, registry
+from ddgan.models.config import Config
 
 CONFIG = Config("8-gaussians", width=8, depth=1)
 
 
 @pytest.fixture
 def model(tmp_path):
-    denoiser = checkpoint.new_generator(CONFIG, (2,))
-    denoiser.levels = Levels((-10.0, 1.0), between=True)
+    denoiser = registry.new_generator(CONFIG, (2,))
+    denoiser.levels = Levels((-10.0, 1.0), continuous=True)
     checkpoint.save(tmp_path, denoiser, CONFIG, shape=(2,), made={"seconds": 1.0})
     return tmp_path, denoiser
 
@@ -44,8 +45,14 @@ def _damage(path, how):
 
 
 @pytest.mark.parametrize(
-    ("how", "trusting"),  # trusting: the card was forged to match; then a flipped bit is another model, not a damaged one
-    [("flip", False), *((how, trusting) for how in ("truncate", "empty", "foreign", "header bomb") for trusting in (False, True))],
+    (
+        "how",
+        "trusting",
+    ),  # trusting: the card was forged to match; then a flipped bit is another model, not a damaged one
+    [
+        ("flip", False),
+        *((how, trusting) for how in ("truncate", "empty", "foreign", "header bomb") for trusting in (False, True)),
+    ],
 )
 def test_damaged_weights_are_refused_in_a_sentence(model, how, trusting):
     directory, _ = model
@@ -76,13 +83,15 @@ def test_a_card_that_leaves_out_what_is_as_always_has_it_all_the_same(model):
     directory, _ = model
     path = directory / "card.json"
     card = json.loads(path.read_text())
-    path.write_text(json.dumps({**card, "config": {k: v for k, v in card["config"].items() if v != getattr(Config("x"), k, None)}}))
+    path.write_text(
+        json.dumps({**card, "config": {k: v for k, v in card["config"].items() if v != getattr(Config("x"), k, None)}})
+    )
     assert "objective" not in json.loads(path.read_text())["config"]
     assert checkpoint.load(directory).card["config"] == card["config"]
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path):
-    denoiser = checkpoint.new_generator(CONFIG, (2,))
+    denoiser = registry.new_generator(CONFIG, (2,))
     next(denoiser.parameters()).data[0, 0] = torch.nan
     checkpoint.save(tmp_path, denoiser, CONFIG, shape=(2,), made={})
     with pytest.raises(ValueError, match="not finite"):
@@ -101,7 +110,7 @@ def test_a_failed_write_leaves_the_old_file_and_says_so(model, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(ValueError, match="cannot be written .No space left"):
         checkpoint.save(directory, denoiser, CONFIG, shape=(2,), made={})
     assert (directory / "model.safetensors").read_bytes() == before
@@ -111,7 +120,7 @@ def test_a_discriminator_is_kept_beside_its_model_and_checked(model, tmp_path):
     directory, denoiser = model
     with pytest.raises(ValueError, match="without its discriminator"):
         checkpoint.load_discriminator(directory)
-    d = networks.discriminator(CONFIG.network, (2,), width=CONFIG.width, depth=CONFIG.depth)
+    d = registry.discriminator(CONFIG.network, (2,), width=CONFIG.width, depth=CONFIG.depth)
     checkpoint.save(tmp_path, denoiser, CONFIG, shape=(2,), made={}, discriminator=d)
     again = checkpoint.load_discriminator(tmp_path)
     x, level = torch.randn(5, 2, generator=torch.Generator().manual_seed(0)), torch.zeros(5)
@@ -133,7 +142,11 @@ def test_every_shipped_model_loads_is_small_and_has_a_whole_card():
         assert {"command", "hardware", "seconds", "metrics", "sha256", "config", "steps"} <= set(card)
         assert card["metrics"], f"{name} was not judged"
         assert not images or (checkpoint.WEIGHTS / name / "samples.png").is_file(), f"{name} has no sheet of samples"
-        assert not images or f"--init weights/{name}" in card["go_on"] and card["seen"] == card["steps"] * card["config"]["batch"]
+        assert (
+            not images
+            or f"--init weights/{name}" in card["go_on"]
+            and card["seen"] == card["steps"] * card["config"]["batch"]
+        )
         # a limit in time ends a run before its updates do, and brings its learning rates down
         timed = "--minutes" in card["command"] or "--seconds" in card["command"]
         assert timed or card["steps"] == card["config"]["steps"], f"{name} was not trained to the end"
@@ -141,13 +154,13 @@ def test_every_shipped_model_loads_is_small_and_has_a_whole_card():
 
 def test_the_discriminator_has_a_width_of_its_own_where_the_config_gives_one():
     def sizes(**changes):
-        return [v.shape for v in checkpoint.new_discriminator(replace(CONFIG, **changes), (2,)).parameters()]
+        return [v.shape for v in registry.new_discriminator(replace(CONFIG, **changes), (2,)).parameters()]
 
     assert sizes(d_width=32) == sizes(width=32) != sizes()
 
 
 def test_the_one_file_is_a_model_wherever_it_is_taken(tmp_path):
-    denoiser = checkpoint.new_generator(CONFIG, (2,))
+    denoiser = registry.new_generator(CONFIG, (2,))
     checkpoint.save(tmp_path / "run", denoiser, CONFIG, shape=(2,), made={})
     alone = (tmp_path / "run" / "model.safetensors").rename(tmp_path / "alone.safetensors")
     for mine, loaded in zip(denoiser.parameters(), checkpoint.load(alone).parameters(), strict=True):

@@ -6,10 +6,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ddgan.checkpoint import WEIGHTS, read_card
-from ddgan.config import PRESETS, Config, preset
+from ddgan.data.toys import TOYS, toy
+from ddgan.models import registry
+from ddgan.models.checkpoint import WEIGHTS, read_card
+from ddgan.models.config import PRESETS, Config, preset
 
-ANY = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=2))
+ANY = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers(), max_size=2)
+)
 
 
 def test_a_config_survives_json():
@@ -39,7 +43,9 @@ def test_an_unknown_preset_is_a_sentence_with_the_known_ones():
 
 
 def test_a_preset_is_what_the_card_of_its_model_says():
-    """Of those that the card's command makes by the preset's name alone, or with the rates of a second training of points."""
+    """Of those that the card's command makes by the preset's name alone,
+    or with the rates of a second training of points.
+    """
     found, second = [], {"init", "seed", "gamma", "lr_g", "lr_d", "steps"}
     for name, config in PRESETS.items():
         if (WEIGHTS / name / "card.json").is_file():
@@ -53,3 +59,19 @@ def test_a_preset_is_what_the_card_of_its_model_says():
                 assert first["command"].startswith(f"python -m ddgan train {name} --out "), name
                 found.append(name)
     assert len(found) >= 16
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_every_toy_has_a_ddgan_and_three_to_hold_it_against_of_about_its_size(name):
+    shape, sizes = toy(name).shape, {}
+    for objective, ending in {"ddgan": "", **{o: f"-{o}" for o in ("regression", "mixture", "consistency")}}.items():
+        config = preset(name + ending)
+        assert (config.data, config.objective, config.T) == (name, objective, None)
+        sizes[objective] = sum(p.numel() for p in registry.new_generator(config, tuple(shape)).parameters())
+    for objective in ("mixture", "consistency"):
+        assert sizes[objective] == pytest.approx(sizes["ddgan"], rel=0.01)
+
+
+def test_a_criterion_is_a_word_for_what_is_minimised():
+    words = [preset(f"rings{ending}").criterion for ending in ("", "-regression", "-mixture", "-consistency")]
+    assert words == ["r1r2", "least squares", "likelihood", "pseudo-Huber"]

@@ -9,14 +9,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddgan import checkpoint, official
 from ddgan.cli import main
-from ddgan.config import Config
-from ddgan.schedule import Schedule
+from ddgan.diffusion.schedule import Schedule
+from ddgan.models import checkpoint, official, registry
+from ddgan.models.config import Config
 
 SMALL = Config("cifar10", T=4, network="unet-indexed", width=16, depth=1, multipliers=(1, 2), latent_dim=5)
 Shapes = dict[str, tuple[int, ...]]
-# what the official modules, at this small size and with the weights of `state`, gave for `inputs`: these pixels of each item
+# what the official modules, at this small size and with the weights of `state`, gave for `inputs`: these pixels of
+# each item
 PIXELS = [0, 41, 100, 191]
 GOLDEN = [
     [-0.308201, -0.219212, -0.244726, 0.217702],
@@ -33,7 +34,9 @@ def small(monkeypatch):
 
 
 def table(config: Config) -> Shapes:
-    """Name -> shape of every tensor of the official generator: an account of the architecture that knows nothing of our code."""
+    """Name -> shape of every tensor of the official generator:
+    an account of the architecture that knows nothing of our code.
+    """
     width, style, level = config.width, 2 * config.width, 4 * config.width
 
     def layer(outputs: int, *inputs: int, name: str = "") -> Shapes:
@@ -108,10 +111,12 @@ def test_the_imported_model_gives_what_the_official_network_gives(imported):
 def test_every_tensor_of_the_full_size_checkpoint_has_its_place_and_fills_the_paper_s_network(monkeypatch):
     monkeypatch.undo()
     with torch.device("meta"):
-        network = checkpoint.new_generator(official.CIFAR10, official.SHAPE)
+        network = registry.new_generator(official.CIFAR10, official.SHAPE)
     places = {name: tuple(place.shape) for name, place in official.slots(network).items()}
     assert places == table(official.CIFAR10)
-    assert sum(math.prod(shape) for shape in places.values()) == sum(p.numel() for p in network.parameters()) == 48_432_515
+    assert (
+        sum(math.prod(shape) for shape in places.values()) == sum(p.numel() for p in network.parameters()) == 48_432_515
+    )
 
 
 def test_an_imported_model_says_whose_it_is_and_which_steps_it_knows(imported):
@@ -155,8 +160,14 @@ WRONG = {
         lambda p: _saved(p, lambda s: s.update({"all_modules.2.weight": s["all_modules.2.weight"].mT[:, :, :, :2]})),
         r"all_modules.2.weight is torch.float32 \(16, 3, 3, 2\), wanted torch.float32 \(16, 3, 3, 3\)",
     ),
-    "whole numbers": (lambda p: _saved(p, lambda s: s.update({"z_transform.1.bias": torch.zeros(32).int()})), "torch.int32"),
-    "another size": (lambda p: torch.save({"a": torch.zeros(9)}, p), "wanted the CIFAR-10 generator, netG_1200.pth, of about"),
+    "whole numbers": (
+        lambda p: _saved(p, lambda s: s.update({"z_transform.1.bias": torch.zeros(32).int()})),
+        "torch.int32",
+    ),
+    "another size": (
+        lambda p: torch.save({"a": torch.zeros(9)}, p),
+        "wanted the CIFAR-10 generator, netG_1200.pth, of about",
+    ),
     "code": (lambda p: p.write_bytes(_padded(_Code())), "not a checkpoint of tensors by name"),
     "a pickle": (lambda p: p.write_bytes(_padded({})), "not a checkpoint of tensors by name"),
     "noise": (lambda p: p.write_bytes(_padded({})[::-1]), "not a checkpoint of tensors by name"),

@@ -1,20 +1,32 @@
 """What the networks of images promise; the denoisers' common contract is in test_denoiser."""
 
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ddgan import networks
-from ddgan.networks.conv import Attention, DrawUNet, IndexedUNet, Norm, Pyramid, convolved, means_of_pairs, shrink, stretch
-from ddgan.schedule import Schedule, alpha_sigma
-from ddgan.trainer import Adversarial, Consecutive, Regression
+from ddgan.diffusion.schedule import Schedule, alpha_sigma
+from ddgan.machine import zero_divisor
+from ddgan.models import discriminator as discriminators
+from ddgan.models import registry
+from ddgan.models.layers import Attention, Norm, convolved, means_of_pairs, shrink, stretch
+from ddgan.models.unet import DrawUNet, IndexedUNet, Pyramid
+from ddgan.training.pairs import Consecutive
+from ddgan.training.trainer import Adversarial, Descent, Regression
 
 VP = Schedule.vp(4)
 SHAPE = (3, 8, 8)
 N = 3 * 8 * 8
 SIZE = {"width": 16, "depth": 1, "multipliers": (1, 2)}
-EACH_GENERATOR = pytest.mark.parametrize(("kind", "latent_dim"), [("unet", 6), ("unet", 0), ("unet-draw", N), ("unet-draw", 0)])
+EACH_GENERATOR = pytest.mark.parametrize(
+    ("kind", "latent_dim"), [("unet", 6), ("unet", 0), ("unet-draw", N), ("unet-draw", 0)]
+)
 EACH_PATCH = pytest.mark.parametrize("patch", [1, 2])
 
 
@@ -39,11 +51,11 @@ def awake(network: nn.Module) -> nn.Module:
 
 
 def generator(kind: str, latent_dim: int, patch: int = 1) -> nn.Module:
-    return networks.generator(kind, SHAPE, latent_dim=latent_dim, patch=patch, **SIZE)
+    return registry.generator(kind, SHAPE, latent_dim=latent_dim, patch=patch, **SIZE)
 
 
 def discriminator(patch: int = 1) -> nn.Module:
-    return networks.discriminator("unet", (3, 16, 16), width=16, depth=1, patch=patch)
+    return registry.discriminator("unet", (3, 16, 16), width=16, depth=1, patch=patch)
 
 
 def inputs(latent_dim: int, B: int = 8) -> tuple[Tensor, Tensor, Tensor]:
@@ -64,14 +76,16 @@ def relative(x: Tensor, reference: Tensor) -> float:
 
 def test_the_papers_networks_have_the_papers_numbers_of_parameters():
     with torch.device("meta"):
-        g = networks.generator("unet", (3, 32, 32), latent_dim=100, width=128, depth=2, multipliers=(1, 2, 2, 2))
-        d = networks.discriminator("unet", (3, 32, 32), width=128, depth=2)
+        g = registry.generator("unet", (3, 32, 32), latent_dim=100, width=128, depth=2, multipliers=(1, 2, 2, 2))
+        d = registry.discriminator("unet", (3, 32, 32), width=128, depth=2)
     assert sum(p.numel() for p in g.parameters()) == 48_432_515
     assert sum(p.numel() for p in d.parameters()) == 12_741_633
 
 
 def resampled(x: Tensor, *, up: int = 1, down: int = 1, pad: int) -> Tensor:
-    """The definition: zeros between the pixels, zeros around, the normalised filter [1, 3, 3, 1], every down-th pixel."""
+    """The definition: zeros between the pixels, zeros around,
+    the normalised filter [1, 3, 3, 1], every down-th pixel.
+    """
     B, C, H, W = x.shape
     wide = x.new_zeros(B, C, H * up, W * up)
     wide[:, :, ::up, ::up] = x
@@ -103,13 +117,13 @@ def test_resampling_keeps_a_constant_away_from_the_border(resample):
 
 @pytest.mark.parametrize("width", [16, 48, 112, 144])
 def test_networks_of_every_width_have_groups_that_divide_their_channels_the_papers_32(width):
-    network = networks.generator("unet", SHAPE, latent_dim=4, width=width, depth=1, multipliers=(1, 3))
+    network = registry.generator("unet", SHAPE, latent_dim=4, width=width, depth=1, multipliers=(1, 3))
     assert network(*inputs(4)).isfinite().all()
     assert [Norm(channels, 0, 4).groups for channels in (128, 256, 384, 512)] == [32] * 4
 
 
 def test_an_indexed_unet_sees_the_index_of_the_cleaner_side_and_no_more():
-    network = awake(networks.generator("unet-indexed", SHAPE, latent_dim=6, **SIZE))
+    network = awake(registry.generator("unet-indexed", SHAPE, latent_dim=6, **SIZE))
     assert isinstance(network, IndexedUNet)
     assert network._position(VP.level(torch.tensor([1, 2, 3, 4])).float()).tolist() == [0, 1, 2, 3]
     x_t, level, z = inputs(6)
@@ -183,21 +197,21 @@ def test_a_generator_with_bfloat16_weights_gives_nearly_the_same_images(kind, la
     ("shape", "size", "words"),
     [
         ((3, 8, 8), {"width": 20}, "width of a network of images must be a multiple of 16, got 20"),
-        ((3, 9, 8), {"width": 16}, "images of 9 x 8 cannot be folded by 1 and halved 1 times"),
-        ((3, 6, 6), {"width": 16, "patch": 2}, "images of 6 x 6 cannot be folded by 2 and halved 1 times"),
+        ((3, 9, 8), {"width": 16}, "images of 9 x 8 do not fit: sides must be multiples of 2, like 8 or 10"),
+        ((3, 6, 6), {"width": 16, "patch": 2}, "images of 6 x 6 do not fit: sides must be multiples of 4, like 4 or 8"),
         ((3, 8, 8), {"width": 16, "multipliers": ()}, "for one resolution at least"),
         ((2,), {"width": 16}, r"needs data of shape \(C, H, W\), got \(2,\)"),
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_in_a_sentence(shape, size, words):
     with pytest.raises(ValueError, match=words):
-        networks.generator("unet", shape, latent_dim=4, depth=1, **{"multipliers": (1, 2), **size})
+        registry.generator("unet", shape, latent_dim=4, depth=1, **{"multipliers": (1, 2), **size})
 
 
 @pytest.mark.parametrize(("side", "patch"), [(2, 1), (8, 2), (10, 2)])
 def test_the_discriminator_halves_images_only_while_they_are_larger_than_4_x_4(side, patch):
     x_s = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    judge = networks.discriminator("unet", (3, side, side), width=16, depth=1, patch=patch)
+    judge = registry.discriminator("unet", (3, side, side), width=16, depth=1, patch=patch)
     (slope,) = torch.autograd.grad(judge(x_s, x_s.detach(), torch.ones(4), torch.zeros(4)).sum(), x_s)
     assert (slope.abs().sum(1) > 0).all()  # every pixel is seen
 
@@ -210,9 +224,11 @@ def test_a_draw_unet_refuses_a_latent_of_another_size_in_a_sentence():
 # ---------------------------------------------------------------- the Gaussian posterior draw
 
 
-def draw_unet(latent_dim: int, rank: int, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...] = (1, 4, 4)) -> DrawUNet:
-    monkeypatch.setattr("ddgan.networks.conv.RANK", rank)
-    network = networks.generator("unet-draw", shape, latent_dim=latent_dim, width=16, depth=1, multipliers=(1,))
+def draw_unet(
+    latent_dim: int, rank: int, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, ...] = (1, 4, 4)
+) -> DrawUNet:
+    monkeypatch.setattr("ddgan.models.unet.RANK", rank)
+    network = registry.generator("unet-draw", shape, latent_dim=latent_dim, width=16, depth=1, multipliers=(1,))
     return network.double()
 
 
@@ -220,7 +236,9 @@ def truth(x: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Mean and covariance of x (N, n); beyond `rank` principal directions the variance spread evenly."""
     mean, cov = x.mean(0), torch.cov(x.T, correction=0)
     variance, basis = torch.linalg.eigh(cov)
-    variance = torch.cat([variance[:-rank].mean().expand(len(cov) - rank), variance[-rank:]]) if rank < len(cov) else variance
+    variance = (
+        torch.cat([variance[:-rank].mean().expand(len(cov) - rank), variance[-rank:]]) if rank < len(cov) else variance
+    )
     return mean, basis @ variance.diag() @ basis.T
 
 
@@ -322,14 +340,16 @@ def learning(kind: str) -> tuple[Tensor, Regression | Adversarial]:
     shape, size = (1, 16, 16), {"width": 16, "depth": 1, "patch": 2}
     x_0 = torch.linspace(-0.8, 0.8, 16).expand(8, *shape).contiguous()
     latent_dim = 0 if kind == "regression" else 256
-    g = networks.generator("unet-draw", shape, latent_dim=latent_dim, multipliers=(1, 2), **size)
+    g = registry.generator("unet-draw", shape, latent_dim=latent_dim, multipliers=(1, 2), **size)
     if kind == "regression":
-        return x_0, Regression(g, Consecutive(VP), lr=2e-3, ema=0.05)
-    d = networks.discriminator("unet-draw", shape, **size)
-    return x_0, Adversarial(g, d, Consecutive(VP), loss="paper", gamma=5.0, lr=(5e-4, 1e-3), ema=0.05)
+        return x_0, Regression(g, Consecutive(VP), lr=2e-3, descent=Descent(ema=0.05))
+    d = registry.discriminator("unet-draw", shape, **size)
+    return x_0, Adversarial(g, d, Consecutive(VP), loss="paper", gamma=5.0, lr=(5e-4, 1e-3), descent=Descent(ema=0.05))
 
 
-@pytest.mark.parametrize(("kind", "left"), [("regression", 0.05), pytest.param("adversarial", 0.5, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("kind", "left"), [("regression", 0.05), pytest.param("adversarial", 0.5, marks=pytest.mark.slow)]
+)
 def test_sixty_updates_on_one_batch_bring_the_generator_to_it(kind, left):
     x_0, objective = learning(kind)
     network, noise = objective.denoiser, torch.Generator().manual_seed(0)
@@ -338,3 +358,149 @@ def test_sixty_updates_on_one_batch_bring_the_generator_to_it(kind, left):
     for _ in range(60):
         objective.update(x_0, noise, 0.0)
     assert (network(*given) - x_0).square().mean() < left * before
+
+
+# ---------------------------------------------------------------- classes
+
+
+def labelled(kind: str) -> tuple[nn.Module, nn.Module]:
+    """A generator and a discriminator that can be told of five classes."""
+    g = registry.generator(kind, SHAPE, latent_dim=math.prod(SHAPE), patch=2, classes=5, **SIZE)
+    d = registry.discriminator(kind, SHAPE, width=16, depth=1, patch=2, classes=5)
+    nn.init.normal_(d.projection.weight)
+    return awake(g), awake(d)
+
+
+@pytest.mark.parametrize("kind", ["unet", "unet-draw"])
+def test_both_networks_hear_the_class_of_every_item(kind):
+    """An item's output depends on its own label alone, and is another for another label."""
+    g, d = labelled(kind)
+    x_t, level, z = inputs(g.latent_dim, B=4)
+    x_s, (_, *levels), label = randn(4, *SHAPE, seed=4), condition(4), torch.tensor([0, 1, 2, 3])
+    other = torch.tensor([0, 1, 2, 4])
+    for one, another in (
+        (g(x_t, level, z, label), g(x_t, level, z, other)),
+        # a batch of four shares its standard deviation, and labels do not enter it but through D's own layers
+        (g.given(label)(x_t, level, z), g.given(other)(x_t, level, z)),
+    ):
+        torch.testing.assert_close(one[:3], another[:3])
+        assert relative(another[3], one[3]) > 1e-3
+    logits = d(x_s, x_t, *levels, label)
+    assert (logits - d(x_s, x_t, *levels, other))[3].abs() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["unet", "unet-draw"])
+def test_no_label_means_any_class(kind):
+    g, d = labelled(kind)
+    x_t, level, z = inputs(g.latent_dim, B=4)
+    x_s, (_, *levels), any_class = randn(4, *SHAPE, seed=4), condition(4), torch.full((4,), 5)
+    torch.testing.assert_close(g(x_t, level, z), g(x_t, level, z, any_class), rtol=0, atol=0)
+    torch.testing.assert_close(g(x_t, level, z), g.given(5)(x_t, level, z), rtol=0, atol=0)
+    torch.testing.assert_close(d(x_s, x_t, *levels), d(x_s, x_t, *levels, any_class), rtol=0, atol=0)
+
+
+def test_two_batches_of_d_share_the_labels():
+    _, d = labelled("unet")
+    x_s, (x_t, *levels), label = (
+        randn(8, *SHAPE, seed=4),
+        (randn(4, *SHAPE), *condition(4)[1:]),
+        torch.tensor([3, 1, 0, 5]),
+    )
+    together = d(x_s, x_t, *levels, label)
+    torch.testing.assert_close(together, torch.cat([d(part, x_t, *levels, label) for part in x_s.chunk(2)]))
+
+
+def test_a_class_that_a_model_does_not_know_is_refused():
+    g, _ = labelled("unet")
+    with pytest.raises(ValueError, match=r"a class must be in 0..4, or 5 for any, got 6"):
+        g.given(6)
+    with pytest.raises(ValueError, match="knows no classes"):
+        generator("unet", 4).given(0)
+    with pytest.raises(ValueError, match="classes are of networks of images"):
+        registry.generator("skip", (2,), latent_dim=2, width=8, depth=1, classes=2)
+
+
+# ---------------------------------------------------------------- where oneDNN divides by zero
+
+
+def curved(layer: nn.Conv2d, x: Tensor) -> list[Tensor]:
+    """A 1 x 1 convolution of x, and what its penalty gives to x and to the weights."""
+    x = x.clone().requires_grad_()
+    y = discriminators._pointwise(layer, x)
+    (gradient,) = torch.autograd.grad(y.float().square().sum(), x, create_graph=True)
+    return [y, gradient, *torch.autograd.grad(gradient.float().square().sum(), [x, layer.weight])]
+
+
+@pytest.mark.parametrize("shape", [(4, 6, 8, 8), (1, 6, 5, 4), (3, 6, 2, 1)])
+def test_a_convolution_in_two_halves_is_the_convolution(monkeypatch, shape):
+    layer, x = (
+        nn.Conv2d(shape[1], 5, 1, dtype=torch.bfloat16),
+        randn(*shape).bfloat16().contiguous(memory_format=torch.channels_last),
+    )
+    answers = []
+    for size in (0, x.numel()):
+        monkeypatch.setattr(discriminators, "zero_divisor", lambda size=size: size)
+        answers.append(curved(layer, x))
+    for whole, halves in zip(*answers, strict=True):
+        torch.testing.assert_close(halves, whole, rtol=2e-2, atol=2e-2 * float(whole.detach().abs().max()))
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "autocast", "size", "parts"),
+    [
+        (32, torch.bfloat16, False, 2048, 2),
+        (32, torch.float32, True, 2048, 2),
+        (32, torch.float32, False, 2048, 1),
+        (64, torch.bfloat16, False, 4096, 1),
+        (32, torch.bfloat16, False, 2047, 1),
+        (32, torch.bfloat16, False, 0, 1),
+    ],
+)
+def test_only_the_size_that_would_crash_is_cut_into_halves(monkeypatch, channels, dtype, autocast, size, parts):
+    monkeypatch.setattr(discriminators, "zero_divisor", lambda: size)
+    seen = []
+    with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+        discriminators._pointwise(lambda x: seen.append(x.shape) or x, torch.zeros(4, channels, 4, 4, dtype=dtype))
+    assert len(seen) == parts
+
+
+PENALTY = """
+import torch
+from ddgan.models import registry
+from ddgan.training.losses import gradient_penalty
+torch.set_num_threads(1)
+for batch, side, channels, patch, width in CASES:
+    print(batch, side, channels, patch, width, flush=True)
+    d = registry.discriminator("unet", (channels, side, side), width=width, depth=1, patch=patch)
+    x, levels = torch.zeros(batch, channels, side, side), torch.zeros(batch)
+    with torch.autocast("cpu", torch.bfloat16):
+        penalty = gradient_penalty(lambda x: d(x, x_t=x, level_s=levels, level_t=levels), x).sum()
+    penalty.backward()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not zero_divisor(), reason="this CPU has no AMX, whose products are the ones that crash")
+@pytest.mark.parametrize(("channels", "patch", "width"), [(3, 2, 16), (3, 1, 16), (1, 2, 32)])
+@pytest.mark.parametrize("side", [32, 64])
+def test_the_penalty_of_no_batch_size_and_width_crashes(side, channels, patch, width):
+    """Where D's entrance or one of its skips has a matrix of the size that crashed, and one image more."""
+    map_ = side // patch
+    entries = {
+        2 * channels * patch**2: map_,
+        width: map_,
+        2 * width: map_ // 2,
+    }  # channels of a convolution's input: its side
+    sizes = [rows * s * s for rows, s in entries.items() if rows <= 32]
+    critical = {zero_divisor() // size for size in sizes if not zero_divisor() % size}
+    cases = [
+        (b + more, side, channels, patch, width)
+        for b in sorted(critical)
+        if b * map_**2 * width < 2**23
+        for more in (0, 1)
+    ]
+    assert cases
+    root = str(Path(__file__).parents[2])
+    command = [sys.executable, "-c", f"CASES = {cases}{PENALTY}"]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"exit code {done.returncode} in {done.stdout.splitlines()[-1:]}: {done.stderr}"

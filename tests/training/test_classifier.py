@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from ddgan import checkpoint
-from ddgan.classifier import augmented, finish, fit_classifier, new_classifier, train_classifier
-from ddgan.image_metrics import observe
-from ddgan.images import ImageSet, from_uint8, load_images
+from ddgan.data.images import ImageSet, from_uint8, load_images
+from ddgan.metrics.images import observe
+from ddgan.models import checkpoint
+from ddgan.training.classifier import augmented, finish, fit_classifier, new_classifier, train_classifier
 
 
 def images(n: int, shape: tuple[int, ...] = (1, 12, 12), seed: int = 0) -> ImageSet:
@@ -69,7 +69,11 @@ def test_a_classifier_comes_back_with_its_card_as_it_was_judged(fitted):
     directory, train, test = fitted
     classifier = checkpoint.load_classifier(directory)
     card = json.loads((directory / "card.json").read_text())
-    assert classifier.card == card and (card["command"], card["seed"], card["classes"]) == ("the command", 3, ["a", "b", "c"])
+    assert classifier.card == card and (card["command"], card["seed"], card["classes"]) == (
+        "the command",
+        3,
+        ["a", "b", "c"],
+    )
     assert {"hardware", "seconds", "torch", "sha256", "parameters"} <= set(card)
     stored = classifier.covariance.clone()
     assert finish(classifier, train, test) == card["metrics"]
@@ -95,7 +99,9 @@ def test_a_file_of_a_classifier_keeps_parameters_in_two_bytes(fitted):
 )
 def test_a_damaged_classifier_is_refused_in_a_sentence(fitted, name, content, words):
     path = fitted[0] / name
-    path.write_bytes(content if isinstance(content, bytes) else json.dumps(json.loads(path.read_text()) | content).encode())
+    path.write_bytes(
+        content if isinstance(content, bytes) else json.dumps(json.loads(path.read_text()) | content).encode()
+    )
     with pytest.raises(ValueError, match=words) as error:
         checkpoint.load_classifier(fitted[0])
     assert "\n" not in str(error.value)

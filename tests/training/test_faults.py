@@ -1,27 +1,34 @@
-"""Trainings survive: kills, signals, full and read-only disks, damaged files, rivals, and numbers that are not finite."""
+"""Trainings survive: kills, signals, full and read-only disks,
+damaged files, rivals, and numbers that are not finite.
+"""
 
 import importlib
 import json
 import os
+import re
 import resource
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors import safe_open
 
-from ddgan import cli
-from ddgan.bench import faults
-from ddgan.checkpoint import load
 from ddgan.cli import main
-from ddgan.trainer import Adversarial
+from ddgan.evidence.bench import faults
+from ddgan.models.checkpoint import load
+from ddgan.training.player import Player
+from ddgan.training.trainer import Adversarial
 
 WORDS = faults.RUNS["points"].split()  # 60 updates, saved after each
+ROOT = Path(__file__).parents[2]
 NEWEST, BEFORE = "state.safetensors", "state-before.safetensors"
 
 
@@ -69,13 +76,13 @@ def test_a_training_that_was_killed_ends_with_the_bytes_of_one_that_was_not(caps
     """Points and images, at random and in the middle of saving."""
     assert main("bench faults --quick --json".split()) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["kills"] == report["bit_exact"] == 2 * (1 + len(faults.POINTS))
+    assert report["kills"] == report["bit_exact"] == 2 * (1 + len(faults.KILL_POINTS))
 
 
 @pytest.mark.soak
 def test_200_random_kills_all_resume_bit_for_bit():
     report = faults.kills(main, 100, print)
-    assert report["kills"] == report["bit_exact"] == 2 * (100 + len(faults.POINTS))
+    assert report["kills"] == report["bit_exact"] == 2 * (100 + len(faults.KILL_POINTS))
 
 
 @pytest.mark.parametrize(
@@ -83,26 +90,28 @@ def test_200_random_kills_all_resume_bit_for_bit():
 )
 def test_a_kill_in_the_third_save_costs_at_most_that_save(tmp_path, point, step):
     """The saves are of 0, 1, 2, ... updates."""
-    code, _ = lived(tmp_path / "run", partial(faults.die_at, *faults.POINTS[point]))
+    code, _ = lived(tmp_path / "run", partial(faults.die_at, *faults.KILL_POINTS[point]))
     assert code == -signal.SIGKILL and updates(tmp_path / "run") == step
     assert (tmp_path / "run" / NEWEST).exists() == (point != "between the renames")
 
 
 def at_update(monkeypatch, number, do):
     """Call `do` in the middle of an update: D has learned, G has not."""
-    descend = Adversarial._descend
+    descend, steps = Player.descend, count(1)  # D's and G's in turn
 
-    def interrupted(self, name, *rest):
-        value = descend(self, name, *rest)
-        if name == "d" and self.updates == number - 1:
+    def interrupted(self, *rest):
+        value = descend(self, *rest)
+        if next(steps) == 2 * number - 1:
             do()
         return value
 
-    monkeypatch.setattr(Adversarial, "_descend", interrupted)
+    monkeypatch.setattr(Player, "descend", interrupted)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_within_an_update_saves_after_it_and_the_run_goes_on_bit_for_bit(capsys, monkeypatch, tmp_path, whole, number):
+def test_a_signal_within_an_update_saves_after_it_and_the_run_goes_on_bit_for_bit(
+    capsys, monkeypatch, tmp_path, whole, number
+):
     at_update(monkeypatch, 20, partial(signal.raise_signal, number))
     handlers = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
     code, err = train(capsys, tmp_path / "run", "--save-every", "999")
@@ -119,7 +128,7 @@ def test_an_update_that_does_not_end_is_broken_off_and_not_saved(capsys, monkeyp
         while True:
             time.sleep(0.01)
 
-    monkeypatch.setattr(cli, "GRACE", 0.1)
+    monkeypatch.setattr(importlib.import_module("ddgan.cli.progress"), "GRACE", 0.1)
     at_update(monkeypatch, 20, hang)
     assert train(capsys, tmp_path / "run", "--save-every", "999")[0] == 130 and updates(tmp_path / "run") == 0
     monkeypatch.undo()
@@ -127,9 +136,66 @@ def test_an_update_that_does_not_end_is_broken_off_and_not_saved(capsys, monkeyp
 
 
 def test_a_signal_does_not_wait_for_judging(capsys, monkeypatch, tmp_path, whole):
-    monkeypatch.setattr(importlib.import_module("ddgan.fit"), "score", lambda *_: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(
+        importlib.import_module("ddgan.training.run"), "score", lambda *_: signal.raise_signal(signal.SIGTERM)
+    )
     assert train(capsys, tmp_path / "run")[0] == 130
     assert load(tmp_path / "run").card["metrics"] == {} and faults.same(tmp_path / "run", whole)
+
+
+DYING = """
+import os, sys
+from ddgan.cli import main
+from ddgan.training.player import Player
+descend = Player.descend
+def die(self, *rest, **more):
+    value = descend(self, *rest, **more)
+    if die.calls == 40:
+        os.kill(os.getpid(), int(sys.argv.pop()))
+    die.calls += 1
+    return value
+die.calls, Player.descend = 0, die
+main(sys.argv[1:-1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (signal.SIGFPE, "Floating point exception|Floating-point exception"),
+        pytest.param(signal.SIGSEGV, "Segmentation fault", marks=pytest.mark.slow),
+        pytest.param(signal.SIGABRT, "Aborted", marks=pytest.mark.slow),
+    ],
+)
+def test_a_crash_of_native_code_is_told_at_the_next_start_which_goes_on_bit_for_bit(
+    capsys, tmp_path, whole, number, words
+):
+    out = tmp_path / "run"
+    command = [sys.executable, "-c", DYING, *WORDS, "--out", str(out), str(int(number))]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    died = subprocess.run(command, env=environment, preexec_fn=no_core, capture_output=True, text=True, timeout=120)
+    assert died.returncode == -number, died.stderr
+    assert updates(out) == 20 and "die" in (out / "crash.log").read_text()
+    code, err = train(capsys, out, "--resume")
+    assert code == 0 and faults.same(out, whole)
+    assert re.search(
+        rf"the last run died in native code \(({words})\): {out}/crash-before.log says where; going on after update 20",
+        err,
+    )
+    assert "die" in (out / "crash-before.log").read_text() and not (out / "crash.log").exists()
+    capsys.readouterr()
+    assert main([*WORDS, "--out", str(out), "--resume"]) == 0 and "died" not in capsys.readouterr().err
+
+
+def no_core():
+    """No core file of a process that dies on purpose."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def test_a_run_that_ends_otherwise_leaves_no_log_of_a_crash(tmp_path):
+    command = [sys.executable, "-m", "ddgan", *WORDS, "--out", str(tmp_path / "run")]
+    subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True, timeout=120)
+    assert not [path for path in (tmp_path / "run").iterdir() if "crash" in path.name]
 
 
 def full(write):
@@ -149,7 +215,11 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_state(capsys, tmp_path, w
     """Every save ends with two: of the file, and of its directory."""
     code, err = lived(tmp_path / "run", partial(full, 2 * 10))
     assert code == 2 and err.endswith(f"{NEWEST} cannot be written (File too large): it stays as it was\n"), err
-    assert "Traceback" not in err and updates(tmp_path / "run") == 9 and set(files(tmp_path / "run")) == {".lock", NEWEST, BEFORE}
+    assert (
+        "Traceback" not in err
+        and updates(tmp_path / "run") == 9
+        and set(files(tmp_path / "run")) == {".lock", NEWEST, BEFORE}
+    )
     assert train(capsys, tmp_path / "run", "--resume")[0] == 0 and faults.same(tmp_path / "run", whole)
 
 
@@ -239,7 +309,7 @@ def nan_loss(objective):
 def nan_gradient(objective):
     for parameter in objective.networks["g"].parameters():
         parameter.grad.fill_(torch.nan)
-    objective.optimisers["g"].step()
+    objective.players["g"].optimiser.step()
 
 
 def nan_average(objective):
@@ -253,8 +323,8 @@ def poisoned(request, monkeypatch):
     def poison(always):
         update = Adversarial.update
 
-        def poisoned(self, x_0, noise, progress):
-            losses = update(self, x_0, noise, progress)
+        def poisoned(self, x_0, noise, progress, label):
+            losses = update(self, x_0, noise, progress, label)
             if self.updates == 30 and (always or noise.initial_seed() == 29):
                 request.param(self)
             return losses
@@ -283,5 +353,3 @@ def test_after_going_back_three_times_the_run_stops_with_a_report_and_the_last_g
         assert code == 2 and "after going back 3 times: stopped" in report and "holds the run after update 29" in report
         assert updates(tmp_path / "run") == 29
         assert load(tmp_path / "run").card["steps"] == 29 and load(tmp_path / "run").card["rollbacks"] == 3
-
-

@@ -4,7 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from ddgan.losses import LOSSES, gradient_penalty, nonsaturating, outdo, paired, relativistic, squared_error
+from ddgan.training.losses import (
+    LOSSES,
+    finite_difference_penalty,
+    g_relativistic,
+    gradient_penalty,
+    nonsaturating,
+    relativistic,
+    squared_error,
+)
 
 SHAPES = pytest.mark.parametrize("shape", [(2,), (3, 8, 8)])
 PAPER, _ = LOSSES["paper"]
@@ -65,7 +73,7 @@ def test_the_finite_difference_of_a_linear_d_is_w_squared_over_an_orthonormal_fr
     n, w = math.prod(shape), randn(*shape)
     v = math.sqrt(n) * torch.eye(n, dtype=torch.float64).reshape(n, *shape)
     real, fake = randn(n, *shape, seed=1), randn(n, *shape, seed=2)
-    penalty = paired(no_loss)(lambda x: (x * w).flatten(1).sum(1), real, fake, v, 0.3)
+    penalty = finite_difference_penalty(no_loss)(lambda x: (x * w).flatten(1).sum(1), real, fake, v, 0.3)
     torch.testing.assert_close(penalty, 0.3 * w.square().sum())
 
 
@@ -81,7 +89,7 @@ def test_the_finite_difference_estimates_the_true_penalties_of_a_curved_d(shape)
     real, fake = randn(1, *shape, seed=1), randn(1, *shape, seed=2)
     exact = gamma / 2 * (gradient_penalty(d, real) + gradient_penalty(d, fake)).sum()
     v = torch.randn(n, *shape, generator=torch.Generator().manual_seed(3)).double()
-    measured = paired(no_loss)(d, real.expand_as(v), fake.expand_as(v), v, gamma)
+    measured = finite_difference_penalty(no_loss)(d, real.expand_as(v), fake.expand_as(v), v, gamma)
     assert abs(measured - exact) < (5 * math.sqrt(2 / n) + 1e-3) * exact
 
 
@@ -129,7 +137,7 @@ def test_fooling_d_moves_the_fake_uphill(name):
 def test_outdo_pairs_each_fake_with_its_own_real():
     real, fake = randn(8, 2), randn(8, 2, seed=1)
     swapped = relativistic(fake.sum(1), real.sum(1))
-    torch.testing.assert_close(outdo(lambda x: x.sum(1), real, fake), swapped)
+    torch.testing.assert_close(g_relativistic(lambda x: x.sum(1), real, fake), swapped)
 
 
 def test_rpgan_is_one_game_for_both_with_the_roles_exchanged():
@@ -215,5 +223,7 @@ def test_wgan_gp_looks_between_the_real_and_the_fake(shape):
     fake = 4 * torch.nn.functional.normalize(fake.flatten(1)).reshape(fake.shape)
     v = torch.full_like(fake, torch.special.ndtri(torch.tensor(0.25)).item())
     v[2:] = 0  # half of them half of the way, where the slope is 2
-    with_penalty, without = (WGAN(lambda x: x.flatten(1).square().sum(1) / 2, real, fake, v, gamma) for gamma in (10.0, 0.0))
+    with_penalty, without = (
+        WGAN(lambda x: x.flatten(1).square().sum(1) / 2, real, fake, v, gamma) for gamma in (10.0, 0.0)
+    )
     assert (with_penalty - without).item() == pytest.approx(10 * ((3 - 1) ** 2 + (2 - 1) ** 2) / 2)

@@ -1,4 +1,6 @@
-"""Training into a directory: images resume bit for bit, and neither ranks nor parts of a batch change what is learned."""
+"""Training into a directory: images resume bit for bit,
+and neither ranks nor parts of a batch change what is learned.
+"""
 
 import importlib
 import io
@@ -16,16 +18,18 @@ import pytest
 import torch
 from PIL import Image
 
-from ddgan.checkpoint import load, load_discriminator, load_state
-from ddgan.config import Config, preset
-from ddgan.data import toy
-from ddgan.fit import fit, new_objective, score
-from ddgan.images import ImageSet, batches, from_uint8, read_images
-from ddgan.request import Request
-from ddgan.session import Session
-from ddgan.trainer import Objective
+from ddgan.data.images import ImageSet, batches, from_uint8, read_images
+from ddgan.data.toys import toy
+from ddgan.errors import Refused
+from ddgan.explorer.request import Request
+from ddgan.explorer.session import Session
+from ddgan.models.checkpoint import load, load_discriminator
+from ddgan.models.config import Config, preset
+from ddgan.training.run import fit, new_objective, score
+from ddgan.training.state import load_state
+from ddgan.training.trainer import Descent, Objective, train
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TINY = replace(preset("mnist"), width=16, d_width=16, batch=8, steps=4, every=2)
 
 
@@ -40,8 +44,22 @@ def folder(tmp_path_factory):
     return directory
 
 
+@pytest.fixture(scope="module")
+def sides(tmp_path_factory):
+    """Two classes of 28 x 28 images: the left half bright, or the right."""
+    directory = tmp_path_factory.mktemp("sides")
+    for i in range(20):
+        for name, half in (("left", slice(14)), ("right", slice(14, 28))):
+            (directory / name).mkdir(exist_ok=True)
+            image = np.zeros((28, 28), np.uint8)
+            image[:, half] = 180 + i
+            Image.fromarray(image).save(directory / name / f"{i}.png")
+    return directory
+
+
 def state(config: Config, out: Path) -> dict[str, torch.Tensor]:
-    return load_state(out, {}, config, load(out).card["data"])[0]
+    known = load(out).card
+    return load_state(out, {}, replace(config, classes=known["config"]["classes"]), known["data"])[0]
 
 
 def trained(config: Config, folder: Path, out: Path, **options) -> dict[str, torch.Tensor]:
@@ -49,12 +67,16 @@ def trained(config: Config, folder: Path, out: Path, **options) -> dict[str, tor
     return state(config, out)
 
 
-def test_images_resume_bit_for_bit(folder, tmp_path):
-    whole = trained(TINY, folder, tmp_path / "whole")
-    steps = fit(TINY, tmp_path / "broken", images=str(folder))
+@pytest.mark.parametrize("with_classes", [False, True])
+def test_images_resume_bit_for_bit(folder, sides, tmp_path, with_classes):
+    """With classes, a falling penalty and two moving averages, too."""
+    config = replace(TINY, classes=None, anneal=0.1, ema_long=0.01) if with_classes else TINY
+    images = sides if with_classes else folder
+    whole = trained(config, images, tmp_path / "whole")
+    steps = fit(config, tmp_path / "broken", images=str(images))
     next(steps), next(steps)
     steps.close()
-    resumed = trained(TINY, folder, tmp_path / "broken", resume=True)
+    resumed = trained(config, images, tmp_path / "broken", resume=True)
     assert whole.keys() == resumed.keys() and all(torch.equal(whole[key], resumed[key]) for key in whole)
 
 
@@ -65,10 +87,12 @@ def overflowing(config: Config, data: ImageSet) -> Objective:
 
 
 @pytest.mark.slow
-def test_a_card_counts_the_skipped_steps_of_the_whole_run_and_those_in_a_row_over_a_break(folder, tmp_path, monkeypatch):
-    module, said = importlib.import_module("ddgan.fit"), []
+def test_a_card_counts_the_skipped_steps_of_the_whole_run_and_those_in_a_row_over_a_break(
+    folder, tmp_path, monkeypatch
+):
+    module, said = importlib.import_module("ddgan.training.run"), []
     monkeypatch.setattr(module, "precision", lambda device: torch.bfloat16)
-    monkeypatch.setattr("ddgan.trainer.OVERFLOWS", 3)
+    monkeypatch.setattr("ddgan.training.trainer.OVERFLOWS", 3)
     with monkeypatch.context() as here:
         here.setattr(module, "new_objective", overflowing)
         steps = fit(TINY, tmp_path / "run", images=str(folder))
@@ -103,12 +127,34 @@ def test_a_run_goes_on_with_the_data_that_it_began_with_and_no_other(folder, tmp
         list(fit(config, tmp_path / "line", resume=True))
 
 
+def test_the_points_decide_whether_a_run_goes_on_not_the_path_of_their_file(tmp_path, monkeypatch):
+    (tmp_path / "here").mkdir()
+    points = tmp_path / "here" / "points.csv"
+    points.write_text("0.5,0\n1,1\n0,1\n")
+    config = Config("points.csv", width=8, depth=1, batch=16, steps=4)
+    monkeypatch.chdir(tmp_path / "here")
+    steps = fit(config, tmp_path / "run")
+    next(steps), steps.close()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "copy.TXT").write_text("x;y\n0,5;0\n1;1\n0;1\n")
+    for path in (points, "here/points.csv", "here/../copy.TXT"):
+        list(fit(replace(config, data=str(path)), tmp_path / "run", resume=True))
+        assert load(tmp_path / "run").card["seen"] == 4 * 16
+    with pytest.raises(ValueError, match="another configuration: width 8 there and 9 now"):
+        list(fit(replace(config, data=str(points), width=9), tmp_path / "run", resume=True))
+    points.write_text("0.5,0\n1,1\n0,2\n")
+    with pytest.raises(ValueError, match="trained on other data"):
+        list(fit(replace(config, data=str(points)), tmp_path / "run", resume=True))
+
+
 def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
     trained(TINY, folder, tmp_path)
     assert load(tmp_path).card["metrics"] == {}, "what is not MNIST is not judged as MNIST"
     with pytest.raises(ValueError, match="images of its own, which no classifier here can judge"):
         Session().judge(Request(str(tmp_path), ("ddgan",), T=1, n=4), "ddgan")
-    with pytest.raises(ValueError, match="FID is measured against cifar10, stackedmnist; .* is of images that have no name here"):
+    with pytest.raises(
+        ValueError, match="FID is measured against cifar10, stackedmnist; .* is of images that have no name here"
+    ):
         Session().judge(Request(str(tmp_path), ("ddgan",), T=1, n=50_000), "ddgan", watch=pytest.fail, with_fid=True)
 
 
@@ -143,26 +189,29 @@ def test_images_are_cropped_and_digits_stacked_on_request(folder, tmp_path):
 def test_the_file_holds_the_moving_average_rounded_to_bfloat16(folder, tmp_path):
     kept = trained(TINY, folder, tmp_path)
     model = load(tmp_path)
-    assert model.card["dtype"] == "bfloat16" and model.levels.between
+    assert model.card["dtype"] == "bfloat16" and model.levels.continuous
     for name, value in model.state_dict().items():
         assert torch.equal(value, kept[f"ema.{name}"].bfloat16().float()), name
 
 
 @pytest.mark.parametrize("objective", ["ddgan", "regression"])
-def test_a_batch_in_parts_gives_the_gradients_of_the_whole(objective):
+def test_a_batch_in_parts_gives_the_gradients_of_the_whole(objective, monkeypatch):
     """One update in float32; Adam's first step has size lr whatever the gradient, so its first moments are compared."""
     data = ImageSet(np.random.default_rng(0).integers(0, 256, (16, 1, 28, 28), np.uint8))
     latent_dim = 0 if objective == "regression" else TINY.latent_dim
     config = replace(TINY, objective=objective, latent_dim=latent_dim, batch=16)
     moments = []
     for accumulate in (1, 4):
+        monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "precision", lambda device: torch.float32)
         run = new_objective(replace(config, accumulate=accumulate), data)
-        run.precision = torch.float32
-        run.update(batches(data, 16, seed=0, flip=False)(0, torch.Generator()), torch.Generator().manual_seed(0), 0.0)
+        x_0, label = batches(data, 16, seed=0, flip=False)(0, torch.Generator())
+        run.update(x_0, torch.Generator().manual_seed(0), 0.0, label)
         moments.append({key: value for key, value in run.state_dict().items() if key.endswith("exp_avg")})
     whole, parts = moments
     for name in whole:
-        torch.testing.assert_close(parts[name], whole[name], rtol=1e-3, atol=1e-6 + 1e-3 * float(whole[name].abs().max()))
+        torch.testing.assert_close(
+            parts[name], whole[name], rtol=1e-3, atol=1e-6 + 1e-3 * float(whole[name].abs().max())
+        )
 
 
 def test_a_batch_that_cannot_be_cut_says_so(tmp_path):
@@ -176,7 +225,7 @@ def test_a_stop_while_the_model_is_judged_does_not_cost_the_model(tmp_path, monk
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("ddgan.fit"), "score", stopped)
+    monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "score", stopped)
     with pytest.raises(KeyboardInterrupt):
         list(fit(Config("8-gaussians", width=8, depth=1, batch=16, steps=3), tmp_path))
     assert load(tmp_path).card["steps"] == 3 and load(tmp_path).card["metrics"] == {}
@@ -190,7 +239,9 @@ def test_a_card_says_how_its_weights_came_about_and_how_to_go_on(folder, tmp_pat
     next(steps), steps.close()
     list(fit(replace(TINY, init=str(tmp_path / "b")), tmp_path / "c", images=str(folder), command="third", resume=True))
     card = load(tmp_path / "c").card
-    assert [(run["command"], run["seen"]) for run in card["history"]] == [("first", 32), ("second", 16)] and card["seen"] == 32
+    assert [(run["command"], run["seen"]) for run in card["history"]] == [("first", 32), ("second", 16)] and card[
+        "seen"
+    ] == 32
     assert f"--init {tmp_path / 'c'}" in card["go_on"]
 
 
@@ -232,43 +283,97 @@ def test_weights_of_another_network_are_refused_in_a_sentence(folder, tmp_path):
         new_objective(replace(TINY, width=32, init=str(tmp_path)), ImageSet(np.zeros((8, 1, 28, 28), np.uint8)))
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.slow
+def test_no_rank_leaves_before_the_last_has_judged(tmp_path):
+    script = tmp_path / "judge.py"
+    script.write_text(
+        "import sys, time\nfrom pathlib import Path\nfrom ddgan.training import distributed as ranks\n"
+        "judged = Path(sys.argv[1])\n"
+        "with ranks.joined():\n    me = ranks.rank()\n    if me == 0:\n        time.sleep(2)\n        judged.touch()\n"
+        "assert judged.exists(), f'rank {me} left early'\n"
+    )
+    done = subprocess.run(
+        [*TORCHRUN, script, tmp_path / "judged"], env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+def test_a_rank_that_fails_ends_the_others_without_a_traceback(tmp_path):
+    script = tmp_path / "fail.py"
+    script.write_text(
+        "from ddgan.training import distributed as ranks\ntry:\n    with ranks.joined():\n"
+        "        if ranks.rank() == 0:\n            raise ValueError('no room')\n"
+        "except (ValueError, OSError) as error:\n    raise SystemExit(str(error))\n"
+    )
+    done = subprocess.run([*TORCHRUN, script], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode and "no room" in done.stderr and "RuntimeError" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("times", [pytest.param(3, marks=pytest.mark.slow), pytest.param(200, marks=pytest.mark.soak)])
+def test_short_runs_of_two_ranks_all_end_with_their_metrics(tmp_path, times):
+    for i in range(times):
+        command = [
+            *TORCHRUN,
+            "-m",
+            "ddgan",
+            *"train 25-gaussians --steps 5 --batch 64 --out".split(),
+            str(tmp_path / str(i)),
+        ]
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0 and len(load(tmp_path / str(i)).card["metrics"]) == 4, f"run {i}: {done.stderr}"
+
+
 @pytest.mark.slow
 def test_two_ranks_learn_what_one_process_does(folder, tmp_path):
-    """One update on the same global batch in float32. Adam's first step has size lr whatever the gradient: moments tell."""
+    """One update on the same global batch in float32.
+    Adam's first step has size lr whatever the gradient: moments tell.
+    """
     words = "train mnist --width 16 --d-width 16 --batch 8 --every 2 --steps 1".split()
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     script = tmp_path / "float32.py"  # rounding to bfloat16 would hide what is compared
     script.write_text(
         "import importlib, torch\nfrom ddgan.cli import main\n"
-        "importlib.import_module('ddgan.fit').precision = lambda device: torch.float32\nraise SystemExit(main())\n"
+        "importlib.import_module('ddgan.training.run').precision = lambda device: torch.float32\n"
+        "raise SystemExit(main())\n"
     )
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    for out, start in {"one": [sys.executable], "two": torchrun}.items():
+    for out, start in {"one": [sys.executable], "two": TORCHRUN}.items():
         command = [*start, str(script), *words, "--data", str(folder), "--out", str(tmp_path / out)]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
     config = replace(preset("mnist"), width=16, d_width=16, batch=8, every=2, steps=1)
     one, two = (state(config, tmp_path / name) for name in ("one", "two"))
     assert one.keys() == two.keys()
     for name in one:
         if name.endswith("exp_avg"):
-            torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-6 + 1e-2 * float(one[name].abs().max()), msg=name)
+            torch.testing.assert_close(
+                two[name], one[name], rtol=0, atol=1e-6 + 1e-2 * float(one[name].abs().max()), msg=name
+            )
 
 
 def test_an_objective_has_every_setting_of_its_config():
     law = toy("8-gaussians")
     config = Config(
-        "8-gaussians", T=2, width=8, depth=1, loss="paper", lr_g=1e-3, lr_d=2e-3, gamma=0.3, every=3, ema=0.07, clean=0.9,
-        accumulate=2, decay="cosine",
+        "8-gaussians", T=2, width=8, depth=1, loss="paper", lr_g=1e-3, lr_d=2e-3, gamma=0.3, every=3, ema=0.07,
+        clean=0.9, accumulate=2, decay="cosine",
     )  # fmt: skip
     made = new_objective(config, law)
-    assert (made.rates, made.gamma, made.every, made.ema) == ({"g": 1e-3, "d": 2e-3}, 0.3, 3, 0.07)
-    assert (made.accumulate, made.decay, made.pairs.schedule.T) == (2, "cosine", 2)
+    assert ({name: player.lr for name, player in made.players.items()}, made.gamma, made.every) == (
+        {"g": 1e-3, "d": 2e-3},
+        0.3,
+        3,
+    )
+    assert made.descent == Descent(ema=0.07, accumulate=2, decay="cosine", unlabelled=config.unlabelled)
+    assert made.pairs.schedule.T == 2
     assert made.pairs.weights.tolist() == pytest.approx([0.9, 0.1])
     anywhere = new_objective(replace(config, T=None), law).pairs
     assert (anywhere.clean, anywhere.first) == (0.9, 20)
     regression = new_objective(replace(config, T=None, objective="regression", latent_dim=0), law)
-    assert (regression.rates, regression.ema, regression.pairs.clean) == ({"g": 1e-3}, 0.07, 0.9)
+    assert {name: player.lr for name, player in regression.players.items()} == {"g": 1e-3}
+    assert (regression.descent.ema, regression.pairs.clean) == (0.07, 0.9)
     assert regression.pairs.first == 1, "it has to serve long chains"
 
 
@@ -296,10 +401,10 @@ def test_a_card_is_judged_by_three_samplings_of_their_own_noise(monkeypatch):
         found.append([sampled(i) for i in range(samplings)])
         return {"modes": 8}
 
-    monkeypatch.setattr(importlib.import_module("ddgan.fit"), "judge", judge)
+    monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "judge", judge)
     config, law = Config("8-gaussians", T=2, width=8, depth=1), toy("8-gaussians")
     assert score(new_objective(config, law).denoiser, law, config, n=20) == {"T=2": {"modes": 8}}
-    (a, b, c), = found
+    ((a, b, c),) = found
     assert len(a) == 20 and torch.cdist(a, b).min() > 0 and torch.cdist(b, c).min() > 0
 
 
@@ -310,7 +415,7 @@ def test_images_are_mirrored_where_the_config_says_so(folder, tmp_path, monkeypa
         return batches(data, batch, seed=seed, flip=flip)
 
     asked = []
-    monkeypatch.setattr(importlib.import_module("ddgan.fit"), "batches", counted)
+    monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "batches", counted)
     trained(replace(TINY, steps=1, flip=flip), folder, tmp_path)
     assert asked == [flip]
 
@@ -341,3 +446,77 @@ def test_a_resumed_run_goes_on_counting_its_seconds(tmp_path):
     steps.close()
     after = next(fit(config, tmp_path, resume=True))
     assert (after.step, before.step) == (3, 2) and after.seconds > before.seconds
+
+
+def test_a_run_takes_as_many_classes_as_its_images_have_and_its_card_names_them(sides, tmp_path):
+    list(fit(replace(TINY, classes=None), tmp_path / "run", images=str(sides)))
+    model = load(tmp_path / "run")
+    assert model.card["classes"] == ["left", "right"] and model.classes == model.card["config"]["classes"] == 2
+    assert load_discriminator(tmp_path / "run").classes == 2
+
+
+def test_a_model_without_classes_is_the_beginning_of_one_with_them_that_starts_as_good(sides, tmp_path):
+    list(fit(TINY, tmp_path / "first", images=str(sides)))
+    config = replace(TINY, classes=2, init=str(tmp_path / "first"))
+    objective = new_objective(config, read_images(sides), torch.device("cpu"))
+    first = load(tmp_path / "first").to(torch.float32)
+    with torch.random.fork_rng():
+        x_t, z = torch.randn(3, 1, 28, 28), torch.randn(3, first.latent_dim)
+    level, label = torch.zeros(3), torch.tensor([0, 1, 2])
+    told = objective.networks["g"].to(torch.float32)(x_t, level, z, label)
+    torch.testing.assert_close(told, first(x_t, level, z))
+
+
+def test_images_without_classes_train_without_labels_and_that_is_said(folder, tmp_path):
+    said = []
+    list(fit(replace(TINY, classes=None), tmp_path / "run", images=str(folder), say=said.append))
+    assert load(tmp_path / "run").classes == 0 and said == [
+        "these images have no classes: the networks learn without labels"
+    ]
+
+
+def test_another_number_of_classes_than_the_images_have_is_refused(sides, tmp_path):
+    with pytest.raises(ValueError, match="labels of 3 classes were asked for, these data have 2"):
+        list(fit(replace(TINY, classes=3), tmp_path / "run", images=str(sides)))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("kind", ["unet", "unet-draw"])
+def test_regression_with_classes_converges_to_the_mean_of_the_class_and_of_all_without(sides, kind):
+    """At pure noise E[x_0 | x_T, class] is the mean image of the class, E[x_0 | x_T] that of all:
+    here 60 updates of 16.
+    """
+    config = Config(
+        "sides", objective="regression", network=kind, width=16, depth=1, multipliers=(1, 2), patch=2, latent_dim=0,
+        classes=2, unlabelled=0.3, batch=16, lr_g=5e-3, ema=0.05, T=1, steps=60,
+    )  # fmt: skip
+    data = read_images(sides)
+    objective = new_objective(config, data)
+    for _ in train(objective, batches(data, 16, seed=0, flip=False), seed=0, steps=60):
+        pass
+    with torch.no_grad():
+        means = objective.denoiser(
+            torch.randn(3, 1, 28, 28, generator=torch.Generator().manual_seed(0)),
+            torch.full((3,), -10.0),
+            torch.zeros(3, 0),
+            torch.tensor([0, 1, 2]),
+        )
+    true = torch.stack([from_uint8(data.images[data.labels == k]).mean(0) for k in (0, 1)])
+    true = torch.cat([true, true.mean(0, keepdim=True)])
+    assert float((means - true).square().mean().sqrt()) < 0.25 < float((true[0] - true[1]).square().mean().sqrt())
+
+
+def test_an_average_whose_distance_is_not_finite_is_not_the_one_that_is_kept(tmp_path, monkeypatch):
+    found = iter([{"T=4": {"kl": None}}, {"T=4": {"kl": 0.5}}])
+    monkeypatch.setattr("ddgan.training.run.score", lambda *_: next(found))
+    config = Config("25-gaussians", width=8, depth=1, batch=8, steps=1, ema_long=0.01)
+    assert len(list(fit(config, tmp_path))) == 1
+    assert load(tmp_path).card["ema_kept"] == config.ema_long
+
+
+@pytest.mark.parametrize("network", ["unet", "unet-draw"])
+def test_a_network_of_images_refuses_a_table_of_points_in_a_sentence(tmp_path, network):
+    table = tmp_path / "points.csv"
+    table.write_text("x,y\n" + "".join(f"{i},{i * i % 7}\n" for i in range(20)))
+    with pytest.raises(Refused, match="a network of images needs data of shape"):
+        next(fit(replace(preset("mnist"), data=str(table), network=network), tmp_path / "run"))

@@ -4,6 +4,7 @@ import random
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,34 +13,37 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from ddgan import networks, trainer
-from ddgan.config import Config
-from ddgan.data import toy
-from ddgan.denoiser import ExactDenoiser, GaussianDenoiser, MeanDenoiser
-from ddgan.fit import new_objective
-from ddgan.images import ImageSet
-from ddgan.images import batches as image_batches
-from ddgan.losses import LOSSES
-from ddgan.metrics import coverage
-from ddgan.mixture import Law
-from ddgan.networks import conv
-from ddgan.recorded import Recorded
-from ddgan.sampler import Draws, sample
-from ddgan.schedule import MAX_T, Schedule
-from ddgan.trainer import DECAYS, Adversarial, Anywhere, Consecutive, Objective, Regression, TrainStep, train
+from ddgan.data.images import ImageSet
+from ddgan.data.images import batches as image_batches
+from ddgan.data.toys import toy
+from ddgan.diffusion.denoiser import ExactDenoiser, GaussianDenoiser, MeanDenoiser
+from ddgan.diffusion.mixture import Law
+from ddgan.diffusion.sampler import Draws, sample
+from ddgan.diffusion.schedule import MAX_T, Schedule
+from ddgan.metrics.points import coverage
+from ddgan.models import layers, registry
+from ddgan.models.config import Config
+from ddgan.training import trainer
+from ddgan.training.cuda_graph import Recorded
+from ddgan.training.losses import LOSSES
+from ddgan.training.pairs import Anywhere, Consecutive
+from ddgan.training.run import new_objective
+from ddgan.training.trainer import DECAYS, Adversarial, Descent, Objective, Regression, TrainStep, train
 
 PAIRS = {"consecutive": Consecutive(Schedule.vp(4)), "anywhere": Anywhere(Schedule.vp(MAX_T))}
 TWO_POINTS = Law.uniform(torch.tensor([[-1.0], [1.0]]), 0.1)
 SIZE = {"width": 16, "depth": 2}
 
 
-def adversarial(pairs: Consecutive | Anywhere, loss: str = "r1r2", n: int = 1) -> Adversarial:
-    generator = networks.generator("skip", (n,), latent_dim=n, **SIZE)
-    return Adversarial(generator, networks.discriminator("skip", (n,), **SIZE), pairs, loss=loss)
+def adversarial(pairs: Consecutive | Anywhere, loss: str = "r1r2", n: int = 1, **how: Any) -> Adversarial:
+    generator = registry.generator("skip", (n,), latent_dim=n, **SIZE)
+    return Adversarial(
+        generator, registry.discriminator("skip", (n,), **SIZE), pairs, loss=loss, descent=Descent(**how)
+    )
 
 
-def regression(pairs: Consecutive | Anywhere) -> Regression:
-    return Regression(networks.generator("skip", (1,), latent_dim=0, **SIZE), pairs)
+def regression(pairs: Consecutive | Anywhere, **how: Any) -> Regression:
+    return Regression(registry.generator("skip", (1,), latent_dim=0, **SIZE), pairs, descent=Descent(**how))
 
 
 EACH_OBJECTIVE = pytest.mark.parametrize("make", [adversarial, regression])
@@ -53,8 +57,8 @@ def fixed_initialisation():
         yield
 
 
-def batches(step: int, noise: torch.Generator) -> Tensor:
-    return TWO_POINTS.sample(64, noise)
+def batches(step: int, noise: torch.Generator) -> tuple[Tensor, None]:
+    return TWO_POINTS.sample(64, noise), None
 
 
 def run(objective: Objective, *, seed: int = 3, start: TrainStep | None = None, stop: int = 20) -> list[TrainStep]:
@@ -132,7 +136,9 @@ def test_every_loss_moves_both_networks_and_the_average(loss, pairs):
         assert record.losses.keys() == {"d", "g"} and np.isfinite(list(record.losses.values())).all()
     after = objective.state_dict()
     for key, value in before.items():
-        of_logits = value.shape == (1,) and key.startswith(("d.", "adam_d."))  # a difference of means does not see their bias
+        of_logits = value.shape == (1,) and key.startswith(
+            ("d.", "adam_d.")
+        )  # a difference of means does not see their bias
         assert not torch.equal(after[key], value) or (loss == "wgan-gp" and of_logits), key
 
 
@@ -142,13 +148,12 @@ def test_a_loss_that_is_not_finite_raises_and_leaves_every_weight_finite(make, b
     objective = make(PAIRS["consecutive"])
     until = run(objective, stop=2)
     with pytest.raises(FloatingPointError, match=r"the loss of [DG] is (nan|inf) at update 3"):
-        list(train(objective, lambda _, noise: torch.full((8, 1), bad), seed=0, steps=20, start=until[-1]))
+        list(train(objective, lambda _, noise: (torch.full((8, 1), bad), None), seed=0, steps=20, start=until[-1]))
     assert all(value.isfinite().all() for value in objective.state_dict().values())
 
 
 def test_in_low_precision_a_step_whose_gradient_overflowed_is_skipped_and_counted():
-    objective = adversarial(PAIRS["consecutive"])
-    objective.precision = torch.bfloat16
+    objective = adversarial(PAIRS["consecutive"], precision=torch.bfloat16)
     run(objective, stop=2)
     before = objective.state_dict()
     weight = objective.networks["d"].condition.weight
@@ -157,15 +162,14 @@ def test_in_low_precision_a_step_whose_gradient_overflowed_is_skipped_and_counte
     overflow.remove()
     after = objective.state_dict()
     moved = {name.partition(".")[0] for name in before if not torch.equal(before[name], after[name])}
-    assert moved == {"updates", "g", "adam_g", "ema"} and int(objective.skipped) == 1
+    assert moved == {"updates", "g", "adam_g", "ema"} and int(objective.overflows.count) == 1
     run(objective, stop=1)
-    assert not torch.equal(weight, before["d.condition.weight"]) and int(objective.skipped) == 1
+    assert not torch.equal(weight, before["d.condition.weight"]) and int(objective.overflows.count) == 1
 
 
 def test_a_run_that_skips_for_ever_is_stopped(monkeypatch):
     monkeypatch.setattr(trainer, "OVERFLOWS", 3)
-    objective = adversarial(PAIRS["consecutive"])
-    objective.precision = torch.bfloat16
+    objective = adversarial(PAIRS["consecutive"], precision=torch.bfloat16)
     broken = objective.networks["d"].condition.weight.register_hook(lambda gradient: gradient * float("inf"))
     run(objective, stop=2)
     broken.remove()
@@ -207,7 +211,14 @@ def test_a_compiled_critic_changes_nothing_and_is_never_differentiated_twice():
     other.load_state_dict(plain.state_dict())
     for steps in zip(run(plain, stop=4), run(other, stop=4), strict=True):
         assert steps[0].losses == steps[1].losses
-    assert asked == [0, 1, 1, 2, 3, 3]  # in updates 0 and 2 a penalty is part of D's step, and G's step alone is the critic's
+    assert asked == [
+        0,
+        1,
+        1,
+        2,
+        3,
+        3,
+    ]  # in updates 0 and 2 a penalty is part of D's step, and G's step alone is the critic's
 
 
 class Alone(TorchDispatchMode):
@@ -222,27 +233,36 @@ class Alone(TorchDispatchMode):
 
 @EACH_PAIRS
 @pytest.mark.parametrize(
-    "network, shape, loss", [("unet-draw", (3, 16, 16), "rpgan-exact"), ("skip", (2,), "r1r2"), *(("plain", (2,), v) for v in LOSSES)]
+    "network, shape, loss",
+    [("unet-draw", (3, 16, 16), "rpgan-exact"), ("skip", (2,), "r1r2"), *(("plain", (2,), v) for v in LOSSES)],
 )
 def test_an_update_never_waits_for_its_device(network, shape, loss, pairs, monkeypatch):
-    """A CUDA graph holds only what a device does by itself. On "meta" there are no numbers to look at, nor to copy there."""
+    """A CUDA graph holds only what a device does by itself.
+    On "meta" there are no numbers to look at, nor to copy there.
+    """
     meta, pairs = torch.device("meta"), copy.deepcopy(pairs)
-    generator = networks.generator(network, shape, latent_dim=math.prod(shape), **SIZE)
-    objective = Adversarial(generator, networks.discriminator(network, shape, **SIZE), pairs, loss=loss)
+    generator = registry.generator(network, shape, latent_dim=math.prod(shape), **SIZE)
+    objective = Adversarial(generator, registry.discriminator(network, shape, **SIZE), pairs, loss=loss)
     objective.device = meta
+    for player in objective.players.values():
+        player.device = meta
     object.__setattr__(pairs.schedule, "alpha_bar", pairs.schedule.alpha_bar.to(meta))
     if isinstance(pairs, Consecutive):
         pairs.weights = pairs.weights.to(meta)
     for name in ("d", "g"):
         objective.networks[name].to(meta)
-        monkeypatch.setattr(objective.optimisers[name], "step", lambda: None)
+        monkeypatch.setattr(objective.players[name].optimiser, "step", lambda: None)
     for name in ("rand", "randn", "multinomial"):  # no generator is for "meta"
         draw = getattr(torch, name)
         monkeypatch.setattr(torch, name, lambda *size, draw=draw, generator, **where: draw(*size, **where))
     monkeypatch.setattr(torch, "autocast", lambda *kind, **how: nullcontext())
-    monkeypatch.setattr(conv, "blur", conv.means_of_pairs)
+    monkeypatch.setattr(layers, "blur", layers.means_of_pairs)
     with Alone():
-        objective._learn(torch.empty(8, *shape, device=meta), SimpleNamespace(device=meta))
+        objective._learn(
+            torch.empty(8, *shape, device=meta),
+            torch.zeros(8, dtype=torch.long, device=meta),
+            SimpleNamespace(device=meta),
+        )
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
@@ -250,7 +270,9 @@ def test_an_update_never_waits_for_its_device(network, shape, loss, pairs, monke
 def test_a_recorded_update_is_the_update(pairs, monkeypatch):
     def losses(first: int) -> np.ndarray:
         monkeypatch.setattr(Recorded, "FIRST", first)
-        config = Config("cifar10", batch=16, every=2, width=16, multipliers=(1, 2), network="unet-draw", patch=2, latent_dim=3072)
+        config = Config(
+            "cifar10", batch=16, every=2, width=16, multipliers=(1, 2), network="unet-draw", patch=2, latent_dim=3072
+        )
         objective = new_objective(replace(config, T=4 if isinstance(pairs, Consecutive) else None), images)
         records = train(objective, image_batches(images, 16, seed=0, flip=True), seed=0, steps=20)
         return np.array([list(record.losses.values()) for record in records])
@@ -261,9 +283,9 @@ def test_a_recorded_update_is_the_update(pairs, monkeypatch):
 
 def test_the_rate_is_constant_for_half_the_run_then_falls_linearly_to_5_percent():
     objective = regression(PAIRS["consecutive"])
-    group, rates = objective.optimisers["g"].param_groups[0], []
+    group, rates = objective.players["g"].optimiser.param_groups[0], []
     for _ in train(objective, batches, seed=0, steps=20):
-        rates.append(group["lr"] / objective.rates["g"])
+        rates.append(group["lr"] / objective.players["g"].lr)
     expected = [1.0] * 11 + [0.05 + 1.9 * (1 - step / 20) for step in range(11, 20)]
     assert rates == pytest.approx(expected)
 
@@ -274,7 +296,7 @@ def test_the_denoiser_is_the_moving_average_of_g():
     weight, average = (network.net.layers[0].weight for network in (objective.networks["g"], objective.denoiser))
     expected = torch.zeros_like(weight)
     for record in train(objective, batches, seed=0, steps=20):
-        expected = expected + max(objective.ema, record.step**-0.8) * (weight.detach() - expected)
+        expected = expected + max(objective.descent.ema, record.step**-0.8) * (weight.detach() - expected)
         torch.testing.assert_close(average, expected)
     assert not torch.equal(average, weight) and not average.requires_grad
 
@@ -290,13 +312,20 @@ def test_training_stops_at_steps_or_at_seconds_whichever_is_first():
 
 @pytest.mark.parametrize(
     ("pairs", "kind"),
-    [("consecutive", "skip"), ("consecutive", "v"), ("consecutive", "eps"), ("consecutive", "plain-eps"), ("anywhere", "skip"), ("anywhere", "v")],
+    [
+        ("consecutive", "skip"),
+        ("consecutive", "v"),
+        ("consecutive", "eps"),
+        ("consecutive", "plain-eps"),
+        ("anywhere", "skip"),
+        ("anywhere", "v"),
+    ],
 )
 def test_regression_converges_to_the_exact_mean(pairs, kind):
     """Two points at -1 and 1: E[x_0 | x_t] at t = 1 of vp(4), whose own spread is .7; 700 updates of 512."""
-    net = networks.generator(kind, (1,), latent_dim=0, width=32, depth=2)
+    net = registry.generator(kind, (1,), latent_dim=0, width=32, depth=2)
     objective, noise = Regression(net, PAIRS[pairs]), torch.Generator().manual_seed(5)
-    for _ in train(objective, lambda _, noise: TWO_POINTS.sample(512, noise), seed=0, steps=700):
+    for _ in train(objective, lambda _, noise: (TWO_POINTS.sample(512, noise), None), seed=0, steps=700):
         pass
     schedule, no_z = Schedule.vp(4), torch.zeros(2000, 0)
     x_0, level = TWO_POINTS.sample(2000, noise), schedule.level(1).float().expand(2000)
@@ -377,7 +406,13 @@ def test_a_generator_that_is_the_truth_makes_fakes_with_the_law_of_the_real(pair
     assert (level_s > level_t).all() and not torch.equal(real, fake)
     for group in (level_s.isinf(), ~level_s.isinf()):
         r, f, x = (v[group, 0].double() for v in (real, fake, x_t))
-        for moment in (lambda s, x: s, lambda s, x: s**2, lambda s, x: s * x, lambda s, x: s**4, lambda s, x: (s * x) ** 2):
+        for moment in (
+            lambda s, x: s,
+            lambda s, x: s**2,
+            lambda s, x: s * x,
+            lambda s, x: s**4,
+            lambda s, x: (s * x) ** 2,
+        ):
             difference = moment(r, x) - moment(f, x)
             assert abs(difference.mean()) < 5 * difference.std() / len(r) ** 0.5
 
@@ -387,12 +422,16 @@ def test_a_short_run_reaches_all_8_gaussians_in_4_steps_as_no_gaussian_denoiser_
     """400 updates of 256, T = 4; 2000 samples."""
     law, schedule, draws = toy("8-gaussians"), Schedule.vp(4), Draws.from_seeds(range(2000), (2,), 4, 2)
     size = {"width": 64, "depth": 3}
-    generator, discriminator = networks.generator("skip", (2,), latent_dim=2, **size), networks.discriminator("skip", (2,), **size)
+    generator, discriminator = (
+        registry.generator("skip", (2,), latent_dim=2, **size),
+        registry.discriminator("skip", (2,), **size),
+    )
     objective = Adversarial(generator, discriminator, Consecutive(schedule))
-    for _ in train(objective, lambda _, noise: law.sample(256, noise), seed=0, steps=400):
+    for _ in train(objective, lambda _, noise: (law.sample(256, noise), None), seed=0, steps=400):
         pass
     gan, gaussian = (
-        coverage(list(sample(schedule, denoiser, draws))[-1].x_s, law) for denoiser in (objective.denoiser, GaussianDenoiser(law))
+        coverage(list(sample(schedule, denoiser, draws))[-1].x_s, law)
+        for denoiser in (objective.denoiser, GaussianDenoiser(law))
     )
     assert gan.modes == 8 and gan.kl < 0.1 and gan.on_mode > 0.6 > 0.1 > gaussian.on_mode
 
@@ -419,10 +458,9 @@ def test_progress_in_time_is_the_share_of_the_seconds_and_a_resumed_run_has_spen
 
 
 def test_the_rates_follow_the_objectives_own_decay():
-    objective, rates = regression(Consecutive(Schedule.vp(4))), []
-    objective.decay = "cosine"
-    for _ in train(objective, lambda _, noise: torch.randn(8, 1, generator=noise), seed=0, steps=4):
-        rates.append(objective.optimisers["g"].param_groups[0]["lr"] / objective.rates["g"])
+    objective, rates = regression(Consecutive(Schedule.vp(4)), decay="cosine"), []
+    for _ in train(objective, lambda _, noise: (torch.randn(8, 1, generator=noise), None), seed=0, steps=4):
+        rates.append(objective.players["g"].optimiser.param_groups[0]["lr"] / objective.players["g"].lr)
     assert rates == pytest.approx([DECAYS["cosine"](k / 4) for k in range(4)])
 
 
@@ -430,6 +468,39 @@ def test_two_seeds_share_no_batch():
     """Not even one update later."""
     seen = {seed: [] for seed in (0, 1)}
     for seed, batches in seen.items():
-        for _ in train(regression(Consecutive(Schedule.vp(4))), lambda _, noise: batches.append(torch.randn(8, 1, generator=noise)) or batches[-1], seed=seed, steps=4):
+
+        def drawn(_, noise, batches=batches):
+            batches.append(torch.randn(8, 1, generator=noise))
+            return batches[-1], None
+
+        for _ in train(regression(Consecutive(Schedule.vp(4))), drawn, seed=seed, steps=4):
             pass
     assert not any(torch.equal(a, b) for a in seen[0] for b in seen[1])
+
+
+def test_the_share_of_items_whose_class_is_not_told_is_the_one_asked_for():
+    """10,000 labels, one in five as any: the count is binomial, with a standard deviation of 40."""
+    objective = regression(Consecutive(Schedule.vp(4)), unlabelled=0.2)
+    objective.networks["g"].classes = 3
+    label = torch.arange(10_000) % 3
+    told = objective._told(label, torch.Generator().manual_seed(0))
+    silent = told == 3
+    assert abs(int(silent.sum()) - 2000) < 4 * 40 and torch.equal(told[~silent], label[~silent])
+
+
+def test_the_penalty_falls_by_the_same_factor_in_equal_parts_of_a_run():
+    objective = adversarial(PAIRS["consecutive"])
+    objective.gamma, objective.anneal, seen = 0.5, 0.01, []
+    for progress in (0.0, 0.5, 1.0):
+        objective.update(*batches(0, torch.Generator())[:1], torch.Generator().manual_seed(0), progress)
+        seen.append(objective.penalty)
+    assert seen == pytest.approx([0.5, 0.05, 0.005])
+
+
+def test_the_longer_average_is_the_same_average_at_its_own_rate():
+    both, slow = (adversarial(PAIRS["consecutive"], **rates) for rates in ({"ema": 0.3, "ema_long": 0.1}, {"ema": 0.1}))
+    slow.load_state_dict({key: value for key, value in both.state_dict().items() if not key.startswith("ema_long")})
+    run(both), run(slow)
+    assert same(both.longer.state_dict(), slow.denoiser.state_dict()) and not same(
+        both.longer.state_dict(), both.denoiser.state_dict()
+    )

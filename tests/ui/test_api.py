@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import inspect
+import io
 import json
 import shlex
 import shutil
@@ -10,6 +11,7 @@ import subprocess
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -18,18 +20,24 @@ import pytest
 from gradio_client import Client
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
-from ddgan import cli, reply
-from ddgan.bench import crowd, served
-from ddgan.checkpoint import load, save_file
-from ddgan.config import PRESETS
-from ddgan.posterior import Question, ask
-from ddgan.request import Request
-from ddgan.session import Session
-from ddgan.snippet import snippets
+from ddgan import cli
+from ddgan.data.points import encode_points
+from ddgan.evidence.bench import crowd, served
+from ddgan.explorer.posterior import Question, ask
+from ddgan.explorer.request import Request
+from ddgan.explorer.scene import scene
+from ddgan.explorer.session import Session
+from ddgan.models.checkpoint import load, save_file
+from ddgan.models.config import PRESETS, Config
 from ddgan.ui import api, exports
+from ddgan.views import answers, files
+from ddgan.views.code import snippets
 
-POINTS = Request.parse({"data": "rings", "denoisers": "exact,ddgan,gaussian", "T": 3, "seed": 7, "n": 40, "forks": "z.2.5"})
+POINTS = Request.parse(
+    {"data": "rings", "denoisers": "exact,ddgan,gaussian", "T": 3, "seed": 7, "n": 40, "forks": "z.2.5"}
+)
 IMAGES = Request.parse({"data": "mnist", "denoisers": "ddgan,regression", "T": 2, "seed": 3, "n": 4})
 SESSION = Session()
 
@@ -56,7 +64,7 @@ def states(request, name):
 
 def test_the_public_endpoints_are_these_typed_and_described(client):
     found = client.view_api(return_format="dict")["named_endpoints"]
-    assert sorted(found) == ["/compare", "/denoise", "/evaluate", "/posterior", "/presets", "/train"]
+    assert sorted(found) == ["/compare", "/denoise", "/evaluate", "/picture", "/posterior", "/presets", "/train"]
     for name, endpoint in found.items():
         assert endpoint["description"], name
         for parameter in endpoint["parameters"]:
@@ -65,7 +73,7 @@ def test_the_public_endpoints_are_these_typed_and_described(client):
 
 @pytest.mark.parametrize("request_", [POINTS, IMAGES], ids=["points", "images"])
 def test_denoise_gives_the_arrays_of_the_session_and_of_the_command_line_bit_for_bit(client, request_, tmp_path):
-    reply = client.predict(**request_.to_dict(), api_name="/denoise")
+    told = client.predict(**request_.to_dict(), arrays=True, api_name="/denoise")
     path = tmp_path / "x.npz"
     words = [f"--{'denoiser' if key == 'denoisers' else key}" for key in ("denoisers", "T", "seed")]
     asked = dict(zip(words, (",".join(request_.denoisers), request_.T, request_.seed), strict=True))
@@ -73,23 +81,23 @@ def test_denoise_gives_the_arrays_of_the_session_and_of_the_command_line_bit_for
     assert cli.main(["export", request_.data, "-n", str(request_.n), *options, "--out", str(path)]) == 0
     with np.load(path) as file:
         for name in request_.denoisers:
-            got = array(reply["denoisers"][name]["states"])
+            got = array(told["denoisers"][name]["states"])
             assert np.array_equal(got, states(request_, name)) and np.array_equal(got, file[f"{name}.states"])
-            assert np.array_equal(array(reply["denoisers"][name]["predicted"]), file[f"{name}.predicted"])
-    assert Request.parse(reply["request"]) == request_
+            assert np.array_equal(array(told["denoisers"][name]["predicted"]), file[f"{name}.predicted"])
+    assert Request.parse(told["request"]) == request_
 
 
 def test_posterior_gives_the_exact_law_and_the_draws_of_the_library(client):
-    reply = client.predict(x=[0.2, 0.1], t=1, data="25-gaussians", T=4, api_name="/posterior")
+    told = client.predict(x=[0.2, 0.1], t=1, data="25-gaussians", T=4, arrays=True, api_name="/posterior")
     answer = ask(SESSION, Question.parse({"query": Request(n=1).to_query(), "x": [0.2, 0.1], "t": 1}))
-    assert reply["entropy"] == answer.entropy and sum(mode["weight"] for mode in reply["modes"]) <= 1 + 1e-6
-    assert np.array_equal(array(reply["denoisers"]["ddgan"]["draws"]), answer.draws["ddgan"].numpy())
+    assert told["entropy"] == answer.entropy and sum(mode["weight"] for mode in told["modes"]) <= 1 + 1e-6
+    assert np.array_equal(array(told["denoisers"]["ddgan"]["draws"]), answer.draws["ddgan"].numpy())
 
 
 def test_compare_and_evaluate_give_the_metrics_of_the_session(client):
     asked = {"data": "25-gaussians", "denoisers": ["exact", "gaussian"], "n": 3000}
     request = Request.parse(asked)
-    compared = client.predict(**asked, api_name="/compare")["denoisers"]
+    compared = client.predict(**asked, arrays=True, api_name="/compare")["denoisers"]
     for name in request.denoisers:
         *_, last = SESSION.run(request, name)
         assert np.array_equal(array(compared[name]["x"]), last.x_s.numpy())
@@ -100,7 +108,96 @@ def test_compare_and_evaluate_give_the_metrics_of_the_session(client):
 
 
 def test_presets_are_the_table(client):
-    assert client.predict(api_name="/presets") == {name: config.to_dict() for name, config in PRESETS.items()}
+    found = client.predict(api_name="/presets")
+    assert {name: Config.from_dict(of) for name, of in found.items()} == PRESETS
+
+
+def size(answer):
+    """Characters of an answer as JSON, and as Gradio writes it for a language model."""
+    return max(len(json.dumps(answer, allow_nan=False)), len(str(answer)))
+
+
+EVERY = ["exact", "ddgan", "gaussian", "regression", "mean"]
+DRAWN = encode_points(np.random.default_rng(0).normal(size=(900, 2)))
+LARGE = [
+    {"data": "rings", "denoisers": EVERY, "T": 150, "n": 20},
+    {
+        "data": "checkerboard",
+        "denoisers": EVERY,
+        "T": 16,
+        "n": 500,
+        "forks": [f"z.{t}.{i}" for t in (1, 2) for i in range(30)],
+    },
+    {"data": "4-gaussians-1d", "denoisers": EVERY, "n": 100},
+    {"data": DRAWN, "denoisers": ["exact", "gaussian", "mean"], "n": 100},
+    {"data": "mnist", "denoisers": ["ddgan", "regression"], "n": 4},
+    {"data": "cifar10", "denoisers": ["ddgan"], "T": 2, "n": 4},
+]
+EACH_LARGE = pytest.mark.parametrize("asked", LARGE, ids=[asked["data"][:12] for asked in LARGE])
+
+
+@EACH_LARGE
+def test_an_answer_without_arrays_fits_into_what_a_language_model_reads(asked):
+    request = Request.parse(asked)
+    assert size(answers.denoise(scene(SESSION, request, answers.summed_up(request)))) <= answers.MAX_TEXT
+    assert size(answers.compare(scene(SESSION, request, (), (0,)))) <= answers.MAX_TEXT
+    if SESSION.source(request.data).law is not None:
+        question = {
+            "query": replace(request, n=1, forks=()).to_query(),
+            "x": [0.3] * len(request.shape) * request.shape[0],
+            "t": request.T,
+        }
+        for of in ("x_0", "x_s"):
+            assert size(answers.posterior(SESSION, Question.parse({**question, "of": of}))) <= answers.MAX_TEXT
+
+
+@EACH_LARGE
+def test_a_picture_fits_and_is_one(asked):
+    data = files.preview(SESSION, Request.parse(asked), 0)
+    assert 4 * len(data) / 3 <= answers.MAX_TEXT
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.width >= 240 and np.asarray(image.convert("L")).std() > 10
+
+
+def test_the_presets_and_what_is_evaluated_fit_too():
+    assert size(api.presets().run(None)) <= answers.MAX_TEXT
+    request = Request.parse({"data": DRAWN, "denoisers": ["exact", "gaussian"], "n": 200})
+    assert size(answers.evaluate(SESSION, request, 2)) <= answers.MAX_TEXT
+
+
+@pytest.mark.parametrize("request_", [POINTS, IMAGES], ids=["points", "images"])
+def test_a_summary_is_of_the_sessions_samples(client, request_):
+    told = client.predict(**request_.to_dict(), api_name="/denoise")
+    for name in request_.denoisers:
+        x = states(request_, name)
+        rows = np.moveaxis(x, 2, -1).reshape(len(x), -1, x.shape[2])  # the numbers of a coordinate, or of a channel
+        for i, found in enumerate(told["denoisers"][name]["states"]):
+            np.testing.assert_allclose(found["mean"], rows[i].mean(0), rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(found["std"], rows[i].std(0), rtol=1e-3, atol=1e-4)
+            np.testing.assert_allclose(found["quantiles"]["75%"], np.quantile(rows[i], 0.75, 0), rtol=1e-3, atol=1e-4)
+    assert told["t"] == list(range(request_.T, -1, -1)) and len(told["denoisers"][name]["predicted"]) == request_.T
+
+
+def test_a_long_chain_is_summed_up_at_nine_states_from_noise_to_data():
+    request = Request("rings", ("exact",), T=64, n=30)
+    told = answers.denoise(scene(SESSION, request, answers.summed_up(request)))
+    assert len(told["t"]) == len(told["alpha_bar"]) == 9 and (told["t"][0], told["t"][-1]) == (64, 0)
+    x = states(request, "exact")
+    for t, found in zip(told["t"], told["denoisers"]["exact"]["states"], strict=True):
+        np.testing.assert_allclose(found["mean"], x[64 - t].mean(0), rtol=1e-3, atol=1e-4)
+
+
+def test_the_likeliest_modes_are_named_and_how_many_there_are():
+    question = Question.parse({"query": Request("25-gaussians", n=1).to_query(), "x": [0.2, 0.1], "t": 4})
+    short, long = (answers.posterior(SESSION, question, arrays=arrays) for arrays in (False, True))
+    weights = [mode["weight"] for mode in long["modes"]]
+    assert short["modes"] == long["modes"][:12] and weights == sorted(weights, reverse=True) and len(weights) > 12
+    assert short["of_modes"] == 25
+
+
+def test_a_picture_comes_as_a_file(client):
+    with Image.open(client.submit(data="rings", n=100, at=2, api_name="/picture").result()) as image:
+        assert image.format == "WEBP"
 
 
 @pytest.mark.slow
@@ -111,9 +208,9 @@ def test_train_streams_and_ends_with_a_model_that_the_other_endpoints_know(clien
     assert len(records) > 2 and records[0]["model"] is None and records[-1]["step"] >= records[0]["step"]
     model = last["model"]
     path = model if isinstance(model, str) else model["path"]
-    reply = client.predict(data="8-gaussians", denoisers=[last["denoiser"]], n=20, api_name="/compare")
+    told = client.predict(data="8-gaussians", denoisers=[last["denoiser"]], n=20, arrays=True, api_name="/compare")
     *_, step = SESSION.run(Request("8-gaussians", (SESSION.adopt(load(Path(path))),), n=20), list(SESSION.adopted)[-1])
-    assert np.array_equal(array(reply["denoisers"][last["denoiser"]]["x"]), step.x_s.numpy())
+    assert np.array_equal(array(told["denoisers"][last["denoiser"]]["x"]), step.x_s.numpy())
 
 
 @pytest.mark.parametrize(
@@ -122,10 +219,11 @@ def test_train_streams_and_ends_with_a_model_that_the_other_endpoints_know(clien
         ("/denoise", {"T": 0}, "T must be a whole number in 1.."),
         ("/denoise", {"T": True}, "T must be a number"),
         ("/denoise", {"data": "nothing"}, "data must be one of"),
-        ("/denoise", {"n": 100_000, "T": 16}, "a reply holds at most 2,000,000 numbers"),
+        ("/denoise", {"n": 100_000, "T": 16, "arrays": True}, "a reply holds at most 2,000,000 numbers"),
         ("/denoise", {"data": "mnist", "n": 65}, "at most 64 images"),
         ("/compare", {"denoisers": ["best"]}, "a denoiser must be one of"),
         ("/posterior", {"x": [1.0]}, "x must be 2 numbers"),
+        ("/picture", {"T": 4, "at": 5}, "at must be a whole number in 0..4"),
         ("/evaluate", {"samplings": 1000}, "samplings must be a whole number in 1..20"),
         ("/train", {"width": -1}, "width must be"),
         ("/train", {"data": "mnist"}, "data must be one of 25-gaussians"),
@@ -158,11 +256,13 @@ def test_the_code_for_the_command_line_is_that_request(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
 def test_the_code_for_curl_runs_and_gives_the_sessions_arrays(address):
-    out = subprocess.run(["sh", "-c", snippets(POINTS, address)["curl"]], capture_output=True, text=True, timeout=60).stdout
+    out = subprocess.run(
+        ["sh", "-c", snippets(POINTS, address)["curl"]], capture_output=True, text=True, timeout=60
+    ).stdout
     line = next(line for line in out.splitlines() if line.startswith("data: "))
-    reply = json.loads(line.removeprefix("data: "))
-    reply = reply[0] if isinstance(reply, list) else reply
-    assert np.array_equal(array(reply["denoisers"]["exact"]["states"]), states(POINTS, "exact"))
+    told = json.loads(line.removeprefix("data: "))
+    told = told[0] if isinstance(told, list) else told
+    assert np.array_equal(array(told["denoisers"]["exact"]["states"]), states(POINTS, "exact"))
 
 
 def test_the_link_is_the_request(address):
@@ -182,7 +282,9 @@ def post(address, body):
         return error.code, error.read().decode()
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b'{"data": [1]}', b'{"T": {"a": 1}}', b'{"sneaky": 1}', b'{"span": [NaN, 1]}'])
+@pytest.mark.parametrize(
+    "body", [b"{", b"[]", b'{"data": [1]}', b'{"T": {"a": 1}}', b'{"sneaky": 1}', b'{"span": [NaN, 1]}']
+)
 def test_a_raw_body_that_is_none_is_refused_without_a_traceback(address, body):
     status, text = post(address, body)
     assert 400 <= status < 500 or "event: error" in text
@@ -192,7 +294,7 @@ def test_a_raw_body_that_is_none_is_refused_without_a_traceback(address, body):
 def test_the_code_of_what_does_not_fit_into_a_reply_gives_the_last_states(address):
     request, space = Request("8-gaussians", ("exact", "mean"), T=128, n=5000), {}
     with pytest.raises(ValueError, match="a reply holds at most"):
-        reply.afford(request, 257)
+        answers.afford(request, 257)
     exec(snippets(request, address)["python"], space)
     *_, last = SESSION.run(request, "mean")
     assert np.array_equal(space["x"]["mean"], last.x_s.numpy())
@@ -205,7 +307,10 @@ def test_a_visitors_model_is_a_file_on_the_command_line(tmp_path, monkeypatch, m
     shown = Request("rings", ("exact", own, "ddgan"), T=3, n=5)
     asked = json.dumps({"query": shown.to_query(), "t": 0, "address": "http://h/"})
     note, command = exports._coder(session)(asked)["cli"].splitlines()
-    assert note.startswith("# MODEL.safetensors is the file") and f"export MODEL.safetensors --denoiser exact,{objective} " in command
+    assert (
+        note.startswith("# MODEL.safetensors is the file")
+        and f"export MODEL.safetensors --denoiser exact,{objective} " in command
+    )
     monkeypatch.chdir(tmp_path)
     save_file(Path("MODEL.safetensors"), session.adopted[own])
     assert cli.main(shlex.split(command)[3:]) == 0
@@ -217,7 +322,10 @@ def test_a_crowd_counts_every_answer_and_every_refusal(address):
     async def waves():
         async with httpx.AsyncClient(base_url=address) as client:
             visitors = [crowd.Visitor(client, await crowd.endpoints(client)) for _ in range(3)]
-            return [await crowd.wave(visitors, 2, {**crowd.POINTS, "n": 20, **more}) for more in ({}, {"T": 0}, {"n": 10**9})]
+            return [
+                await crowd.wave(visitors, 2, {**crowd.ASK_POINTS, "n": 20, **more})
+                for more in ({}, {"T": 0}, {"n": 10**9})
+            ]
 
     with ThreadPoolExecutor(1) as pool:  # in this thread Playwright may have a loop
         fine, *refused = pool.submit(asyncio.run, waves()).result()
@@ -227,12 +335,36 @@ def test_a_crowd_counts_every_answer_and_every_refusal(address):
 
 # ---------------------------------------------------------------- anything at all (fault 1)
 
-LEAF = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(["rings", "vp", "z.1.2", "exact"])
-ANY = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2), max_leaves=5)
-ASKED = st.dictionaries(st.sampled_from(list(Request().to_dict()) + ["forks", "edit", "span"]) | st.text(max_size=6), ANY, max_size=5)
+LEAF = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=20)
+    | st.sampled_from(["rings", "vp", "z.1.2", "exact"])
+)
+ANY = st.recursive(
+    LEAF,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=5,
+)
+ASKED = st.dictionaries(
+    st.sampled_from(list(Request().to_dict()) + ["forks", "edit", "span"]) | st.text(max_size=6), ANY, max_size=5
+)
 
 
-@pytest.mark.parametrize("asked", [api.denoise, api.compare, api.posterior, api.evaluate, pytest.param(api.train, marks=pytest.mark.slow)], ids=lambda asked: asked.__name__)
+@pytest.mark.parametrize(
+    "asked",
+    [
+        api.denoise,
+        api.compare,
+        api.picture,
+        api.posterior,
+        api.evaluate,
+        pytest.param(api.train, marks=pytest.mark.slow),
+    ],
+    ids=lambda asked: asked.__name__,
+)
 @given(st.data())
 @settings(max_examples=100)
 def test_any_values_of_any_endpoint_are_work_or_get_one_sentence(asked, data):

@@ -9,13 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddgan import export
-from ddgan.data import encode_points
-from ddgan.export import KINDS, write
-from ddgan.picture import GAP, HELD, INK, PREDICTED, SAMPLE, SIDE, TOP, Look, _line, decoded
-from ddgan.request import Fork, Request
-from ddgan.session import Session
-from ddgan.studio import LIMIT
+from ddgan.data.points import encode_points
+from ddgan.data.toys import law_of
+from ddgan.explorer.plane import LIMIT
+from ddgan.explorer.request import Fork, Request, link
+from ddgan.explorer.session import Session
+from ddgan.views.answers import finite
+from ddgan.views.files import KINDS, write
+from ddgan.views.picture import GAP, HELD, INK, PREDICTED, SAMPLE, SIDE, TOP, Look, _line, seen
+from ddgan.views.stage import staged
 
 ADDRESS = "https://example.org/explorer/"
 SMALL = Request("rings", ("exact", "mean"), T=3, seed=5, n=40, forks=(Fork("eps", 2, 7),))
@@ -31,7 +33,10 @@ def session():
 
 
 def test_json_gets_none_for_what_is_infinite_at_any_depth():
-    assert export.finite({"a": [{"kl": float("inf")}, (1.5, float("nan"))], "b": -0.5}) == {"a": [{"kl": None}, [1.5, None]], "b": -0.5}
+    assert finite({"a": [{"kl": float("inf")}, (1.5, float("nan"))], "b": -0.5}) == {
+        "a": [{"kl": None}, [1.5, None]],
+        "b": -0.5,
+    }
 
 
 def read(path):
@@ -42,7 +47,11 @@ def read(path):
             frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
             return frames, frames[0].shape[1::-1], video.metadata["comment"]
     with Image.open(path) as image:
-        found = {"webp": lambda: image.getexif()[0x010E], "gif": lambda: image.info["comment"].decode(), "png": lambda: image.text["Comment"]}
+        found = {
+            "webp": lambda: image.getexif()[0x010E],
+            "gif": lambda: image.info["comment"].decode(),
+            "png": lambda: image.text["Comment"],
+        }
         link = found[path.suffix[1:]]()
         frames = []
         for i in range(getattr(image, "n_frames", 1)):
@@ -90,15 +99,22 @@ def test_a_picture_shows_the_layers_and_the_held_sample_that_it_is_asked_for(ses
     bare = frame(Look(()))
     assert not any(near(bare, colour).any() for colour in (SAMPLE, PREDICTED, HELD, INK)), "nothing but an empty panel"
     for layer, colour in {"x0": PREDICTED, "paths": INK}.items():
-        assert near(frame(Look((layer,))), colour).any() and not near(frame(Look(("samples", "density"))), colour).any(), layer
+        assert (
+            near(frame(Look((layer,))), colour).any() and not near(frame(Look(("samples", "density"))), colour).any()
+        ), layer
     for layer in ("samples", "density"):
         assert np.abs(frame(Look((layer,))).astype(int) - bare).max() > 30, layer
     steps = list(session.run(request_, request_.denoisers[0]))
     for t in range(request_.T + 1):
         x = (steps[0].x_t if t == request_.T else steps[request_.T - t - 1].x_s)[3] / LIMIT  # in -1..1
-        across, down = (1 + x[0]) / 2, (1 - x[1]) / 2 if len(x) == 2 else 1 - 10 / SIDE - (0.36 - 20 / SIDE) * (1 - t / request_.T)
+        across, down = (
+            (1 + x[0]) / 2,
+            (1 - x[1]) / 2 if len(x) == 2 else 1 - 10 / SIDE - (0.36 - 20 / SIDE) * (1 - t / request_.T),
+        )
         row, column = int(SIDE * down), int(SIDE * across)
-        assert near(frame(Look((), hold=3), t), HELD)[row - 1 : row + 2, column - 1 : column + 2].all(), "its place is marked"
+        assert near(frame(Look((), hold=3), t), HELD)[row - 1 : row + 2, column - 1 : column + 2].all(), (
+            "its place is marked"
+        )
 
 
 def test_the_link_in_a_picture_says_how_it_is_looked_at(session, tmp_path):
@@ -106,8 +122,12 @@ def test_the_link_in_a_picture_says_how_it_is_looked_at(session, tmp_path):
     found = dict(parse_qsl(link_in(tmp_path / "x.png").split("?")[1]))
     assert (found["t"], found["layers"], found["hold"]) == ("2", "samples,x0", "7")
     write(tmp_path / "x.gif", session, SMALL, look=Look.parse("samples,density,paths"))
-    assert link_in(tmp_path / "x.gif") == export.link(SMALL), "as the page begins"
-    for words, values in {"layers must be some of": ("samples,glow",), "hold must be a number": ("none", "x"), "0..4999": ("none", 9999)}.items():
+    assert link_in(tmp_path / "x.gif") == link(SMALL), "as the page begins"
+    for words, values in {
+        "layers must be some of": ("samples,glow",),
+        "hold must be a number": ("none", "x"),
+        "0..4999": ("none", 9999),
+    }.items():
         with pytest.raises(ValueError, match=words):
             Look.parse(*values)
     with pytest.raises(ValueError, match="the held sample must be in 0..39, got 40"):
@@ -115,7 +135,9 @@ def test_the_link_in_a_picture_says_how_it_is_looked_at(session, tmp_path):
 
 
 @pytest.mark.parametrize("kind", MOVING)
-@pytest.mark.parametrize("request_", [SMALL, LINE, Request("rings", ("exact",), T=1, n=1)], ids=["plane", "line", "one"])
+@pytest.mark.parametrize(
+    "request_", [SMALL, LINE, Request("rings", ("exact",), T=1, n=1)], ids=["plane", "line", "one"]
+)
 def test_an_animation_has_one_frame_a_state_and_they_differ(session, tmp_path, kind, request_):
     needs(kind)
     path = tmp_path / f"x.{kind}"
@@ -139,6 +161,7 @@ def test_of_many_states_the_nearest_that_is_shown_is_drawn_and_named(session, tm
 def test_a_video_is_read_by_imageio_too(session, tmp_path):
     pytest.importorskip("av")
     import imageio.v3 as imageio
+
     write(tmp_path / "x.mp4", session, SMALL)
     assert len(imageio.imread(tmp_path / "x.mp4", plugin="pyav")) == SMALL.T + 1
 
@@ -151,7 +174,10 @@ def test_without_the_video_package_an_mp4_is_refused_in_a_sentence(session, tmp_
 
 
 def test_a_film_that_would_fill_the_memory_is_refused(session, tmp_path):
-    with pytest.raises(ValueError, match=r"a film may take 2 GB of memory, this one takes \d.* \(7,809 pictures\): choose a smaller glide"):
+    with pytest.raises(
+        ValueError,
+        match=r"a film may take 2 GB of memory, this one takes \d.* \(7,809 pictures\): choose a smaller glide",
+    ):
         write(tmp_path / "x.webp", session, replace(LINE, T=128), glide=60)
     assert not list(tmp_path.iterdir())
 
@@ -248,7 +274,7 @@ def test_the_picture_has_a_blue_dot_where_a_sample_is_and_none_elsewhere(session
 
 
 def test_predicted_x_0_on_a_line_are_as_high_as_they_are_many(session):
-    view = decoded(session, LINE, Look(("x0",)))
+    view = seen(staged(session, LINE), Look(("x0",)))
     two = np.concatenate([np.full(20, -1.0), np.full(10, 1.0)])[:, None]
     image = _line(view["density"][0], two, two, view["limit"], view["look"])
     orange = np.asarray(image).astype(int)[..., 0] - np.asarray(image).astype(int)[..., 2] > 60
@@ -310,3 +336,20 @@ def test_a_film_rests_on_its_last_state_and_begins_again(kind, tmp_path):
             image.load()
             stays.append(image.info["duration"])
     assert stays == [900, 900, 900, 1800]
+
+
+def test_the_view_holds_all_points_however_far_they_lie_and_its_ticks_are_the_tables():
+    noise = np.random.default_rng(1)
+    table = np.stack([40 + 9 * noise.normal(size=900), np.exp(1.2 * noise.normal(size=900) + 10)], 1)
+    name = encode_points(table, ["age", "income"])
+    view = seen(staged(Session(), Request(name, ("exact",), T=2, n=5000)))
+    law, last = law_of(name), view["panels"][0]["x"][-1]
+    assert law.mu.abs().max() > 6, "beyond what a view of 2.6 and its int16 could hold"
+    assert np.abs(last).max() < view["limit"]
+    for axis, column in zip(view["axes"], table.T, strict=True):
+        places, texts = zip(*axis["ticks"], strict=True)
+        values = np.array([float(text.replace(",", "").replace("\u2212", "-")) for text in texts])
+        assert np.allclose((values - column.mean()) / column.std(), places, atol=0.02)
+        assert len(places) >= 3 and max(map(abs, places)) < view["limit"]
+    toy = seen(staged(Session(), Request("pinwheel", ("exact",), T=1, n=10)))
+    assert toy["limit"] == LIMIT and toy["axes"] == []

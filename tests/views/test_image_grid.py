@@ -1,4 +1,6 @@
-"""Images: sheets, questions, edits and files hold what the sampler made, pixel for pixel, with a small stand-in for a model."""
+"""Images: sheets, questions, edits and files hold what the sampler made, pixel for pixel,
+with a small stand-in for a model.
+"""
 
 import base64
 import io
@@ -11,13 +13,16 @@ import pytest
 import torch
 from PIL import Image
 
-from ddgan import checkpoint, export, gallery, picture, posterior
-from ddgan.denoiser import Denoiser
-from ddgan.gallery import REDRAWS, ImageQuestion, explore
-from ddgan.images import ImageSet, decode_pixels, encode_pixels, from_uint8, to_uint8
-from ddgan.posterior import ask
-from ddgan.request import Edit, Request
-from ddgan.session import Session
+from ddgan.data.images import ImageSet, decode_pixels, encode_pixels, from_uint8, to_uint8
+from ddgan.diffusion.denoiser import Denoiser
+from ddgan.explorer import posterior
+from ddgan.explorer.posterior import ImageQuestion, ask
+from ddgan.explorer.request import Edit, Request
+from ddgan.explorer.session import Session
+from ddgan.models import checkpoint
+from ddgan.views import files, image_grid, picture
+from ddgan.views.encoding import encoded
+from ddgan.views.image_posterior import REDRAWS, explore
 
 RANDOM = np.random.default_rng(0)
 PICTURE = RANDOM.integers(0, 256, (1, 28, 28), dtype=np.uint8)
@@ -51,23 +56,24 @@ def cut(text, columns):
 
 
 def payload(session, request):
-    *_, last = gallery.gallery(session, request)
-    return json.loads(last, parse_constant=pytest.fail)
+    *_, last = image_grid.drawing(session, request)
+    return json.loads(encoded(last), parse_constant=pytest.fail)
 
 
 def test_a_model_of_other_data_is_refused_in_its_own_panel_wherever_it_is_asked(session, name, monkeypatch):
     monkeypatch.setattr(session, "images", lambda data: None)
+
     class Wide(Small):
         card = Small.card | {"shape": [3, 32, 32]}
 
     wide, line = session.adopt(Wide()), session.adopt(checkpoint.load("4-gaussians-1d"))
     *_, last = explore(session, ImageQuestion(Request("mnist", (name, wide), T=2, n=2), 2, 0, name))
-    good, bad = json.loads(last)["panels"]
+    good, bad = last["panels"]
     assert good["error"] is None and "shape (3, 32, 32), not (1, 28, 28)" in bad["error"]
     with pytest.raises(ValueError, match="shape"):
         session.judge(Request("mnist", (wide,), T=1, n=2), wide)
     answer = ask(session, posterior.Question(Request("25-gaussians", ("exact", line)), 4, (0.0, 0.0)))
-    assert "shape (1,), not (2,)" in answer.draws[line] and list(answer.distances) == ["exact"]
+    assert "shape (1,), not (2,)" in str(answer.draws[line]) and list(answer.distances) == ["exact"]
 
 
 @pytest.mark.parametrize("edit", [None, Edit(2, encode_pixels(PICTURE))])
@@ -84,12 +90,12 @@ def test_a_sheet_holds_every_state_and_every_predicted_x_0_pixel_for_pixel(sessi
 
 
 def test_progress_counts_every_step_and_a_model_that_is_gone_is_a_sentence(session, name):
-    *early, last = gallery.gallery(session, Request("mnist", (name, GONE), T=3, n=2))
-    assert [json.loads(p)["progress"]["done"] for p in early] == [1, 2, 3]
-    there, gone = json.loads(last)["panels"]
+    *early, last = image_grid.drawing(session, Request("mnist", (name, GONE), T=3, n=2))
+    assert [p["progress"]["done"] for p in early] == [1, 2, 3]
+    there, gone = last["panels"]
     assert there["error"] is None and gone["error"].endswith(".") and not gone["x"]
     with pytest.raises(ValueError, match="a set of points, not of images"):
-        next(gallery.gallery(session, Request("rings")))
+        next(image_grid.drawing(session, Request("rings")))
 
 
 # ---------------------------------------------------------------- edits
@@ -150,7 +156,7 @@ def test_an_answer_is_of_the_x_t_that_was_asked_about(session, name, monkeypatch
     images = RANDOM.integers(0, 256, (20, 1, 28, 28), dtype=np.uint8)
     monkeypatch.setattr(session, "images", lambda data: ImageSet(images))
     asked = question(name)
-    early, late = (json.loads(answer) for answer in explore(session, asked))
+    early, late = (json.loads(encoded(answer)) for answer in explore(session, asked))
     x_t = next(step.x_t for step in session.run(asked.request, name) if step.t == 2)[3]
     assert np.array_equal(cut(late["x"], 1)[0, 0], to_uint8(x_t[None])[0, 0])
     assert early["truth"] is None and early["panels"] == late["panels"]
@@ -159,11 +165,17 @@ def test_an_answer_is_of_the_x_t_that_was_asked_about(session, name, monkeypatch
     mean = cut(drawn["images"], REDRAWS)[0].mean(0)
     assert np.abs(mean - cut(drawn["mean"], 1)[0, 0]).max() <= 1, "the mean of the redraws, to rounding"
     truth = late["truth"]
-    assert truth["of"] == 20 and 1 <= truth["effective"] <= 20 and truth["weights"] == sorted(truth["weights"], reverse=True)
+    assert (
+        truth["of"] == 20
+        and 1 <= truth["effective"] <= 20
+        and truth["weights"] == sorted(truth["weights"], reverse=True)
+    )
     assert any(np.array_equal(cut(truth["images"], truth["n"])[0, 0], image[0]) for image in images)
 
 
-@pytest.mark.parametrize("values", [{"step": 0}, {"step": 4}, {"item": 4}, {"of": "exact"}, {"query": "T=0"}, {"step": "x"}])
+@pytest.mark.parametrize(
+    "values", [{"step": 0}, {"step": 4}, {"item": 4}, {"of": "exact"}, {"query": "T=0"}, {"step": "x"}]
+)
 def test_a_question_that_is_none_gets_a_sentence(name, values):
     with pytest.raises(ValueError):
         question(name, **values)
@@ -175,9 +187,9 @@ def test_a_question_that_is_none_gets_a_sentence(name, values):
 
 def test_a_training_set_is_read_once_and_its_absence_is_a_sentence(session, name, tmp_path, monkeypatch):
     monkeypatch.setenv("DDGAN_DATA", str(tmp_path))
-    monkeypatch.setattr("ddgan.images.CACHE", tmp_path)
+    monkeypatch.setattr("ddgan.data.images.CACHE", tmp_path)
     *_, answer = explore(session, question(name))
-    assert "is not on this machine" in json.loads(answer)["truth"]["error"]
+    assert "is not on this machine" in answer["truth"]["error"]
     with zipfile.ZipFile(tmp_path / "mnist-train.zip", "w") as archive:
         for i, image in enumerate(RANDOM.integers(0, 256, (3, 28, 28), dtype=np.uint8)):
             file = io.BytesIO()
@@ -194,7 +206,7 @@ def test_a_training_set_is_read_once_and_its_absence_is_a_sentence(session, name
 @pytest.mark.parametrize("kind", ["png", "webp"])
 def test_a_picture_holds_exact_pixels(session, name, tmp_path, kind):
     request, path = Request("mnist", (name, GONE), T=2, n=4), tmp_path / f"x.{kind}"
-    export.write(path, session, request, t=1 if kind == "png" else None)
+    files.write(path, session, request, t=1 if kind == "png" else None)
     (*_, last) = steps = list(session.run(request, name))
     with Image.open(path) as image:
         assert getattr(image, "n_frames", 1) == (1 if kind == "png" else 3)
@@ -210,23 +222,23 @@ def test_neighbours_stand_beside_their_sample(session, name, tmp_path, monkeypat
     *_, last = session.run(request, name)
     known = RANDOM.integers(0, 256, (20, 1, 28, 28), dtype=np.uint8)
     known[[7, 4, 11]] = to_uint8(last.x_s) // 4 * 4  # nearly the samples
-    monkeypatch.setattr(export, "load_images", lambda _: ImageSet(known))
-    distance = export.neighbours(tmp_path / "x.png", session, request, k=2)
+    monkeypatch.setattr(files, "load_images", lambda _: ImageSet(known))
+    distance = files.neighbours(tmp_path / "x.png", session, request, k=2)
     with Image.open(tmp_path / "x.png") as image:
         cells = [np.asarray(image.convert("L"))[y : y + 28, x : x + 28] for y in (0, 29, 58) for x in (0, 29)]
     for sample, neighbour, x, place in zip(cells[::2], cells[1::2], to_uint8(last.x_s), (7, 4, 11), strict=True):
         assert np.array_equal(sample, x[0]) and np.array_equal(neighbour, known[place, 0])
     assert 0 < distance[name] < 4
     with pytest.raises(ValueError, match="25-gaussians is none"):
-        export.neighbours(tmp_path / "y.png", session, Request())
+        files.neighbours(tmp_path / "y.png", session, Request())
     with pytest.raises(ValueError, match="written to a .png, got 2000"):
-        export.neighbours(tmp_path / "2000", session, request)
+        files.neighbours(tmp_path / "2000", session, request)
 
 
 def test_numbers_of_images_need_no_law(session, name, tmp_path):
     request = Request("mnist", (name,), T=3, n=2, edit=Edit(2, encode_pixels(PICTURE)))
     for kind in ("npz", "json"):
-        export.write(tmp_path / f"x.{kind}", session, request)
+        files.write(tmp_path / f"x.{kind}", session, request)
     *_, last = session.run(request, name)
     with np.load(tmp_path / "x.npz") as file:
         assert np.array_equal(file[f"{name}.states"][-1], last.x_s.numpy()) and file["t"].tolist() == [2, 1, 0]
@@ -237,4 +249,4 @@ def test_numbers_of_images_need_no_law(session, name, tmp_path):
 
 def test_images_do_not_glide(session, name, tmp_path):
     with pytest.raises(ValueError, match="from state to state"):
-        export.write(tmp_path / "x.webp", session, Request("mnist", (name,), n=2), glide=3)
+        files.write(tmp_path / "x.webp", session, Request("mnist", (name,), n=2), glide=3)

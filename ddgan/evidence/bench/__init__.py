@@ -1,10 +1,11 @@
-"""Measurements that the README quotes. Nothing here is asserted: a benchmark prints what one run on one machine gave."""
+"""Benchmarks whose numbers the README quotes. A benchmark prints the numbers of one run and asserts nothing."""
 
 from __future__ import annotations
 
 import copy
 import math
 import os
+import re
 import socket
 import statistics
 import subprocess
@@ -23,30 +24,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .. import checkpoint, views
-from ..config import PRESETS, Config
-from ..data import toy
-from ..denoiser import Denoiser
-from ..images import SETS, ImageSet, from_uint8
-from ..metrics import evaluate
-from ..networks import conv
-from ..recorded import Recorded
-from ..sampler import Draws, sample
-from ..schedule import Schedule
-from ..request import Request
-from ..fit import new_objective
-from ..machine import device, precision, record
-from ..session import Session
-from ..trainer import train
+from ...data.images import SETS, ImageSet, from_uint8
+from ...data.toys import toy
+from ...diffusion.denoiser import Denoiser
+from ...diffusion.sampler import Draws, sample
+from ...diffusion.schedule import Schedule
+from ...explorer.request import Request
+from ...explorer.session import Session
+from ...machine import device, precision, record
+from ...metrics.points import evaluate
+from ...models import checkpoint, layers, registry, unet
+from ...models.config import PRESETS, Config
+from ...training.cuda_graph import Recorded
+from ...training.run import new_objective
+from ...training.trainer import train
+from ...views.encoding import encoded
+from ...views.stage import stage, staged
 
 __all__ = [
-    "CHROMIUM", "IMAGES", "SHAPE", "awake", "ddpm_size", "images", "live", "paper_size", "sampling_seconds", "served", "started",
-    "toys", "ways",
-]  # fmt: skip
+    "CHROMIUM",
+    "TIMED_IMAGES",
+    "SHAPE",
+    "awake",
+    "ddpm_size",
+    "images",
+    "live",
+    "looked_at",
+    "paper_size",
+    "sampling_seconds",
+    "served",
+    "started",
+    "toys",
+    "ways",
+]
 
 TARGET = "25/25 modes, at least 95 % on a mode, KL at most .05"
 N = 10_000
-IMAGES, T = 16, 4  # what is timed: so many images, so many steps
+TIMED_IMAGES, T = 16, 4  # images and steps of a timed sampling
 SHAPE = SETS["cifar10"]
 CHROMIUM = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -55,7 +69,7 @@ CHROMIUM = (
 
 
 def toys(seeds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Everything about 2-D data: live training, sampling, the page."""
+    """Measure everything about 2-D data: live training, sampling, the page."""
     start, config = time.perf_counter(), PRESETS["25-gaussians-live"]
     report: dict[str, Any] = {**record(), "target": TARGET}
     runs = {
@@ -69,13 +83,13 @@ def toys(seeds: int, say: Callable[[str], None]) -> dict[str, Any]:
             report[name].append(live(replace(recipe, seed=seed), seconds))
             say(f"{name} seed {seed}: {report[name][-1]}")
     report["sample_2000_x_4_ms"] = _sampling()
-    report["payload_kB"] = round(len(views.stage(Session(), Request())) / 1000)
+    report["payload_kB"] = round(len(encoded(stage(staged(Session(), Request())))) / 1000)
     report |= _page(say)
     return {**report, "wall_s": round(time.perf_counter() - start, 1)}
 
 
 def live(config: Config, seconds: float) -> dict[str, Any]:
-    """Train for some seconds; when the target was reached (looked at every 100 updates, off the clock), and the end."""
+    """Train for some seconds. Report the end, and when the target was reached (untimed checks, every 100 updates)."""
     law = toy(config.data)
     objective = new_objective(config, law)
     reference = law.sample(N, torch.Generator().manual_seed(1))
@@ -87,7 +101,9 @@ def live(config: Config, seconds: float) -> dict[str, Any]:
 
     reached = None
     long = replace(config, steps=10**9)  # the clock ends the run
-    for step in train(objective, lambda _, noise: law.sample(long.batch, noise), seed=config.seed, seconds=seconds):
+    for step in train(
+        objective, lambda _, noise: (law.sample(long.batch, noise), None), seed=config.seed, seconds=seconds
+    ):
         if reached is None and step.step % 100 == 0:
             now = numbers()
             if now["modes"] == law.modes and now["on_mode"] >= 0.95 and now["kl"] <= 0.05:
@@ -121,13 +137,13 @@ def _clock(work: Callable[[], Any], clock: Callable[[], float] = time.perf_count
 
 
 def images(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Everything about images: 16 of them in 4 steps, the same by other ways and by DDPM's many steps, training.
+    """Measure everything about images: 16 images in 4 steps by several ways, DDPM's many steps, and training.
 
-    Seconds are the least of `rounds`, the ways taken in turns, in processor time of the one thread: a busy machine hardly
-    changes them. Peak memory is that of the process up to there.
+    Seconds are processor time of one thread, the least of `rounds`, and the ways take turns. So a busy machine hardly
+    changes them. Peak memory is the most that the process has used so far.
     """
     start = time.perf_counter()
-    report: dict[str, Any] = {**record(), "images": IMAGES, "steps": T}
+    report: dict[str, Any] = {**record(), "images": TIMED_IMAGES, "steps": T}
 
     def note(name: str, value: Any) -> None:
         report[name] = value
@@ -135,7 +151,7 @@ def images(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
 
     for name in ("mnist", "cifar10"):
         trained = (checkpoint.WEIGHTS / name / "model.safetensors").is_file()
-        denoiser = checkpoint.load(name) if trained else awake(checkpoint.new_generator(PRESETS[name], SETS[name]))
+        denoiser = checkpoint.load(name) if trained else awake(registry.new_generator(PRESETS[name], SETS[name]))
         note(name, {"trained": trained, **ways(denoiser, SETS[name], rounds), "peak_MB": _peak()})
     paper = paper_size()
     note("paper_size", {"trained": False, **ways(paper, SHAPE, rounds), "peak_MB": _peak()})
@@ -150,7 +166,7 @@ def images(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
 
 @torch.no_grad()
 def awake(network: nn.Module) -> Any:
-    """A network with weights of ordinary size where training starts from tiny ones, so that rounding shows in its images."""
+    """Give the layers that start with tiny weights ordinary ones, so that rounding shows in the images."""
     for layer in network.eval().requires_grad_(False).modules():
         if isinstance(layer, nn.Conv2d):
             noise = torch.randn(layer.weight.shape, generator=torch.Generator().manual_seed(0))
@@ -159,16 +175,17 @@ def awake(network: nn.Module) -> Any:
 
 
 def ways(denoiser: Denoiser, shape: tuple[int, ...], rounds: int) -> dict[str, dict[str, float]]:
-    """Seconds for 16 images x 4 steps by each way to compute them, and their relative L2 distance to the first way's.
+    """Time 16 images x 4 steps by each way, and measure their relative L2 distance to the images of the first way.
 
-    eager       float32, channels first, resampling as it is defined: zeros between pixels, padding, filter, every other
-    float32     channels last, resampling as networks/conv.py does it
-    bfloat16    the same with weights in bfloat16: what is used where the processor is fast in it, else left out
+    eager       float32, channels first, resampling as it is defined: zeros between pixels, padding, a filter, every
+                other pixel
+    float32     channels last, resampling as models/layers.py does it
+    bfloat16    the same with weights in bfloat16; left out if the processor is not fast in it
     """
     found = {"eager": _eager(denoiser), "float32": denoiser}
     if (dtype := precision(torch.device("cpu"))) != torch.float32:
         found[str(dtype).removeprefix("torch.")] = copy.deepcopy(denoiser).to(dtype)
-    draws = Draws.from_seeds(range(IMAGES), shape, T, denoiser.latent_dim)
+    draws = Draws.from_seeds(range(TIMED_IMAGES), shape, T, denoiser.latent_dim)
     seconds, drawn = dict.fromkeys(found, math.inf), {}
     for _ in range(rounds):
         for way, network in found.items():
@@ -187,20 +204,20 @@ def ways(denoiser: Denoiser, shape: tuple[int, ...], rounds: int) -> dict[str, d
 
 
 def _eager(denoiser: Denoiser) -> Denoiser:
-    """A copy that computes as published."""
+    """Copy the network so that it computes as published."""
     network = copy.deepcopy(denoiser).float().to(memory_format=torch.contiguous_format)
     network.first.register_forward_pre_hook(lambda _, given: (given[0].contiguous(),))
-    resampling = {conv.shrink: partial(_resampled, down=2, pad=1), conv.stretch: partial(_resampled, up=2, pad=1)}
+    resampling = {layers.shrink: partial(_resampled, down=2, pad=1), layers.stretch: partial(_resampled, up=2, pad=1)}
     for layer in network.modules():
-        if isinstance(layer, conv.Block):
+        if isinstance(layer, layers.Block):
             layer.resample = resampling.get(layer.resample)
-        if isinstance(layer, conv.Pyramid):
+        if isinstance(layer, unet.Pyramid):
             layer.forward = partial(_eager_pyramid, layer.conv)
     return network
 
 
 def _resampled(x: Tensor, *, up: int = 1, down: int = 1, pad: int) -> Tensor:
-    """Up- and downsampling with the FIR filter [1, 3, 3, 1] / 8, as defined."""
+    """Resample with the FIR filter [1, 3, 3, 1] / 8, as defined."""
     B, C, H, W = x.shape
     wide = x.new_zeros(B, C, H * up, W * up)
     wide[:, :, ::up, ::up] = x
@@ -215,18 +232,20 @@ def _eager_pyramid(layer: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def ddpm_size() -> Denoiser:
-    """A U-Net of DDPM's size with fresh weights."""
+    """Make a U-Net of DDPM's size with fresh weights."""
     config = replace(PRESETS["cifar10-paper"], latent_dim=0, width=96, depth=1, multipliers=(1, 3, 2, 4))
-    return awake(checkpoint.new_generator(config, SHAPE))
+    return awake(registry.new_generator(config, SHAPE))
 
 
 def paper_size() -> Denoiser:
-    """The paper's generator with fresh weights."""
-    return awake(checkpoint.new_generator(PRESETS["cifar10-paper"], SHAPE))
+    """Make the paper's generator with fresh weights."""
+    return awake(registry.new_generator(PRESETS["cifar10-paper"], SHAPE))
 
 
-def sampling_seconds(network: Denoiser, shape: tuple[int, ...], steps: int, rounds: int, n: int = IMAGES) -> float:
-    """Seconds for n samples, the least of `rounds`: of the processor's time, or on a GPU of the clock's."""
+def sampling_seconds(
+    network: Denoiser, shape: tuple[int, ...], steps: int, rounds: int, n: int = TIMED_IMAGES
+) -> float:
+    """Time n samples: the least of `rounds`, in seconds of processor time, or of wall time on a GPU."""
     cuda = network.device.type == "cuda"
     draws = Draws(*(v.to(network.device) for v in Draws.from_seeds(range(n), shape, steps, network.latent_dim)))
 
@@ -239,7 +258,7 @@ def sampling_seconds(network: Denoiser, shape: tuple[int, ...], steps: int, roun
 
 
 def _ddpm(rounds: int) -> dict[str, Any]:
-    """One step of 16 images by a U-Net of DDPM's size, float32 and the fastest way, times DDIM's 50 and DDPM's 1000."""
+    """Time one step of 16 images by a U-Net of DDPM's size, and multiply it by DDIM's 50 and DDPM's 1000 steps."""
     network = ddpm_size()
     report = {"parameters": sum(p.numel() for p in network.parameters()), "scaled_from_forwards": rounds + 1}
     for dtype in dict.fromkeys((torch.float32, precision(torch.device("cpu")))):
@@ -250,12 +269,12 @@ def _ddpm(rounds: int) -> dict[str, Any]:
 
 
 def _training(config: Config, shape: tuple[int, ...], full: bool) -> int:
-    """Images a second over updates of both networks on noise; with the share of penalties, if `full`."""
+    """Count images per second in updates of both networks on noise. `full` includes the usual share of penalties."""
     noise = np.random.default_rng(0).integers(0, 256, (2000, *shape), dtype=np.uint8)
     objective = new_objective(config, ImageSet(noise))
     generator = torch.Generator(objective.source)
     x_0 = from_uint8(noise[: config.batch]).to(objective.device)
-    # the first is slower, and has the penalty; on a CUDA device the first of both kinds are, until they are recorded
+    # the first update is slower and has the penalty; on a CUDA device updates of both kinds are slower until recorded
     for _ in range(config.every * (Recorded.FIRST + 1) if x_0.is_cuda else 1):
         objective.update(x_0, generator, 0.0)
     updates = config.every if full else 2
@@ -264,11 +283,13 @@ def _training(config: Config, shape: tuple[int, ...], full: bool) -> int:
         for _ in range(updates):
             objective.update(x_0, generator, 0.0)
 
-    return round(updates * config.batch / _clock(work, time.process_time if x_0.device.type == "cpu" else time.perf_counter))
+    return round(
+        updates * config.batch / _clock(work, time.process_time if x_0.device.type == "cpu" else time.perf_counter)
+    )
 
 
 def _peak() -> int | None:
-    """Megabytes that this process held at most so far; None where the system does not say."""
+    """Return the most megabytes that this process has held so far, or None if the system does not say."""
     try:
         import resource
     except ImportError:
@@ -278,7 +299,7 @@ def _peak() -> int | None:
 
 @contextmanager
 def served(*, ssr: bool = False, **environment: str) -> Iterator[tuple[str, float]]:
-    """The app in a process of its own, with Gradio's server-side rendering or without: yields (address, seconds to HTTP 200)."""
+    """Run the app in its own process, with or without server-side rendering. Yields (address, seconds to HTTP 200)."""
     start = time.perf_counter()
     with started(GRADIO_SSR_MODE=str(ssr), **environment) as (_, address):
         yield address, time.perf_counter() - start
@@ -286,17 +307,22 @@ def served(*, ssr: bool = False, **environment: str) -> Iterator[tuple[str, floa
 
 @contextmanager
 def started(
-    port: int | None = None, output: IO[bytes] | int = subprocess.DEVNULL, **environment: str
+    port: int | None = None,
+    output: IO[bytes] | int = subprocess.DEVNULL,
+    root: Path | None = None,
+    **environment: str,
 ) -> Iterator[tuple[subprocess.Popen, str]]:
-    """The app in a process of its own, all that it prints going to `output`: yields (process, address) once it answers.
+    """Run the app in its own process, which prints to `output`. Yields (process, address) once it answers.
 
-    OSError where it does not within a minute.
+    `root` is the checkout that it runs from, this one by default.
+
+    OSError if it does not answer within a minute.
     """
     if port is None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-    app = Path(__file__).parents[2] / "app.py"
+    app = (root or Path(__file__).parents[3]).resolve() / "app.py"
     process = subprocess.Popen(
         [sys.executable, str(app), "--host", "127.0.0.1", "--port", str(port)],
         stdout=output,
@@ -326,33 +352,64 @@ def started(
 
 
 def _page(say: Callable[[str], None]) -> dict[str, Any]:
-    """Seconds to the first page, and milliseconds from a changed control to new pixels in a real browser."""
+    """Time the first page in seconds, and a changed control to new pixels in a real browser in milliseconds."""
     with served() as (address, seconds):
-        report: dict[str, Any] = {"start_to_first_200_s": round(seconds, 1), "control_to_pixels_ms": None}
-        try:
-            from playwright.sync_api import sync_playwright
-        except ImportError:
+        report: dict[str, Any] = {"start_to_first_200_s": round(seconds, 1)}
+        found = looked_at(address, 15)
+        if not found:
             say("control_to_pixels_ms needs playwright and Chromium: not measured")
-            return report
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=CHROMIUM
-            )
-            page = browser.new_page(viewport={"width": 1280, "height": 1000})
-            page.goto(address, wait_until="domcontentloaded")
+        return {**report, **found}
+
+
+def looked_at(address: str, times: int) -> dict[str, Any]:
+    """In Chromium: seconds from opening the page to its picture, ms from a changed control to new pixels; {} without.
+
+    The first three of each are left out. Also the time of a frame while 5,000 points in three panels are scrubbed, with
+    the processor four times as slow.
+    """
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        return {}
+    found: dict[str, list[float]] = {"open_to_picture_s": [], "control_to_pixels_ms": [], "click_to_posterior_ms": []}
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=CHROMIUM
+        )
+        for _ in range(max(4, times // 2)):
+            page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+            begun = time.perf_counter()
+            page.goto(address, wait_until="commit")
             page.wait_for_selector('#stage .stage[data-ready="1"]')
-            page.wait_for_timeout(4000)
-            report["control_to_pixels_ms"] = [page.evaluate(_PRESS) for _ in range(15)][3:]
+            found["open_to_picture_s"].append(round(time.perf_counter() - begun, 2))
+            page.wait_for_timeout(2000)
+            page.context.close()
+        page = browser.new_page(viewport={"width": 1280, "height": 1000})
+        page.goto(address, wait_until="domcontentloaded")
+        page.wait_for_selector('#stage .stage[data-ready="1"]')
+        page.wait_for_timeout(4000)
+        for what, act in (("control_to_pixels_ms", _PRESS), ("click_to_posterior_ms", _WALK)):
+            for _ in range(times):
+                found[what].append(page.evaluate(act))
+                page.wait_for_timeout(50)
             page.locator("#posterior").scroll_into_view_if_needed()
             page.wait_for_timeout(4000)
-            report["click_to_posterior_ms"] = [page.evaluate(_WALK) for _ in range(15)][3:]
-            browser.close()
-        for name in ("control_to_pixels", "click_to_posterior"):
-            report[f"{name}_median_ms"] = round(statistics.median(report[f"{name}_ms"]))
-    return report
+        page.goto(f"{address}?n=5000", wait_until="domcontentloaded")
+        page.wait_for_selector('#stage .stage[data-ready="1"]')
+        page.wait_for_timeout(4000)
+        page.context.new_cdp_session(page).send("Emulation.setCPUThrottlingRate", {"rate": 4})
+        frames = page.evaluate(_SCRUB)
+        browser.close()
+    slow = {
+        "scrub_5000_throttled_p95_ms": statistics.quantiles(frames, n=20)[-1],
+        "scrub_5000_throttled_max_ms": max(frames),
+    }
+    kept = {what: values[3:] for what, values in found.items()}
+    medians = {re.sub("_(m?s)$", r"_median_\1", what): statistics.median(kept[what]) for what in kept}
+    return {**kept, **medians, **{what: round(value) for what, value in slow.items()}}
 
 
-# act, and wait for the frame after the one in which another answer was drawn
+# act, then wait for the frame after the one that draws a new answer
 _UNTIL_DRAWN = """() => new Promise(done => {
     const start = performance.now();
     new MutationObserver((_, observer) => {
@@ -361,6 +418,21 @@ _UNTIL_DRAWN = """() => new Promise(done => {
     }).observe(document.querySelector('%s'), {attributeFilter: ['%s']});
     %s;
 })"""
+# drag the scrubber through the states twice, a place a frame: the time of each frame in ms
+_SCRUB = """async () => {
+    const range = document.querySelector('#stage input[type=range]'), frames = [], places = 60;
+    range.dispatchEvent(new PointerEvent('pointerdown', {bubbles: true}));
+    for (let i = 0, last = performance.now(); i < 2 * places; i++) {
+        range.value = range.max * (i % places) / places;
+        range.dispatchEvent(new Event('input', {bubbles: true}));
+        await new Promise(requestAnimationFrame);
+        const now = performance.now();
+        frames.push(now - last);
+        last = now;
+    }
+    window.dispatchEvent(new PointerEvent('pointerup'));
+    return frames.slice(10);
+}"""
 _PRESS = _UNTIL_DRAWN % ("#stage .stage", "data-id", "document.querySelector('#dice').click()")
 _WALK = _UNTIL_DRAWN % (
     ".posterior",

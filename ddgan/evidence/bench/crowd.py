@@ -1,7 +1,7 @@
-"""Many visitors at once, through the public endpoints, and how long each of them waits.
+"""Many visitors at once use the public endpoints; how long does each of them wait?
 
-The app runs in a process of its own on loopback; its visitors are tasks of this one, on the same machine, so what is
-measured holds both. Every loop ends after a stated number of requests.
+The app runs in its own process on loopback. Its visitors are tasks of this process on the same machine, so the times
+include both. Every loop ends after a stated number of requests.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from typing import Any
 
 import httpx
 
+from ...machine import record
 from . import started
-from ..machine import record
 
-__all__ = ["Visitor", "crowd", "endpoints", "wave"]
+__all__ = ["API", "REQUEST_TIMEOUT", "Visitor", "crowd", "endpoints", "percentiles", "training", "wave"]
 
-POINTS = {"data": "25-gaussians", "denoisers": ["ddgan"], "T": 4, "n": 2000}
-IMAGES = {"data": "mnist", "denoisers": ["ddgan"], "T": 4, "n": 9}
+ASK_POINTS = {"data": "25-gaussians", "denoisers": ["ddgan"], "T": 4, "n": 2000}
+ASK_IMAGES = {"data": "mnist", "denoisers": ["ddgan"], "T": 4, "n": 9}
 TRAINING = {"data": "25-gaussians", "seconds": 120}
-WAVES = {1: 20, 10: 5, 50: 2, 100: 2}  # users at once -> requests of each, one after the other
+WAVES = {1: 20, 10: 5, 50: 2, 100: 2}  # users at once: requests of each, in sequence
 REQUESTS, SESSIONS, STORM = 5_000, 1_000, 20
 API = "/gradio_api"
-PATIENCE = 120.0  # seconds that one request may take
+REQUEST_TIMEOUT = 120.0  # seconds that one request may take
 
 
 def crowd(share: float, say: Callable[[str], None]) -> dict[str, Any]:
-    """All measurements, the long day with a share of its requests. Times are seconds, memory megabytes."""
+    """Run all measurements, the long day with a share of its requests. Times are in seconds, memory in megabytes."""
     begun = time.perf_counter()
     with started() as (process, address):
         report: dict[str, Any] = {**record(), "cold_start_s": round(time.perf_counter() - begun, 1)}
@@ -49,17 +49,19 @@ def crowd(share: float, say: Callable[[str], None]) -> dict[str, Any]:
 
 async def _measure(address: str, memory: Callable[[], float], share: float, note: Callable[[str, Any], None]) -> None:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)  # the server's is 5
-    async with httpx.AsyncClient(base_url=address, limits=limits, timeout=PATIENCE) as client:
+    async with httpx.AsyncClient(base_url=address, limits=limits, timeout=REQUEST_TIMEOUT) as client:
         visitors = [Visitor(client, known := await endpoints(client)) for _ in range(max(WAVES))]
-        note("first_request_s", round((await visitors[0].ask("denoise", POINTS))[0], 2))
-        await wave(visitors, 1, {**POINTS, "n": 1})  # as who has opened the page: the server knows them
+        note("first_request_s", round((await visitors[0].ask("denoise", ASK_POINTS))[0], 2))
+        await wave(
+            visitors, 1, {**ASK_POINTS, "n": 1}
+        )  # as a visitor who has opened the page: the server then knows the session
         for users, times in WAVES.items():
-            note(f"points_{users}", await wave(visitors[:users], times, POINTS))
-        async with _training(Visitor(client, known)):
+            note(f"points_{users}", await wave(visitors[:users], times, ASK_POINTS))
+        async with training(Visitor(client, known)):
             for users, times in WAVES.items():
-                note(f"points_{users}_while_training", await wave(visitors[:users], times, POINTS))
+                note(f"points_{users}_while_training", await wave(visitors[:users], times, ASK_POINTS))
         for users in (1, 10):
-            note(f"images_{users}", await wave(visitors[:users], 3, IMAGES))
+            note(f"images_{users}", await wave(visitors[:users], 3, ASK_IMAGES))
         note("slot_free_after_s", await _abandoned(Visitor(client, known)))
         note("storm", await _storm(visitors))
         note("orphans", await _orphans(visitors, memory))
@@ -67,38 +69,38 @@ async def _measure(address: str, memory: Callable[[], float], share: float, note
 
 
 class Visitor:
-    """One session, as the page and gradio_client have it. `known` are the endpoints: see `endpoints`."""
+    """A session like one of the page or of gradio_client. `known` holds the endpoints: see `endpoints`."""
 
     def __init__(self, client: httpx.AsyncClient, known: dict[str, tuple[int, dict[str, Any]]]) -> None:
         self.client, self.known, self.session = client, known, secrets.token_hex(6)
 
     async def post(self, endpoint: str, values: dict[str, Any]) -> httpx.Response:
-        """Ask for something, and do not wait for it."""
+        """Send a request and do not wait for its answer."""
         index, defaults = self.known[endpoint]
         body = {"session_hash": self.session, "fn_index": index, "data": list({**defaults, **values}.values())}
         return await self.client.post(f"{API}/queue/join", json=body)
 
     async def messages(self) -> AsyncIterator[dict[str, Any]]:
-        """What the server says to this session."""
+        """Yield the messages of the server to this session."""
         async with self.client.stream("GET", f"{API}/queue/data", params={"session_hash": self.session}) as stream:
             async for line in stream.aiter_lines():
                 if line.startswith("data:"):
                     yield json.loads(line[5:])
 
     async def ask(self, endpoint: str, values: dict[str, Any]) -> tuple[float, str]:
-        """(seconds, outcome) of one request: ok, error, or the status that it was refused with."""
+        """Make one request: (seconds, outcome). The outcome is ok, error, or the status of the refusal."""
         begun = time.perf_counter()
         try:
             asked = await self.post(endpoint, values)
             if asked.status_code != 200:
                 return time.perf_counter() - begun, str(asked.status_code)
-            outcome = await asyncio.wait_for(self._outcome(), PATIENCE)
+            outcome = await asyncio.wait_for(self._outcome(), REQUEST_TIMEOUT)
         except (httpx.HTTPError, asyncio.TimeoutError) as error:
             outcome = type(error).__name__
         return time.perf_counter() - begun, outcome
 
     async def _outcome(self) -> str:
-        """Read to the end of the stream: to leave it earlier would cancel what this session asks for next."""
+        """Read to the end of the stream. Leaving it earlier would cancel this session's next request."""
         outcome = "lost"
         async for message in self.messages():
             if message["msg"] == "process_completed":
@@ -107,8 +109,10 @@ class Visitor:
 
 
 async def endpoints(client: httpx.AsyncClient) -> dict[str, tuple[int, dict[str, Any]]]:
-    """name -> (number of the function, its parameters with their defaults) of all public endpoints."""
-    numbers = {function["api_name"]: function["id"] for function in (await client.get("/config")).json()["dependencies"]}
+    """List all public endpoints: {name: (number of the function, its parameters with their defaults)}."""
+    numbers = {
+        function["api_name"]: function["id"] for function in (await client.get("/config")).json()["dependencies"]
+    }
     info = (await client.get(f"{API}/info")).json()["named_endpoints"]
     return {
         name[1:]: (numbers[name[1:]], {p["parameter_name"]: p["parameter_default"] for p in endpoint["parameters"]})
@@ -117,16 +121,17 @@ async def endpoints(client: httpx.AsyncClient) -> dict[str, tuple[int, dict[str,
 
 
 async def wave(visitors: list[Visitor], times: int, values: dict[str, Any]) -> dict[str, Any]:
-    """Percentiles of the wait of visitors, each of whom asks again as soon as there is an answer."""
+    """Measure percentiles of the wait. Each visitor asks again as soon as an answer has arrived."""
 
     async def asks(i: int, visitor: Visitor) -> list[tuple[float, str]]:
         return [await visitor.ask("denoise", {**values, "seed": 1000 * i + k}) for k in range(times)]
 
     answers = sum(await asyncio.gather(*(asks(*numbered) for numbered in enumerate(visitors))), [])
-    return {**_percentiles([seconds for seconds, _ in answers]), **_outcomes(answers)}
+    return {**percentiles([seconds for seconds, _ in answers]), **_outcomes(answers)}
 
 
-def _percentiles(seconds: list[float]) -> dict[str, float]:
+def percentiles(seconds: list[float]) -> dict[str, float]:
+    """p50, p95 and p99."""
     cuts = statistics.quantiles(seconds, n=100, method="inclusive")
     return {f"p{p}": round(cuts[p - 1], 3) for p in (50, 95, 99)}
 
@@ -136,8 +141,8 @@ def _outcomes(answers: list[tuple[float, str]]) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def _training(visitor: Visitor) -> AsyncIterator[None]:
-    """Inside, somebody trains and watches."""
+async def training(visitor: Visitor) -> AsyncIterator[None]:
+    """Let a visitor train and watch inside the block."""
 
     async def watch() -> None:
         async for _ in visitor.messages():
@@ -153,8 +158,8 @@ async def _training(visitor: Visitor) -> AsyncIterator[None]:
 
 
 async def _abandoned(visitor: Visitor) -> float:
-    """Seconds from the leaving of somebody who trains to the end of the training."""
-    async with _training(visitor):
+    """Measure the seconds from the moment a training visitor leaves to the end of the training."""
+    async with training(visitor):
         pass
     begun = time.perf_counter()
     await _until(lambda: _health(visitor.client, "training", wanted=False))
@@ -162,33 +167,35 @@ async def _abandoned(visitor: Visitor) -> float:
 
 
 async def _storm(visitors: list[Visitor]) -> dict[str, Any]:
-    """So many train at once, for a second each: how they fared, and what somebody else who samples waits meanwhile."""
+    """STORM visitors train at once for a second each: report their outcomes, and the wait of another who samples."""
     training, other = visitors[:STORM], visitors[STORM]
     asked = [asyncio.create_task(v.ask("train", {**TRAINING, "seconds": 1, "seed": i})) for i, v in enumerate(training)]
-    sampling = await wave([other], 20, POINTS)
+    sampling = await wave([other], 20, ASK_POINTS)
     answers = await asyncio.gather(*asked)
     return {**_outcomes(answers), "longest_s": round(max(answers)[0], 1), "sampling": sampling}
 
 
 async def _orphans(visitors: list[Visitor], memory: Callable[[], float]) -> list[float]:
-    """Megabytes kept after so many jobs that nobody reads, and after as many more, five times."""
+    """Measure the megabytes kept after STORM jobs that nobody reads, five times in a row."""
     kept, before = [], memory()
     for _ in range(5):
-        await asyncio.gather(*(visitor.post("denoise", {**POINTS, "n": 5000, "T": 8}) for visitor in visitors[:STORM]))
+        await asyncio.gather(
+            *(visitor.post("denoise", {**ASK_POINTS, "n": 5000, "T": 8}) for visitor in visitors[:STORM])
+        )
         await _until(lambda: _health(visitors[0].client, "waiting", wanted=False))
-        await asyncio.sleep(12)  # longer than what they left waits for a reader
+        await asyncio.sleep(12)  # longer than an unread answer is kept
         kept.append(round(memory() - before, 1))
     return kept
 
 
 async def _day(address: str, known: dict[str, Any], memory: Callable[[], float], share: float) -> dict[str, Any]:
-    """Megabytes that memory grows by in a share of REQUESTS by SESSIONS, after a tenth of them has warmed the server."""
+    """Measure the growth of memory over a share of REQUESTS in SESSIONS, after a tenth of them warmed the server up."""
 
     async def session(i: int) -> None:
-        async with httpx.AsyncClient(base_url=address, timeout=PATIENCE) as client:
+        async with httpx.AsyncClient(base_url=address, timeout=REQUEST_TIMEOUT) as client:
             visitor = Visitor(client, known)
             for k in range(REQUESTS // SESSIONS):
-                await visitor.ask("denoise", {**POINTS, "n": 500, "T": 2, "seed": 10 * i + k})
+                await visitor.ask("denoise", {**ASK_POINTS, "n": 500, "T": 2, "seed": 10 * i + k})
 
     async def some(numbers: range) -> None:
         for first in numbers[::4]:
@@ -199,7 +206,12 @@ async def _day(address: str, known: dict[str, Any], memory: Callable[[], float],
     before, begun = memory(), time.perf_counter()
     await some(range(sessions))
     seconds = round(time.perf_counter() - begun, 1)
-    return {"sessions": sessions, "requests": sessions * REQUESTS // SESSIONS, "seconds": seconds, "growth_MB": round(memory() - before, 1)}
+    return {
+        "sessions": sessions,
+        "requests": sessions * REQUESTS // SESSIONS,
+        "seconds": seconds,
+        "growth_MB": round(memory() - before, 1),
+    }
 
 
 async def _health(client: httpx.AsyncClient, what: str, *, wanted: bool = True) -> bool:
@@ -207,16 +219,16 @@ async def _health(client: httpx.AsyncClient, what: str, *, wanted: bool = True) 
 
 
 async def _until(true: Callable[[], Awaitable[bool]]) -> None:
-    """Ask twenty times a second, PATIENCE at most; TimeoutError after that."""
+    """Ask twenty times a second until it is true. TimeoutError after REQUEST_TIMEOUT."""
 
     async def wait() -> None:
         while not await true():
             await asyncio.sleep(0.05)
 
-    await asyncio.wait_for(wait(), PATIENCE)
+    await asyncio.wait_for(wait(), REQUEST_TIMEOUT)
 
 
 def _memory(pid: int) -> float:
-    """Resident megabytes of a process."""
+    """Return the resident megabytes of a process."""
     line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) / 1000

@@ -1,7 +1,7 @@
-"""Trainings that are killed, at random and where it hurts most, and what comes of resuming them.
+"""Kill trainings at random and in the middle of saving, resume them, and compare them with an unbroken run.
 
-Each life of a training is a process that runs the command line and dies by SIGKILL. A server that has imported torch,
-and done nothing else, forks them: a life begins in milliseconds, and inherits no threads.
+Each life of a training is a process that runs the command line and dies by SIGKILL. A server that has only imported
+torch forks it. So a life begins within milliseconds and inherits no threads.
 """
 
 from __future__ import annotations
@@ -26,18 +26,20 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..checkpoint import holds_state
-from ..images import sheet
-from ..machine import hardware
+from ...data.images import sheet
+from ...errors import Refused
+from ...machine import hardware
+from ...training.state import holds_state
 
-__all__ = ["POINTS", "RUNS", "Main", "begin", "die_at", "kills", "new_images", "same", "until_saved"]
+__all__ = ["KILL_POINTS", "RUNS", "Main", "begin", "die_at", "kills", "new_images", "same", "until_saved"]
 
 Main = Callable[[list[str]], int]  # the command line
-RUNS = {  # small, and saved after every update; IMAGES is a folder of them
+RUNS = {  # small runs that save after every update; IMAGES stands for a folder
     "points": "train 8-gaussians --T 1 --width 16 --depth 1 --batch 16 --steps 60 --save-every 0",
     "images": "train mnist --data IMAGES --width 16 --d-width 16 --batch 8 --every 2 --steps 8 --save-every 0",
 }
-POINTS = {  # what a process is about to do, or has done, and for which time: in its third save, or before its first card
+# name: (what the process is about to do or has just done, for which time); in its third save or before its first card
+KILL_POINTS = {
     "mid-write": ("half a file", 3),
     "before the renames": ("before state-before.safetensors", 2),
     "between the renames": ("before state.safetensors", 3),
@@ -47,9 +49,9 @@ POINTS = {  # what a process is about to do, or has done, and for which time: in
 
 
 def kills(main: Main, times: int, say: Callable[[str], None]) -> dict[str, Any]:
-    """Kill trainings of points and of images, each `times` times at random and once at each of POINTS; resume every one.
+    """Kill trainings of points and of images `times` times at random and once at each of KILL_POINTS. Resume each.
 
-    Counts of kills, and of those after which the last state and the model have the very bytes of an unbroken run's.
+    Returns the count of kills, and how many of them left a last state and a model with the bytes of an unbroken run.
     """
     start, noise = time.monotonic(), random.Random(0)
     report: dict[str, Any] = {"hardware": hardware(), "torch": torch.__version__, "kills": 0, "bit_exact": 0}
@@ -64,13 +66,13 @@ def kills(main: Main, times: int, say: Callable[[str], None]) -> dict[str, Any]:
             life.join()
             span = time.monotonic() - first
             report[data] = Counter()
-            for death in ["at random"] * times + [*POINTS]:
-                _kill(main, [*words, str(broken)], death, lambda: noise.uniform(0, span))
+            for death in ["at random"] * times + [*KILL_POINTS]:
+                _kill(main, [*words, str(broken)], death, lambda span=span: noise.uniform(0, span))
                 again = begin(main, [*words, str(broken), "--resume"])
                 again.join()
                 exact = again.exitcode == 0 and same(broken, whole)
                 shutil.rmtree(broken)
-                kind = "at_a_point" if death in POINTS else "at_random"
+                kind = "at_a_point" if death in KILL_POINTS else "at_random"
                 report[data].update({kind: 1, f"{kind}_bit_exact": exact})
                 say(f"{data} killed {death}: {'resumed bit for bit' if exact else 'ended as ANOTHER run'}")
                 report["kills"] += 1
@@ -79,22 +81,24 @@ def kills(main: Main, times: int, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _kill(main: Main, words: list[str], death: str, delay: Callable[[], float]) -> None:
-    """Begin a run and have it die; where it was over before, once more."""
+    """Begin a run and kill it. If it ended before, begin again."""
     out, life = Path(words[-1]), None
     while life is None or life.exitcode != -signal.SIGKILL:
         shutil.rmtree(out, ignore_errors=True)
-        life = begin(main, words, partial(die_at, *POINTS[death]) if death in POINTS else None)
-        if death not in POINTS:
+        life = begin(main, words, partial(die_at, *KILL_POINTS[death]) if death in KILL_POINTS else None)
+        if death not in KILL_POINTS:
             until_saved(life, out)
             time.sleep(delay())
             life.kill()
         life.join()
-        if life.exitcode not in (0, -signal.SIGKILL) or (death in POINTS and life.exitcode == 0):
-            raise ValueError(f"a run that was to be killed {death} ended with exit code {life.exitcode}")
+        if life.exitcode not in (0, -signal.SIGKILL) or (death in KILL_POINTS and life.exitcode == 0):
+            raise Refused(f"a run that was to be killed {death} ended with exit code {life.exitcode}")
 
 
-def begin(main: Main, words: list[str], prepare: Callable[[], None] | None = None, said: str = os.devnull) -> BaseProcess:
-    """Begin a process that runs a command, after `prepare`, and prints to the file `said`."""
+def begin(
+    main: Main, words: list[str], prepare: Callable[[], None] | None = None, said: str = os.devnull
+) -> BaseProcess:
+    """Begin a process that calls `prepare`, runs a command and prints to the file `said`."""
     fork = multiprocessing.get_context("forkserver")
     fork.set_forkserver_preload(["ddgan.cli", "torch._dynamo"])  # which Adam imports
     life = fork.Process(target=_live, args=(main, words, prepare, said))
@@ -118,7 +122,7 @@ def until_saved(life: BaseProcess, out: Path) -> None:
 
 
 def die_at(event: str, nth: int) -> None:
-    """Have this process kill itself when it comes to an event of POINTS for the nth time."""
+    """Let this process kill itself when it reaches an event of KILL_POINTS for the nth time."""
     fsync, replace, calls = os.fsync, os.replace, Counter()
 
     def reached(what: str) -> bool:
@@ -152,7 +156,7 @@ def new_images(folder: Path, n: int = 24) -> None:
 
 
 def same(one: Path, other: Path) -> bool:
-    """Whether two runs' last states and models hold the same bytes; the seconds that they took stand beside those."""
+    """Compare the bytes of two runs' last states and models. Metadata, such as their seconds, is left out."""
     names = ("state.safetensors", "model.safetensors", "discriminator.safetensors")
     return all(_tensors(one / name) == _tensors(other / name) for name in names)
 

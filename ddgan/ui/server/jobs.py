@@ -2,8 +2,7 @@
 
     2026-01-01 12:00:00 INFO points: 25-gaussians, T = 4, n = 2000, 3 denoisers: 0.02 s, ok
 
-A visitor's mistake is `refused`, what nobody waited for to the end `left`; only what should not happen is `failed`, with a
-traceback.
+A visitor's mistake is `refused`; a job that nobody waited for is `left`; a bug is `failed`, with a traceback.
 """
 
 from __future__ import annotations
@@ -11,18 +10,20 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 import gradio as gr
-from gradio.context import LocalContext
 
-from ..data import TOYS
-from ..images import SETS
-from ..request import Request
-from ..turns import urgent
+from ...data.images import SETS
+from ...data.toys import TOYS
+from ...errors import Cancelled, Refused
+from ...explorer.priority import urgent
+from ...explorer.request import Request
+from .gradio_internals import current_job
 
-__all__ = ["Job", "drop", "job", "log", "size", "wanted"]
+__all__ = ["Job", "drop", "job", "log", "size", "wanted", "while_wanted_by"]
 
 log = logging.getLogger("ddgan")
 _dropped: deque[str] = deque(maxlen=1000)
@@ -33,9 +34,22 @@ def drop(events: Iterable[str]) -> None:
     _dropped.extend(events)
 
 
+_awaited: ContextVar[Callable[[], bool]] = ContextVar("awaited", default=lambda: True)
+
+
+@contextmanager
+def while_wanted_by(awaited: Callable[[], bool]) -> Iterator[None]:
+    """What the calling thread computes inside is wanted as long as `awaited` says so."""
+    token = _awaited.set(awaited)
+    try:
+        yield
+    finally:
+        _awaited.reset(token)
+
+
 def wanted() -> bool:
     """Whether somebody waits for what the calling thread computes."""
-    return LocalContext.event_id.get(None) not in _dropped
+    return current_job() not in _dropped and _awaited.get()()
 
 
 class Job:
@@ -47,16 +61,16 @@ class Job:
 
 @contextmanager
 def job(what: str, of: Request | str = "", *, background: bool = False) -> Iterator[Job]:
-    """Log one line when what is done inside is over. Trainings give way to it, unless it is itself one in the background."""
+    """Log one line when what is done inside is over. Trainings give way to it, unless it is in the background."""
     line, begun = Job(), time.monotonic()
     line.size = size(of) if isinstance(of, Request) else of
     try:
         with urgent(not background):
             yield line
-    except (ValueError, gr.Error):
+    except (Refused, gr.Error):
         line.outcome = "refused"
         raise
-    except GeneratorExit:
+    except (GeneratorExit, Cancelled):
         line.outcome = "left"
         raise
     except BaseException:

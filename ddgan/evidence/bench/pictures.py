@@ -1,0 +1,149 @@
+"""How long visitors wait for pictures of points, and how large these are; beside it the same of another checkout.
+
+Visitors are tasks of this process, on the machine of the server, so the times include both. Every wave ends after a
+stated number of requests. An older checkout may answer by Gradio's queue, as the page did before it fetched pictures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from ...machine import record
+from . import looked_at, started
+from .crowd import API, REQUEST_TIMEOUT, Visitor, endpoints, percentiles, training
+
+__all__ = ["pictures"]
+
+WAVES = {1: 20, 10: 5, 50: 2, 100: 2}  # visitors at once: pictures of each, in sequence
+BUTTON = "denoise-ask"  # what the page clicked before
+GOALS = {
+    "distinct_50_p95_s": 1.0,
+    "distinct_100_p95_s": 2.0,
+    "one_link_100_p95_s": 0.3,
+    "payload_kB": 290,
+    "control_to_pixels_median_ms": 80,
+    "open_to_picture_median_s": 1.2,
+    "scrub_5000_throttled_max_ms": 33,
+}
+
+Ask = Callable[[int], Awaitable[int]]  # a visitor's picture of this seed -> its bytes
+
+
+def pictures(share: float, say: Callable[[str], None], against: Path | None = None) -> dict[str, Any]:
+    """Measure this checkout and `against`, one after the other: {what: {new, old, goal}}, times in seconds or ms."""
+    found = {"new": _of(None, share, lambda words: say(f"new: {words}"))}
+    if against:
+        found["old"] = _of(against, share, lambda words: say(f"old: {words}"))
+    table = {
+        what: {**{way: numbers.get(what) for way, numbers in found.items()}, "goal": GOALS.get(what)}
+        for what in found["new"]
+    }
+    return {**record(), "pictures": table}
+
+
+def _of(root: Path | None, share: float, say: Callable[[str], None]) -> dict[str, Any]:
+    report: dict[str, Any] = {}
+
+    def note(what: str, value: Any) -> None:
+        report[what] = value
+        say(f"{what}: {value}")
+
+    with started(root=root) as (_, address):
+        asyncio.run(_waves(address, share, note))
+        for what, value in looked_at(address, 5 if share < 1 else 15).items():
+            note(what, value)
+    return report
+
+
+async def _waves(address: str, share: float, note: Callable[[str, Any], None]) -> None:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)
+    async with httpx.AsyncClient(base_url=address, limits=limits, timeout=REQUEST_TIMEOUT) as client:
+        one, whole = await _way(client)
+        note("payload_kB", round(await whole(0) / 1000))
+        asks = [one() for _ in range(max(WAVES))]
+        known = await endpoints(client)
+        users = {n: times for n, times in WAVES.items() if share == 1 or n <= 10}
+        for n, times in users.items():
+            for p, seconds in (await _wave(asks[:n], times, 10_000 * n)).items():
+                note(f"distinct_{n}_{p}_s", seconds)
+        for p, seconds in (await _wave(asks[: max(users)], 1, 1, same=True)).items():
+            note(f"one_link_{max(users)}_{p}_s", seconds)
+        async with training(Visitor(client, known)):
+            for p, seconds in (await _wave(asks[:1], 20, 77_000)).items():
+                note(f"while_training_1_{p}_s", seconds)
+
+
+async def _wave(asks: list[Ask], times: int, first: int, *, same: bool = False) -> dict[str, float]:
+    """p50 and p95 of the seconds that each picture took; all of other seeds, or all of one."""
+
+    async def visitor(i: int, ask: Ask) -> list[float]:
+        took = []
+        for k in range(times):
+            begun = time.perf_counter()
+            await ask(first if same else first + times * i + k)
+            took.append(time.perf_counter() - begun)
+        return took
+
+    waits = sum(await asyncio.gather(*(visitor(i, ask) for i, ask in enumerate(asks))), [])
+    return {name: value for name, value in percentiles(waits).items() if name != "p99"}
+
+
+async def _way(client: httpx.AsyncClient) -> tuple[Callable[[], Ask], Ask]:
+    """How this server is asked: a new visitor's pictures of one DDGAN, and the picture that the page opens with."""
+    found = re.search(r"gradio_api/pictures/\w+", (await client.get("/")).text)
+    if not found:
+        return await _queued(client)
+
+    def visitor(query: str = "denoisers=ddgan&") -> Ask:
+        name = secrets.token_hex(6)
+
+        async def ask(seed: int) -> int:
+            url = f"/{found.group()}/points?{query}seed={seed}"
+            while (answer := await client.get(url, headers={"x-visitor": name})).status_code == 429:
+                await asyncio.sleep(float(answer.headers["retry-after"]))
+            answer.raise_for_status()
+            return len(answer.content)
+
+        return ask
+
+    return visitor, visitor("")
+
+
+async def _queued(client: httpx.AsyncClient) -> tuple[Callable[[], Ask], Ask]:
+    """The same by the button that the page clicked."""
+    config = (await client.get("/config")).json()
+    parts = {part["id"]: part["props"] for part in config["components"]}
+    button = next(i for i, props in parts.items() if props.get("elem_id") == BUTTON)
+    event = next(e for e in config["dependencies"] if [button, "click"] in e["targets"])
+    names = [parts[i].get("elem_id") for i in event["inputs"]]
+    first = [parts[i].get("value") for i in event["inputs"]]
+
+    def visitor(denoisers: list[str] | None = None) -> Ask:
+        session = secrets.token_hex(6)
+
+        async def ask(seed: int) -> int:
+            given = {"seed": seed, **({"denoisers": denoisers} if denoisers else {})}
+            data = [given.get(name, value) for name, value in zip(names, first, strict=True)]
+            body = {"session_hash": session, "fn_index": event["id"], "data": data}
+            while (answer := await client.post(f"{API}/queue/join", json=body)).status_code == 429:
+                await asyncio.sleep(1)
+            answer.raise_for_status()
+            text = ""
+            async with client.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as stream:
+                async for line in stream.aiter_lines():
+                    if '"process_completed"' in line:
+                        text = line
+            return len(json.loads(text.removeprefix("data:"))["output"]["data"][0])
+
+        return ask
+
+    return lambda: visitor(["ddgan"]), visitor()

@@ -1,0 +1,110 @@
+"""What a data name stands for: a toy, an image set, own points, a table, a model's file or a run's directory."""
+
+from __future__ import annotations
+
+from os.path import isfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from ..data.images import OFFICIAL, SETS, ImageSet, load_images
+from ..data.points import POINTS_PREFIX, Axis, of_columns
+from ..data.tables import file_of, is_table, read_table
+from ..data.toys import TOYS, axes_of, law_of
+from ..diffusion.mixture import Law
+from ..errors import Refused
+from ..models import checkpoint, registry
+from ..models.config import PRESETS, Config
+from .methods import METHODS
+
+__all__ = ["Source", "missing", "source_of", "training_images"]
+
+
+class Source(NamedTuple):
+    """What a data name stands for: the shape of a sample, its law where that is known, and where its models are.
+
+    Of a user's table also what its columns are, and in words how it was read.
+    """
+
+    shape: torch.Size
+    law: Law | None
+    models: dict[str, Path]
+    set: str = ""  # the name of the image set that it is, or that its model was trained on; "" for a stranger's images
+    axes: tuple[Axis, ...] = ()
+    said: str = ""
+
+
+def training_images(data: str) -> ImageSet:
+    """A set's, with their mirror images where its networks are trained on both: a law that gives no labels."""
+    images = load_images(data).images
+    return ImageSet(np.concatenate([images, images[..., ::-1]]) if PRESETS[data].flip else images)
+
+
+def missing(data: str, name: str, others: list[str]) -> str:
+    """Why there is no denoiser of this name for the data, and what to do; `others` are the denoisers that there are."""
+    label, preset = METHODS[name].label, data if name == "ddgan" else f"{data}-{name}"
+    if data.startswith(POINTS_PREFIX):
+        return f"no {label} has been trained on these points" + " yet: the tab Train does it" * (name == "ddgan")
+    if name == "official":
+        way = (
+            f"not of {data}"
+            if data != "cifar10"
+            else "not here: python -m ddgan import-official makes it of their file"
+        )
+        return f"the authors' model is of cifar10, and {way}"
+    if data in SETS:
+        return f"no {label} of {data} is here: python -m ddgan train {preset} --out weights/{preset} makes one"
+    return f"no {label} was trained on {data}, there are {', '.join(others)}"
+
+
+def source_of(data: str) -> Source:
+    """What the name stands for; Refused where it is none, or its file is damaged."""
+    if data in TOYS or data in SETS:
+        others = ("regression", "mixture", "consistency", "official")
+        endings = {"ddgan": "", **{name: f"-{name}" for name in others}}
+        directories = {name: checkpoint.WEIGHTS / f"{data}{ending}" for name, ending in endings.items()}
+        models = {name: path for name, path in directories.items() if (path / "card.json").is_file()}
+        return _of_name(data, models) if data in TOYS else Source(torch.Size(SETS[data]), None, models, data)
+    if data.startswith(POINTS_PREFIX):
+        return _of_name(data, {})
+    path = Path(data)
+    if is_table(data):
+        return _of_table(data, {})
+    if path.suffix != ".safetensors" and not isfile(path / "card.json"):
+        path = checkpoint.WEIGHTS / data
+        if not isfile(path / "card.json"):  # where a name is too long for a file this is false, is_file() raises
+            known = ", ".join([*TOYS, *SETS])
+            raise Refused(
+                f"data must be one of {known}, a .csv, .tsv or .txt file, a model's .safetensors file "
+                f"or a run's directory, got {data[:40]!r}"
+            )
+    card = checkpoint.read_card(path)
+    config = Config.from_dict(card["config"])
+    models = {config.objective: path}
+    if config.network in registry.IMAGE_NETWORKS:
+        own = card.get("data") != OFFICIAL.get(config.data) and "data" in card  # its images are not those of the name
+        return Source(torch.Size(card["shape"]), None, models, "" if own else config.data)
+    if is_table(config.data) and (path / "points.csv").is_file():
+        return _of_table(config.data, models, path / "points.csv", card.get("data", ""))
+    if config.data not in TOYS and not config.data.startswith(POINTS_PREFIX):
+        raise Refused(f"{path} was trained on {config.data[:40]!r}, which it does not hold")
+    return _of_name(config.data, models)
+
+
+def _of_name(data: str, models: dict[str, Path]) -> Source:
+    law = law_of(data)
+    return Source(law.shape, law, models, axes=axes_of(data))
+
+
+def _of_table(data: str, models: dict[str, Path], path: Path | None = None, known: str | None = None) -> Source:
+    """The points of a table, or of the copy that a run keeps of it,
+    which must be those that its model was trained on.
+    """
+    table = read_table(data, path)
+    try:
+        law, axes = of_columns(table.points, table.names, known)
+    except Refused as error:
+        raise Refused(f"{path}: {error}" if path else str(error)) from None
+    return Source(law.shape, law, models, axes=axes, said=f"{file_of(data).name}: {table.said}")

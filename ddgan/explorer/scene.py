@@ -1,0 +1,141 @@
+"""A request -> its scene: everything that the page, an export, the API and the command line show of it.
+
+A `Scene` holds tensors. Whatever shows it turns them into pixels, bytes or words once, at the edge (views/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.sampler import Step
+from ..diffusion.schedule import Schedule
+from ..errors import Refused
+from .catalogue import Source
+from .request import Request
+from .session import Session
+
+__all__ = ["Panel", "Progress", "Scene", "scene", "stepwise"]
+
+
+class Progress(NamedTuple):
+    """How many of all steps of a scene are done; the last one was of the denoiser `name`."""
+
+    done: int
+    of: int
+    name: str
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One denoiser of a scene: its steps from the states that are kept, or its refusal.
+
+    `own` is the visitor's model of this name, `model` what the name stands for; both are None where there is none.
+    `scores` are the metrics of its x_0 predicted at a state, by the t of the state; at t = 0 those of the sample.
+    `classes` are the names of the classes that its samples were asked for, where they were.
+    """
+
+    name: str
+    own: Denoiser | None
+    model: Denoiser | None
+    refusal: Refused | None
+    steps: tuple[Step, ...] = ()
+    sample: Tensor | None = None
+    scores: dict[int, dict[str, float]] | None = None
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def states(self) -> list[Tensor]:
+        """x_t (n, *D) of every state that is kept, from noise to data."""
+        return [*(step.x_t for step in self.steps), self.sample]
+
+    @property
+    def predicted(self) -> list[Tensor]:
+        """The x_0 (n, *D) predicted at each of these states; at the last one the sample itself."""
+        return [*(step.x_0 for step in self.steps), self.sample]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A request, what its names stand for, and what each denoiser makes of it at the states `t`, from noise to data."""
+
+    request: Request
+    source: Source
+    schedule: Schedule
+    t: list[int]
+    panels: tuple[Panel, ...]
+
+    @property
+    def signal(self) -> list[float]:
+        """a_t = sqrt(alpha_bar) of every state."""
+        return self.schedule.alpha_bar[self.t].sqrt().tolist()
+
+    @property
+    def noise(self) -> list[float]:
+        """sigma_t = sqrt(1 - alpha_bar) of every state."""
+        return (1 - self.schedule.alpha_bar[self.t]).sqrt().tolist()
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all states that are kept, and of the x_0 predicted there."""
+        return sum(x.nbytes for panel in self.panels if panel.steps for x in panel.states + panel.predicted)
+
+    def panel(self, name: str) -> Panel:
+        """The panel of a denoiser; Refused where it has no samples."""
+        found = next(panel for panel in self.panels if panel.name == name)
+        if found.refusal:
+            raise found.refusal
+        return found
+
+    def check(self) -> None:
+        """Refused, with the first reason, where every denoiser refused."""
+        if all(panel.refusal for panel in self.panels):
+            raise self.panels[0].refusal
+
+
+def stepwise(
+    session: Session, request: Request, t: Collection[int] | None = None, scored: Collection[int] = ()
+) -> Iterator[Progress | Scene]:
+    """How far the scene of a request is, after every step, and in the end the scene.
+
+    `t` are the states that are kept, all unless given; 0 is always among them. `scored` are the states whose x_0 is
+    scored against the law, where there is one.
+    """
+    source, schedule = session.source(request.data), session.schedule(request)
+    kept = sorted({*(range(request.start, -1, -1) if t is None else t), 0}, reverse=True)
+    panels, done = [], 0
+    for name in request.denoisers:
+        own, model, walked, step = session.adopted.get(name), None, {}, None
+        stands = _standing(kept, request.T, request.walked(name).T)
+        try:
+            model = session.model(request, name)
+            for step in session.run(request, name):
+                done += 1
+                yield Progress(done, request.start * len(request.denoisers), name)
+                if step.t in stands.values():
+                    walked[step.t] = step
+        except Refused as error:
+            panels.append(Panel(name, own, model, error))
+            continue
+        steps = {t: walked[own_t] for t, own_t in stands.items() if t}
+        predicted = {t: of.x_0 for t, of in steps.items()} | {0: step.x_s}
+        scores = {t: session.score(request, predicted[t]) for t in predicted if source.law and t in scored}
+        panels.append(
+            Panel(name, own, model, None, tuple(steps.values()), step.x_s, scores, session.classes(request, name))
+        )
+    yield Scene(request, source, schedule, kept, tuple(panels))
+
+
+def _standing(kept: Collection[int], T: int, own: int) -> dict[int, int]:
+    """Where a chain of `own` steps stands while others are at these t of T: before the step that it is in."""
+    return {t: -(-t * own // T) for t in kept}
+
+
+def scene(session: Session, request: Request, t: Collection[int] | None = None, scored: Collection[int] = ()) -> Scene:
+    """The same in one go: a denoiser that refuses leaves the others their panels."""
+    *_, found = stepwise(session, request, t, scored)
+    return found

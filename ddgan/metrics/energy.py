@@ -1,0 +1,143 @@
+"""The energy distance: how far samples are from a law, by their places and shares at once.
+
+    D(p, q) = 2 E|x - y| - E|x - x'| - E|y - y'|,    x, x' ~ p and y, y' ~ q independent
+
+is above zero unless p = q, in the units of the data (Szekely, Rizzo 2013). An average over pairs of different samples
+estimates it without bias, so of equal laws it is zero on average, below zero about as often as above.
+
+On a line a sample of n is held against a Gaussian mixture in n log n operations: E|x - x'| by sorting, E|v - y| by a
+table of v. A length is the mean of its projections, |v| = c E|theta . v| over directions theta, so that in more
+dimensions the same is done along fixed directions. In the plane they are evenly spread: there 32 of them give each
+length to .05 %.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..diffusion.mixture import Law
+
+__all__ = ["energy", "energy_distance", "floor_energy"]
+
+DIRECTIONS = 32
+NODES = 1024  # of a table: for the toys less than a quarter of a mode's standard deviation apart
+FLOOR = 0.95  # the share of exact samplings that score less than the floor
+KNOWN, TERMS, SAMPLINGS = 500, 100, 10_000  # draws, eigenvalues and samplings that the floor is found with
+
+
+def energy_distance(x: Tensor, y: Tensor) -> float:
+    """D between the laws of two samples (N, *D) and (M, *D), from all pairs: N M numbers."""
+    x, y = x.flatten(1), y.flatten(1)
+    between, in_x, in_y = torch.cdist(x, y).mean(), *(torch.cdist(v, v).sum() / (len(v) * (len(v) - 1)) for v in (x, y))
+    return float(2 * between - in_x - in_y)
+
+
+def energy(x: Tensor, law: Law) -> float:
+    """D between the law of samples x (N, *D) and a law; nan for a single sample, or where not all are finite."""
+    if len(x) < 2 or not x.isfinite().all():
+        return math.nan
+    along, n = _along(law), len(x)
+    v = np.sort((along.directions.T.to(x) @ x.flatten(1).T).numpy(force=True).astype(float))  # (directions, N)
+    inside = v.clip(along.nodes[0], along.nodes[-1])
+    between = np.abs(v - inside).mean(1)  # beyond the nodes E|v - y| goes on with slope 1
+    between += [np.interp(places, along.nodes, table).mean() for places, table in zip(inside, along.table, strict=True)]
+    in_x = v @ (2 * np.arange(n) - n + 1) * 2 / (n * (n - 1))
+    return float(along.factor * (2 * between - in_x - along.within).mean())
+
+
+def floor_energy(law: Law, n: int) -> float:
+    """What 95 % of exact samplings of n score less than: a distance below the floor may be chance."""
+    return _chance(law) / n
+
+
+@lru_cache(maxsize=32)
+def _chance(law: Law) -> float:
+    """The FLOOR quantile of n D over exact samplings of n, the same for every n but the smallest.
+
+    n D is distributed as the sum of lambda_i (z_i^2 - 1), z_i standard normal, with lambda_i the eigenvalues of
+    -|x - x'| centred under the law. Those of a matrix of KNOWN draws give the quantile to 4 %, one standard error
+    (Gretton et al. 2009).
+    """
+    noise = torch.Generator().manual_seed(4)
+    x = law.sample(KNOWN, noise).flatten(1).double()
+    lengths = torch.cdist(x, x)
+    lengths -= lengths.mean(0)
+    lengths -= lengths.mean(1, keepdim=True)
+    largest = torch.linalg.eigvalsh(-lengths)[-TERMS:] / KNOWN
+    squares = torch.randn(SAMPLINGS, TERMS, generator=noise, dtype=torch.float64).square()
+    return float(((squares - 1) @ largest).quantile(FLOOR))
+
+
+class _Along(NamedTuple):
+    """A law along `directions` (D, k): E|v - y| at v = `nodes`, the `table` (k, NODES), and E|y - y'|, `within` (k,).
+
+    The factor is c.
+    """
+
+    directions: Tensor
+    factor: float
+    nodes: np.ndarray
+    table: np.ndarray
+    within: np.ndarray
+
+
+@lru_cache(maxsize=32)
+def _along(law: Law) -> _Along:
+    """The table is linear between nodes: that of a law on the nodes, whose masses are half the changes of slope."""
+    D = law.mu[0].numel()
+    directions = _directions(D)
+    factor = math.sqrt(math.pi) * math.exp(math.lgamma((D + 1) / 2) - math.lgamma(D / 2))
+    mu = (law.mu.flatten(1) @ directions).T.numpy()
+    reach = np.abs(mu).max() + 6 * math.sqrt(law.var.max()) + 1e-6
+    nodes, step = np.linspace(-reach, reach, NODES, retstep=True)
+    table = _table((mu + reach) / step, law.log_w.exp().numpy(), law.var.sqrt().numpy() / step) * step
+    ends = np.ones((len(mu), 1))
+    masses = np.diff(np.hstack([-ends, np.diff(table) / step, ends])) / 2
+    return _Along(directions, factor, nodes, table, (masses * table).sum(1))
+
+
+def _table(mu: np.ndarray, w: np.ndarray, std: np.ndarray) -> np.ndarray:
+    """E|v - y| at nodes v = 0, 1, ..., of k laws with means mu (k, K) and shared weights and std (K,): (k, NODES).
+
+    For each std it is the weights, moved to the nodes on either side, convolved with E|gap + std z|.
+    """
+    gap = np.minimum(np.arange(2 * NODES), 2 * NODES - np.arange(2 * NODES))  # of nodes on a circle: none comes round
+    table = np.zeros((len(mu), NODES))
+    for one in np.unique(std):
+        of = std == one
+        at_nodes = np.stack([_moved(places[of], w[of]) for places in mu])
+        spectrum = np.fft.rfft(at_nodes, 2 * NODES) * np.fft.rfft(_length(gap, one))
+        table += np.fft.irfft(spectrum)[:, :NODES]
+    return table
+
+
+def _directions(D: int) -> Tensor:
+    """Unit vectors (D, k): the one of a line, evenly spread ones of a plane, else fixed random ones."""
+    if D == 1:
+        return torch.ones(1, 1, dtype=torch.float64)
+    if D == 2:
+        angle = (torch.arange(DIRECTIONS, dtype=torch.float64) + 0.5) / DIRECTIONS * math.pi
+        return torch.stack([angle.cos(), angle.sin()])
+    theta = torch.randn(D, DIRECTIONS, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return theta / theta.norm(dim=0)
+
+
+def _moved(places: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Weights w at places among the nodes, split between the two nodes around each: (NODES,)."""
+    left = places.astype(int)
+    right = places - left
+    return np.bincount(np.concatenate([left, left + 1]), np.concatenate([w * (1 - right), w * right]), NODES)
+
+
+def _length(gap: np.ndarray, std: float) -> np.ndarray:
+    """E|gap + std z|, z standard normal."""
+    if not std:
+        return np.abs(gap)
+    z = torch.from_numpy(gap / std)
+    return std * (z * torch.erf(z / math.sqrt(2)) + math.sqrt(2 / math.pi) * torch.exp(-z.square() / 2)).numpy()

@@ -1,0 +1,1 @@
+"""Networks, their configurations, and their files."""

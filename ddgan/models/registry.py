@@ -1,0 +1,79 @@
+"""The registry of networks: a name in a config stands for a generator and the discriminator that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from torch import nn
+
+from ..diffusion.denoiser import Denoiser
+from ..errors import Refused
+from . import mlp, unet
+from .config import Config
+from .discriminator import Discriminator
+from .layers import channels_last
+
+__all__ = [
+    "ALONE", "IMAGE_NETWORKS", "VECTORS", "discriminator", "generator", "new_discriminator", "new_generator",
+]  # fmt: skip
+
+VECTORS = {
+    "plain": (mlp.PlainGenerator, mlp.PlainDiscriminator),
+    "skip": (mlp.SkipGenerator, mlp.SkipDiscriminator),
+    "plain-g": (mlp.PlainGenerator, mlp.SkipDiscriminator),
+    "plain-d": (mlp.SkipGenerator, mlp.PlainDiscriminator),
+    "v": (mlp.VGenerator, mlp.SkipDiscriminator),
+    "eps": (mlp.EpsGenerator, mlp.SkipDiscriminator),
+    "plain-eps": (mlp.PlainEpsGenerator, mlp.PlainDiscriminator),
+}
+ALONE = {"mixture": mlp.MixtureDenoiser, "flow": mlp.FlowGenerator}  # networks of points that have no discriminator
+IMAGE_NETWORKS = {"unet": unet.UNet, "unet-draw": unet.DrawUNet, "unet-indexed": unet.IndexedUNet}
+
+
+def generator(
+    kind: str, shape: Sequence[int], *, latent_dim: int, width: int, depth: int,
+    multipliers: Sequence[int] = (1, 2, 2, 2), patch: int = 1, classes: int = 0,
+) -> Denoiser:  # fmt: skip
+    """A freshly initialised generator for data of `shape`; latent_dim = 0 makes it a regression denoiser.
+
+    `multipliers`, `patch` and `classes` are of networks of images. Refused where the network does not fit the shape.
+    """
+    if kind in VECTORS or kind in ALONE:
+        _without_classes(kind, classes)
+        of_points: type[Denoiser] = ALONE[kind] if kind in ALONE else VECTORS[kind][0]
+        return of_points(prod(shape), latent_dim, width, depth)
+    return channels_last(IMAGE_NETWORKS[kind](shape, latent_dim, width, depth, multipliers, patch, classes))
+
+
+def discriminator(
+    kind: str, shape: Sequence[int], *, width: int, depth: int, patch: int = 1, classes: int = 0
+) -> nn.Module:
+    """A freshly initialised discriminator for data of `shape`; Refused for a network of ALONE."""
+    if kind in ALONE:
+        raise Refused(f"the network {kind} has no discriminator, the ddgan objective needs one")
+    if kind in VECTORS:
+        _without_classes(kind, classes)
+        return VECTORS[kind][1](prod(shape), width, depth)
+    return channels_last(Discriminator(shape, width, patch, classes))
+
+
+def _without_classes(kind: str, classes: int) -> None:
+    if classes:
+        raise Refused(f"classes are of networks of images, {kind!r} is a network of points")
+
+
+def new_generator(config: Config, shape: tuple[int, ...]) -> Denoiser:
+    """The freshly initialised generator, or regression denoiser, of a config for data of `shape`."""
+    return generator(
+        config.network, shape, latent_dim=config.latent_dim, width=config.width, depth=config.depth,
+        multipliers=config.multipliers, patch=config.patch, classes=config.classes or 0,
+    )  # fmt: skip
+
+
+def new_discriminator(config: Config, shape: tuple[int, ...]) -> nn.Module:
+    """The freshly initialised discriminator of a config for data of `shape`."""
+    return discriminator(
+        config.network, shape, width=config.d_width or config.width, depth=config.depth, patch=config.patch,
+        classes=config.classes or 0,
+    )  # fmt: skip

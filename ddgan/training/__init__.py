@@ -1,0 +1,1 @@
+"""How weights come to be: losses, pairs of levels, updates, and runs in a directory."""

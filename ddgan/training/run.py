@@ -1,0 +1,494 @@
+"""From a config to a trained model in a directory.
+
+    DIR/model.safetensors, card.json, ...   the model: see checkpoint.py
+    DIR/state.safetensors                   the run: stopped or killed anywhere, it goes on bit for bit
+    DIR/log.jsonl, samples.png              images only: losses at every save, and what the model draws by then
+    DIR/crash.log                           where native code died, if it did: see crashes.py
+
+A run whose losses or weights are no longer finite goes back to the state last saved, and on from there with fresh
+noise: after k times back, an update's noise is a function of (seed, step, k), so such a run resumes bit for bit too.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .. import files
+from ..data.images import OFFICIAL, SETS, ImageSet, batches, from_uint8, load_images, sheet, stacked_mnist, to_uint8
+from ..data.points import fingerprint, of_columns
+from ..data.tables import Table, file_of, is_table, read_table
+from ..data.toys import law_of
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.mixture import Law
+from ..diffusion.sampler import Labels, draw, own_classes, seeds
+from ..diffusion.schedule import MAX_T, Schedule
+from ..diffusion.solver import ANCESTRAL, Renoise, Solver
+from ..errors import Refused
+from ..machine import device, give_user_a_name, hardware, precision
+from ..metrics.images import denoising_errors, judge_set
+from ..metrics.points import judge
+from ..models import checkpoint, registry
+from ..models.config import Config
+from . import crashes, distributed, state
+from .pairs import Anywhere, Consecutive, Pairs
+from .rivals import Consistency, Likelihood
+from .trainer import Adversarial, Descent, Objective, Regression, TrainStep, train
+
+__all__ = ["fit", "new_objective", "score", "table_of"]
+
+_INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
+SHEET = 64  # images that samples.png shows
+JUDGED, STACKED = 2000, 25_600  # images that a card's metrics are of; of StackedMNIST
+# what of a config shapes the weights
+NETWORK = ("network", "width", "depth", "multipliers", "patch", "d_width", "latent_dim", "classes")
+FITTED = 4096  # images enough for mean and covariance, where an image has more numbers than that
+# the first of MAX_T levels that is trained, as a share, where it is not .02: these serve chains of any length
+FIRST = {"regression": 1 / MAX_T, "mixture": 1 / MAX_T}
+CLASS_WEIGHTS = ("label.weight", "projection.weight")  # of both players: what they have for classes alone
+ROLLBACKS = 3  # times that a run goes back from what is not finite, before it stops
+
+
+def new_objective(config: Config, data: Law | ImageSet, on: torch.device | None = None) -> Objective:
+    """The objective of a config, its networks initialised from the config's seed.
+
+    They are `on` a device, unless it is given: images' on a GPU where there is one, points' on the CPU.
+    """
+    _refuse_misfits(config, data)
+    adversarial, images = config.objective == "ddgan", isinstance(data, ImageSet)
+    with _INITIALISING:
+        with torch.random.fork_rng(devices=[]):
+            torch.random.manual_seed(config.seed)
+            generator = registry.new_generator(config, tuple(data.shape))
+            discriminator = registry.new_discriminator(config, tuple(data.shape)) if adversarial else None
+    if config.init:
+        _begin_with(config, generator, discriminator)
+    elif isinstance(data, ImageSet):
+        some = 1 if data.shape.numel() <= FITTED else -(-len(data) // FITTED)
+        generator.fit(from_uint8(data.images[::some]))
+    on = on or (device() if images else torch.device("cpu"))
+    generator = generator.to(on)
+    if config.T is not None:
+        pairs: Pairs = Consecutive(Schedule.vp(config.T), clean=config.clean)
+    else:
+        pairs = Anywhere(Schedule.vp(MAX_T), first=FIRST.get(config.objective, 0.02), clean=config.clean)
+    descent = Descent(
+        config.ema,
+        config.ema_long,
+        config.accumulate,
+        config.decay,
+        precision(on) if images else torch.float32,
+        config.unlabelled,
+    )
+    compiled = images and on.type == "cuda"
+    if compiled:
+        give_user_a_name()
+        generator.compile()
+    if discriminator is None:
+        objective = _alone(config, generator, pairs, data, descent)
+    else:
+        objective = Adversarial(
+            generator,
+            discriminator := discriminator.to(on),
+            pairs,
+            loss=config.loss,
+            gamma=config.gamma,
+            anneal=config.anneal,
+            every=config.every,
+            lr=(config.lr_g, config.lr_d),
+            descent=descent,
+            critic=torch.compile(discriminator) if compiled else None,
+        )
+    objective.parts(torch.empty(config.batch))  # refuses what cannot be shared or cut
+    return objective
+
+
+def _alone(config: Config, generator: Denoiser, pairs: Pairs, data: Law | ImageSet, descent: Descent) -> Objective:
+    """An objective of one network."""
+    if config.objective == "mixture":
+        return Likelihood(generator, pairs, lr=config.lr_g, descent=descent)
+    if config.objective == "consistency":
+        assert isinstance(data, Law)  # images were refused
+        return Consistency(generator, pairs, data, lr=config.lr_g, descent=descent)
+    return Regression(generator, pairs, lr=config.lr_g, descent=descent)
+
+
+def _refuse_misfits(config: Config, data: Law | ImageSet) -> None:
+    """Refused where an objective, a loss or classes do not go with the data."""
+    known = data.known if isinstance(data, ImageSet) else 0
+    if isinstance(data, ImageSet) and config.objective in ("mixture", "consistency"):
+        raise Refused(f"the {config.objective} objective is for points, whose law is known: {config.data} is of images")
+    if config.objective in ("regression", "consistency") and config.latent_dim:
+        raise Refused(f"the {config.objective} objective has no latent: latent_dim must be 0, got {config.latent_dim}")
+    if (config.objective == "mixture") != (config.network == "mixture"):
+        raise Refused(
+            "the mixture objective and the network mixture need each other, "
+            f"got {config.objective} and {config.network}"
+        )
+    if config.classes and config.classes != known:
+        raise Refused(f"labels of {config.classes} classes were asked for, these data have {known}")
+    if isinstance(data, ImageSet) and config.objective == "ddgan" and config.loss in ("r1r2", "rpgan"):
+        raise Refused(
+            f"loss {config.loss} takes D's slope from a finite difference, too rough for images: "
+            "choose rpgan-exact or paper"
+        )
+
+
+def _begin_with(config: Config, generator: Denoiser, discriminator: torch.nn.Module | None) -> None:
+    """Take the weights of the model that a config names; Refused, in one sentence, where they do not fit."""
+    begun = checkpoint.load(config.init)
+    assert begun.card is not None  # what was loaded has one
+    try:
+        _take(generator, begun)
+        if discriminator:
+            _take(discriminator, checkpoint.load_discriminator(config.init))
+    except RuntimeError as error:
+        there = Config.from_dict(begun.card["config"]).difference(config)
+        sizes = ", ".join(f"{name} {a} there and {b} now" for name, (a, b) in there.items() if name in NETWORK)
+        raise Refused(
+            f"the weights of {config.init} are of another network: {sizes or 'data of another shape'}"
+        ) from error
+
+
+def _take(network: torch.nn.Module, begun: torch.nn.Module) -> None:
+    """Take the weights of `begun`; where that knew no classes, those of `network` begin at zero: as if any class."""
+    classes = {k: torch.zeros_like(v) for k, v in network.state_dict().items() if k in CLASS_WEIGHTS}
+    network.load_state_dict(classes | begun.state_dict())
+
+
+def fit(
+    config: Config,
+    out: Path | str,
+    *,
+    images: str | None = None,
+    size: int | None = None,
+    seconds: float = math.inf,
+    resume: bool = False,
+    command: str = "",
+    save_every: float = 30.0,
+    say: Callable[[str], None] = warnings.warn,
+    reading: Callable[[int, int], None] = lambda done, of: None,
+) -> Iterator[TrainStep]:
+    """Train a config into a directory: one record an update; the state is saved every `save_every` training seconds.
+
+    `images` says where the config's image set is, if it is not to be found by name, and `size` what to resize it to;
+    `say` hears of what went wrong and was mended (a damaged state, updates that are not finite) and of images that
+    were left out; `reading(done, of)` is told each image of a folder or zip as it is read. Closing the iterator saves
+    and stops; with `resume` the run goes on from there, bit for bit. So it does from the state last saved where an
+    update was broken off, by KeyboardInterrupt or a kill: half an update is never saved. The model stands in `out`
+    with its card, which has metrics once the run has ended. Refused where `out` holds a run and `resume` was not
+    asked for, where it holds another run, where another process trains there, or where it cannot be written;
+    FloatingPointError where going back does not help.
+    """
+    if (images or size) and config.network not in registry.IMAGE_NETWORKS:
+        raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
+    out = Path(out)
+    data = _points(config, out, resume) if is_table(config.data) else _data(config, images, size, reading)
+    if (
+        config.network == "unet-draw" and config.latent_dim and isinstance(data, ImageSet)
+    ):  # as many numbers as the data has, whichever it is
+        config = replace(config, latent_dim=_latent_dim(config, data))
+    for note in getattr(data, "notes", ()) if not distributed.rank() else ():
+        say(note)
+    if config.classes is None:
+        config = replace(config, classes=data.known if isinstance(data, ImageSet) else 0)
+        if not config.classes:
+            say("these images have no classes: the networks learn without labels")
+    run = _Run(config, out, data, say, resume)
+    with nullcontext() if distributed.rank() else files.claimed(out), run.begun():
+        try:
+            yield from run.updates(seconds, save_every)
+        except (GeneratorExit, FloatingPointError):
+            run.save()
+            run.keep(command, {})
+            raise
+        run.keep(command, {})  # first: judging takes minutes, and a stop must not cost the model
+        # judged in their size alone
+        named = images is None and tuple(data.shape) == tuple(SETS.get(config.data, data.shape))
+        if not distributed.rank() and (named or run.fingerprint == OFFICIAL.get(config.data)):
+            both = {
+                longer: score(run.model(longer=longer), run.data, config)
+                for longer in (False, True)[: 1 + (config.ema_long > 0)]
+            }
+            better = min(both, key=lambda longer: _distance(both[longer]))
+            run.keep(command, both[better], longer=better)
+
+
+class _Run:
+    """A run in its directory: where it stands, and how it is saved, goes on and goes back."""
+
+    def __init__(
+        self, config: Config, out: Path, data: Law | ImageSet, say: Callable[[str], None], resume: bool
+    ) -> None:
+        self.config, self.out, self.data, self.resume = config, out, data, resume
+        self.say = (lambda words: None) if distributed.rank() else say
+        begun = replace(config, init="") if resume else config  # a resumed run has its own weights
+        self.objective = new_objective(begun, data)
+        self.fingerprint = _fingerprint(config, data)
+        self.history = _history(begun)
+        self.last, self.rollbacks = TrainStep(0, 0.0, 0.0, {}), 0
+        self.saved: TrainStep | None = None
+
+    def begin(self) -> None:
+        """Stand where the run in the directory stands, or at its beginning; either is saved, to see that it can be."""
+        if self.resume:
+            self.restore()
+        elif state.holds_state(self.out):
+            raise Refused(f"{self.out} already holds a run: continue it with --resume, or choose another directory")
+        elif (self.out / "card.json").exists():
+            raise Refused(f"{self.out} already holds a model: choose another directory")
+        distributed.agree(0)  # all have looked before one writes
+        if not distributed.rank() and (crash := crashes.told(self.out)):
+            self.say(f"{crash}; going on after update {self.last.step:,}")
+        self.save()
+        if is_table(self.config.data) and not distributed.rank() and not (self.out / "points.csv").exists():
+            files.write(self.out / "points.csv", file_of(self.config.data).read_bytes())
+
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Within, the run has begun, and a crash of native code is logged."""
+        self.begin()
+        with crashes.logged(self.out):
+            yield
+
+    def save(self) -> None:
+        """Write the state, once for all ranks, unless it is saved already; FloatingPointError if it is not finite."""
+        if self.last is self.saved:
+            return
+        failure = None
+        if not distributed.rank():
+            last = self.last.step, self.last.seconds, self.rollbacks
+            saved = state.Saved(
+                self.objective.state_dict(),
+                *last,
+                self.fingerprint,
+                self.history,
+                self.objective.overflows.known,
+                self.objective.overflows.in_a_row,
+            )
+            try:
+                state.save_state(self.out, saved, self.config)
+            except FloatingPointError as error:
+                failure = error
+        if distributed.agree(failure is not None):  # all go back, or none
+            raise failure or FloatingPointError(f"the state is not finite after update {self.last.step}")
+        self.saved = self.last
+
+    def restore(self) -> None:
+        """Go back to the state last saved."""
+        saved = state.load_state(self.out, self.objective.state_dict(), self.config, self.fingerprint, self.say)
+        self.objective.load_state_dict(saved.state)
+        self.objective.overflows.restore(saved.skipped, saved.in_a_row)
+        self.last, self.rollbacks = TrainStep(saved.step, saved.seconds, 0.0, {}), saved.rollbacks
+        self.history = saved.history
+
+    def updates(self, seconds: float, save_every: float) -> Iterator[TrainStep]:
+        """Train to the end, which is saved; over again from the state last saved where that is not finite."""
+        while True:
+            seed, steps = self.seed(), self.config.steps
+            updates = train(
+                self.objective, self.batches(seed), seed=seed, steps=steps, seconds=seconds, start=self.last
+            )
+            try:
+                for step in updates:
+                    self.last = step
+                    assert self.saved is not None  # since `begin`
+                    if step.progress == 1 or step.seconds - self.saved.seconds > save_every:
+                        self.save()
+                        self.show()
+                    yield step
+                return
+            except FloatingPointError as error:
+                self.roll_back(error)
+
+    def seed(self) -> int:
+        """The config's; a fresh one after each time that the run went back."""
+        if not self.rollbacks:
+            return self.config.seed
+        return int(np.random.SeedSequence((self.config.seed, self.rollbacks)).generate_state(1)[0])
+
+    def batches(self, seed: int) -> Callable[[int, torch.Generator], tuple[Tensor, Tensor | None]]:
+        """(step, noise) -> x_0 and its classes."""
+        data, batch = self.data, self.config.batch
+        if isinstance(data, ImageSet):
+            return batches(data, batch, seed=seed, flip=self.config.flip)
+        return lambda _, noise: (data.sample(batch, noise), None)
+
+    def roll_back(self, error: FloatingPointError) -> None:
+        """Go back to the state last saved; FloatingPointError, the report, where that was done often enough."""
+        self.restore()
+        distributed.agree(0)  # all have read before one writes
+        if self.rollbacks == ROLLBACKS:
+            self.saved = self.last
+            raise FloatingPointError(
+                f"{error}, after going back {ROLLBACKS} times: stopped. {self.out} holds the run after update "
+                f"{self.last.step:,}, which is finite; lower learning rates or a larger gamma may hold it"
+            ) from error
+        self.rollbacks += 1
+        self.objective.overflows.in_a_row = 0
+        self.say(
+            f"{error}: back to update {self.last.step:,}, on with fresh noise ({self.rollbacks} of {ROLLBACKS} times)"
+        )
+        self.save()
+
+    def show(self) -> None:
+        """Of images: a line of log.jsonl, and what the model draws by now in four steps from always the same noise."""
+        if not isinstance(self.data, ImageSet) or distributed.rank():
+            return
+        with open(self.out / "log.jsonl", "a", encoding="utf-8") as log:
+            log.write(
+                json.dumps({"step": self.last.step, "seconds": round(self.last.seconds, 1), **self.last.losses}) + "\n"
+            )
+        denoiser, levels = self.objective.denoiser, self.objective.pairs.levels()
+        T = len(levels.values) if not levels.continuous else 4
+        with torch.no_grad():
+            (x_0,) = draw(Schedule.vp(T), denoiser, range(SHEET), self.data.shape, labels=_labels(denoiser, self.data))
+        sheet(to_uint8(x_0), columns=8).save(self.out / "samples.png")
+
+    def model(self, *, longer: bool = False) -> Denoiser:
+        """A moving average as it is kept: images' files are large, and hold bfloat16."""
+        average = copy.deepcopy(self.objective.longer if longer else self.objective.denoiser)
+        assert average is not None  # there is a longer one where it is asked for
+        return average.bfloat16().to(precision(self.objective.device)) if isinstance(self.data, ImageSet) else average
+
+    def keep(self, command: str, metrics: dict[str, Any], *, longer: bool = False) -> None:
+        """Write the model and its card, once for all ranks."""
+        if distributed.rank():
+            return
+        made: dict[str, Any] = {
+            "command": command,
+            "steps": self.last.step,
+            "seconds": round(self.last.seconds, 1),
+            "rollbacks": self.rollbacks,
+            "skipped": self.objective.overflows.known,
+            "hardware": hardware(),
+            "torch": torch.__version__,
+            "seen": self.last.step * self.config.batch,
+            "data": self.fingerprint,
+            "history": self.history,
+            **({"ema_kept": self.config.ema_long if longer else self.config.ema} if self.config.ema_long else {}),
+            **_classes(self.config, self.data),
+            "go_on": f"the same command with --init {self.out}, another --out and another --seed "
+            "begins with these weights",
+            "metrics": metrics,
+        }
+        if metrics and self.config.objective == "regression" and isinstance(self.data, ImageSet):
+            made["errors"] = denoising_errors(self.model(longer=longer), self.data)
+        dtype = torch.bfloat16 if isinstance(self.data, ImageSet) else torch.float32
+        opponent = self.objective.networks.get("d")
+        model, shape = self.model(longer=longer), tuple(self.data.shape)
+        checkpoint.save(self.out, model, self.config, shape=shape, made=made, discriminator=opponent, dtype=dtype)
+
+
+def _classes(config: Config, data: Law | ImageSet) -> dict[str, Any]:
+    """What a card says about classes: their names, and how many images each has."""
+    if not config.classes or not isinstance(data, ImageSet):
+        return {}
+    return {"classes": [*data.names], "class_counts": data.counts}
+
+
+def _labels(denoiser: Denoiser, data: Law | ImageSet) -> Labels | None:
+    """A class of its own for each sample, by the shares of the data; None where the denoiser knows no classes."""
+    return partial(own_classes, weights=data.counts) if denoiser.classes and isinstance(data, ImageSet) else None
+
+
+def _distance(metrics: dict[str, dict[str, float | None]]) -> float:
+    """The mean over T of a card's distances, infinite where one is None: the better of two averages has less."""
+    of = [numbers.get("cfd", numbers.get("kl", 0.0)) for numbers in metrics.values()]
+    return sum(math.inf if distance is None else distance for distance in of) / max(len(of), 1)
+
+
+def _data(config: Config, images: str | None, size: int | None, reading: Callable[[int, int], None]) -> Law | ImageSet:
+    if config.network in registry.IMAGE_NETWORKS:
+        data = load_images(images or config.data, size=size, watch=reading)
+        return stacked_mnist(data, len(data), seed=0) if images and config.data == "stackedmnist" else data
+    return law_of(config.data)
+
+
+def table_of(data: str, out: Path, resume: bool) -> Table:
+    """The table that a run learns: its file's, or the run's own copy where it is resumed and the file has moved."""
+    kept = out / "points.csv"
+    return read_table(data, kept if resume and not file_of(data).exists() and kept.exists() else None)
+
+
+def _points(config: Config, out: Path, resume: bool) -> Law:
+    """The law of a table's points, which a run of an earlier version goes on to see in one scale."""
+    table = table_of(config.data, out, resume)
+    law, _ = of_columns(table.points, table.names)
+    if resume and (known := state.trained_on(out)) != fingerprint(law):
+        with suppress(ValueError):  # what other points are refused for is said where the state is read
+            law, _ = of_columns(table.points, table.names, known)
+    return law
+
+
+def _latent_dim(config: Config, images: ImageSet) -> int:
+    """As many numbers as an image has; Refused says what fits where that is too many."""
+    (C, H, W), most = images.shape, Config.BOUNDS["latent_dim"][1]
+    if C * H * W > most:
+        multiple = config.patch * 2 ** (len(config.multipliers) - 1)
+        side = math.isqrt(most // C) // multiple * multiple
+        raise Refused(
+            f"images of {H} x {W} are too large for this network, whose z is as large as they are: "
+            f"at most {side} x {side} fit (--size {side}), or take --network unet --latent-dim 100"
+        )
+    return C * H * W
+
+
+def _fingerprint(config: Config, data: Law | ImageSet) -> str:
+    """What a run must find again to go on: images, or a file's points; a toy's name says it all."""
+    if isinstance(data, ImageSet):
+        return data.fingerprint()
+    return fingerprint(data) if is_table(config.data) else ""
+
+
+def _history(config: Config) -> tuple[dict[str, Any], ...]:
+    """How the weights that a run begins with were made, the first run first."""
+    if not config.init:
+        return ()
+    card = checkpoint.read_card(config.init)
+    made = {key: card[key] for key in ("command", "steps", "seconds", "seen", "hardware") if key in card}
+    return (*card.get("history", ()), made)
+
+
+def score(
+    denoiser: Denoiser, data: Law | ImageSet, config: Config, n: int = 10_000
+) -> dict[str, dict[str, float | None]]:
+    """What a card reports: three samplings of n, from seed 0 on, at the T that a model is for; one of images."""
+    if (
+        isinstance(data, ImageSet)
+        and not (checkpoint.WEIGHTS / f"{config.data.removeprefix('stacked')}-classifier").is_dir()
+    ):
+        return {}
+    solver: Solver = Renoise() if config.objective == "consistency" else ANCESTRAL
+    stacked = config.data == "stackedmnist"
+    few = (4,) if stacked else (1, 2, 4, 8)
+    many = (4, 16, 64) if isinstance(data, Law) else (4, 16)
+
+    def sampled(T: int, i: int) -> Tensor:
+        (x_0,) = draw(Schedule.vp(T), denoiser, seeds(i, n), data.shape, n, solver)
+        return x_0
+
+    scores = {}
+    for T in [config.T] if config.T is not None else many if config.objective == "regression" else few:
+        if isinstance(data, Law):
+            numbers = judge(data, n, partial(sampled, T), samplings=3)
+        else:
+            given, labels = range(STACKED if stacked else JUDGED), _labels(denoiser, data)
+            asked = [data.names[k] for k in labels(given).tolist()] if labels else []
+            numbers = judge_set(draw(Schedule.vp(T), denoiser, given, data.shape, labels=labels), config.data, asked)
+            numbers.pop("right_by_class", None)
+        scores[f"T={T}"] = {name: round(v, 6) if math.isfinite(v) else None for name, v in numbers.items()}
+    return scores

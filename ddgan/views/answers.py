@@ -1,0 +1,315 @@
+"""Words about a scene, and scenes as JSON for the public endpoints (ui/api.py).
+
+By default an array is summed up by mean, standard deviation and quantiles, of at most STATES states: a person or a
+language model can read the answer, MAX_TEXT characters at most. With arrays=True an array stands there as
+{"dtype": "float32", "shape": [...], "data": ...}, its bytes (little-endian, the last index fastest) in base64: as exact
+as an .npz, a third larger, and read back in one line,
+
+    np.frombuffer(base64.b64decode(a["data"]), a["dtype"]).reshape(a["shape"])
+
+Where one denoiser of several refuses, {"error": sentence} stands for its answer; where all do, they refuse together.
+"""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from ..data.toys import TOYS
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.gaussianity import bound
+from ..errors import Refused
+from ..explorer.labels import ignored
+from ..explorer.live import Frame
+from ..explorer.methods import given
+from ..explorer.posterior import Question, ask, weights
+from ..explorer.request import Request
+from ..explorer.scene import Panel, Scene
+from ..explorer.session import Session
+from ..models.config import Config
+
+__all__ = [
+    "MAX_NUMBERS",
+    "MAX_TEXT",
+    "SUBSCRIPT",
+    "afford",
+    "array",
+    "bounded",
+    "classes",
+    "compare",
+    "counted",
+    "data_label",
+    "denoise",
+    "each",
+    "evaluate",
+    "finite",
+    "label",
+    "message",
+    "posterior",
+    "progress",
+    "refusal",
+    "sentence",
+    "states",
+    "summary",
+    "summed_up",
+    "title",
+    "told",
+]
+
+MAX_NUMBERS = 2_000_000  # in one reply: 8 MB, 11 MB of JSON
+MAX_TEXT = 20_000  # characters of an answer without arrays
+STATES = 9  # of a chain, that are summed up
+MODES = 12  # the likeliest, that an answer without arrays names
+LONG = 200  # characters of a request's value, such as own points, that are repeated in an answer without arrays
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+MAX_BOUND = 16  # steps of a law that is no product, whose bound takes some hundredths of a second each
+KEPT = 0.05  # of the signal in x_T: more than noise hides
+LABELS = {
+    "25-gaussians": "25 Gaussians",
+    "25-unequal": "25 unequal Gaussians",
+    "8-gaussians": "8 Gaussians",
+    "4-gaussians-1d": "4 Gaussians on a line",
+}
+SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+
+
+# ---------------------------------------------------------------- words
+
+
+def sentence(words: str | ValueError) -> str:
+    """The words of an error as a sentence."""
+    words = str(words)
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def refusal(error: Refused) -> dict[str, str]:
+    """What stands in place of an answer."""
+    return {"error": sentence(error)}
+
+
+def data_label(name: str) -> str:
+    """What a toy is called on the page; any other name is a visitor's own points."""
+    return LABELS.get(name, name.replace("-", " ")) if name in TOYS else "your own points"
+
+
+def label(name: str) -> str:
+    """What a denoiser is called on the page."""
+    return title(name)[0]
+
+
+def title(name: str, own: Denoiser | None = None) -> tuple[str, str]:
+    """(label, what it is, in a few words) of a denoiser; a visitor's own model says what it was trained on."""
+    called, what = (method := given(name)).label, method.words
+    if own is None:
+        return called, what
+    config = Config.from_dict(own.card["config"])
+    data = data_label(config.data) if config.data in TOYS else "own points"
+    steps = "any T" if config.T is None else f"T = {config.T}"
+    return called, f"trained on {data}, {steps}, {config.network}, {config.criterion}"
+
+
+def told(scene: Scene, panel: Panel) -> tuple[str, str]:
+    """`title`, and a word where a DDGAN is asked for longer steps than it was trained for,
+    or a model for a class in vain.
+    """
+    called, what = title(panel.name, panel.own)
+    if (model := panel.model) is None:
+        return called, what
+    what += f"; {counted(scene.request, panel.name)}" + bounded(scene, panel.name)
+    levels, regression = model.levels, (model.card or {}).get("config", {}).get("objective") == "regression"
+    T = scene.request.T
+    longer = levels and not (levels.continuous or regression) and T < len(levels.values)
+    what += f"; never learned steps as long as those of T = {T}" * bool(longer)
+    return called, what + "; knows no classes" * ignored(model, scene.request.label)
+
+
+def counted(request: Request, name: str) -> str:
+    """How many evaluations a denoiser of a request takes, and how many steps where that is another number."""
+    method, T = request.method(name), request.walked(name).T
+    n = method.solver.nfe(T)
+    evaluations = f"{n} evaluation" + "s" * (n > 1)
+    return evaluations if n == T == request.T else f"{evaluations} in {T} step" + "s" * (T > 1)
+
+
+def bounded(scene: Scene, name: str) -> str:
+    """How far from the law the samples of a chain of best Gaussians can be, in words; nothing for another denoiser."""
+    law, schedule = scene.source.law, scene.schedule
+    if name != "gaussian" or law is None or not law.var.min() > 0 or (schedule.T > MAX_BOUND and not law.lines()):
+        return ""
+    return f"; KL from the law at most {bound(law, schedule):.2f} nats"
+
+
+def message(scene: Scene) -> str | None:
+    """What a visitor should know, in a sentence: what the last fork changed, or that x_T should not be noise alone."""
+    request = scene.request
+    if not request.forks:
+        kept = float(scene.schedule.alpha_bar[-1].sqrt())
+        if kept < KEPT or request.edit:
+            return None
+        return (
+            f"With this range x{str(request.T).translate(SUBSCRIPT)} keeps {kept:.2f} of the signal, and sampling "
+            "begins at noise all the same: every denoiser, the exact law too, starts off the mark."
+        )
+    what, t, _, item = request.forks[-1]
+    if what == "eps" and t == 1:
+        return "The last step adds no noise, so nothing is drawn anew there: go a step back."
+    if what == "z" and not any(panel.model and panel.model.latent_dim > 0 for panel in scene.panels):
+        return "No denoiser shown reads a z, so nothing is drawn anew."
+    noise = "z" if what == "z" else "posterior noise"
+    of = "all samples" if item is None else f"sample #{item}"
+    return (
+        f"New {noise} at the step {t} → {t - 1} for {of}: x{str(t).translate(SUBSCRIPT)} and before are as they were."
+    )
+
+
+# ---------------------------------------------------------------- replies
+
+
+def finite(value: Any) -> Any:
+    """The same with None for what is infinite: JSON has no word for it."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def each(request: Request, answer: Callable[[str], dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """answer(denoiser) for every denoiser, {"error": sentence} where it refuses; Refused where all refuse."""
+    found, refused = {}, []
+    for name in request.denoisers:
+        try:
+            found[name] = answer(name)
+        except Refused as error:
+            refused.append(error)
+            found[name] = refusal(error)
+    if len(refused) == len(request.denoisers):
+        raise refused[0]
+    return found
+
+
+def states(panel: Panel) -> dict[str, np.ndarray]:
+    """states (T+1, n, *D) from x_T to x_0 and predicted (T, n, *D), the x_0 of each step."""
+    return {
+        "states": np.stack([x.numpy() for x in panel.states]),
+        "predicted": np.stack([step.x_0.numpy() for step in panel.steps]),
+    }
+
+
+def classes(panel: Panel) -> dict[str, list[str]]:
+    """The class that each sample was asked for, by name, where there are such."""
+    return {"classes": [*panel.classes]} if panel.classes else {}
+
+
+def afford(request: Request, per_sample: int) -> None:
+    """Refused, in one sentence, where so many states of every sample do not fit into one reply."""
+    numbers = request.n * len(request.denoisers) * per_sample * math.prod(request.shape)
+    if numbers > MAX_NUMBERS:
+        raise Refused(f"a reply holds at most {MAX_NUMBERS:,} numbers, n, T and denoisers ask for {numbers:,}")
+
+
+def array(x: np.ndarray) -> dict[str, Any]:
+    """An array as JSON can hold it, in float32: see the top of the file."""
+    x = np.ascontiguousarray(x, "<f4")
+    return {"dtype": "float32", "shape": list(x.shape), "data": base64.b64encode(x.tobytes()).decode()}
+
+
+def summary(x: np.ndarray) -> dict[str, Any]:
+    """Samples x (n, *D) in a few numbers: mean, std and quantiles of every coordinate, of images of every channel."""
+    x = np.asarray(x, np.float64)
+    values = np.moveaxis(x, 1, -1).reshape(-1, x.shape[1])
+    quantiles = {f"{q:.0%}": _digits(v) for q, v in zip(QUANTILES, np.quantile(values, QUANTILES, 0), strict=True)}
+    moments = {"mean": _digits(values.mean(0)), "std": _digits(values.std(0))}
+    return finite({"shape": list(x.shape), **moments, "quantiles": quantiles})
+
+
+def summed_up(request: Request) -> list[int]:
+    """The t of the states that an answer without arrays sums up, from noise to data."""
+    return sorted({round(t) for t in np.linspace(0, request.start, STATES)}, reverse=True)
+
+
+def denoise(scene: Scene, *, arrays: bool = False) -> dict[str, Any]:
+    """Per denoiser its states (T+1, n, *D) from x_T to x_0, and predicted (T, n, *D), the x_0 of each step.
+
+    Without arrays a summary of each state that the scene keeps, and of the x_0 predicted from it. A model that was told
+    classes adds their names.
+    """
+
+    def walked(name: str) -> dict[str, Any]:
+        walk = states(panel := scene.panel(name))
+        told = {key: array(x) if arrays else [summary(state) for state in x] for key, x in walk.items()}
+        return {**told, **classes(panel)}
+
+    levels = {"t": scene.t, "alpha_bar": scene.schedule.alpha_bar[scene.t].tolist()}
+    return {"request": _asked(scene.request, arrays), **levels, "denoisers": each(scene.request, walked)}
+
+
+def compare(scene: Scene, *, arrays: bool = False) -> dict[str, Any]:
+    """Per denoiser its samples x (n, *D), all from the same noise, and for points their metrics."""
+    answered = array if arrays else summary
+
+    def sampled(name: str) -> dict[str, Any]:
+        panel = scene.panel(name)
+        return {"x": answered(panel.sample.numpy()), "metrics": finite(panel.scores.get(0)), **classes(panel)}
+
+    return {"request": _asked(scene.request, arrays), "denoisers": each(scene.request, sampled)}
+
+
+def _asked(request: Request, whole: bool) -> dict[str, Any]:
+    """The request as an answer repeats it: as a whole, or without what is long (own points, an edit, many forks)."""
+    values = request.to_dict()
+    if whole:
+        return values
+    return {name: value if len(str(value)) <= LONG else f"{str(value)[:LONG]}..." for name, value in values.items()}
+
+
+def _digits(values: Iterable[float]) -> list[float]:
+    """In four digits."""
+    return [float(f"{value:.4g}") for value in values]
+
+
+def evaluate(session: Session, request: Request, samplings: int) -> dict[str, Any]:
+    """Per denoiser its metrics over several samplings: `Session.judge`."""
+    judged = each(request, lambda name: finite(session.judge(request, name, samplings)))
+    return {"request": _asked(request, False), "samplings": samplings, "denoisers": judged}
+
+
+def posterior(session: Session, question: Question, *, arrays: bool = False) -> dict[str, Any]:
+    """The exact law that is asked for, and per denoiser its draws (DRAWS, *D) and how far they are from it.
+
+    Without arrays only the MODES likeliest modes are listed.
+    """
+    answer = ask(session, question)
+    modes = sorted(weights(answer.truth), key=lambda mode: -mode[1])
+    answered = array if arrays else summary
+    mean, cov = answer.truth.moments()
+
+    def drawn(name: str) -> dict[str, Any]:
+        if isinstance(answer.draws[name], Refused):
+            raise answer.draws[name]
+        return {"draws": answered(answer.draws[name].numpy()), "distances": answer.distances[name]}
+
+    return {
+        "t": question.t,
+        "x": list(question.x),
+        "of": question.of,
+        "modes": [{"at": at.tolist(), "weight": weight} for at, weight in (modes if arrays else modes[:MODES])],
+        "of_modes": answer.truth.modes,
+        "entropy": answer.entropy,
+        "gap": answer.gap,
+        "mean": mean.tolist(),
+        "cov": cov.tolist(),
+        "denoisers": each(question.request, drawn),
+        "floor": answer.floor,
+    }
+
+
+def progress(frame: Frame) -> dict[str, Any]:
+    """How far a training is: the numbers of a frame, with the losses and the coverage of its last point."""
+    now = frame.curve[-1]._asdict() if frame.curve else dict.fromkeys(("d", "g", "modes", "on_mode"))
+    record = {name: getattr(frame, name) for name in ("state", "note", "T", "step", "seconds", "budget")}
+    return {**record, "of_modes": frame.modes, **finite({name: now[name] for name in ("modes", "on_mode", "d", "g")})}

@@ -1,0 +1,110 @@
+"""What could one x_t of points have been? The answer and the map of gaps, as assets/posterior.js draws them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..diffusion.mixture import Law, lattice
+from ..errors import Refused
+from ..explorer.plane import centres, scale, width
+from ..explorer.posterior import Answer, Question, ask, gaps, kernel_density, log_ratio, weights
+from ..explorer.session import Session
+from .answers import label, sentence
+from .encoding import GRID, pictured, quantised, upright
+
+__all__ = ["NATS", "SEEN", "gap_map", "posterior"]
+
+NATS = (0.5, 1.0, 2.0, 4.0)  # where the colours of a log ratio may end
+SEEN = 0.1  # what of a log ratio is seen: where the law is at least so dense, as a share of its peak
+GAPS = 24
+
+
+def posterior(session: Session, question: Question) -> dict[str, Any]:
+    """The answer to a question: the truth, and what every denoiser of the request draws."""
+    answer = ask(session, question)
+    truth = answer.truth
+    mean, cov = truth.moments()
+    limit = width(session.law(question.request.data))
+    return {
+        **_asked(question),
+        "dim": len(mean),
+        "scale": scale(limit),
+        "size": GRID[len(mean)],
+        "truth": pictured(truth, limit),
+        "modes": answer.modes,
+        "weights": [{"at": at.tolist(), "weight": weight} for at, weight in weights(truth)],
+        "of_modes": truth.modes,
+        "entropy": answer.entropy,
+        "gap": answer.gap,
+        "mean": mean.tolist(),
+        "cov": cov.tolist(),
+        "panels": [_drawn(name, answer, limit) for name in question.request.denoisers],
+        "floor": answer.floor,
+        "surfaces": _surfaces(session, question, limit),
+    }
+
+
+def _asked(question: Question) -> dict[str, Any]:
+    return {"t": question.t, "T": question.request.T, "x": list(question.x), "of": question.of}
+
+
+def _drawn(name: str, answer: Answer, limit: float) -> dict[str, Any]:
+    x = answer.draws[name]
+    if isinstance(x, Refused):
+        return {"key": name, "label": label(name), "error": sentence(x), "points": "", "density": ""}
+    density = kernel_density(x).widened(limit / GRID[1])
+    pictures = {"points": quantised([x], limit), "density": pictured(density, limit)}
+    shown = {"key": name, "label": label(name), "error": None, **pictures, "gaussian": _gaussian(name, answer)}
+    return {**shown, **answer.distances[name]}
+
+
+def _gaussian(name: str, answer: Answer) -> dict[str, Any] | None:
+    """Mean and covariance of what a denoiser draws, where that is a Gaussian."""
+    if name not in ("gaussian", "mean", "regression"):
+        return None
+    mean, cov = (answer.truth if name == "gaussian" else Law.uniform(answer.draws[name], 0)).moments()
+    return {"mean": mean.tolist(), "cov": cov.tolist()}
+
+
+def _surfaces(session: Session, question: Question, limit: float) -> dict[str, Any] | None:
+    """D* and D over x_s, where there is a DDGAN, both clipped at the least
+    of NATS that holds nearly all that is seen.
+    """
+    if "ddgan" not in question.request.denoisers:
+        return None
+    size = {1: 256, 2: 64}[len(question.x)]
+    try:
+        optimal, learned, seen = log_ratio(session, question, centres(size, limit), blur=limit / size)
+    except Refused:
+        return None
+
+    visible = torch.cat([ratio[seen > SEEN].abs() for ratio in (optimal, learned) if ratio is not None])
+    nats = next((v for v in NATS if (visible <= v).double().mean() > 0.98), NATS[-1])
+
+    def picture(ratio: Tensor) -> Any:
+        return (upright(ratio).clamp(-nats, nats) * (127 / nats)).round().to(torch.int8).numpy()
+
+    faint = (255 * upright(seen).sqrt()).round().to(torch.uint8).numpy()
+    both = {"optimal": picture(optimal), "learned": None if learned is None else picture(learned)}
+    return {"size": size, "nats": nats, "seen": faint, **both}
+
+
+def gap_map(session: Session, question: Question) -> dict[str, Any]:
+    """KL from the truth to its best Gaussian for every x_t of the plane, and where x_t lies."""
+    law = session.law(question.request.data)
+    limit = width(law)
+    points = lattice(centres(GAPS, limit).float(), len(question.x))
+    found = upright(gaps(session, question, points).reshape([GAPS] * len(question.x)))
+    top = max(float(found.max()), 0.05)  # colours show what counts, not rounding
+    marginal = law.marginal(session.schedule(question.request).level(question.t))
+    return {
+        **_asked(question),
+        "size": GAPS,
+        "top": top,
+        "data": (255 * found / top).round().to(torch.uint8).numpy(),
+        "seen_size": GRID[len(question.x)],
+        "seen": pictured(marginal, limit),
+    }

@@ -1,0 +1,284 @@
+"""A race -> its figure, the same numbers as a table, and words:
+quality against evaluations, a line for every method.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any, NamedTuple
+
+from plotly import graph_objects as go
+from plotly.offline import get_plotlyjs_version
+
+from ..explorer.methods import GROUPS, METHODS
+from ..explorer.race import STEPS, Entry, Now, Race
+from ..explorer.request import Request
+from .answers import data_label, label
+from .looks import COLOURS, DASHES, GRID, INK, OTHER, RUNNERS, Mark
+
+__all__ = ["MEASURES", "PLOTLY", "Measure", "drawing", "figure", "now", "shown", "table"]
+
+
+class Measure(NamedTuple):
+    """A number of Session.score: what it is called on the page and on its axis, and how a value is written."""
+
+    label: str
+    axis: str
+    form: str
+    log: bool = True
+
+
+# the first is the one at first: a distance, from which neither a wrong place nor a wrong share is hidden
+MEASURES = {
+    "energy": Measure("Energy distance", "energy distance to the law", "{:.4f}"),
+    "sliced_w2": Measure("Sliced W₂", "sliced Wasserstein distance to as many exact samples", "{:.4f}"),
+    "kl": Measure("KL of the histogram", "KL of the histogram over the modes, in nats", "{:.3f}"),
+    "modes": Measure("Modes covered", "modes covered", "{:.0f}", log=False),
+    "on_mode": Measure("On a mode", "samples on a mode (hollow: modes are missing)", "{:.1%}", log=False),
+    "width": Measure("Width of the modes", "width of the modes, 1 is the law's", "{:.2f}", log=False),
+}
+PLOTLY = get_plotlyjs_version()  # what draws a figure, and what it is made for
+NFE = [1, 2, 4, 8, 16, 32, 64, 128]  # that the axis names
+
+
+# ---------------------------------------------------------------- the figure
+
+
+def figure(entries: Sequence[Entry], measure: str, data: str, schedule: str, n: int = Request.n) -> go.Figure:
+    """`drawing` as a figure of plotly's."""
+    return go.Figure(drawing(entries, measure, data, schedule, n)).update_layout(template="none")
+
+
+def drawing(entries: Sequence[Entry], measure: str, data: str, schedule: str, n: int = Request.n) -> dict[str, Any]:
+    """One of MEASURES over the number of evaluations, which has a logarithmic axis:
+    {"data", "layout"} as plotly.js reads them.
+
+    A line for every method of the entries that has scores; its colour and mark are its own, its dash is its group's. An
+    energy distance below the noise floor stands on the floor, hollow; in the other measures a hollow mark has not all
+    modes. Nothing has a background, and text is legible on white and on black.
+    """
+    scored = sorted((entry for entry in entries if entry.scores), key=lambda e: e.nfe)
+    lines, setting = [], f"{data_label(data)}, {schedule}"
+    for group, names in groupby(_grouped(), lambda name: METHODS[name].group):
+        traces = [_line(of, measure, setting) for name in names if (of := [e for e in scored if e.method == name])]
+        lines += [trace | ({"legendgrouptitle": {"text": group}} if k == 0 else {}) for k, trace in enumerate(traces)]
+    level = _level(measure, scored[0].scores) if scored else None
+    said = f"{setting}, {n:,} samples, seed 0<br>{_hollow(measure)}"
+    return {"data": lines, "layout": _layout(MEASURES[measure], said, level)}
+
+
+def _grouped() -> list[str]:
+    """METHODS in the order of GROUPS."""
+    return sorted(METHODS, key=lambda name: GROUPS.index(METHODS[name].group))
+
+
+def _line(entries: Sequence[Entry], measure: str, setting: str) -> dict[str, Any]:
+    """The trace of one method's entries."""
+    name = entries[0].method
+    group, look = METHODS[name].group, RUNNERS.get(name, OTHER)
+    colour, shape = _plotlys(look)
+    return {
+        "type": "scatter",
+        "x": [e.nfe for e in entries],
+        "y": [_height(measure, e) for e in entries],
+        "mode": "lines+markers",
+        "name": label(name),
+        "legendgroup": group,
+        "line": {"color": colour, "width": 1.8, "dash": DASHES.get(group, "solid")},
+        "marker": {"color": colour, "size": 9, "symbol": [shape + "-open" * _is_hollow(measure, e) for e in entries]},
+        "text": [_told(e, measure, setting) for e in entries],
+        "customdata": [e.scores[measure] if math.isfinite(e.scores[measure]) else None for e in entries],
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def _plotlys(look: Mark) -> tuple[str, str]:
+    """The colour and the symbol of a look, in plotly's words."""
+    return INK if look.colour == "currentColor" else look.colour, {"triangle": "triangle-up"}.get(
+        look.shape, look.shape
+    )
+
+
+def _height(measure: str, entry: Entry) -> float | None:
+    """Where an entry stands; None where that is nowhere."""
+    value = entry.scores[measure]
+    if measure == "energy":
+        value = max(value, entry.scores["floor_energy"])
+    return value if math.isfinite(value) and (value > 0 or not MEASURES[measure].log) else None
+
+
+def _is_hollow(measure: str, entry: Entry) -> bool:
+    scores = entry.scores
+    return scores["energy"] <= scores["floor_energy"] if measure == "energy" else scores["modes"] < scores["of_modes"]
+
+
+def _hollow(measure: str) -> str:
+    """What a hollow mark and the dotted line mean."""
+    words = {
+        "energy": "dotted: the noise floor, hollow: not above it",
+        "modes": "dotted: all modes",
+        "width": "dotted: the law's; hollow: modes are missing",
+    }
+    return words.get(measure, "hollow: modes are missing")
+
+
+def _level(measure: str, scores: Any) -> float | None:
+    """Where the dotted line stands."""
+    return {"energy": scores["floor_energy"], "modes": scores["of_modes"], "width": 1.0}.get(measure)
+
+
+def _told(entry: Entry, measure: str, setting: str) -> str:
+    """What the pointer is told of a mark: the method and its setting, the value, and what it may hide."""
+    scores, of = entry.scores, MEASURES[measure]
+    floor = f" (noise floor {scores['floor_energy']:.4f})" if measure == "energy" else ""
+    lines = [
+        f"<b>{label(entry.method)}</b>",
+        METHODS[entry.method].group,
+        f"{setting}, {_paid(entry)}",
+        f"{of.label} <b>{of.form.format(scores[measure])}</b>{floor}",
+        f"{scores['modes']} of {scores['of_modes']} modes, {scores['on_mode']:.1%} on a mode",
+    ]
+    return "<br>".join(lines)
+
+
+def _paid(entry: Entry) -> str:
+    return f"T = {entry.T}, {entry.nfe} evaluation" + "s" * (entry.nfe > 1)
+
+
+def _layout(of: Measure, said: str, level: float | None) -> dict[str, Any]:
+    """Axes, key, what is said above, and the dotted line."""
+    lines = {"gridcolor": GRID, "linecolor": GRID, "showline": True, "zeroline": False}
+    ticks = {"tickmode": "array", "tickvals": NFE, "ticktext": [str(n) for n in NFE]}
+    ends = [math.log10(NFE[0] / 1.15), math.log10(NFE[-1] * 1.15)]
+    percent = {"tickformat": ".0%"} if of.form.endswith("%}") else {}
+    scale = {"type": "log", "dtick": 1, "tickformat": "~g"} if of.log else {"rangemode": "tozero", **percent}
+    title = {"standoff": 8, "font": {"size": 13}}
+    dotted = {"color": INK, "width": 1.2, "dash": "dot"}
+    across = {
+        "type": "line",
+        "xref": "paper",
+        "x0": 0,
+        "x1": 1,
+        "y0": level,
+        "y1": level,
+        "line": dotted,
+        "layer": "below",
+    }
+    above = {"xref": "paper", "yref": "paper", "showarrow": False, "font": {"size": 13}}
+    key = {"x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top", "tracegroupgap": 6, "groupclick": "toggleitem"}
+    return {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "font": {"family": "Source Sans Pro, system-ui, sans-serif", "size": 13, "color": INK},
+        "annotations": [
+            {
+                "text": said,
+                "x": 0,
+                "y": 1,
+                "yshift": 4,
+                "xanchor": "left",
+                "yanchor": "bottom",
+                "align": "left",
+                **above,
+            }
+        ],
+        "legend": {**key, "font": {"size": 13}, "grouptitlefont": {"size": 13}},
+        "showlegend": True,
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": COLOURS["action"][0], "orientation": "h"},
+        "margin": {"l": 64, "r": 8, "t": 52, "b": 48},
+        "height": 500,
+        "hovermode": "closest",
+        "hoverlabel": {"align": "left", "font": {"size": 13}},
+        "xaxis": {"title": {"text": "evaluations (NFE)", **title}, "type": "log", "range": ends, **ticks, **lines},
+        "yaxis": {"title": {"text": of.axis, **title}, **scale, **lines},
+        "shapes": [] if level is None else [across],
+    }
+
+
+# ---------------------------------------------------------------- a table and words
+
+
+def table(entries: Sequence[Entry], measure: str) -> list[list[str]]:
+    """The same numbers: a head, then for every method its group, its name and a cell for every T."""
+    known, of = {(e.method, e.T): e for e in entries}, MEASURES[measure]
+    lines = [["", "", *(f"T = {T}" for T in STEPS)]]
+    for name in _grouped():
+        if any((name, T) in known for T in STEPS):
+            cells = [_cell(known.get((name, T)), of, measure) for T in STEPS]
+            lines.append([METHODS[name].group, label(name), *cells])
+    return lines
+
+
+def _cell(entry: Entry | None, of: Measure, measure: str) -> str:
+    """A value, for a share on a mode with the modes; a dash where there is none."""
+    if entry is None:
+        return ""
+    if entry.scores is None or not math.isfinite(entry.scores[measure]):
+        return "–"
+    modes = f" ({entry.scores['modes']})" if measure == "on_mode" else ""
+    return of.form.format(entry.scores[measure]) + modes
+
+
+def shown(race: Race, measure: str) -> dict[str, Any]:
+    """What assets/race.js draws: a figure of plotly's, a table, and sentences."""
+    entries = list(race.entries.values())
+    drawn = drawing(entries, measure, race.data, race.schedule)
+    drawn["layout"]["uirevision"] = drawn["layout"]["xaxis"]["uirevision"] = (
+        f"{race.data} {race.schedule}"  # what is zoomed stays so
+    )
+    drawn["layout"]["yaxis"]["uirevision"] = f"{race.data} {race.schedule} {measure}"
+    return {
+        "entries": len(entries),
+        "figure": drawn,
+        "table": table(entries, measure),
+        "words": [*_floor(entries, race), *_refused(entries), *_absent(race)],
+    }
+
+
+def _floor(entries: Sequence[Entry], race: Race) -> list[str]:
+    """From how many evaluations on each method is as near to the law as chance can tell, with what that hides."""
+    first: dict[str, Entry] = {}
+    scored = sorted((e for e in entries if e.scores), key=lambda e: e.nfe)
+    for entry in scored:
+        if entry.scores["energy"] <= entry.scores["floor_energy"]:
+            first.setdefault(entry.method, entry)
+    if not first:
+        return []
+    each = [f"{label(name)} {e.nfe} ({e.scores['on_mode']:.0%}, {e.scores['width']:.2f})" for name, e in first.items()]
+    behind = [label(name) for name in dict.fromkeys(e.method for e in scored) if name not in first]
+    said = (
+        f"{data_label(race.data)}, {race.schedule}: evaluations with which the energy distance is first below the "
+        "noise floor "
+        "(in brackets what that distance hardly sees: samples on a mode, and the width of the modes, 1 is the law's): "
+    )
+    return [said + "; ".join(each) + "." + (f" Not yet: {'; '.join(behind)}." if behind else "")]
+
+
+def _refused(entries: Iterable[Entry]) -> list[str]:
+    """Which methods refused which T, those of one model together."""
+    refused: dict[tuple[str, str], list[Entry]] = {}
+    for e in entries:
+        if e.refusal:
+            refused.setdefault((METHODS[e.method].model, str(e.refusal).partition(", the schedule")[0]), []).append(e)
+    said = []
+    for (_, reason), of in refused.items():
+        names = ", ".join(dict.fromkeys(label(e.method) for e in of))
+        said.append(f"{names}: not with T = {', '.join(str(T) for T in sorted({e.T for e in of}))}; {reason}.")
+    return said
+
+
+def _absent(race: Race) -> list[str]:
+    names = [label(name) for name in race.absent]
+    return [f"Not in the race, as no model of {data_label(race.data)} is here: {', '.join(names)}."] if names else []
+
+
+def now(race: Race, at: Now) -> dict[str, Any]:
+    """What is being computed, in words and as a share of the whole."""
+    finding = race.schedule == "optimal" and not any(e.scores for e in race.entries.values())
+    levels = "; the best levels are found first" if finding else ""
+    said = (
+        f"{data_label(race.data)}, {race.schedule}: {Request.n:,} samples of {label(at.method)}, T = {at.T}{levels} …"
+    )
+    return {"entries": len(race.entries), "share": round(at.done, 4), "words": said}

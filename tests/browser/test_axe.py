@@ -1,0 +1,79 @@
+"""What axe-core finds wrong for those who cannot see, or not well, or use no mouse, on every tab: nothing that is ours.
+
+$AXE is the path of its axe.min.js: `npm install axe-core` puts it into node_modules/axe-core.
+"""
+
+import os
+from pathlib import Path
+
+import pytest
+from conftest import missing
+from test_strips import EXPLORER
+from test_train import LAB, WHILE
+from test_why import RACE, WHY
+
+# what is Gradio's and cannot be mended from here: (rule, selector of the element) -> why
+GRADIOS = {
+    ("image-redundant-alt", "footer button.settings img"): "the icon of the footer's Settings repeats its text",
+}
+OPENED = {
+    "Denoise": ".posterior[data-answer]",
+    "Images": f"{EXPLORER}[data-truth='done']",
+    "Why": f"{WHY}[data-ready='1']",
+    "Train": f"{LAB}[data-ready='1']",
+    "Evidence": "#evidence-oracle table",
+    "About": ".about .katex",
+}
+TAB = """name => [...document.querySelectorAll('[role=tab], .overflow-dropdown button')]
+  .find(button => button.textContent.trim() === name).click()"""
+UNFOLD = "document.querySelectorAll('.label-wrap:not(.open)').forEach(fold => fold.checkVisibility() && fold.click())"
+FOUND = """async gradios => (await axe.run({ resultTypes: ['violations'] })).violations.flatMap(({ id, nodes }) => nodes
+  .filter(({ target }) => !gradios.some(([rule, of]) => rule === id && document.querySelector(target[0])?.matches(of)))
+  .map(({ html, failureSummary }) => `${id}: ${html.slice(0, 200)} ${failureSummary}`))"""
+
+
+@pytest.fixture
+def axe():
+    path = os.environ.get("AXE")
+    if not path or not Path(path).is_file():
+        missing("axe-core, its axe.min.js at $AXE,")
+    return Path(path).read_text(encoding="utf-8")
+
+
+def unfold(page, tab):
+    """Bring about what a tab has to show."""
+    page.evaluate(UNFOLD)
+    if tab == "Denoise":
+        page.locator(".posterior").scroll_into_view_if_needed()
+        page.click(".code-open:visible")
+        page.click(".posterior-fold summary")
+        page.wait_for_selector(".posterior-fold[data-landscape]", timeout=WHILE)
+    if tab == "Why":
+        page.wait_for_selector(f"{RACE}[data-drawn]", timeout=WHILE)
+        page.click("#race-run")
+        page.wait_for_selector(f"{RACE}:not([data-entries='0'])", timeout=WHILE)
+        page.click("#race-stop")
+        page.click(f"{RACE} summary")
+    if tab == "Train":
+        page.click("#one-step")
+        page.wait_for_selector(f"{LAB}[data-state='paused']", timeout=WHILE)
+        page.click("#stop")
+    page.wait_for_selector(OPENED[tab], timeout=WHILE)
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_axe_finds_nothing_on_any_tab(visit, axe, width, dark):
+    page = visit("?n=500", width=width, dark=dark)
+    page.evaluate(axe)
+    found = {}
+    for tab in OPENED:
+        page.evaluate(TAB, tab)
+        page.wait_for_selector("[role=tabpanel]:visible")
+        unfold(page, tab)
+        page.wait_for_timeout(500)  # colours on their way have arrived
+        found[tab] = page.evaluate(FOUND, list(GRADIOS))
+    page.click("[data-tour]")
+    page.wait_for_selector(".tour[data-step='0']", timeout=WHILE)
+    found["tour"] = page.evaluate(FOUND, list(GRADIOS))
+    assert found == dict.fromkeys(found, []), "\n".join(line for lines in found.values() for line in lines)

@@ -1,0 +1,77 @@
+"""The probability flow carries q(x_t) to q(x_s), keeps order on a line, and is undone by going back."""
+
+import pytest
+import torch
+
+from ddgan.data.toys import TOYS, toy
+from ddgan.diffusion import flow
+from ddgan.diffusion.flow import FlowDenoiser, carried
+from ddgan.diffusion.mixture import Law
+from ddgan.diffusion.schedule import Schedule
+from ddgan.metrics.energy import energy_distance
+
+TOP, CLEAN = Schedule.vp(1).level(1), torch.full((1,), torch.inf)
+LINE, GRID = toy("4-gaussians-1d"), toy("25-gaussians")
+
+
+def normal(n, *shape, seed=0):
+    return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", TOYS)
+def test_noise_becomes_the_law(name):
+    law = toy(name)
+    x_0 = carried(law, normal(1500, *law.shape), TOP, CLEAN)
+    assert abs(energy_distance(x_0.float(), law.sample(1500, torch.Generator().manual_seed(1)))) < 0.01
+
+
+@pytest.mark.parametrize("level", [-4.0, 0.0, 3.0])
+def test_a_quantile_is_carried_to_the_same_quantile(level):
+    there, x = torch.tensor([level]), normal(200, 1)
+    x_s = carried(LINE, x, TOP, there)
+    before, after = (flow._cdf(LINE.marginal(v), u[:, 0])[0] for v, u in ((TOP, x), (there, x_s)))
+    torch.testing.assert_close(before, after, rtol=0, atol=1e-9)
+    assert torch.equal(x[:, 0].argsort(), x_s[:, 0].argsort()), "order is kept on a line"
+
+
+@pytest.mark.parametrize("name", ["25-gaussians", "rings"])
+def test_two_parts_of_a_way_are_the_way(name):
+    law, middle = toy(name), torch.tensor([0.5])
+    x = normal(500, 2)
+    apart = carried(law, carried(law, x, TOP, middle), middle, CLEAN) - carried(law, x, TOP, CLEAN)
+    assert float((apart.norm(dim=1) > 0.01).double().mean()) < 0.01, "but for those who stand where two ways part"
+
+
+def test_an_integrated_flow_is_that_of_quantiles():
+    x = normal(1000, 2)
+    levels = TOP.expand(1000), CLEAN.expand(1000)
+    apart = (flow._integrated(GRID, x, *levels) - carried(GRID, x, TOP, CLEAN)).norm(dim=1)
+    assert float(apart.median()) < 0.002 and float((apart > 0.1).double().mean()) < 0.006
+
+
+def test_every_item_has_its_own_levels():
+    x, t, s = normal(4, 2), torch.tensor([-10.0, -3.0, -3.0, 0.0]), torch.tensor([0.0, torch.inf, 2.0, 0.0])
+    for law, error in ((GRID, 1e-5), (toy("rings"), 2e-3)):  # an integration has as many steps as its longest way
+        together = carried(law, x, t, s)
+        each = torch.cat([carried(law, x[i : i + 1], t[i : i + 1], s[i : i + 1]) for i in range(4)])
+        torch.testing.assert_close(together, each, rtol=error, atol=error)
+        torch.testing.assert_close(together[3], x[3], rtol=1e-5, atol=1e-5)  # of no length
+
+
+def test_coordinates_are_found_independent_where_they_are():
+    assert len(GRID.lines()) == 2 and len(LINE.lines()) == 1 and toy("rings").lines() is None
+    weights = torch.tensor([0.2, 0.8])
+    half, corners = torch.tensor([0.5, 0.5]), torch.cartesian_prod(*[torch.arange(2.0)] * 2)
+    uneven = Law((weights[:, None] * half).flatten().log(), corners, torch.full((4,), 0.1))
+    first, second = uneven.lines()
+    torch.testing.assert_close(first.log_w.exp(), weights.double())
+    torch.testing.assert_close(second.log_w.exp(), torch.full((2,), 0.5).double())
+    assert Law(torch.tensor([0.1, 0.2, 0.3, 0.9]), uneven.mu, uneven.var).lines() is None, "weights are no product"
+
+
+def test_a_map_is_kept_and_another_is_not_taken_for_it():
+    denoiser, x = FlowDenoiser(toy("rings")), normal(8, 2)
+    first = denoiser.carried(x, TOP, CLEAN)
+    assert denoiser.carried(x.clone(), TOP, CLEAN) is first
+    assert not torch.equal(denoiser.carried(x + 0.1, TOP, CLEAN), first)
+    assert not torch.equal(denoiser.carried(x, TOP, torch.zeros(1)), first)
