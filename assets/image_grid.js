@@ -47,8 +47,10 @@ ${deckMarkup(
         value="${name}">${text}</label>`,
   ).join('')}</div>`,
   1,
-  `<div class="gallery-progress" hidden><progress max="1" value="0"
+  {
+    below: `<div class="gallery-progress" hidden><progress max="1" value="0"
     aria-label="Sampling"></progress><span></span><button type="button" data-act="cancel">Cancel</button></div>`,
+  },
 )}
   <div class="gallery-panels" role="group" tabindex="0"
     aria-label="Images. Up and down arrows choose another sample, left and right another step, Enter another denoiser."

@@ -38,6 +38,7 @@ const state = {
 root.innerHTML = `
   <div class="posterior-head">
     <h2>What could this <span class="of-x"></span> have been?</h2>
+    <button type="button" class="posterior-close" title="Back below the panels (Escape)">Close</button>
     <p class="posterior-lead">Click a point in a panel above, or move the cross in the map:
       the same x<sub>t</sub>, asked of all.</p>
     <div class="posterior-controls">
@@ -324,12 +325,12 @@ function build() {
           {
             key: 'optimal',
             label: 'Best discriminator',
-            note: `log q(${subscript(t - 1)}|${subscript(t)}) − log p, p the DDGAN's draws, both blurred`,
+            note: 'what the best D would answer: the log of true over DDGAN density',
           },
         ]
       : []),
     ...(surfaces?.learned
-      ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D; a penalty keeps it flat' }]
+      ? [{ key: 'learned', label: 'Its discriminator', note: 'what D answers; a penalty in training keeps it smooth' }]
       : []),
   ];
   const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));
@@ -337,7 +338,7 @@ function build() {
     state.shape = shape;
     for (const cell of cells) cell.figure.remove();
     cells = wanted.map(({ key, label, error }) => {
-      const figure = make('figure', 'posterior-cell'),
+      const figure = make('figure', `posterior-cell ${key}`),
         caption = make('figcaption'),
         plot = make('div', 'posterior-plot'),
         canvas = make('canvas');
@@ -461,7 +462,7 @@ function drawMap(theme) {
     field(view, seen, line ? 1 : seen_size, v => [...rgb(theme.paper), 190 * (1 - Math.min(1, v / 60))]);
     $('.map-note').textContent = `KL(q || best Gaussian) at every ${subscript(state.t)}`;
     const nats = v => v < 0.0005 ? '0' : v < 0.005 ? v.toFixed(3) : v.toFixed(2);
-    $('.posterior-legend').innerHTML = `<span>0</span><i></i><span>${nats(field_.top)} nats</span>`;
+    $('.posterior-legend').innerHTML = `<span>${nats(field_.low)}</span><i></i><span>${nats(field_.top)} nats</span>`;
   }
   if (!state.run) return;
   scales(view, theme);
@@ -639,7 +640,15 @@ const heard = run => {
   move({}, false);
 };
 hear('run', heard);
-hear('pick', ({ t, x }) => { if (state.run) move({ t, x: x.length === 1 ? [x[0], state.x[1]] : [...x] }); });
+/* The answer to a click stands beside the panels, where there is room, until it is closed. */
+const beside = on => document.documentElement.toggleAttribute('data-beside', on);
+hear('pick', ({ t, x }) => {
+  if (!state.run) return;
+  beside(true);
+  move({ t, x: x.length === 1 ? [x[0], state.x[1]] : [...x] });
+});
+$('.posterior-close').addEventListener('click', () => beside(false));
+root.addEventListener('keydown', e => { if (e.key === 'Escape') beside(false); });
 onSize(draw);
 onTheme(() => {
   draw();

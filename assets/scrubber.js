@@ -5,7 +5,7 @@ const icon = path => `<svg viewBox="0 0 20 20" aria-hidden="true"><path d="${pat
 const PLAY = icon('M6 3.5v13l11-6.5z'), PAUSE = icon('M5 3.5h3.6v13H5zM11.4 3.5H15v13h-3.6z');
 const BACK = icon('M4 3.5h2.4v13H4zM16.5 3.5v13L7.5 10z'), NEXT = icon('M13.6 3.5H16v13h-2.4zM3.5 3.5v13l9-6.5z');
 
-const deckMarkup = (layers, step, below = '') => `
+const deckMarkup = (layers, step, { below = '', beside = '' } = {}) => `
   <div class="stage-deck">
     <div class="stage-bar">
       <div class="stage-transport" role="group" aria-label="Playback">
@@ -14,7 +14,7 @@ const deckMarkup = (layers, step, below = '') => `
         <button type="button" data-act="play" aria-label="Play" title="Play or pause (space)">${PLAY}</button>
         <button type="button" data-act="next" aria-label="Step forward"
           title="Step forward, to less noise (→)">${NEXT}</button>
-      </div>
+      </div>${beside}
       <div class="stage-level"></div>
       ${layers}
     </div>

@@ -27,6 +27,7 @@ const GAP = 'KL from the true law of the step to its best Gaussian, mean over x_
 const FLOOR = 'Energy distance to the law; in brackets its noise floor: 95 % of exact samplings score less';
 const STAR = 'The least of the panels, as far as chance lets that be told';
 const MOST_LIKELY = 16;       // steps of a picture that is fetched before it is asked for: of more, it is large
+const UNDO = 50;              // pictures that one can go back
 const STALL_MS = 1000;        // the most that one frame moves the film on: after a longer gap the machine was asleep
 
 const LAYERS = [
@@ -64,6 +65,7 @@ const state = {
   query: '',                  // what the address is to hold
   asked: null,                // what the controls held when they last asked
   forks: '',                  // of the picture that was asked for last
+  past: [],                   // queries of the pictures before, for Undo
   wanted: null,               // its query, null where it failed
   coming: null,               // the AbortController of what is being fetched
 };
@@ -77,8 +79,19 @@ ${deckMarkup(
     ([name, text, , title]) =>
       `<label class="stage-chip" title="${title}"><input type="checkbox" data-layer="${name}"
       ${state.layers[name] ? 'checked' : ''}><i class="stage-key ${name}"></i>${text}</label>`,
-  ).join('')}</div>`,
+  ).join('')}<button type="button" class="stage-chip" data-act="present" aria-pressed="false"
+    title="Large, without the rest of the page (key p)">Present</button></div>`,
   0.001,
+  {
+    beside: `
+      <div class="stage-forks" role="group" aria-label="New noise at this step">
+        <button type="button" data-fork="z" title="Draw z again at this step: for the sample that you hold, else for all"
+          >New z</button>
+        <button type="button" data-fork="eps" aria-label="New posterior noise ε"
+          title="Draw the posterior noise again at this step: for the sample that you hold, else for all">New ε</button>
+        <button type="button" data-act="undo" title="Back to the picture before (Ctrl Z)" disabled>Undo</button>
+      </div>`,
+  },
 )}
   <div class="stage-panels" role="group" tabindex="0"
     aria-label="Panels. Up and down arrows follow another sample; escape lets go."></div>
@@ -166,15 +179,27 @@ function reforked(forks) {
   load(query + (state.forks && `&forks=${state.forks}`));
 }
 
-/* Fetch and draw the picture of a query; where it is refused, that of `otherwise`. */
-async function load(query, problem = '', otherwise = null) {
+/* The picture before, whatever changed it: its controls follow. */
+function undo() {
+  const before = state.past.pop();
+  if (before === undefined) return;
+  load(before, '', null, true);
+  trigger('undo');
+}
+
+/* Fetch and draw the picture of a query; where it is refused, that of `otherwise`. One that is gone back to is not put
+   among those of before. */
+async function load(query, problem = '', otherwise = null, back = false) {
   state.coming?.abort();
   state.wanted = query;
   const { signal } = state.coming = new AbortController(), busy = words => { say(words, true); fade(true); };
   try {
     const found = await picture('points', query, { signal, waiting: busy });
     if (signal.aborted) return;
+    const before = state.data?.id;
     show(decode(found));
+    if (before && before !== found.id && !back) state.past = [...state.past, before].slice(-UNDO);
+    $('[data-act=undo]').disabled = !state.past.length;
     fade(false);
     say(problem || found.message, Boolean(problem));
     state.query = problem ? '' : found.query;
@@ -364,8 +389,9 @@ function buildPanels() {
   panels.replaceChildren();
   panels.classList.toggle('line', data.dim === 1);
   state.views = data.panels.map(panel => {
-    const figure = make('figure', 'stage-panel'), caption = make('figcaption'), plot = make('div', 'stage-plot');
-    caption.append(make('strong', '', panel.label), make('span', '', panel.note ?? ''));
+    const figure = make('figure', 'stage-panel'), caption = make('figcaption'), plot = make('div', 'stage-plot'),
+      main = make('b', 'stage-main');
+    caption.append(make('strong', '', panel.label), main, make('span', '', panel.note ?? ''));
     const canvas = make('canvas');
     canvas.setAttribute('role', 'img');
     plot.append(canvas);
@@ -387,10 +413,16 @@ function buildPanels() {
     figure.append(caption, plot, numbers);
     panels.append(figure);
     sizes.observe(plot);
-    return { panel, plot, canvas, ctx: canvas.getContext('2d'), numbers, cells, rows, w: 0, h: 0 };
+    return { panel, plot, canvas, ctx: canvas.getContext('2d'), main, numbers, cells, rows, w: 0, h: 0 };
   });
   measure();
 }
+
+/* The two main numbers of a panel, as its title has them. */
+const inTitle = m =>
+  [m.modes == null ? '' : `${m.modes}/${m.of} modes`, m.energy == null ? '' : `energy ${signed(m.energy, 4)}`]
+    .filter(Boolean)
+    .join(', ') + (m.star ? ' ★' : '');
 
 function fillMetrics(i) {
   state.views.forEach(view => {
@@ -404,6 +436,9 @@ function fillMetrics(i) {
       cell.title = !energy ? '' : m.star ? `${FLOOR}. ★ ${STAR}` : FLOOR;
     });
     const t = state.data.t[i];
+    view.main.textContent = m ? inTitle(m) : '';
+    view.main.title = `${t ? 'Of the predicted x₀, orange. ' : ''}${FLOOR}${m?.star ? `. ★ ${STAR}` : ''}`;
+    view.main.classList.toggle('predicted', t > 0);
     view.numbers.dataset.of = t ? `x₀ predicted from ${subscript(t)}, against the law` : 'Samples against the law';
     view.numbers.classList.toggle('predicted', t > 0);
     const numbers = view.rows.map(([, name], r) => texts[r] && `${name} ${texts[r]}`).filter(Boolean);
@@ -431,7 +466,7 @@ function describe(force = false) {
     const lost = data.t[i]
       ? `a Gaussian loses ${nats.toFixed(2)} nats<em> in ` +
         `${near === data.t[i] ? 'this step' : `the step from ${subscript(near)}`}</em>`
-      : 'nats that a Gaussian loses<em> in a step</em>';
+      : 'bars: what a Gaussian step loses<em>, in nats</em>';
     $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}">${lost}</span>`);
   }
   if (!playing()) {           // screen readers hear of states that stay, not of every one that passes
@@ -522,7 +557,7 @@ function measure() {
 
 function readTheme() {
   const colour = colours(), { data, views } = state, w = Math.max(...views.map(v => v.w)), dpr = views[0]?.dpr || 1;
-  const radius = clamp(w / 230 * Math.sqrt(2000 / data.n), 0.9, 3.2) * dpr;
+  const big = whole.hasAttribute(PRESENT) ? 1.6 : 1, radius = big * clamp(w / 230 * Math.sqrt(2000 / data.n), 0.9, 3.2) * dpr;
   const [r, g, b] = rgb(colour('density')), peak = +colour('density-peak');
   // Half smooth, half in bands: the bands read as contour lines without their clutter.
   const lut = Uint32Array.from({ length: 256 }, (_, v) => {
@@ -746,6 +781,28 @@ function drawTag({ ctx, w, h }, [x, y], text) {
 
 // ---------------------------------------------------------------- input
 
+/* For a projector: nothing but the stage, large. It is in the address too. */
+const PRESENT = 'data-present', whole = document.documentElement;
+function present(on = !whole.hasAttribute(PRESENT)) {
+  whole.toggleAttribute(PRESENT, on);
+  $('[data-act=present]').setAttribute('aria-pressed', on);
+  keepInAddress({ present: on ? '1' : null });
+  state.theme = null;
+  invalidate();
+}
+
+/* Keys of the page, wherever the focus is but where one types. */
+document.addEventListener(
+  'keydown',
+  e => {
+    const types = e.target.matches?.('textarea, [contenteditable], input:not([readonly], [type=checkbox], [type=radio], [type=range])');
+    if (!root.isConnected || !root.clientWidth || types || e.defaultPrevented) return;
+    if ((e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === 'z') obey(e, { [e.key]: undo });
+    else if (!e.ctrlKey && !e.metaKey && !e.altKey) obey(e, { p: () => present() });
+  },
+  { signal: gone.signal },
+);
+
 function nearest(view, event) {
   if (!view || view.panel.error) return null;
   const box = view.canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
@@ -767,6 +824,13 @@ panels.addEventListener('click', e => {
   state.pinned = j === state.pinned ? null : j;
   if (view && !view.panel.error) pick(view, e, j);
   invalidate();
+});
+
+root.addEventListener('click', e => {
+  const { act, fork: what } = e.target.closest('button')?.dataset ?? {};
+  if (what) fork(what);
+  if (act === 'undo') undo();
+  if (act === 'present') present();
 });
 
 root.addEventListener('change', e => {
@@ -837,15 +901,18 @@ root.stage = {
       ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c)))
       : [];
   },
-  goto, play, pause, run, fork,
+  goto, play, pause, run,
+  wanted: () => state.wanted,
   show: (values, problem) => { want(values, problem); return true; },
   opened: values => { state.asked ??= values; root.dataset.opened = '1'; },
-  undo: () => reforked(state.forks ? state.forks.split(',').slice(0, -1) : []),
+  held: values => { state.asked = values; },
+  undo,
 };
 drive({
   ...root.stage, last: lastState, seek: glide, playing, panels, choose: follow,
   others: () => ({ Escape: state.pinned === null ? null : () => { state.pinned = null; invalidate(); } }),
 });
+present(new URLSearchParams(location.search).get('present') === '1');
 // What is asked for first: what another tab has put here, or the address of the page, which its head has fetched.
 {
   const { values, problem, opened } = document.wanted ?? {};

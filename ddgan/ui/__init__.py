@@ -61,9 +61,10 @@ def build() -> server.Page:
     return demo.queue(status_update_rate=1, max_size=server.MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
 
-def _first_picture() -> str:
-    """Begins to fetch what the stage shows first before anything else of the page is there."""
-    return f"<script>fetch('{pictures_at()}/points?' + location.search.slice(1)).catch(() => {{}});</script>"
+def _head() -> str:
+    """Begins to fetch what the stage shows first before anything else of the page is there; and rules for its root."""
+    fetched = f"<script>fetch('{pictures_at()}/points?' + location.search.slice(1)).catch(() => {{}});</script>"
+    return f"{fetched}<style>{(_ASSETS / 'root.css').read_text(encoding='utf-8')}</style>"
 
 
 def launch(demo: server.Page, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
@@ -86,7 +87,7 @@ def launch(demo: server.Page, *, host: str | None = None, port: int | None = Non
             css=looks.css()
             + "".join((_ASSETS / name).read_text(encoding="utf-8") for name in ("app.css", "landscape.css")),
             max_file_size=server.MAX_UPLOAD,
-            head=_first_picture(),
+            head=_head(),
             show_error=False,
             footer_links=["api", "gradio", "settings"],
             mcp_server=find_spec("mcp") is not None,

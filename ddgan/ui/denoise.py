@@ -16,7 +16,7 @@ from ..explorer.request import Request
 from ..explorer.session import Session
 from ..views.pictures import request_of
 from . import exports, menu, own_data, posterior, words
-from .canvas import NEXT_SEED, calling, drawn
+from .canvas import NEXT_SEED, drawn
 from .slider import Slider
 
 __all__ = ["Tab", "build"]
@@ -32,6 +32,8 @@ _OPENED = """(...values) => {
   (document.wanted ??= {}).opened = values;
   document.querySelector('#stage .stage')?.stage.opened(values);
   return []; }"""
+_WANTED = "() => [document.querySelector('#stage .stage').stage.wanted()]"
+_HELD = "(...values) => { document.querySelector('#stage .stage').stage.held(values); return []; }"
 _TO_STAGE = """own => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});
@@ -58,13 +60,6 @@ FIELDS = Controls._fields
 _SHOW = _SHOW.replace("CONTROLS", str(len(FIELDS)))
 
 
-class Forks(NamedTuple):
-    """The row below the stage: a button for each kind of new noise, and Undo."""
-
-    again: dict[str, gr.Button]
-    back: gr.Button
-
-
 class Parts(NamedTuple):
     """What the tab's events are about. `problem` is what the stage says of a picture that stands for another."""
 
@@ -72,7 +67,7 @@ class Parts(NamedTuple):
     dice: gr.Button
     own: gr.Textbox
     used: list[Any]  # the events of own_data that make a data name
-    forks: Forks
+    stage: gr.HTML
     formula: gr.Markdown
     reset: gr.Button
     problem: gr.Textbox
@@ -100,16 +95,16 @@ def _laid_out(session: Session) -> Parts:
     row, dice = _row(first)
     ways = menu.build(first)
     own, used = own_data.build()
-    drawn(
-        "stage",
-        controls=json.dumps({"names": FIELDS, "spans": {k: v.default for k, v in FAMILIES.items()}, "T": STEPS}),
-    )
-    forks = _fork_row()
-    posterior.build(session)
-    exports.build(session, "#stage .stage")
     formula, span, reset = _range(first.schedule)
+    with gr.Row(elem_id="scene"):  # the posterior stands below the stage, and beside it once a point was clicked
+        stage = drawn(
+            "stage",
+            controls=json.dumps({"names": FIELDS, "spans": {k: v.default for k, v in FAMILIES.items()}, "T": STEPS}),
+        )
+        posterior.build(session)
+    exports.build(session, "#stage .stage")
     controls = Controls(**row, **ways._asdict(), **span)
-    return Parts(controls, dice, own, used, forks, formula, reset, gr.Textbox(visible=False))
+    return Parts(controls, dice, own, used, stage, formula, reset, gr.Textbox(visible=False))
 
 
 def _row(first: Request) -> tuple[dict[str, Any], gr.Button]:
@@ -130,20 +125,6 @@ def _row(first: Request) -> tuple[dict[str, Any], gr.Button]:
             ),
         }
         return row, gr.Button("New noise", scale=1, min_width=110, elem_id="dice")
-
-
-def _fork_row() -> Forks:
-    with gr.Row(elem_id="forks", elem_classes="forks"):
-        gr.HTML(
-            '<span class="forks-name">Draw anew at this step, for the held sample or else for all</span>',
-            apply_default_css=False,
-        )
-        again = {
-            "z": gr.Button("New z", size="sm", scale=0, min_width=0),
-            "eps": gr.Button("New posterior noise", size="sm", scale=0, min_width=0),
-        }
-        back = gr.Button("Undo", size="sm", scale=0, min_width=0, elem_classes="undo")
-    return Forks(again, back)
 
 
 def _range(schedule: str) -> tuple[gr.Markdown, dict[str, Any], gr.Button]:
@@ -175,9 +156,8 @@ def _wire(demo: gr.Blocks, parts: Parts, answers: Answers) -> None:
     of.schedule.input(_chosen, [of.schedule, of.of], **ranges)
     parts.reset.click(_ranged, of.schedule, **ranges).then(**draw)
     parts.dice.click(None, of.seed, of.seed, js=NEXT_SEED, api_visibility="private").then(**draw)
-    for what, button in parts.forks.again.items():
-        button.click(None, None, None, js=calling("stage", "fork", what))
-    parts.forks.back.click(None, None, None, js=calling("stage", "undo"))
+    gone_back = parts.stage.undo(answers.undone, parts.problem, [*of, formula], js=_WANTED, **quiet)
+    gone_back.then(**{**draw, "js": _HELD})
     for used in parts.used:
         used.then(_used, parts.own, of.data, js=_TO_STAGE, **quiet).then(**draw)
 
@@ -195,6 +175,10 @@ class Answers:
             return self.view(asked)[:-1]
         except Refused:  # the stage says so
             return self.view(Request())[:-1]
+
+    def undone(self, query: str) -> list[Any]:
+        """The controls of a picture that the stage went back to."""
+        return self.view(request_of(query))[:-1]
 
     def view(self, asked: Request, problem: str = "") -> list[Any]:
         """The values of the components for a request; Refused where it has no schedule."""

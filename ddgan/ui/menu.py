@@ -37,12 +37,16 @@ html[data-ways] #denoisers label::before { position: absolute; left: 2px; top: -
   font-weight: 700; white-space: nowrap; }
 html[data-ways] #denoisers label::after { font-size: 12px; opacity: 0.75; margin-left: 6px; }
 @media (min-width: 1100px) {
-  #own:not(:has(.open)) { width: 220px; min-width: 0 !important; margin: -45px 0 0 auto;
-    padding-block: 7px !important; }
+  #own:not(:has(.open)), #range:not(:has(.open)) { width: 200px; min-width: 0 !important; margin: -44px 0 0 auto;
+    padding-block: 6px !important; }
+  #range:not(:has(.open)) { width: 216px; margin-right: 210px; }
+  #denoisers .wrap { gap: 6px; }
+  #denoisers label { padding: 5px 8px; }
 }
 @media (max-width: 560px) {  /* the picture stands in the first view */
   html:not([data-ways]) #denoisers label:not(.selected) { display: none; }
-  #methods { gap: 6px 8px; }
+  #methods { gap: 6px; }
+  #more-ways { padding-inline: 7px; font-size: 12px; }
 }
 @media (max-width: 1000px) {
   html[data-ways] #denoisers .wrap { display: flex; flex-wrap: wrap; padding: 0; }

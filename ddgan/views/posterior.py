@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -19,6 +20,8 @@ __all__ = ["NATS", "SEEN", "gap_map", "posterior"]
 
 NATS = (0.5, 1.0, 2.0, 4.0)  # where the colours of a log ratio may end
 SEEN = 0.1  # what of a log ratio is seen: where the law is at least so dense, as a share of its peak
+COUNTS = 0.05  # nats: the least range of the colours of a map; below it they would show rounding
+OFTEN = 0.1  # of the largest density: x_t that are more likely decide where the colours begin
 GAPS = 24
 
 
@@ -93,18 +96,26 @@ def _surfaces(session: Session, question: Question, limit: float) -> dict[str, A
 
 
 def gap_map(session: Session, question: Question) -> dict[str, Any]:
-    """KL from the truth to its best Gaussian for every x_t of the plane, and where x_t lies."""
+    """KL from the truth to its best Gaussian for every x_t of the plane, and where x_t lies.
+
+    Colours go from `low` to `top`, in nats: from 0, or, where all x_t that are often seen lose nearly as much, from the
+    least of them.
+    """
     law = session.law(question.request.data)
     limit = width(law)
     points = lattice(centres(GAPS, limit).float(), len(question.x))
     found = upright(gaps(session, question, points).reshape([GAPS] * len(question.x)))
-    top = max(float(found.max()), 0.05)  # colours show what counts, not rounding
+    top = max(float(found.max()), COUNTS)
     marginal = law.marginal(session.schedule(question.request).level(question.t))
+    often = upright(marginal.log_prob(points).reshape([GAPS] * len(question.x)))
+    least = float(found[often > often.max() + math.log(OFTEN)].min())
+    low = min(least, top - COUNTS) if least > top / 2 else 0.0
     return {
         **_asked(question),
         "size": GAPS,
+        "low": low,
         "top": top,
-        "data": (255 * found / top).round().to(torch.uint8).numpy(),
+        "data": (255 * (found - low).clamp(min=0) / (top - low)).round().to(torch.uint8).numpy(),
         "seen_size": GRID[len(question.x)],
         "seen": pictured(marginal, limit),
     }

@@ -46,6 +46,19 @@ def test_the_posterior_of_a_click_is_the_librarys(visit, width):
     assert scroll <= inner
 
 
+def test_the_answer_to_a_click_stands_beside_the_panels_until_it_is_closed(visit):
+    page = visit("?t=1", width=1366, height=768)
+    answered(page, lambda: page.locator("#stage .stage canvas").nth(1).click(position={"x": 90, "y": 120}))
+    edges = """() => ['#stage', '#posterior', '.posterior-cell.truth canvas'].map(
+      selector => document.querySelector(selector).getBoundingClientRect()).map(
+      ({ left, right, top, bottom }) => ({ left, right, top, bottom }))"""
+    stage, box, truth = page.evaluate(edges)
+    assert stage["right"] <= box["left"] and abs(stage["top"] - box["top"]) < 2 and truth["bottom"] <= 768
+    page.get_by_role("button", name="Close").click()
+    stage, box, _ = page.evaluate(edges)
+    assert box["top"] >= stage["bottom"]
+
+
 def test_arrow_keys_walk_and_numbers_and_steps_can_be_chosen(visit):
     page = visit("?at=1,0.5,-0.25,x_s")
     asked, _ = answered(page)

@@ -2,6 +2,8 @@
 
 from test_page import STAGE, after, choose, drawn, points, show_state
 
+from ddgan.explorer.request import Request
+
 
 def states(page, panel, T=4):
     found = []
@@ -44,7 +46,6 @@ def test_a_fork_keeps_the_past_for_everyone_or_for_one(visit):
     assert after(page, lambda: page.get_by_role("button", name="Undo").click()).forks == request.forks[:1]
     assert states(page, 1) == now
     assert after(page, lambda: page.click("#dice")).forks == ()
-    page.get_by_role("button", name="Undo").wait_for(state="hidden")
 
 
 def test_other_denoisers_keep_the_forks_and_another_picture_has_none(visit):
@@ -64,3 +65,24 @@ def test_a_floating_notice_does_not_follow_to_another_tab(visit):
     page.wait_for_selector(".notice-floating")
     page.get_by_role("tab", name="Evidence").click()
     page.wait_for_selector(".notice-floating", state="detached", timeout=2000)
+
+
+def test_one_history_takes_back_controls_new_noise_and_forks(visit):
+    page = visit("?n=500")
+    assert page.get_by_role("button", name="Undo").is_disabled()
+    seen = [Request.from_query(drawn(page))]
+    for act in (
+        lambda: choose(page, "T", "8"),
+        lambda: choose(page, "schedule", "cosine"),
+        lambda: page.click("#dice"),
+        lambda: page.get_by_role("button", name="New z").click(),
+    ):
+        seen.append(after(page, act))
+    assert len(set(seen)) == 5
+    page.focus(f"{STAGE} input[type=range]")
+    for before in reversed(seen[:-1]):
+        assert after(page, lambda: page.keyboard.press("Control+z")) == before
+    assert page.get_by_role("button", name="Undo").is_disabled()
+    page.wait_for_function("document.querySelector('#T input').value === '4'")
+    assert page.input_value("#schedule input") == "vp (paper)" and page.input_value("#seed input") == "0"
+    assert after(page, lambda: choose(page, "T", "2")) == Request(n=500, T=2)

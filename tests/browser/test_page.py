@@ -103,6 +103,22 @@ def test_a_phone_shows_a_picture_before_it_is_scrolled(visit, tab, picture):
     )
 
 
+IN_VIEW = """(...selectors) => selectors.flat().flatMap(selector => [...document.querySelectorAll(selector)]).map(
+  node => { const { top, bottom } = node.getBoundingClientRect(); return top >= 0 && bottom <= innerHeight; })"""
+
+
+def test_a_projector_shows_controls_panels_and_their_main_numbers_at_once(visit):
+    page = visit("?t=0", width=1366, height=768)
+    parts = [".stage-plot", ".stage-main", "[data-fork=z]", "#T", "#dice", "#range", "#own"]
+    assert page.evaluate(IN_VIEW, parts) == [True] * (3 + 3 + 5)
+    assert page.locator(".stage-main").all_inner_texts()[1].startswith("25/25 modes, energy ")
+    page.keyboard.press("p")
+    page.wait_for_url("**present=1**")
+    assert not page.locator("#T").is_visible() and page.evaluate(IN_VIEW, ".stage-plot") == [True] * 3
+    page.keyboard.press("p")
+    assert page.locator("#T").is_visible() and "present" not in page.url
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_scrubbing_by_keyboard_walks_the_states(visit, width):
     page = visit(width=width)
@@ -389,7 +405,7 @@ def test_a_bar_behind_the_scrubber_says_what_a_gaussian_loses_in_each_step(visit
     assert f"a Gaussian loses {shown[3]:.2f} nats in this step" in page.inner_text(f"{STAGE} .stage-level")
     page.focus(f"{STAGE} input[type=range]")
     page.keyboard.press("End")
-    page.wait_for_selector(f"{STAGE} .stage-level .gap:has-text('nats that a Gaussian loses in a step')")
+    page.wait_for_selector(f"{STAGE} .stage-level .gap:has-text('what a Gaussian step loses, in nats')")
     after(page, lambda: choose(page, "T", "64"))
     page.wait_for_function(f"document.querySelectorAll('{STAGE} rect.gap').length === 16")
     assert all(
