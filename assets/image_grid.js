@@ -19,6 +19,8 @@ data-id, data-state, data-t, data-chosen and .gallery = {state, goto, choose, ru
 const MOST = 8; // css pixels a pixel, at most
 const BEAT = 950; // ms at a state while playing
 const LABEL = 18; // css pixels for the names over a strip
+const BESIDE = 440, FEW = 6; // css pixels of a panel that has room for the way beside the grid, of so many states at most
+const HEAD = 470; // css pixels that a grid leaves to what stands over and under it
 const FOOT = 17; // css pixels for the name of a class under its sample
 const VIEWS = [
   ['x', '<span>x<sub>t</sub></span>', 'The states that the denoiser has reached'],
@@ -30,7 +32,7 @@ const state = {
   data: null, views: [],      // the payload, its sheets decoded; per panel {panel, grids, strip}
   at: 0, timer: null,         // index of the state that is shown; set while playing
   chosen: 0, of: null,        // the sample whose strip is shown; the key of the panel in which it was chosen
-  show: 'both',
+  show: 'x',
   latest: 0, greeted: false,
 };
 
@@ -55,10 +57,9 @@ ${deckMarkup(
   <div class="gallery-panels" role="group" tabindex="0"
     aria-label="Images. Up and down arrows choose another sample, left and right another step, Enter another denoiser."
     ></div>
-  <div class="gallery-ways"></div>
   <p class="stage-sr" aria-live="polite"></p>`;
 
-const range = $('input[type=range]'), panels = $('.gallery-panels'), ways = $('.gallery-ways'), live = $('.stage-sr');
+const range = $('input[type=range]'), panels = $('.gallery-panels'), live = $('.stage-sr');
 const bar = $('.gallery-progress'), begun = $('.gallery-edit');
 const last = () => state.data.t.length - 1;
 
@@ -176,7 +177,7 @@ function address() {
     t: t === 0 ? null : t,
     hold: state.chosen || null,
     of: state.of === drawnKeys(data)[0] ? null : state.of,
-    show: state.show === 'both' ? null : state.show,
+    show: state.show === 'x' ? null : state.show,
   });
 }
 
@@ -195,8 +196,6 @@ function recall() {
 
 function buildPanels() {
   panels.replaceChildren();
-  ways.replaceChildren();
-  ways.classList.toggle('long', state.data.t.length > 6);
   state.views = state.data.panels.map(panel => {
     const figure = make('figure', 'gallery-panel'), caption = make('figcaption');
     caption.append(make('strong', '', panel.label), make('span', '', panel.note ?? ''));
@@ -216,7 +215,7 @@ function buildPanels() {
     way.setAttribute('role', 'img');
     way.dataset.panel = panel.key;
     along.append(title, way);
-    ways.append(along);
+    row.append(along);
     figure.append(row);
     return { panel, grids, title, way };
   });
@@ -315,19 +314,21 @@ function draw() {
   const foot = data.panels.some(panel => panel.classes) ? FOOT : 0; // of all, so that rows stand side by side
   for (const { panel, grids, title, way } of state.views) {
     if (panel.error) continue;
-    const room = panels.firstChild.clientWidth;
+    const room = panels.firstChild.clientWidth,
+      end = at === last(),
+      both = show === 'both' && !end, // x_0 is its own prediction: one grid
+      beside = !both && room >= BESIDE && data.t.length <= FEW,
+      wide = both ? (room - 12) / 2 : Math.min(beside ? 0.46 * room : room, 470, Math.max(270, innerHeight - HEAD));
     for (const grid of grids) {
-      grid.part.hidden = show !== 'both' && show !== grid.kind;
+      grid.part.hidden = !both && grid.kind !== (end || show === 'both' ? 'x' : show);
       if (grid.part.hidden) continue;
       const t = subscript(data.t[at]),
-        end = at === last(),
-        what = grid.kind === 'x' ? t : `x₀ predicted from ${end ? 'x₁: x₀ itself' : t}`;
+        what = grid.kind === 'x' ? t : `x₀ predicted from ${t}`;
       grid.name.textContent = what;
       const asked = panel.classes ? `; their classes: ${panel.classes.join(', ')}` : '';
       grid.canvas.setAttribute('aria-label', `${panel.label}: ${data.n} images, ${what}${asked}`);
-      const wide = show === 'both' ? (room - 12) / 2 : Math.min(room, 470);
       grid.on = fit(grid.canvas, data.shape, wide, columns, rows, 0, foot);
-      const sheet = grid.kind === 'x' || end ? panel.x : panel.x0;
+      const sheet = grid.kind === 'x' ? panel.x : panel.x0;
       for (let j = 0; j < data.n; j++) {
         const place = [j % columns, Math.floor(j / columns)];
         grid.on.tile(sheet, at, j, ...place);
@@ -335,18 +336,19 @@ function draw() {
       }
       grid.on.frame(chosen % columns, Math.floor(chosen / columns), colour('focus'));
     }
-    drawWay(panel, title, way, colour);
+    drawWay(panel, title, way, colour, beside ? room - wide - 16 : room);
   }
 }
 
 /* The whole way of the chosen sample: the states, and under each the x_0 that is predicted from it. */
-function drawWay(panel, title, way, colour) {
+function drawWay(panel, title, way, colour, room) {
   const { data, at, chosen } = state,
     F = data.t.length,
-    on = fit(way, data.shape, Math.min(ways.firstChild.clientWidth, 150 * F), F, 2, LABEL);
-  const of = panel.classes ? `, class ${panel.classes[chosen]},` : '';
+    on = fit(way, data.shape, Math.min(room, 150 * F), F, 2, LABEL);
+  title.style.maxWidth = `${room}px`;
+  const of = panel.classes ? `, class ${panel.classes[chosen]}, ` : '';
   title.replaceChildren(
-    make('b', '', `Sample #${chosen}`), `${of} by ${panel.label}: every state, and the x₀ predicted from it`,
+    make('b', '', `Sample #${chosen}`), `${of} at each state; below it the x₀ predicted from there`,
   );
   way.setAttribute('aria-label', `${panel.label}, sample ${chosen}: the ${F} states, and the x₀ predicted from each`);
   way.on = on;

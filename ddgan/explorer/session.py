@@ -94,10 +94,10 @@ class Session:
         with self._lock:  # or two who come first would have it read twice
             if data not in self._reading:
                 if data not in SETS or find_images(data) is None:
-                    way = f"python -m ddgan data {data.removeprefix('stacked')} gets it, or " if data in SETS else ""
+                    gets = f"python -m ddgan data {data.removeprefix('stacked')}"
+                    way = f". Where you run the page yourself, {gets} gets it" if data in SETS else ""
                     raise Refused(
-                        f"the training set of {data} is not on this machine: "
-                        f"{way}DDGAN_DATA names the directory where it is"
+                        f"the exact answer needs the training set of {data}, which is not on this machine{way}"
                     )
                 self._reading[data] = self._reader.submit(training_images, data)
             reading = self._reading[data]
