@@ -57,9 +57,11 @@ const rules = {
 };
 
 // the scripts that others are run after, as _SHARED of ddgan/ui/canvas.py has them
-const shared = ['common.js', 'pictures.js', 'scrubber.js', 'motion.js', 'laws.js', 'pixels.js', 'landscape.js'];
+const shared = [
+  'common.js', 'pictures.js', 'scrubber.js', 'motion.js', 'machine.js', 'laws.js', 'pixels.js', 'landscape.js',
+];
 const own = {
-  pictures: ['stage', 'posterior', 'why'], scrubber: ['stage', 'image_grid'], motion: ['stage'], laws: ['why'],
+  pictures: ['stage', 'posterior', 'why'], scrubber: ['stage', 'image_grid'], motion: ['stage'], machine: ['stage'], laws: ['why'],
   pixels: ['paint'], landscape: ['posterior'],
 };
 export default [

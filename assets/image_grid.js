@@ -19,7 +19,7 @@ data-id, data-state, data-t, data-chosen and .gallery = {state, goto, choose, ru
 const MOST = 8; // css pixels a pixel, at most
 const BEAT = 950; // ms at a state while playing
 const LABEL = 18; // css pixels for the names over a strip
-const BESIDE = 440, FEW = 6; // css pixels of a panel that has room for the way beside the grid, of so many states at most
+const BESIDE = 440, FEW = 6; // css pixels of a panel with room for the way beside the grid, of so many states at most
 const HEAD = 470; // css pixels that a grid leaves to what stands over and under it
 const FOOT = 17; // css pixels for the name of a class under its sample
 const VIEWS = [

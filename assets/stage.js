@@ -27,6 +27,7 @@ const GAP = 'KL from the true law of the step to its best Gaussian, mean over x_
 const FLOOR = 'Energy distance to the law; in brackets its noise floor: 95 % of exact samplings score less';
 const STAR = 'The least of the panels, as far as chance lets that be told';
 const MOST_LIKELY = 16;       // steps of a picture that is fetched before it is asked for: of more, it is large
+const IN_DIAGRAM = 120;       // samples of the diagram of a step
 const UNDO = 50;              // pictures that one can go back
 const STALL_MS = 1000;        // the most that one frame moves the film on: after a longer gap the machine was asleep
 
@@ -35,6 +36,7 @@ const LAYERS = [
   ['density', 'Density', true, 'Where the exact law q(x_t) of this level puts its mass'],
   ['x0', 'Predicted x₀', false, 'What the denoiser answers for the step that leaves this state'],
   ['paths', 'Paths', true, `The way of ${FOLLOWED} samples so far; the same noise in every panel`],
+  ['numbers', 'Numbers', false, 'Every measure of the predicted x₀, or of the samples, under its panel'],
 ];
 const METRICS = [             // key, label, +1 if higher is better, 0 if nearer to 1 is, text
   ['energy', 'Energy', -1, m => signed(m.energy, 4)],
@@ -85,19 +87,21 @@ ${deckMarkup(
   {
     beside: `
       <div class="stage-forks" role="group" aria-label="New noise at this step">
-        <button type="button" data-fork="z" title="Draw z again at this step: for the sample that you hold, else for all"
-          >New z</button>
+        <button type="button" data-fork="z"
+          title="Draw z again at this step: for the sample that you hold, else for all">New z</button>
         <button type="button" data-fork="eps" aria-label="New posterior noise ε"
-          title="Draw the posterior noise again at this step: for the sample that you hold, else for all">New ε</button>
+          title="Draw the posterior noise again at this step: for the held sample, else for all">New ε</button>
         <button type="button" data-act="undo" title="Back to the picture before (Ctrl Z)" disabled>Undo</button>
       </div>`,
   },
 )}
   <div class="stage-panels" role="group" tabindex="0"
     aria-label="Panels. Up and down arrows follow another sample; escape lets go."></div>
+  <figure class="machine"></figure>
   <p class="stage-sr" aria-live="polite"></p>`;
 
 const range = $('input[type=range]'), panels = $('.stage-panels'), live = $('.stage-sr');
+const diagram = machine($('.machine'));
 const lastState = () => state.data.F - 1;
 const current = () => state.motion?.to ?? Math.round(state.at);     // the state that labels and numbers speak of
 const focused = () => state.hover ?? state.pinned;
@@ -365,7 +369,10 @@ function recall() {
   if (asked.has('layers'))
     for (const box of root.querySelectorAll('[data-layer]'))
       box.checked = state.layers[box.dataset.layer] = asked.get('layers').split(',').includes(box.dataset.layer);
+  numbers();
 }
+
+const numbers = () => root.toggleAttribute('data-numbers', state.layers.numbers);
 
 /* The address is that of the tab that is shown. */
 function keepRun() {
@@ -538,6 +545,7 @@ function frame(now) {
   if (!state.greeted && onScreen) { state.greeted = true; if (!reducedMotion.matches && state.at === 0) play(); }
   describe();
   for (const view of state.views) draw(view);
+  drawMachine();
   root.dataset.id = state.data.id;
   root.dataset.ready = '1';
   if (state.motion) invalidate();
@@ -557,7 +565,8 @@ function measure() {
 
 function readTheme() {
   const colour = colours(), { data, views } = state, w = Math.max(...views.map(v => v.w)), dpr = views[0]?.dpr || 1;
-  const big = whole.hasAttribute(PRESENT) ? 1.6 : 1, radius = big * clamp(w / 230 * Math.sqrt(2000 / data.n), 0.9, 3.2) * dpr;
+  const big = whole.hasAttribute(PRESENT) ? 1.6 : 1,
+    radius = big * clamp(w / 230 * Math.sqrt(2000 / data.n), 0.9, 3.2) * dpr;
   const [r, g, b] = rgb(colour('density')), peak = +colour('density-peak');
   // Half smooth, half in bands: the bands read as contour lines without their clutter.
   const lut = Uint32Array.from({ length: 256 }, (_, v) => {
@@ -610,6 +619,24 @@ function draw(view) {
   if (layers.x0) for (const j of data.followed) drawLink(view, j);
   if (layers.paths) for (const j of data.followed) drawPath(view, j, state.theme.ink, 1, 0.85);
   if (focused() !== null) drawFocus(view, focused());
+}
+
+/* The step that leaves the state, or made the last one, for a few samples of the DDGAN, else of the first panel. */
+function drawMachine() {
+  const { data, step } = state, i = Math.min(current(), lastState() - 1), held = focused(),
+    key = [data.id, i, held].join();
+  if (key === step) return;
+  state.step = key;
+  const shown = data.panels.filter(panel => !panel.error), panel = shown.find(p => p.key === 'ddgan') ?? shown[0];
+  $('.machine').hidden = !panel;
+  if (!panel) return;
+  const few = Array.from({ length: Math.min(IN_DIAGRAM, data.n) }, (_, k) => Math.floor(k * data.n / IN_DIAGRAM));
+  const chosen = held === null ? few : [held, ...few];
+  const at = (buffer, i) => chosen.map(j => Array.from({ length: data.dim }, (_, c) => read(buffer, i, j, c)));
+  diagram.show({
+    key: panel.key, label: panel.label, t: data.t[i], s: data.t[i + 1], dim: data.dim, limit: data.limit,
+    xt: at(panel.x, i), x0: at(panel.x0, i), xs: at(panel.x, i + 1), held: held === null ? null : 0,
+  });
 }
 
 function drawField(view) {
@@ -782,6 +809,7 @@ function drawTag({ ctx, w, h }, [x, y], text) {
 // ---------------------------------------------------------------- input
 
 /* For a projector: nothing but the stage, large. It is in the address too. */
+const TYPING = 'textarea, [contenteditable], input:not([readonly], [type=checkbox], [type=radio], [type=range])';
 const PRESENT = 'data-present', whole = document.documentElement;
 function present(on = !whole.hasAttribute(PRESENT)) {
   whole.toggleAttribute(PRESENT, on);
@@ -795,7 +823,7 @@ function present(on = !whole.hasAttribute(PRESENT)) {
 document.addEventListener(
   'keydown',
   e => {
-    const types = e.target.matches?.('textarea, [contenteditable], input:not([readonly], [type=checkbox], [type=radio], [type=range])');
+    const types = e.target.matches?.(TYPING);
     if (!root.isConnected || !root.clientWidth || types || e.defaultPrevented) return;
     if ((e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === 'z') obey(e, { [e.key]: undo });
     else if (!e.ctrlKey && !e.metaKey && !e.altKey) obey(e, { p: () => present() });
@@ -835,7 +863,7 @@ root.addEventListener('click', e => {
 
 root.addEventListener('change', e => {
   const { layer } = e.target.dataset;
-  if (layer) { state.layers[layer] = e.target.checked; invalidate(); }
+  if (layer) { state.layers[layer] = e.target.checked; numbers(); invalidate(); }
 });
 
 const release = () => { if (state.dragging) { state.dragging = false; glide(Math.round(state.at)); } };

@@ -119,6 +119,22 @@ def test_a_projector_shows_controls_panels_and_their_main_numbers_at_once(visit)
     assert page.locator("#T").is_visible() and "present" not in page.url
 
 
+def test_the_diagram_of_a_step_follows_the_scrubber_and_the_held_sample(visit):
+    page = visit("?n=500&hold=7")
+    for i, (t, s) in {1: (3, 2), 3: (1, 0), 4: (1, 0)}.items():  # at x_0 the step that made it
+        shown = []
+        for state in (4 - t, 4 - s):
+            show_state(page, state)
+            shown.append([f"{v:.2f}".replace("-", "−") for v in points(page, 1)[7]])
+        show_state(page, i)
+        page.wait_for_selector(f".machine figcaption:has-text('the step from x{'₀₁₂₃'[t]} to')")
+        xt, xs = (page.text_content(f".machine .{name} text").replace("\u200b", "") for name in ("xt", "xs"))
+        assert (xt, xs) == (f"x{t} = {', '.join(shown[0])}", f"x{s} = {', '.join(shown[1])}")
+        assert page.is_visible(".machine .judge") and page.is_visible(".machine .eps") == (s > 0)
+    after(page, lambda: page.uncheck("#denoisers [name=ddgan]"))
+    assert not page.is_visible(".machine .judge"), "the exact law has no D"
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_scrubbing_by_keyboard_walks_the_states(visit, width):
     page = visit(width=width)
