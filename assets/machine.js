@@ -26,7 +26,7 @@ const machine = node => {
     <text x="${x}" y="20"></text></g>`;
   node.innerHTML = `<figcaption></figcaption><div><svg viewBox="0 0 1000 178" role="img">
     ${plot('xt', 6)}${arrow(118, 172)}${box('draws', 172, 132)}${down(238, 'z')}
-    ${arrow(304, 350)}${plot('x0', 350)}${arrow(462, 512)}${box('posterior', 512, 140)}${down(582, 'eps')}
+    ${arrow(304, 350)}${plot('x0', 350)}${arrow(462, 512)}${box('known', 512, 140)}${down(582, 'eps')}
     ${arrow(652, 698)}${plot('xs', 698)}<g class="judge">${arrow(810, 866)}${box('D', 866, 124)}
     <path class="arrow" d="M62 160V170H928V105m-4 5l4-5l4 5"/></g>
     <path class="arrow" d="M62 160V170H582V105m-4 5l4-5l4 5"/></svg></div>`;
@@ -55,8 +55,8 @@ const machine = node => {
       write(`.${name} text`, text + fill(name, step[name], step));
     write('.draws .head', head.replaceAll('x_t', named));
     write('.draws .small', small.replaceAll('x_t', named));
-    write('.posterior .head', `q(${next} | ${named}, x_0)`);
-    write('.posterior .small', s ? 'a Gaussian, known' : 'the last step: x_0 itself');
+    write('.known .head', `q(${next} | ${named}, x_0)`);
+    write('.known .small', s ? 'a Gaussian, known' : 'the last step: x_0 itself');
     write('.z text', 'z ~ N(0, I)');
     write('.eps text', 'ε ~ N(0, I)');
     write('.D .head', 'D');
