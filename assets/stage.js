@@ -36,7 +36,6 @@ const LAYERS = [
   ['density', 'Density', true, 'Where the exact law q(x_t) of this level puts its mass'],
   ['x0', 'Predicted x₀', false, 'What the denoiser answers for the step that leaves this state'],
   ['paths', 'Paths', true, `The way of ${FOLLOWED} samples so far; the same noise in every panel`],
-  ['numbers', 'Numbers', false, 'Every measure of the predicted x₀, or of the samples, under its panel'],
 ];
 const METRICS = [             // key, label, +1 if higher is better, 0 if nearer to 1 is, text
   ['energy', 'Energy', -1, m => signed(m.energy, 4)],
@@ -81,7 +80,8 @@ ${deckMarkup(
     ([name, text, , title]) =>
       `<label class="stage-chip" title="${title}"><input type="checkbox" data-layer="${name}"
       ${state.layers[name] ? 'checked' : ''}><i class="stage-key ${name}"></i>${text}</label>`,
-  ).join('')}<button type="button" class="stage-chip" data-act="present" aria-pressed="false"
+  ).join('')}<label class="stage-chip" title="Every measure, of the predicted x₀ or the samples, under its panel"><input
+    type="checkbox" data-all>Numbers</label><button type="button" class="stage-chip" data-act="present" aria-pressed="false"
     title="Large, without the rest of the page (key p)">Present</button></div>`,
   0.001,
   {
@@ -302,8 +302,13 @@ function show(data) {
   scale();
   describe(true);
   invalidate();
+  if (before && dataOf(data).startsWith('points:') && dataOf(data) !== dataOf(before)) {   // a visitor's own points
+    goto(reducedMotion.matches ? lastState() : 0);
+    if (!reducedMotion.matches) play();
+  }
 }
 
+const dataOf = data => new URLSearchParams(data.id).get('data');
 const kindOf = data =>
   [...['data', 'T', 'schedule', 'span'].map(key => new URLSearchParams(data.id).get(key))].join('&');
 
@@ -360,7 +365,7 @@ function recall() {
     wanted = parseInt(asked.get('t')),
     hold = parseInt(asked.get('hold'));
   // another tab's
-  if (asked.has('data') && asked.get('data') !== new URLSearchParams(state.data.id).get('data')) return;
+  if (asked.has('data') && asked.get('data') !== dataOf(state.data)) return;
   if (wanted >= 0) {
     state.at = t.reduce((best, v, i) => (Math.abs(v - wanted) < Math.abs(t[best] - wanted) ? i : best), 0);
     state.greeted = true;
@@ -369,10 +374,7 @@ function recall() {
   if (asked.has('layers'))
     for (const box of root.querySelectorAll('[data-layer]'))
       box.checked = state.layers[box.dataset.layer] = asked.get('layers').split(',').includes(box.dataset.layer);
-  numbers();
 }
-
-const numbers = () => root.toggleAttribute('data-numbers', state.layers.numbers);
 
 /* The address is that of the tab that is shown. */
 function keepRun() {
@@ -863,7 +865,8 @@ root.addEventListener('click', e => {
 
 root.addEventListener('change', e => {
   const { layer } = e.target.dataset;
-  if (layer) { state.layers[layer] = e.target.checked; numbers(); invalidate(); }
+  if (layer) { state.layers[layer] = e.target.checked; invalidate(); }
+  if (e.target.matches('[data-all]')) root.toggleAttribute('data-numbers', e.target.checked);
 });
 
 const release = () => { if (state.dragging) { state.dragging = false; glide(Math.round(state.at)); } };
