@@ -104,10 +104,11 @@ def visit(browser, address):
             reduced_motion="reduce",
         )
         page = context.new_page()
+        page.set_default_timeout(60_000)  # a machine may be busy
         page.on("console", lambda message: errors.append(message.text) if failed(message) else None)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(address + query, wait_until="domcontentloaded")
-        page.wait_for_selector(ready, timeout=30_000)
+        page.wait_for_selector(ready, timeout=60_000)
         pages.append(context)
         return page
 

@@ -19,7 +19,7 @@ def test_the_tour_drives_the_real_controls(visit, width, height):
     page.click("[data-tour]")
     steps = []
     for step in range(8):
-        page.wait_for_function(f"document.querySelector('.tour').dataset.step === '{step}'", timeout=20_000)
+        page.wait_for_function(f"document.querySelector('.tour').dataset.step === '{step}'", timeout=60_000)
         request = Request.from_query(drawn(page))
         steps.append((request.data, request.T))
         assert (request.schedule, request.span) == ("optimal" if step == 6 else "vp", None)

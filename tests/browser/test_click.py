@@ -21,7 +21,7 @@ def answered(page, act=None):
     if act:
         act()
     page.wait_for_function(
-        f"b => (document.querySelector('{BOX}').dataset.answer ?? b) !== b", arg=before, timeout=20_000
+        f"b => (document.querySelector('{BOX}').dataset.answer ?? b) !== b", arg=before, timeout=60_000
     )
     page.wait_for_timeout(300)
     plain = "(_, v) => ArrayBuffer.isView(v) ? [...v] : v"

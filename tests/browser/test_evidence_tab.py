@@ -14,7 +14,7 @@ PLOTTED = len(EXPERIMENTS) - 1  # one shows images
 def test_the_tab_shows_every_experiment_and_opens_its_setting(visit, width, dark):
     page = visit("?tab=evidence", width=width, dark=dark, ready="#evidence-oracle table")
     assert page.locator("#evidence .block.evidence-part h3").count() == len(EXPERIMENTS)
-    page.wait_for_function(f"{FIGURES} === {PLOTTED}", timeout=30_000)
+    page.wait_for_function(f"{FIGURES} === {PLOTTED}", timeout=60_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     figure = page.locator("#evidence-oracle .js-plotly-plot")
     assert figure.bounding_box()["width"] > 250
@@ -29,7 +29,7 @@ def test_the_tab_shows_every_experiment_and_opens_its_setting(visit, width, dark
     with page.context.expect_page() as opened:  # beside this one, in which a model may be in training
         page.keyboard.press("Enter")
     page = opened.value
-    page.wait_for_selector(f'{STAGE}[data-ready="1"]', timeout=30_000)
+    page.wait_for_selector(f'{STAGE}[data-ready="1"]', timeout=60_000)
     request = Request.from_query(drawn(page))
     assert (request.T, request.denoisers) == (4, ("exact", "gaussian", "mean"))
     assert page.get_by_role("tab", name="Denoise").get_attribute("aria-selected") == "true"
@@ -47,7 +47,7 @@ def test_plotly_comes_with_the_tab_and_from_the_server(visit):
     assert not page.evaluate("performance.getEntriesByType('resource').some(({ name }) => name.includes('Plotly'))")
     page.on("request", lambda request: asked.append(request.url))
     page.get_by_role("tab", name="Evidence").click()
-    page.wait_for_function(f"{FIGURES} === {PLOTTED}", timeout=30_000)
+    page.wait_for_function(f"{FIGURES} === {PLOTTED}", timeout=60_000)
     here = page.evaluate("location.origin")
     assert any("Plotly" in url for url in asked)
     assert all(url.startswith((here, "data:", "blob:")) for url in asked)

@@ -24,7 +24,7 @@ BUTTONS = {"webp": "WebP", "gif": "GIF", "mp4": "MP4", "png": "PNG of this step"
 
 
 def download(page, kind):
-    with page.expect_download(timeout=30_000) as made:
+    with page.expect_download(timeout=60_000) as made:
         page.get_by_role("button", name=BUTTONS[kind], exact=True).click()
     assert made.value.suggested_filename.endswith(f".{kind}")
     with open(made.value.path(), "rb") as file:

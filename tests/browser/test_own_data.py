@@ -32,7 +32,7 @@ def count(page):
 
 def data_of(page):
     """The request that the stage shows, once its data are own points."""
-    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('points')", timeout=20_000)
+    page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('points')", timeout=60_000)
     return Request.from_query(page.get_attribute(STAGE, "data-id"))
 
 
@@ -66,7 +66,7 @@ def upload(page, path):
 
 def note(page, words):
     page.wait_for_function(
-        "w => document.querySelector('.own-note').textContent.includes(w)", arg=words, timeout=20_000
+        "w => document.querySelector('.own-note').textContent.includes(w)", arg=words, timeout=60_000
     )
     return page.inner_text(".own-note")
 
@@ -167,7 +167,7 @@ def test_a_csv_becomes_the_data_and_a_long_one_is_thinned_and_says_so(visit, tmp
     upload(page, long)
     assert "1,800 points of long.csv, 1,000 of them, evenly at random, are the data now" in note(page, "long.csv")
     page.wait_for_function(
-        f"b => document.querySelector('{STAGE}').dataset.id !== b", arg=request.to_query(), timeout=20_000
+        f"b => document.querySelector('{STAGE}').dataset.id !== b", arg=request.to_query(), timeout=60_000
     )
     found = law_of(data_of(page).data)
     assert (found.mu - from_points(thinned(read_table(long).points)).mu).abs().max() < 1e-3

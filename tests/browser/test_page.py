@@ -24,7 +24,7 @@ def after(page, act):
     page.wait_for_function(
         f"b => (({{id, scored}}) => id !== b && scored === id)(document.querySelector('{STAGE}').dataset)",
         arg=before,
-        timeout=20_000,
+        timeout=60_000,
     )
     return Request.from_query(drawn(page))
 

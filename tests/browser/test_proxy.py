@@ -66,7 +66,7 @@ def test_pictures_come_through_the_proxy(chromium, space, framed):
     page.goto(f"{here}/frame?{asked}" if framed else f"{here}{PREFIX}/?{asked}")
     inner = page.frame_locator("iframe") if framed else page
     stage = inner.locator(f'{STAGE}[data-ready="1"][data-scored]')
-    stage.wait_for(timeout=30_000)
+    stage.wait_for(timeout=60_000)
     assert Request.from_query(stage.get_attribute("data-id")) == Request(n=500, T=3, seed=4)
     inner.locator("#dice").click()
     inner.locator(f'{STAGE}[data-scored*="seed=5"]').wait_for()

@@ -40,7 +40,7 @@ def after(page, act):
     """Do something, and wait until the gallery has drawn another request."""
     before = page.get_attribute(GALLERY, "data-id")
     act()
-    page.wait_for_function(f"b => document.querySelector('{GALLERY}').dataset.id !== b", arg=before, timeout=30_000)
+    page.wait_for_function(f"b => document.querySelector('{GALLERY}').dataset.id !== b", arg=before, timeout=60_000)
     return Request.from_query(page.get_attribute(GALLERY, "data-id"))
 
 
@@ -170,19 +170,19 @@ def test_any_colour_and_the_named_ones_are_chosen_in_turn(visit):
 
 def test_the_explorer_answers_for_the_chosen_sample_and_step(visit):
     page = visit("?data=mnist&n=4&t=3&hold=2", ready=READY)
-    page.wait_for_selector(f'{EXPLORER}[data-asked="3.2.ddgan"]', timeout=30_000)
+    page.wait_for_selector(f'{EXPLORER}[data-asked="3.2.ddgan"]', timeout=60_000)
     assert "What could x₃ of sample #2 have been?" in page.inner_text(EXPLORER)
     assert "16 redraws of z" in page.inner_text(EXPLORER) and "a single answer" in page.inner_text(EXPLORER)
     page.focus(f"{GALLERY} input[type=range]")
     page.keyboard.press("ArrowRight")
-    page.wait_for_selector(f'{EXPLORER}[data-asked="2.2.ddgan"]', timeout=30_000)
+    page.wait_for_selector(f'{EXPLORER}[data-asked="2.2.ddgan"]', timeout=60_000)
     page.wait_for_selector(f'{EXPLORER}[data-truth="done"]', timeout=60_000)
     words = page.inner_text(EXPLORER)
     assert "the exact posterior over the 20 images that training draws from" in words and "mirror" not in words
     page.focus("#gallery .gallery-panels")
     for chosen in ("regression", "ddgan"):  # the other panel's x₂, and back
         page.keyboard.press("Enter")
-        page.wait_for_selector(f'{EXPLORER}[data-asked="2.2.{chosen}"]', timeout=30_000)
+        page.wait_for_selector(f'{EXPLORER}[data-asked="2.2.{chosen}"]', timeout=60_000)
 
 
 def test_cifar10_in_colour_and_its_posterior_over_both_mirrorings(visit):
@@ -236,7 +236,7 @@ def test_a_download_is_the_librarys_file_of_what_is_shown(visit, address, tmp_pa
     page = visit("?data=mnist&n=4&T=2&t=1", ready=READY)
     request, page_address = Request.from_query(page.get_attribute(GALLERY, "data-id")), address.rstrip("/") + "/"
     for kind, name in {"png": "PNG of this step", "webp": "WebP", "npz": "NumPy"}.items():
-        with page.expect_download(timeout=30_000) as made:
+        with page.expect_download(timeout=60_000) as made:
             button(page, name)
         saved = open(made.value.path(), "rb").read()
         path = tmp_path / f"x.{kind}"

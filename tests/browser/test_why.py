@@ -26,7 +26,7 @@ def shown(visit):
     def opened(query="", **kw):
         page = visit(query, **kw)
         page.get_by_role("tab", name="Why").click()
-        page.wait_for_selector(f'{WHY}[data-ready="1"]', timeout=30_000)
+        page.wait_for_selector(f'{WHY}[data-ready="1"]', timeout=60_000)
         return page
 
     return opened
