@@ -21,7 +21,7 @@ function filmOf(answer) {
 
 /* Where a film stands so many milliseconds later. It ends with its last frame. */
 function later({ F, seconds }, at, ms, speed) {
-  return Math.min(F - 1, at + speed * Math.min(ms, LONGEST) * (F - 1) / (1000 * seconds));
+  return Math.min(F - 1, at + speed * clamp(ms, 0, LONGEST) * (F - 1) / (1000 * seconds));
 }
 
 /* The numbers of a frame, of F in a row: of the two around `at`, in proportion. */

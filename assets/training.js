@@ -71,11 +71,11 @@ root.innerHTML = `
   <div class="lab-pictures">
     <figure class="lab-cloud"><figcaption><strong>Samples</strong><span></span></figcaption><div
       class="stage-plot"><canvas role="img" aria-label="Samples"></canvas><p>Press Start</p></div></figure>
-    <figure class="lab-surface"><figcaption><strong>How real D finds each x₀</strong><span></span></figcaption><div
-      class="stage-plot"><canvas role="img" aria-label="How real D finds each x₀"></canvas></div>
+    <figure class="lab-surface"><figcaption><strong>How real D finds each x₀</strong><span></span></figcaption><div>
+      <div class="stage-plot"><canvas role="img" aria-label="How real D finds each x₀"></canvas></div>
       <div class="lab-key" aria-hidden="true"><span></span><i></i><span></span></div>
       <label class="lab-arrows"><input type="checkbox" checked><span>What G draws there, and where D pulls
-        it</span></label></figure>
+        it</span></label></div></figure>
     <div class="lab-charts">${CHARTS.map(
       c => `<figure><figcaption><strong>${c.name}</strong>${c.lines
         .map(
@@ -469,13 +469,14 @@ function drawChart(canvas, chart, which) {
   }
   if (which === 0 && frame.surface) {           // what both lose where D cannot tell real from fake
     for (const v of [Math.LN2, 2 * Math.LN2]) line(ctx, [[left, y(v)], [right, y(v)]], theme.line, 1, [2, 4]);
-    ctx.fillText('D cannot tell: 2 log 2 (relativistic: log 2)', right, y(2 * Math.LN2) - 8);
+    const whole = 'D cannot tell: 2 log 2 (relativistic: log 2)', fits = ctx.measureText(whole).width < right - left;
+    ctx.fillText(fits ? whole : 'D cannot tell', right, y(2 * Math.LN2) - 8);
   }
   ctx.textBaseline = 'alphabetic';
   ctx.textAlign = 'left';
   ctx.fillText('0', left, h - 4);
   ctx.textAlign = 'right';
-  ctx.fillText(`${frame.budget} s`, right, h - 4);
+  ctx.fillText(`${Math.round(frame.budget)} s`, right, h - 4);
   chart.lines.forEach(([, , colour, dash], i) => {
     const points = series[i].map((v, r) => [x(frame.curve[5 * r]), y(v)]).filter(point => point.every(Number.isFinite));
     line(ctx, points, theme[colour], 1.8, dash);

@@ -41,10 +41,10 @@ RATES = [0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 4e-2]
 GAMMAS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1]
 LOSSES = [("R1 and R2", "r1r2"), ("R1, the paper's", "paper"), ("relativistic", "rpgan")]
 # what is said below the labels of settings
-HEAD_START = "head start: G bends a first guess; both see fine detail"
-PENALISED = "R1 holds D's slope down at real points, R2 at fake ones"
-Z = "random numbers that G gets"
-PENALTY = "how firmly D's slope is held down"
+HEAD_START = "head start: G bends a first guess"
+PENALISED = "R1, R2 hold down the slope of D"
+Z = "random numbers for G"
+PENALTY = "how firm R1, R2 are"
 OWN = "Your own"
 FIRST = next(iter(EXPERIMENTS))
 BUTTONS = 4  # Start, Pause, One step, Stop

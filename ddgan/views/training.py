@@ -19,7 +19,7 @@ from .encoding import GRID, density, quantised, upright
 __all__ = ["arrows", "lab", "levels", "target"]
 
 CURVE = 240  # points of a curve at most
-ARROW = 0.13  # of half the view: the longest arrow
+ARROW = 0.2  # of half the view: the longest arrow
 STEEP = 0.8  # the share of arrows that are not cut
 
 

@@ -21,6 +21,7 @@ test('a film takes its seconds at speed 1, half of them at 2, and ends with its 
     for (; at < FILM.F - 1; ms += 10) at = later(FILM, at, 10, speed);
     assert.ok(Math.abs(ms - 1000 * seconds) <= 10 && at === FILM.F - 1);
   }
+  assert.equal(later(FILM, 0, -5, 1), 0, 'a picture may be of before the button was pressed');
   assert.equal(later(FILM, 0, 60_000, 1), later(FILM, 0, LONGEST, 1), 'a page that slept plays on where it was');
 });
 
