@@ -329,7 +329,11 @@ function build() {
         ]
       : []),
     ...(surfaces?.learned
-      ? [{ key: 'learned', label: 'Its discriminator', note: 'how real it finds each point; a penalty holds its slope down' }]
+      ? [{
+        key: 'learned',
+        label: 'Its discriminator',
+        note: 'how real it finds each point; a penalty holds its slope down',
+      }]
       : []),
   ];
   const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));

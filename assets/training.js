@@ -288,8 +288,8 @@ function describe() {
 }
 
 function describePlayer() {
-  const name = state.playing ? 'Pause' : state.at >= state.film.F - 1 ? 'Play again' : 'Play';
-  const drawing = name === 'Pause' ? PAUSE : PLAY;
+  const again = state.at >= state.film.F - 1 ? ' again' : '', drawing = state.playing ? PAUSE : PLAY;
+  const name = state.playing ? 'Pause the recorded run' : `Play the recorded run${again}`;
   if (play.title !== name) Object.assign(play, { title: name, innerHTML: drawing });
   play.setAttribute('aria-label', name);
   place.setAttribute('aria-valuetext', `${count(state.frame.step)} updates`);

@@ -98,9 +98,9 @@ def test_who_wants_no_motion_opens_at_the_end_of_the_recorded_run_and_can_walk_t
     page.keyboard.press("End")
     wait(page, f"+lab.dataset.step === {end}")
     page.select_option(f"{LAB} .lab-player select", "4")
-    page.get_by_role("button", name="Play again").click()
+    page.get_by_role("button", name="Play the recorded run again").click()
     wait(page, f"lab.dataset.playing === '1' && +lab.dataset.step > 0 && +lab.dataset.step < {end}")
-    page.get_by_role("button", name="Pause", exact=True).first.click()
+    page.get_by_role("button", name="Pause the recorded run").click()
     wait(page, "lab.dataset.playing === '0'")
     at = step(page)
     page.wait_for_timeout(400)
@@ -110,7 +110,10 @@ def test_who_wants_no_motion_opens_at_the_end_of_the_recorded_run_and_can_walk_t
 def test_the_recorded_run_plays_when_the_tab_is_shown_and_start_ends_it(visit):
     page = visit()
     page.emulate_media(reduced_motion="no-preference")
-    assert page.get_attribute(LAB, "data-state") is None, "what nobody looks at is not fetched"
+    fetched = []
+    page.on("request", lambda request: fetched.append(request.url) if "/recorded?" in request.url else None)
+    page.wait_for_timeout(300)
+    assert not fetched, "what nobody looks at"
     page.get_by_role("tab", name="Train").click()
     wait(page, "lab.dataset.playing === '1' && +lab.dataset.step > 0")
     page.get_by_role("tab", name="About").click()
