@@ -330,7 +330,11 @@ function build() {
         ]
       : []),
     ...(surfaces?.learned
-      ? [{ key: 'learned', label: 'Its discriminator', note: 'what D answers; a penalty in training keeps it smooth' }]
+      ? [{
+        key: 'learned',
+        label: 'Its discriminator',
+        note: 'how real it finds each point; a penalty holds its slope down',
+      }]
       : []),
   ];
   const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));

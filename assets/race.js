@@ -7,16 +7,20 @@ props.value, a JSON string, while a run goes on:
   run, data, schedule               which run, and of what
   entries, share, words             how many numbers there are, which part of the work is done, what is being computed
   over                              whether it is at its end
-server.figure([data, schedule, measure]) answers with JSON of ddgan/views/race.py: what there is of a race, now. One
-question is under way at a time. plotly.js comes from our own server, once a run begins or there is something to draw.
+server.figure([data, schedule, measure]) answers with JSON of ddgan/views/race.py, what there is of a race now:
+`entries` counts what was computed here, `shown` that and what is shipped, `source` says where the latter comes from.
+One question is under way at a time. plotly.js comes from our own server, once a run begins or what is to be drawn is
+nearly in sight.
 
-For tests: .race has data-drawn, the choice that is drawn, data-entries, data-running and .race = {choose, begin, stop};
-.race-plot is plotly's graph. */
+For tests: .race has data-drawn, the choice that was answered, data-entries, data-shown, data-running and .race =
+{choose, begin, stop}; .race-plot is plotly's graph. */
 
 const CALM = 500, NARROW = 720;          // ms from one figure of a run to the next; px under which the key stands below
+const NEAR = '300px';                    // how far out of sight a figure is drawn
 
 root.innerHTML = `
   <p class="race-state" role="status"></p><progress max="1" value="0" hidden aria-label="Computing"></progress>
+  <p class="race-source"></p>
   <div class="race-plot" role="group"></div>
   <p class="race-empty">Nothing has been computed of this race yet. The button <b>Race</b> starts it. The first numbers,
     those of few steps, come within a second. All of them take some ten seconds; where the data are many small
@@ -33,6 +37,7 @@ const state = {
   now: null,                             // what was heard of the run
   begun: false, stopped: null,           // a run has been asked for; the run that was stopped: more of it may come
   answer: null, asked: '', asking: false, again: false,
+  near: false,                           // the figure has been in sight, or nearly
 };
 
 // ---------------------------------------------------------------- asking
@@ -62,18 +67,20 @@ async function take(answer, choice) {
   } catch (error) {
     status.textContent = `The figure could not be drawn: ${error.message}.`;
   }
-  Object.assign(root.dataset, { drawn: choice, entries: answer.entries });
+  Object.assign(root.dataset, { drawn: choice, entries: answer.entries, shown: answer.shown });
 }
 
 // ---------------------------------------------------------------- drawing
 
 async function draw() {
-  const { answer } = state, some = Boolean(answer?.entries);
+  const { answer } = state, some = Boolean(answer?.shown);
   $('.race-empty').hidden = some || running();
+  $('.race-source').textContent = answer?.source ?? '';
   plot.hidden = numbers.hidden = !some;
   $('.race-words').replaceChildren(...(answer?.words ?? []).map(text => make('p', '', text)));
   if (!some) return;
   tabulate(answer.table);
+  if (!state.near && !running()) return;
   const { data, layout } = answer.figure, Plotly = await plotly(first.plotly), width = root.clientWidth;
   if (answer !== state.answer || !width) return;
   const said = layout.annotations[0].text.replace('<br>', '; ');
@@ -130,7 +137,7 @@ function describe() {
   progress.value = now?.share ?? 0;
   if (running()) status.textContent = now?.words ?? 'Starting …';
   else if (now) status.textContent = now.over ? '' : 'Stopped; what was computed stays, and Race goes on from there.';
-  $('.race-empty').hidden = Boolean(state.answer?.entries) || running();
+  $('.race-empty').hidden = Boolean(state.answer?.shown) || running();
   for (const [name, off] of [['run', running()], ['stop', !running()]]) {
     const button = document.querySelector(`#race-${name}`);
     if (button) button.disabled = off;               // it may come to the page after this
@@ -162,5 +169,12 @@ onSize(() => {
   if (state.asked !== state.choice.join()) ask();
   else if (state.answer && plot.layout?.width !== root.clientWidth) draw();
 }, NARROW);
+const nearing = observing(new IntersectionObserver(found => {
+  if (!found.some(({ isIntersecting }) => isIntersecting)) return;
+  state.near = true;
+  nearing.disconnect();
+  if (state.answer) draw();
+}, { rootMargin: NEAR }));
+nearing.observe(plot);
 watch('value', heard);
 describe();

@@ -1,6 +1,7 @@
 /* The lab: one training as it happens. Plain canvas, no library; colours and type are those of the stage.
 
-Gradio runs it after common.js, for ddgan/ui/train.py.
+Gradio runs it after common.js, pictures.js and replay.js, for ddgan/ui/train.py. Where nothing was trained yet, it
+plays the recorded run.
 props.target, a JSON string, once a run:
   dim (1 | 2), limit, scale         half width of the view in data units; int16 * scale = data units
   axes                              as of the stage
@@ -11,14 +12,17 @@ props.value, a JSON string, about six a second while it trains, "" before:
   cloud                             null | base64 int16 (N, dim): EMA samples, always from the same noise
   surface                           null | {peak, data: base64 uint8}: D's logits over x_0 given x_1 = 0, 0 ~ -peak, 255
                                     ~ +peak; null too where there is no D
+  arrows                            null | base64 int16 (K, 2 dim): from a draw of G given x_1 = 0 to where D pulls it
   curve                             base64 float32 (P, 5): seconds, loss of D (nan without one), loss of G, modes
                                     covered, share on a mode
 or {"error": sentence}, which keeps the picture. `server.place(run)` says how many trainings stand before a waiting one.
 
-For tests: .lab has data-ready, data-run, data-state, data-step, data-frames and .lab = {points, curve}.
+For tests: .lab has data-ready, data-run, data-state, data-step, data-frames, data-playing and .lab = {points, curve}.
+The recorded run's data-run and data-state are "recorded".
 The page calls .lab.link(settings), which puts them in the address. */
 
 const WORDS = {
+  recorded: 'Recorded',
   waiting: 'Waiting',
   training: 'Training',
   paused: 'Paused',
@@ -27,6 +31,7 @@ const WORDS = {
   failed: 'Stopped',
 };
 const PLACE_MS = 1000;        // between two questions about the place in the queue
+const NARROW = 560, WIDE = 720;          // px from which the curves stand beside the cloud; from which D does too
 const CHARTS = [              // name, lines: [label, column of the curve, colour, dash]
   { name: 'Losses', lines: [['D', 1, 'ink', []], ['G', 2, 'sample', [5, 3]]] },
   { name: 'Coverage', lines: [['modes covered', 3, 'ink', []], ['on a mode', 4, 'sample', [5, 3]]] },
@@ -42,38 +47,51 @@ const state = {
   frames: 0,
   error: '',
   ahead: null,
+  film: null,                 // the recorded run, while it is what is shown
+  asked: false,               // for it
+  at: 0, playing: false, speed: 1, ticking: 0, clock: 0,
 };
 
 // ---------------------------------------------------------------- markup
 
+const icon = path => `<svg viewBox="0 0 24 24" aria-hidden="true"><path d="${path}"/></svg>`;
+const PLAY = icon('M7 4l13 8-13 8z'), PAUSE = icon('M6 4h4v16H6zM14 4h4v16h-4z');
+
 root.innerHTML = `
   <p class="stage-notice" role="status" aria-live="polite"></p>
-  <div class="lab-deck" hidden>
+  <div class="lab-deck">
     <div class="lab-numbers"><b class="lab-state"></b><span data-n="step"></span><span data-n="rate"></span><span
-      data-n="left"></span></div>
-    <div class="lab-progress" role="progressbar" aria-label="Training" aria-valuemin="0"
-      aria-valuemax="100"><i></i></div>
+      data-n="left"></span><span class="lab-player" hidden><button type="button"></button><label>Speed
+      <select>${SPEEDS.map(v => `<option value="${v}"${v === 1 ? ' selected' : ''}>${v}×</option>`).join('')}</select>
+      </label></span></div>
+    <div class="lab-track"><div class="lab-progress" role="progressbar" aria-label="Training" aria-valuemin="0"
+      aria-valuemax="100"><i></i></div><input type="range" min="0" value="0" step="any" hidden
+      aria-label="Place in the recorded run"></div>
   </div>
   <div class="lab-pictures">
     <figure class="lab-cloud"><figcaption><strong>Samples</strong><span></span></figcaption><div
       class="stage-plot"><canvas role="img" aria-label="Samples"></canvas><p>Press Start</p></div></figure>
-    <figure class="lab-surface"><figcaption><strong>What D thinks</strong><span></span></figcaption><div
-      class="stage-plot"><canvas role="img" aria-label="What D thinks"></canvas></div>
-      <div class="lab-key" aria-hidden="true"><span></span><i></i><span></span></div></figure>
-  </div>
-  <div class="lab-charts">${CHARTS.map(
-    c => `<figure><figcaption><strong>${c.name}</strong>${c.lines
-      .map(
-        ([label, , colour, dash]) =>
-          `<span class="lab-line"><svg viewBox="0 0 22 6" aria-hidden="true"><path class="${colour}" d="M0 3H22"
-            stroke-dasharray="${dash.join(' ')}"/></svg>${label} <b></b></span>`,
-      )
-      .join('')}</figcaption>
-    <div class="lab-chart"><canvas role="img" aria-label="${c.name}"></canvas></div></figure>`,
-  ).join('')}</div>`;
+    <figure class="lab-surface"><figcaption><strong>How real D finds each x₀</strong><span></span></figcaption><div>
+      <div class="stage-plot"><canvas role="img" aria-label="How real D finds each x₀"></canvas></div>
+      <div class="lab-key" aria-hidden="true"><span></span><i></i><span></span></div>
+      <label class="lab-arrows"><input type="checkbox" checked><span>What G draws there, and where D pulls
+        it</span></label></div></figure>
+    <div class="lab-charts">${CHARTS.map(
+      c => `<figure><figcaption><strong>${c.name}</strong>${c.lines
+        .map(
+          ([label, , colour, dash]) =>
+            `<span class="lab-line"><svg viewBox="0 0 22 6" aria-hidden="true"><path class="${colour}" d="M0 3H22"
+              stroke-dasharray="${dash.join(' ')}"/></svg>${label} <b></b></span>`,
+        )
+        .join('')}</figcaption>
+      <div class="lab-chart"><canvas role="img" aria-label="${c.name}"></canvas></div></figure>`,
+    ).join('')}</div>
+  </div>`;
 
 const all = selector => [...root.querySelectorAll(selector)];
-const notice = $('.stage-notice'), head = $('.lab-deck'), bar = $('.lab-progress'), fill = $('.lab-progress i');
+const notice = $('.stage-notice'), bar = $('.lab-progress'), fill = $('.lab-progress i');
+const player = $('.lab-player'), play = $('.lab-player button'), pace = $('.lab-player select');
+const place = $('.lab-track input'), pulled = $('.lab-arrows input');
 const cloud = $('.lab-cloud canvas'), surface = $('.lab-surface canvas'), hint = $('.lab-cloud p'), key = $('.lab-key');
 const charts = all('.lab-chart canvas'), values = all('.lab-line b');
 const canvases = [cloud, surface, ...charts];
@@ -97,14 +115,18 @@ function receive() {
     frame.cloud &&= unpack(frame.cloud, Int16Array);
     frame.curve = unpack(frame.curve, Float32Array);
     if (frame.surface) frame.surface.data = unpack(frame.surface.data, Uint8Array);
+    frame.arrows &&= unpack(frame.arrows, Int16Array);
   } catch (error) {
     state.error = `This frame could not be drawn: ${error.message}.`;
     return describe();
   }
   const before = state.frame;
   // a run that fails or waits has no new picture: the one before stays, if it is of the same run
-  if (!frame.cloud && before?.run === frame.run) Object.assign(frame, { cloud: before.cloud, surface: before.surface });
-  state.error = '';
+  if (!frame.cloud && before?.run === frame.run) {
+    const { cloud, surface, arrows } = before;
+    Object.assign(frame, { cloud, surface, arrows });
+  }
+  Object.assign(state, { error: '', film: null, playing: false });
   state.frame = frame;
   if (before?.run !== frame.run) {
     Object.assign(state, { ahead: null, frames: 0 });
@@ -128,6 +150,57 @@ async function askPlace(run) {
   }
 }
 
+// ---------------------------------------------------------------- the recorded run
+
+/* Fetch it and play it, unless something is trained meanwhile. Who wants no motion gets its last frame. */
+async function openFilm() {
+  state.asked = true;
+  const answer = await picture('recorded', '').catch(() => null);
+  if (!answer || state.frame) return;
+  const { target } = answer, film = state.film = filmOf(answer);
+  state.target = { ...target, density: target.data };
+  state.field = null;
+  place.max = film.F - 1;
+  state.at = reducedMotion.matches ? film.F - 1 : 0;
+  show();
+  roll(!reducedMotion.matches);
+}
+
+function roll(on) {
+  if (on && state.at >= state.film.F - 1) state.at = 0;
+  Object.assign(state, { playing: on, clock: performance.now() });
+  state.ticking ||= requestAnimationFrame(tick);
+  describe();
+}
+
+function tick(now) {
+  state.ticking = 0;
+  const { film, at, clock, speed } = state;
+  if (!film || !state.playing || !root.isConnected || !root.clientWidth) return;
+  state.at = later(film, at, now - clock, speed);
+  state.clock = now;
+  if (state.at >= film.F - 1) state.playing = false;
+  show();
+  if (state.playing) state.ticking = requestAnimationFrame(tick);
+}
+
+/* The recorded run where it stands; its words change with a frame. */
+function show() {
+  const { film, at, frame } = state;
+  state.frame = shot(film, at);
+  if (state.frame.step !== frame?.step || !state.playing) describe();
+  place.value = at;
+  invalidate();
+}
+
+play.addEventListener('click', () => roll(!state.playing));
+pace.addEventListener('change', () => { state.speed = +pace.value; });
+place.addEventListener('input', () => {
+  Object.assign(state, { at: +place.value, playing: false });
+  show();
+});
+pulled.addEventListener('change', invalidate);
+
 // ---------------------------------------------------------------- words and numbers (DOM)
 
 function sentence() {
@@ -149,8 +222,17 @@ function describe() {
   notice.classList.toggle('failed', !!state.error || frame?.state === 'failed');
   root.dataset.ready = '1';
   if (!frame) return;
-  Object.assign(root.dataset, { run: frame.run, state: frame.state, step: frame.step, frames: state.frames });
-  head.hidden = false;
+  const recorded = !!state.film;
+  Object.assign(root.dataset, {
+    run: frame.run,
+    state: frame.state,
+    step: frame.step,
+    frames: state.frames,
+    playing: +state.playing,
+  });
+  player.hidden = place.hidden = !recorded;
+  bar.hidden = recorded;
+  if (recorded) describePlayer();
   hint.hidden = !!frame.cloud;
   if (!frame.cloud) write(hint, frame.state === 'waiting' ? 'Waiting' : '');
   write($('.lab-state'), WORDS[frame.state]);
@@ -171,11 +253,11 @@ function describe() {
       `of the averaged generator, T = ${frame.T}, over the data`,
   );
   const alone = frame.cloud && !frame.surface;
-  key.style.visibility = alone ? 'hidden' : '';
+  key.style.visibility = pulled.parentElement.style.visibility = alone ? 'hidden' : '';
   write(
     $('.lab-surface span'),
     alone ? 'Nothing: this training has no D' :
-      `of x₀ at the last step, given x₁ = ${state.target?.dim === 1 ? '0' : '(0, 0), the cross'}`,
+      `in the last step, from x₁ = ${state.target?.dim === 1 ? '0' : '(0, 0), the cross'}`,
   );
   if (frame.surface) {
     const [low, high] = key.querySelectorAll('span');
@@ -184,7 +266,7 @@ function describe() {
   }
   // the canvases' words at most once a second: screen readers and the DOM both tire
   const now = performance.now();
-  if (frame.state === 'training' && now - state.spoken < 1000) return;
+  if ((frame.state === 'training' || state.playing) && now - state.spoken < 1000) return;
   state.spoken = now;
   if (row < 0) return;
   cloud.setAttribute(
@@ -195,13 +277,22 @@ function describe() {
   surface.setAttribute(
     'aria-label',
     alone ? 'No discriminator in this training' :
-      `The discriminator's logits over x₀, between −${frame.surface?.peak} and ${frame.surface?.peak}`,
+      `The discriminator's logits over x₀, between −${frame.surface?.peak} and ${frame.surface?.peak}, with ` +
+      `${(frame.arrows?.length ?? 0) / (2 * (state.target?.dim ?? 2))} draws of G and where D pulls them`,
   );
   charts[0].setAttribute('aria-label', `Losses so far: now D ${loss(last(1))}, G ${loss(last(2))}`);
   charts[1].setAttribute(
     'aria-label',
     `Coverage so far: now ${last(3)} of ${frame.modes} modes, ${(100 * last(4)).toFixed(1)} % on a mode`,
   );
+}
+
+function describePlayer() {
+  const again = state.at >= state.film.F - 1 ? ' again' : '', drawing = state.playing ? PAUSE : PLAY;
+  const name = state.playing ? 'Pause the recorded run' : `Play the recorded run${again}`;
+  if (play.title !== name) Object.assign(play, { title: name, innerHTML: drawing });
+  play.setAttribute('aria-label', name);
+  place.setAttribute('aria-valuetext', `${count(state.frame.step)} updates`);
 }
 
 // ---------------------------------------------------------------- drawing
@@ -220,6 +311,7 @@ function draw() {
   if (!frame || !target) return;
   if (target.dim === 2) drawCloud(); else drawHistogram();
   if (frame.surface) target.dim === 2 ? drawSurface() : drawLogits();
+  if (frame.arrows && pulled.checked) drawArrows();
   for (const canvas of frame.surface ? [cloud, surface] : [cloud]) {
     const { clientWidth: w, clientHeight: h } = canvas, below = target.dim === 1 && canvas === cloud ? h - 24 : null;
     drawScales({ ctx: canvas.getContext('2d'), w, h }, target.axes, target.limit, theme, below);
@@ -320,6 +412,36 @@ function drawLogits() {
   line(ctx, curve, theme.ink, 1.6);
 }
 
+/* What G draws given x_1, as dots, and where D's slope pulls each; in 1-D along the line of the logits. */
+function drawArrows() {
+  const { frame: { arrows, surface: { data } }, target, theme } = state, { dim, limit } = target,
+    ctx = surface.getContext('2d'),
+    w = surface.clientWidth,
+    h = surface.clientHeight,
+    unit = target.scale * w / (2 * limit);
+  const logit = x => data[clamp(Math.floor(x / w * data.length), 0, data.length - 1)];
+  const spot = k => {
+    const x = w / 2 + unit * arrows[k];
+    return dim === 2 ? [x, h / 2 - unit * arrows[k + 1]] : [x, h / 2 - (h / 2 - 16) * (logit(x) - 127.5) / 127.5];
+  };
+  for (let k = 0; k < arrows.length; k += 2 * dim) {
+    const from = spot(k), to = dim === 2 ? spot(k + 2) : [w / 2 + unit * arrows[k + 1], from[1]];
+    const [x, y] = [to[0] - from[0], to[1] - from[1]], long = Math.hypot(x, y);
+    for (const [colour, wide] of [[theme.paper, 3.5], [theme.ink, 1.5]]) {
+      line(ctx, [from, to], colour, wide);
+      if (long < 4) continue;
+      const [a, b] = [-4 * x / long, -4 * y / long];
+      const wing = side => [to[0] + a - side * b / 1.6, to[1] + b + side * a / 1.6];
+      line(ctx, [wing(1), to, wing(-1)], colour, wide);
+    }
+    ctx.beginPath();
+    ctx.arc(...from, 2.6, 0, 7);
+    Object.assign(ctx, { fillStyle: theme.ink, strokeStyle: theme.paper, lineWidth: 1 });
+    ctx.fill();
+    ctx.stroke();
+  }
+}
+
 function drawChart(canvas, chart, which) {
   const { frame, theme } = state,
     ctx = canvas.getContext('2d'),
@@ -347,13 +469,14 @@ function drawChart(canvas, chart, which) {
   }
   if (which === 0 && frame.surface) {           // what both lose where D cannot tell real from fake
     for (const v of [Math.LN2, 2 * Math.LN2]) line(ctx, [[left, y(v)], [right, y(v)]], theme.line, 1, [2, 4]);
-    ctx.fillText('D cannot tell: 2 log 2 (relativistic: log 2)', right, y(2 * Math.LN2) - 8);
+    const whole = 'D cannot tell: 2 log 2 (relativistic: log 2)', fits = ctx.measureText(whole).width < right - left;
+    ctx.fillText(fits ? whole : 'D cannot tell', right, y(2 * Math.LN2) - 8);
   }
   ctx.textBaseline = 'alphabetic';
   ctx.textAlign = 'left';
   ctx.fillText('0', left, h - 4);
   ctx.textAlign = 'right';
-  ctx.fillText(`${frame.budget} s`, right, h - 4);
+  ctx.fillText(`${Math.round(frame.budget)} s`, right, h - 4);
   chart.lines.forEach(([, , colour, dash], i) => {
     const points = series[i].map((v, r) => [x(frame.curve[5 * r]), y(v)]).filter(point => point.every(Number.isFinite));
     line(ctx, points, theme[colour], 1.8, dash);
@@ -368,7 +491,13 @@ function drawChart(canvas, chart, which) {
 
 // ---------------------------------------------------------------- life cycle
 
-onSize(invalidate, 560);
+onSize(() => {
+  root.classList.toggle('wide', root.clientWidth >= WIDE);
+  if (!root.clientWidth) return;
+  if (!state.frame && !state.asked) openFilm();
+  if (state.playing) roll(true);                // it stood still while the tab was not shown
+  invalidate();
+}, NARROW);
 onTheme(() => { state.theme = null; invalidate(); });
 
 root.lab = {

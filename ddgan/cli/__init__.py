@@ -40,7 +40,7 @@ from ..models.config import PRESETS, Config, preset, suited
 from ..training import distributed
 from ..training.classifier import BATCH, fit_classifier
 from ..training.run import fit, table_of
-from ..views import files, landscape
+from ..views import files, landscape, recorded
 from ..views.answers import finite
 from ..views.picture import Look
 from .arguments import parser
@@ -355,6 +355,11 @@ def _bench(options: argparse.Namespace) -> None:
         return _print_json(report)
     for name, value in report.items():
         print(f"{name}: {json.dumps(value)}")
+
+
+def _record(options: argparse.Namespace) -> None:
+    make = {"run": lambda: recorded.record_run(Session(), progress), "race": lambda: recorded.record_race(Session())}
+    print(make[options.what]())
 
 
 def _evidence(options: argparse.Namespace) -> None:

@@ -55,7 +55,9 @@ def parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     top = Parser(prog="python -m ddgan", description="Denoising Diffusion GANs, step by step.")
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
-    for command in (_presets, _data, _train, _train_classifier, _errors, _sampled, _import_official, _bench, _evidence):
+    for command in (_presets, _data, _train, _train_classifier, _errors, _sampled, _import_official):
+        command(commands)
+    for command in (_bench, _record, _evidence):
         command(commands)
     return top
 
@@ -212,6 +214,11 @@ def _bench(commands: Any) -> None:
         help="do less: one seed instead of five, one kill instead of a hundred, and so on",
     )
     add.add_argument("--against", type=Path, metavar="DIR", help="of pictures: another checkout, measured beside this")
+
+
+def _record(commands: Any) -> None:
+    add = commands.add_parser("record", help="compute again what the page opens with, and write it to assets/")
+    add.add_argument("what", choices=["run", "race"], help="run: the training that Train plays; race: the one in Why")
 
 
 def _evidence(commands: Any) -> None:

@@ -2,8 +2,9 @@
 
 A `Run` drives the library's own `train`; pausing is not advancing it, so a run of k updates has the weights of any
 other run of k updates. `Run.frames` advances it for a moment, and yields what there is to see: the cloud that the
-moving average samples, always from the same noise; D's logits over x_s for a fixed x_t; losses and coverage so far.
-Its methods may be called from other threads, and take effect at the next update.
+moving average samples, always from the same noise; D's logits over x_s for a fixed x_t, and where they pull what G
+draws there; losses and coverage so far. Its methods may be called from other threads, and take effect at the next
+update.
 
 A `Studio` holds the runs of all visitors, one each, and says how many stand before a run that waits for its turn.
 """
@@ -50,6 +51,7 @@ PAUSE_LIMIT = 120.0  # seconds that a run may be paused, all pauses together
 CLOUD_POINTS = 1000  # of the cloud
 MEASURED = 10_000  # samples for the numbers at the end
 SURFACE_CELLS = {1: 192, 2: 48}  # cells of D's surface along each axis
+PULLED = 48  # of G's draws that D's slope is shown at
 ANY_T = 4  # the number of steps with which a model for any number of steps is shown
 MAX_CHANGES = 50  # of the hyper-parameters that a card keeps
 MAX_RUNS = 16  # in training or waiting for it
@@ -79,9 +81,10 @@ class Frame(NamedTuple):
     """What there is to see of a run.
 
     state is one of waiting, training, paused, done, stopped, failed; note is one sentence about it. cloud (N, n) are
-    EMA samples in T steps, surface (G,) * n D's logits over x_0 given x_1 = 0, along the axes; None before the start,
-    and a surface where there is no D.
-    limit is half the width of the view of both.
+    EMA samples in T steps, surface (G,) * n D's logits over x_0 given x_1 = 0, along the axes, and pulls (PULLED, 2, n)
+    draws of G given that x_1, each with the gradient of D's logit there. None before the start; the last two also where
+    there is no D.
+    limit is half the width of the view of all.
     """
 
     run: str
@@ -94,15 +97,22 @@ class Frame(NamedTuple):
     modes: int
     cloud: Tensor | None
     surface: Tensor | None
+    pulls: Tensor | None
     curve: tuple[Point, ...]
     limit: float
 
 
 class Run:
-    """A training of at most `seconds`, in the state `waiting` until its frames are drawn."""
+    """A training of at most `seconds`, in the state `waiting` until its frames are drawn.
 
-    def __init__(self, config: Config, law: Law, *, seconds: float, paused: bool = False) -> None:
+    Its frames follow the clock, or, where `every` is given, are so many updates apart.
+    """
+
+    def __init__(
+        self, config: Config, law: Law, *, seconds: float, paused: bool = False, every: int | None = None
+    ) -> None:
         self.id = secrets.token_hex(8)
+        self.every = every
         self.config, self.law, self.seconds, self.limit = config, law, seconds, width(law)
         self.state = "waiting"
         self.note = "Waiting for its turn: one training runs here at a time."
@@ -121,7 +131,7 @@ class Run:
         """The frame of a run that has not begun: all words, no picture."""
         T = self.config.T or ANY_T
         return Frame(
-            self.id, self.state, self.note, T, 0, 0.0, self.seconds, self.law.modes, None, None, (), self.limit
+            self.id, self.state, self.note, T, 0, 0.0, self.seconds, self.law.modes, None, None, None, (), self.limit
         )
 
     @property
@@ -207,11 +217,17 @@ class Run:
 
     def _advance(self, steps: Iterator[TrainStep]) -> None:
         """Train until a frame is due, or wait as long where the run is paused."""
-        due = time.monotonic() + FRAME
+        due, first = time.monotonic() + FRAME, self.last.step
         took = 0.0
+
+        def in_time() -> bool:
+            if self.every:
+                return self.last.step < first + self.every
+            return time.monotonic() + took / 2 < due  # rather a little early than late, where an update is long
+
         try:
-            # rather a little early than late, where one update takes as long as a frame
-            while (now := time.monotonic()) + took / 2 < due and not self._spent and self._may_go(due):
+            while in_time() and not self._spent and self._may_go(due):
+                now = time.monotonic()
                 give_way()
                 self.last = next(steps)
                 self._losses.append(self.last.losses)
@@ -296,18 +312,18 @@ class Run:
         now = self.state, self.note, self.last.step
         if before and (before.state, before.note, before.step) == now:
             return before
-        cloud, surface = (before.cloud, before.surface) if before else (None, None)
+        cloud, surface, pulls = (before.cloud, before.surface, before.pulls) if before else (None, None, None)
         if before is None or self.last.step != before.step:
             fresh = self._cloud()
             if not fresh.isfinite().all() and self.over:
                 self._fail(f"the samples are not finite after update {self.last.step}")
             elif fresh.isfinite().all():
-                cloud, surface = fresh, self._surface()
+                cloud, surface, pulls = fresh, self._surface(), self._pulls()
                 self._good = self.last, {k: v.clone() for k, v in self._objective.denoiser.state_dict().items()}
                 self._plot(cloud)
         return Frame(
             self.id, self.state, self.note, self._T, self.last.step, self.last.seconds, self.seconds, self.law.modes,
-            cloud, surface, tuple(self._curve), self.limit,
+            cloud, surface, pulls, tuple(self._curve), self.limit,
         )  # fmt: skip
 
     def _cloud(self) -> Tensor:
@@ -324,6 +340,19 @@ class Run:
         x_1 = torch.zeros(1, n)
         logits = self._objective.networks["d"](x, x_1, *(schedule.level(t, x_1) for t in (0, 1)))
         return logits.reshape([SURFACE_CELLS[n]] * n)
+
+    def _pulls(self) -> Tensor | None:
+        """Draws of G itself given x_1 = 0, and the gradient of D's logit at each: (PULLED, 2, n); None without D."""
+        if "d" not in self._objective.networks:
+            return None
+        n, schedule = self.law.shape.numel(), Schedule.vp(self._T)
+        x_1 = torch.zeros(PULLED, n)
+        with torch.no_grad():
+            x_0 = self._objective.networks["g"](x_1, schedule.level(1, x_1), self._draws.z[0, :PULLED])
+        x_0.requires_grad_()
+        logits = self._objective.networks["d"](x_0, x_1, *(schedule.level(t, x_1) for t in (0, 1)))
+        (slope,) = torch.autograd.grad(logits.sum(), x_0)
+        return torch.stack([x_0.detach(), slope], 1)
 
     def _plot(self, cloud: Tensor) -> None:
         if not self._losses:

@@ -23,6 +23,7 @@ _SHARED = {
     "image_grid": ("scrubber",),
     "why": ("pictures", "laws"),
     "paint": ("pixels",),
+    "training": ("pictures", "replay"),
     "posterior": ("pictures", "landscape"),
 }
 

@@ -2,7 +2,8 @@
 on a law and a schedule to choose.
 
 A run streams how far it is; assets/race.js asks for the figure of what is there, in the measure that is chosen. What
-was computed is kept for everybody: another measure, or the same race again, computes nothing.
+was computed is kept for everybody: another measure, or the same race again, computes nothing. Until then the race of
+FIRST has the results that are shipped (views/recorded.py).
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from ..explorer.race import Race
 from ..explorer.session import Session
 from ..views.encoding import encoded
 from ..views.race import MEASURES, PLOTLY, now, shown
+from ..views.recorded import RACED, raced
 from .canvas import calling, drawn
 from .server.jobs import job
 from .words import SCHEDULES, data_choices
 
 __all__ = ["build", "streamed"]
 
-FIRST = ("25-gaussians", "vp", "energy")
+FIRST = (*RACED, "energy")  # whose results are shipped
 KNOWN = (TOYS, FAMILIES, MEASURES)  # what each of the three may be
 PAUSE = 0.15  # seconds between two signs of life, so that a stop is heard
 _QUESTION = """<div class="race-question"><h2>How many steps until a Gaussian is enough?</h2>
@@ -59,7 +61,7 @@ _LINKED = f"""() => {{
 
 
 def build(demo: gr.Blocks, session: Session) -> None:
-    """The race's components and events, inside `demo`; nothing is computed before a visitor asks."""
+    """The race's components and events, inside `demo`; what is shown before a visitor asks is shipped."""
     races = lru_cache(maxsize=128)(partial(Race, session))
     gr.HTML(_QUESTION)
     pick = partial(gr.Dropdown, filterable=False, scale=2, min_width=140)
@@ -78,12 +80,13 @@ def build(demo: gr.Blocks, session: Session) -> None:
     )
     chosen = [data, schedule, measure]
 
-    def raced(*asked: str) -> Iterator[str]:
+    def streaming(*asked: str) -> Iterator[str]:
         with job("race", f"{asked[0]}, {asked[1]}"):
             yield from streamed(races(*asked))
 
     hidden = {"show_progress": "hidden", "api_visibility": "private"}
-    running = run.click(raced, [data, schedule], race, js=_BEGUN, concurrency_id="race", concurrency_limit=2, **hidden)
+    at_once = {"concurrency_id": "race", "concurrency_limit": 2}
+    running = run.click(streaming, [data, schedule], race, js=_BEGUN, **at_once, **hidden)
     running.failure(None, None, None, js=calling("race", "stop"))
     stop.click(None, None, None, cancels=[running])
     stop.click(None, None, None, js=calling("race", "stop"))
@@ -112,6 +115,6 @@ def _figure(races: Callable[..., Race]) -> Callable[[Any], Any]:
             return None
         if not all(isinstance(name, str) and name in known for name, known in zip(asked, KNOWN, strict=True)):
             return None
-        return encoded(shown(races(*asked[:2]), asked[2]))
+        return encoded(shown(races(*asked[:2]), asked[2], raced(*asked[:2])))
 
     return figure

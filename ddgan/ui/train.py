@@ -33,13 +33,22 @@ __all__ = ["build"]
 _said = partial(note, "train-said")
 
 STEPS = [1, 2, 3, 4, 6, 8, ("any number", 0)]
-NETWORKS = ["skip", "plain", ("mixture, without D", "mixture"), ("consistency, without D", "flow")]
+NETWORKS = [
+    ("head start", "skip"), ("plain, the paper's", "plain"), ("mixture, without D", "mixture"),
+    ("consistency, without D", "flow"),
+]  # fmt: skip
 RATES = [0, 1e-4, 2e-4, 5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 4e-2]
 GAMMAS = [0, 0.001, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1]
-LOSSES = [("R1 + R2", "r1r2"), ("R1, the paper's", "paper"), ("relativistic, R1 + R2", "rpgan")]
+LOSSES = [("R1 and R2", "r1r2"), ("R1, the paper's", "paper"), ("relativistic", "rpgan")]
+# what is said below the labels of settings
+HEAD_START = "head start: G bends a first guess"
+PENALISED = "R1, R2 hold down the slope of D"
+Z = "random numbers for G"
+PENALTY = "how firm R1, R2 are"
 OWN = "Your own"
 FIRST = next(iter(EXPERIMENTS))
 BUTTONS = 4  # Start, Pause, One step, Stop
+READY = {"interactive": True, "variant": "primary"}  # Compare, once there is a model
 # experiment and comment where the settings are the visitor's
 _BY_HAND = [OWN, "Any settings below: what do you expect?"]
 _LINK = "(...values) => { document.querySelector('#lab .lab')?.lab.link(values); return []; }"
@@ -68,7 +77,7 @@ FIELDS = Settings._fields
 
 
 class Asked(NamedTuple):
-    """The column of what is to be trained."""
+    """The column of what is to be trained, the second one."""
 
     experiment: gr.Dropdown
     comment: gr.Markdown
@@ -77,7 +86,7 @@ class Asked(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """The column of the training: BUTTONS, the picture, and what becomes of the model."""
+    """The column of the training, the first one: BUTTONS, the picture, and what becomes of the model."""
 
     buttons: list[gr.Button]
     lab: gr.HTML
@@ -90,8 +99,8 @@ class Shown(NamedTuple):
 class Parts(NamedTuple):
     """The tab's components: two columns, the name of the visitor's model, the id of the run."""
 
-    asked: Asked
     shown: Shown
+    asked: Asked
     own: gr.State
     ticket: gr.State
 
@@ -99,8 +108,8 @@ class Parts(NamedTuple):
 def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: Tab) -> None:
     """The tab's components and events, inside `demo`; `denoise` is that tab."""
     with gr.Row(elem_classes="train"):
-        asked, shown = _asked(), _shown(studio)
-    parts = Parts(asked, shown, gr.State(None), gr.State(None))
+        shown, asked = _shown(studio), _asked()
+    parts = Parts(shown, asked, gr.State(None), gr.State(None))
     _wire_training(demo, parts, studio)
     _wire_settings(demo, asked, studio)
     _wire_model(parts, studio, tabs, denoise)
@@ -115,14 +124,14 @@ def _asked() -> Asked:
         with gr.Row(elem_classes="train-grid"):
             data = pick(data_choices(), value=config.data, label="Data", elem_id="train-data")
             T = pick(STEPS, value=_steps(config), label="Steps T", elem_id="train-T")
-            network = pick(NETWORKS, value=config.network, label="Networks", elem_id="network")
-            loss = pick(LOSSES, value=config.loss, label="Loss", elem_id="loss")
-            latent = pick([0, 1, 2, 3, 4, 8, 16], value=config.latent_dim, label="Numbers in z", elem_id="latent")
-            gamma = pick(GAMMAS, value=config.gamma, label="Penalty γ", elem_id="gamma")
-            lr_g = pick(RATES, value=config.lr_g, label="Rate of G", elem_id="lr-g")
-            lr_d = pick(RATES, value=config.lr_d, label="Rate of D", elem_id="lr-d")
+            network = pick(NETWORKS, value=config.network, label="Networks", info=HEAD_START, elem_id="network")
+            loss = pick(LOSSES, value=config.loss, label="Loss", info=PENALISED, elem_id="loss")
+            latent = pick([0, 1, 2, 3, 4, 8, 16], value=config.latent_dim, label="Size of z", info=Z, elem_id="latent")
+            gamma = pick(GAMMAS, value=config.gamma, label="Penalty γ", info=PENALTY, elem_id="gamma")
+            lr_g = pick(RATES, value=config.lr_g, label="Learning rate of G", elem_id="lr-g")
+            lr_d = pick(RATES, value=config.lr_d, label="Learning rate of D", elem_id="lr-d")
         seconds = Slider(10, 120, 20, step=5, precision=0, label="Seconds of training", elem_id="seconds")
-        gr.Markdown("A training that goes on follows changes of γ and of the two rates; all else is for the next one.")
+        gr.Markdown("γ and the learning rates can be changed during a run; other settings apply to the next run.")
         with gr.Accordion("More settings", open=False):
             with gr.Row(elem_classes="train-grid"):
                 width = pick([16, 32, 64, 96, 128, 256, 512], value=config.width, label="Width")
@@ -142,9 +151,9 @@ def _shown(studio: Studio) -> Shown:
                 gr.Button("One step", min_width=0, elem_id="one-step"),
                 gr.Button("Stop", min_width=0, interactive=False, elem_id="stop"),
             ]
+            compare = gr.Button("Compare in Denoise", min_width=0, interactive=False, elem_id="compare")
         lab = drawn("training", "stage lab", elem_id="lab", target="", server_functions=[_place(studio)])
         with gr.Row(elem_id="train-model"):
-            compare = gr.Button("Compare in Denoise", size="sm", min_width=90, interactive=False, elem_id="compare")
             download = gr.DownloadButton(
                 "Download the model", size="sm", min_width=90, interactive=False, elem_id="download"
             )
@@ -157,7 +166,7 @@ def _shown(studio: Studio) -> Shown:
 
 def _wire_training(demo: Page, parts: Parts, studio: Studio) -> None:
     """A training in the visitor's hands, from its start to its model."""
-    (*_, settings, seconds), shown, own, ticket = parts
+    shown, (*_, settings, seconds), own, ticket = parts
     buttons, lab, said, runs = shown.buttons, shown.lab, shown.said, Runs(studio)
     start, pause, step, stop = buttons
     given, begun = [own, *settings, seconds], [lab, ticket, *buttons, said]
@@ -193,7 +202,7 @@ def _wire_settings(demo: Page, asked: Asked, studio: Studio) -> None:
 
 def _wire_model(parts: Parts, studio: Studio, tabs: gr.Tabs, denoise: Tab) -> None:
     """The visitor's model in Denoise, and the data of Denoise here."""
-    (experiment, comment, settings, _), shown, own, _ = parts
+    shown, (experiment, comment, settings, _), own, _ = parts
     models = Models(studio, denoise.view)
     shown.upload.upload(models.load, shown.upload, [own, shown.compare, shown.said], **_HAND)
     by_id = {component.elem_id: component for component in denoise.components}
@@ -279,7 +288,7 @@ class Runs:
             yield [
                 *same[:5],
                 name,
-                gr.update(interactive=True),
+                gr.update(**READY),
                 gr.update(value=str(path), interactive=True),
                 _said(words),
             ]
@@ -306,7 +315,7 @@ class Models:
         finally:
             file.unlink(missing_ok=True)
         words = f"Loaded: {title(name, self.studio.session.adopted[name])[1]}."
-        return [name, gr.update(interactive=True), _said(words)]
+        return [name, gr.update(**READY), _said(words)]
 
     def show(self, name: str | None, denoisers: list[str], n: int, seed: int) -> list[Any]:
         """Denoise, with the visitor's model among its denoisers, on its data and with its T."""

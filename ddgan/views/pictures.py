@@ -18,7 +18,7 @@ from ..explorer.parse import whole
 from ..explorer.posterior import Question
 from ..explorer.request import OWN, Request
 from ..explorer.session import Session
-from . import landscape, posterior, stage, why
+from . import landscape, posterior, recorded, stage, why
 
 __all__ = ["KINDS", "WALKS", "WHY", "Kind", "private", "request_of"]
 
@@ -90,6 +90,10 @@ def _why_of(query: str) -> str:
     return WHY
 
 
+def _recorded_of(query: str) -> str:
+    return recorded.EXPERIMENT
+
+
 def _points(session: Session, request: Request) -> dict[str, Any]:
     scene = stage.staged(session, request, scored=False)
     if not private(request):
@@ -110,6 +114,10 @@ def _why(session: Session, law: str) -> dict[str, Any]:
     return why.landscape(session.law(law))
 
 
+def _recorded(session: Session, experiment: str) -> dict[str, Any]:
+    return recorded.played(session)
+
+
 def _paths(session: Session, request: Request) -> dict[str, Any]:
     """The path of a schedule, and that of the best one."""
     law, best = session.law(request.data), replace(request, schedule="optimal")
@@ -125,6 +133,7 @@ KINDS = {
     "landscape": Kind(_question_of, landscape.shown, after=True),
     "why": Kind(_why_of, _why),
     "path": Kind(_path_of, _paths),
+    "recorded": Kind(_recorded_of, _recorded),
 }
 
 

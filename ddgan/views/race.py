@@ -17,6 +17,7 @@ from ..explorer.race import STEPS, Entry, Now, Race
 from ..explorer.request import Request
 from .answers import data_label, label
 from .looks import COLOURS, DASHES, GRID, INK, OTHER, RUNNERS, Mark
+from .recorded import Results
 
 __all__ = ["MEASURES", "PLOTLY", "Measure", "drawing", "figure", "now", "shown", "table"]
 
@@ -221,20 +222,36 @@ def _cell(entry: Entry | None, of: Measure, measure: str) -> str:
     return of.form.format(entry.scores[measure]) + modes
 
 
-def shown(race: Race, measure: str) -> dict[str, Any]:
-    """What assets/race.js draws: a figure of plotly's, a table, and sentences."""
-    entries = list(race.entries.values())
+def shown(race: Race, measure: str, shipped: Results | None = None) -> dict[str, Any]:
+    """What assets/race.js draws: a figure of plotly's, a table, and sentences.
+
+    Where a race has no entry of its own yet, that of the shipped results stands.
+    """
+    known = {**shipped.entries, **race.entries} if shipped else race.entries
+    entries = list(known.values())
     drawn = drawing(entries, measure, race.data, race.schedule)
     drawn["layout"]["uirevision"] = drawn["layout"]["xaxis"]["uirevision"] = (
         f"{race.data} {race.schedule}"  # what is zoomed stays so
     )
     drawn["layout"]["yaxis"]["uirevision"] = f"{race.data} {race.schedule} {measure}"
     return {
-        "entries": len(entries),
+        "entries": len(race.entries),
+        "shown": len(entries),
+        "source": _source(shipped, len(race.entries), len(entries)) if shipped else "",
         "figure": drawn,
         "table": table(entries, measure),
         "words": [*_floor(entries, race), *_refused(entries), *_absent(race)],
     }
+
+
+def _source(shipped: Results, computed: int, of: int) -> str:
+    """Where the numbers come from, as long as some are shipped."""
+    if computed == of:
+        return ""
+    made = f"commit {shipped.commit}, seed {shipped.seed}, {shipped.n:,} samples"
+    if not computed:
+        return f"Shipped results ({made}): press Race to compute them here."
+    return f"{computed} of {of} results were computed here; the others are shipped ({made})."
 
 
 def _floor(entries: Sequence[Entry], race: Race) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from ..data.points import Axis
 from ..diffusion.mixture import Law
@@ -15,28 +16,44 @@ from ..explorer.live import Frame
 from ..explorer.plane import scale, ticked, width
 from .encoding import GRID, density, quantised, upright
 
-__all__ = ["lab", "target"]
+__all__ = ["arrows", "lab", "levels", "target"]
 
 CURVE = 240  # points of a curve at most
+ARROW = 0.2  # of half the view: the longest arrow
+STEEP = 0.8  # the share of arrows that are not cut
 
 
 def lab(frame: Frame) -> dict[str, Any]:
     """A frame of a training; the curve in at most CURVE points."""
     curve = np.array(frame.curve, dtype=np.float32).reshape(-1, 5)
     curve = curve[np.unique(np.linspace(0, len(curve) - 1, min(len(curve), CURVE)).astype(int))]
-    surface = None
-    if frame.surface is not None:
-        logits = frame.surface.nan_to_num()
-        peak = _round_up(float(logits.abs().max()))
-        colours = upright((127.5 + 127.5 * logits / peak).round().to(torch.uint8))
-        surface = {"peak": peak, "data": colours.numpy()}
     return {
         **{name: getattr(frame, name) for name in ("run", "state", "note", "T", "step", "budget", "modes")},
         "seconds": round(frame.seconds, 2),
         "cloud": None if frame.cloud is None else quantised([frame.cloud], frame.limit),
-        "surface": surface,
+        "surface": None if frame.surface is None else dict(zip(("peak", "data"), levels(frame.surface), strict=True)),
+        "arrows": None if frame.pulls is None else quantised([arrows(frame.pulls, frame.limit)], frame.limit),
         "curve": curve,
     }
+
+
+def levels(surface: Tensor) -> tuple[float, np.ndarray]:
+    """D's logits as a picture, uint8, 0 for -peak and 255 for peak; the peak is a round number."""
+    logits = surface.nan_to_num()
+    peak = _round_up(float(logits.abs().max()))
+    return peak, upright((127.5 + 127.5 * logits / peak).round().to(torch.uint8)).numpy()
+
+
+def arrows(pulls: Tensor, limit: float) -> Tensor:
+    """Arrows (K, 2 n), each its tail and its head, from `Frame.pulls`.
+
+    Their lengths are as the slopes, in a scale that changes seldom; the steepest are cut.
+    """
+    tail, slope = pulls.nan_to_num().unbind(1)
+    length = slope.norm(dim=1, keepdim=True)
+    full = _round_up(float(length.quantile(STEEP)))
+    head = tail + ARROW * limit * slope / length.clamp(min=full)
+    return torch.cat([tail, head], 1)
 
 
 def target(law: Law, axes: tuple[Axis, ...] = ()) -> dict[str, Any]:

@@ -1,4 +1,6 @@
-"""The tab Train in a real browser: a run is watched, held, stepped, stopped, handed on, and nobody else's."""
+"""The tab Train in a real browser: a recorded run plays; a run is watched, held, stepped, stopped, handed on, and
+nobody else's.
+"""
 
 import math
 
@@ -64,6 +66,104 @@ def trained(visit):
     page.click("#stop")
     page.wait_for_selector("#compare:not([disabled])", timeout=WHILE)
     return page
+
+
+def box(page, selector):
+    """(left, top, right, bottom) of an element in the window."""
+    rect = page.evaluate(f"(({{left, top, right, bottom}}) => [left, top, right, bottom])({_rect(selector)})")
+    return tuple(rect)
+
+
+def _rect(selector):
+    return f"document.querySelector({selector!r}).getBoundingClientRect()"
+
+
+def pixels(page, selector):
+    return page.evaluate(f"document.querySelector({selector!r}).toDataURL()")
+
+
+def test_who_wants_no_motion_opens_at_the_end_of_the_recorded_run_and_can_walk_through_it(visit):
+    page = opened(visit)
+    reach(page, "recorded")
+    end = step(page)
+    assert page.get_attribute(LAB, "data-playing") == "0" and end > 1000
+    assert "A recorded run of “Works: T = 4”" in page.inner_text(f"{LAB} .stage-notice")
+    assert "Start trains anew" in page.inner_text(f"{LAB} .stage-notice") and "25 / 25" in page.inner_text(LAB)
+    assert len(page.evaluate(f"document.querySelector('{LAB}').lab.points()")) == 1000
+    assert len(page.evaluate(f"document.querySelector('{LAB}').lab.curve()")) > 50
+    page.focus(f"{LAB} .lab-track input")
+    page.keyboard.press("Home")
+    wait(page, "+lab.dataset.step === 0")
+    assert page.evaluate(f"document.querySelector('{LAB}').lab.curve()") == []
+    page.keyboard.press("End")
+    wait(page, f"+lab.dataset.step === {end}")
+    page.select_option(f"{LAB} .lab-player select", "4")
+    page.get_by_role("button", name="Play the recorded run again").click()
+    wait(page, f"lab.dataset.playing === '1' && +lab.dataset.step > 0 && +lab.dataset.step < {end}")
+    page.get_by_role("button", name="Pause the recorded run").click()
+    wait(page, "lab.dataset.playing === '0'")
+    at = step(page)
+    page.wait_for_timeout(400)
+    assert step(page) == at
+
+
+def test_the_recorded_run_plays_when_the_tab_is_shown_and_start_ends_it(visit):
+    page = visit()
+    page.emulate_media(reduced_motion="no-preference")
+    fetched = []
+    page.on("request", lambda request: fetched.append(request.url) if "/recorded?" in request.url else None)
+    page.wait_for_timeout(300)
+    assert not fetched, "what nobody looks at"
+    page.get_by_role("tab", name="Train").click()
+    wait(page, "lab.dataset.playing === '1' && +lab.dataset.step > 0")
+    page.get_by_role("tab", name="About").click()
+    page.wait_for_timeout(300)
+    at = step(page)
+    page.wait_for_timeout(600)
+    assert step(page) == at, "it stands still while nobody looks"
+    page.get_by_role("tab", name="Train").click()
+    wait(page, f"+lab.dataset.step > {at}")
+    page.click("#start")
+    reach(page, "training")
+    assert not page.is_visible(f"{LAB} .lab-player") and page.is_visible(f"{LAB} .lab-progress")
+    assert page.get_attribute(LAB, "data-playing") == "0" and "recorded" not in page.inner_text(LAB)
+    page.click("#stop")
+    reach(page, "stopped")
+
+
+def test_on_a_projector_the_curves_stand_beside_the_cloud_in_the_first_view(visit):
+    page = opened(visit, width=1366, height=768)
+    reach(page, "recorded")
+    cloud = box(page, f"{LAB} .lab-cloud canvas")
+    for selector in (f"{LAB} .lab-charts", f"{LAB} .lab-surface canvas", "#compare", "#start"):
+        assert box(page, selector)[3] <= 768, selector
+    charts = box(page, f"{LAB} .lab-charts")
+    assert cloud[3] <= 768 and charts[0] >= cloud[2] and charts[1] < cloud[3]
+
+
+def test_on_a_phone_start_and_the_picture_come_before_the_settings(visit):
+    page = opened(visit, width=390, height=844)
+    reach(page, "recorded")
+    start, cloud, settings = (box(page, of) for of in ("#start", f"{LAB} .lab-cloud canvas", "#experiment"))
+    assert start[3] <= cloud[1] and cloud[3] <= settings[1]
+    assert start[3] <= 844 and cloud[1] < 844 / 2, "the picture is in the first view"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_arrows_show_where_d_pulls_what_g_draws_and_can_be_left_out(visit, trained):
+    of = f"{LAB} .lab-surface canvas"
+    with_arrows = pixels(trained, of)
+    trained.get_by_label("What G draws there").uncheck()
+    trained.wait_for_timeout(200)
+    assert pixels(trained, of) != with_arrows
+    trained.get_by_label("What G draws there").check()
+    trained.wait_for_timeout(200)
+    assert pixels(trained, of) == with_arrows
+
+
+def test_a_model_that_is_there_is_offered_for_comparison_beside_the_picture(visit, trained):
+    assert "primary" in trained.get_attribute("#compare", "class")
+    assert box(trained, "#compare")[3] <= box(trained, f"{LAB} .lab-cloud canvas")[1], "above it, in sight"
 
 
 def test_a_short_training_reaches_25_modes_and_is_drawn_in_denoise(visit):

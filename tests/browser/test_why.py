@@ -11,6 +11,7 @@ from ddgan.diffusion.schedule import Schedule
 from ddgan.explorer.methods import METHODS
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
+from ddgan.views.recorded import RACED, raced
 
 WHY, RACE = "#why .why", "#race .race"
 WHILE = 120_000  # ms
@@ -264,6 +265,26 @@ def test_the_race_draws_the_sessions_numbers_in_any_measure_and_computes_them_on
     for part in (".xtick text", ".legendtext", ".annotation-text"):
         colour = page.evaluate(f"getComputedStyle(document.querySelector('.race-plot {part}')).fill")
         assert (sum(map(int, colour[4:-1].split(","))) > 380) is dark, part
+
+
+def test_the_race_opens_filled_with_what_is_shipped_and_says_so(shown):
+    page, found = shown(), raced(*RACED)
+    race(page, drawn="25-gaussians,vp,energy", entries=0, running=0, shown=len(found.entries))
+    assert page.inner_text(f"{RACE} .race-source") == (
+        f"Shipped results (commit {found.commit}, seed 0, 2,000 samples): press Race to compute them here."
+    )
+    assert not page.is_visible(f"{RACE} .race-empty")
+    page.locator(f"{RACE} .race-plot").scroll_into_view_if_needed()
+    page.wait_for_function("document.querySelector('.race-plot').data?.some(({ x }) => x.includes(127))", timeout=WHILE)
+    drawn = page.evaluate(DRAWN)
+    for name, T, k in (("exact", 1, 0), ("gaussian", 8, 3), ("flow", 1, 0)):
+        assert drawn[METHODS[name].label][k] == pytest.approx(found.entries[name, T].scores["energy"])
+    page.click(RUN)
+    some(page)
+    page.click(STOP)
+    race(page, running=0)
+    page.wait_for_function(f"document.querySelector('{RACE} .race-source').textContent.includes('computed here')")
+    assert int(page.get_attribute(RACE, "data-shown")) == len(found.entries)
 
 
 def test_a_mark_tells_the_method_what_it_paid_its_schedule_and_what_its_value_may_hide(shown):

@@ -3,6 +3,7 @@
 import base64
 import copy
 import json
+import math
 import struct
 from dataclasses import replace
 from itertools import islice, pairwise
@@ -28,7 +29,7 @@ from ddgan.training.trainer import train
 from ddgan.views.answers import progress, title
 from ddgan.views.encoding import encoded
 from ddgan.views.stage import stage, staged
-from ddgan.views.training import lab, target
+from ddgan.views.training import ARROW, arrows, lab, target
 
 CONFIG = Config("8-gaussians", T=2, width=16, depth=2, batch=64, ema=0.05, steps=30)
 VALUES = {**CONFIG.to_dict(), "seconds": 20}
@@ -80,9 +81,10 @@ def test_a_run_without_a_discriminator_has_no_surface_and_no_loss_of_one(name):
     run.tune(lr_g=1e-3, lr_d=0.0, gamma=0.0)
     *_, last = run.frames()
     assert (last.state, last.step, last.surface) == ("done", 30, None) and last.cloud.isfinite().all()
+    assert last.pulls is None
     assert all(np.isnan(point.d) and np.isfinite(point.g) for point in last.curve)
     drawn = json.loads(encoded(lab(last)), parse_constant=pytest.fail)
-    assert drawn["surface"] is None and progress(last)["d"] is None
+    assert drawn["surface"] is drawn["arrows"] is None and progress(last)["d"] is None
     assert run.changes[0]["lr_g"] == 1e-3 and run._model.card is None
     desk = Studio(Session())
     name = desk.adopt(run, "me")
@@ -308,6 +310,38 @@ def test_a_frame_is_strict_json_and_its_arrays_are_the_frames():
     assert np.allclose(curve, np.array(frame.curve, dtype=np.float32)) and len(curve) >= 1
     assert target(run.law)["dim"] == 2
     assert lab(run_of().waiting())["cloud"] is None
+
+
+def test_a_run_whose_frames_are_updates_apart_is_the_same_run_again_and_again():
+    films = [[*Run(CONFIG, toy(CONFIG.data), seconds=math.inf, every=8).frames()] for _ in range(2)]
+    assert [frame.step for frame in films[0]] == [0, 8, 16, 24, 30]
+    for one, other in zip(*films, strict=True):
+        assert torch.equal(one.cloud, other.cloud) and torch.equal(one.pulls, other.pulls)
+    assert [point[1:] for point in films[0][-1].curve] == [point[1:] for point in films[1][-1].curve]
+    assert len(films[0][-1].curve) == 4, "a point for every frame but the first"
+
+
+def test_what_pulls_g_is_the_slope_of_the_discriminator_at_what_g_draws():
+    run = run_of(replace(CONFIG, steps=1))
+    frames = run.frames()
+    x_0, slope = next(frames).pulls.unbind(1)
+    networks, x_1 = run._objective.networks, torch.zeros(live.PULLED, 2)
+    near, far = (Schedule.vp(2).level(t, x_1) for t in (0, 1))
+    assert torch.allclose(x_0, networks["g"](x_1, far, run._draws.z[0, : live.PULLED]))
+    d, step = copy.deepcopy(networks["d"]).double(), 1e-7 * torch.eye(2).double()
+    given = [part.double() for part in (x_1, near, far)]
+    for c in range(2):
+        up, down = (d(x_0.double() + way * step[c], *given) for way in (1, -1))
+        assert torch.allclose(slope[:, c].double(), (up - down) / 2e-7, rtol=1e-3, atol=1e-5)
+    assert all(weight.grad is None for weight in networks["d"].parameters()), "training goes on as if nobody looked"
+    frames.close()
+
+
+def test_an_arrow_begins_where_g_draws_and_leads_uphill():
+    pulls = torch.tensor([[[0.0, 1.0], [3.0, 4.0]], [[-1.0, 0.0], [0.0, -50.0]]])
+    (_, there), (_, fall) = (arrow.reshape(2, 2) for arrow in arrows(pulls, plane.LIMIT))
+    assert torch.allclose((there - pulls[0, 0]) / (there - pulls[0, 0]).norm(), torch.tensor([0.6, 0.8]))
+    assert torch.allclose(fall - pulls[1, 0], torch.tensor([0.0, -ARROW * plane.LIMIT]))
 
 
 def test_the_surface_is_what_the_discriminator_says():

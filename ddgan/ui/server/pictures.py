@@ -30,6 +30,7 @@ from ...explorer.session import Session
 from ...views.answers import sentence
 from ...views.encoding import packed
 from ...views.pictures import KINDS, private
+from ...views.recorded import RUN
 from .jobs import job, log, while_wanted_by
 
 __all__ = ["AT_ONCE", "KEPT", "MAX_OF_ONE", "MAX_WAITING", "PATH", "Pictures", "version"]
@@ -47,10 +48,10 @@ _ROOT = Path(__file__).parents[3]
 
 @cache
 def version() -> str:
-    """A digest of all that an answer depends on besides its query: the code, the weights, and torch."""
+    """A digest of all that an answer depends on besides its query: the code, the weights, the recorded run, torch."""
     digest = hashlib.sha256(metadata.version("torch").encode())
-    for path in sorted([*_ROOT.glob("ddgan/**/*.py"), *_ROOT.glob("weights/*/card.json")]):
-        digest.update(path.read_bytes())
+    for path in sorted([*_ROOT.glob("ddgan/**/*.py"), *_ROOT.glob("weights/*/card.json"), RUN]):
+        digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()[:12]
 
 
