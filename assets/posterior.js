@@ -329,7 +329,7 @@ function build() {
         ]
       : []),
     ...(surfaces?.learned
-      ? [{ key: 'learned', label: 'Its discriminator', note: 'the logit D; a penalty keeps it flat' }]
+      ? [{ key: 'learned', label: 'Its discriminator', note: 'above 0: D takes it for real; training keeps it smooth' }]
       : []),
   ];
   const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));
