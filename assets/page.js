@@ -1,5 +1,5 @@
-/* What concerns the whole page: parts that a link hides, the tab in the address, and the guided tour, a card that moves
-   the page's real controls, one sentence at a time.
+/* What concerns the whole page: parts that a link hides, the tab in the address, what terms mean, and the guided tour,
+   a card that moves the page's real controls, one sentence at a time.
 
 Gradio runs it after common.js, for ddgan/ui/about.py.
 The card is put on the body, so that it stays while tabs change. For tests: .tour has data-step, "" when closed. */
@@ -62,6 +62,41 @@ document.addEventListener(
   },
   { capture: true, signal: gone.signal },
 );
+
+// ---------------------------------------------------------------- what a term means
+
+/* A .gloss (ddgan/ui/words.py) is described by a text out of sight: here it is seen while the pointer or the focus is
+   on the term, and after a tap. Escape closes it. */
+const tip = make('div', 'gloss-tip');
+tip.hidden = true;
+tip.setAttribute('aria-hidden', 'true');        // who cannot see it hears the description of the button
+document.querySelector('.gloss-tip')?.remove();
+document.body.append(tip);
+let term = null;
+const placeTip = () => {
+  if (!term) return;
+  const at = term.getBoundingClientRect(), { width, height } = tip.getBoundingClientRect();
+  if (!at.width) return explain(null);          // another tab was opened
+  tip.style.left = `${clamp(at.left, 8, Math.max(8, document.documentElement.clientWidth - width - 8))}px`;
+  tip.style.top = `${at.bottom + height > innerHeight && at.top > height ? at.top - height : at.bottom}px`;
+};
+const explain = of => {
+  term = of;
+  tip.hidden = !of;
+  if (!of) return;
+  tip.innerHTML = `<p>${document.getElementById(of.getAttribute('aria-describedby')).innerHTML}</p>`;
+  placeTip();
+};
+const glossAt = e => e.target.closest?.('.gloss');
+const onPage = (what, act, more = {}) => document.addEventListener(what, act, { signal: gone.signal, ...more });
+onPage('pointerover', e => {
+  if (glossAt(e)) explain(glossAt(e));
+  else if (term && document.activeElement !== term && !tip.contains(e.target)) explain(null);
+});
+onPage('focusin', e => explain(glossAt(e)));
+onPage('click', e => { if (!tip.contains(e.target)) explain(glossAt(e)); });
+onPage('keydown', e => { if (e.key === 'Escape') explain(null); });
+onPage('scroll', placeTip, { capture: true, passive: true });
 
 // ---------------------------------------------------------------- the tour
 

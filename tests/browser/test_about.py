@@ -10,6 +10,9 @@ IN_VIEW = """() => { const card = document.querySelector('.tour').getBoundingCli
   const plots = [...document.querySelectorAll('#stage canvas')].map(c => c.getBoundingClientRect());
   return plots[0].top >= 0 && plots[2].bottom <= card; }"""
 
+# terms: what is seen of one
+TIP = "document.querySelector('.gloss-tip:not([hidden])')?.textContent"
+
 
 @pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844), (390, 664)])
 def test_the_tour_drives_the_real_controls(visit, width, height):
@@ -45,3 +48,41 @@ def test_a_link_chooses_the_tab_and_leaves_parts_out(visit):
     page.get_by_role("tab", name="About").click()
     page.wait_for_function("location.search.includes('tab=about')")
     page.get_by_role("heading", name="What you are looking at").wait_for()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_term_says_what_it_means_by_pointer_focus_and_tap(visit, dark):
+    page = visit("?tab=about", ready=".about .katex", dark=dark)
+    law, mode = page.locator(".about .gloss", has_text="law").first, page.locator(".about .gloss", has_text="z").first
+    for term in (law, mode):
+        assert min(term.bounding_box()[side] for side in ("width", "height")) >= 24
+    law.hover()
+    page.wait_for_function(f"{TIP}?.startsWith('A law is')")
+    page.locator(".gloss-tip").hover()
+    assert page.evaluate(TIP), "the pointer may go over into it"
+    page.get_by_role("heading", name="What you are looking at").hover()
+    page.wait_for_function(f"!{TIP}")
+    mode.focus()
+    page.wait_for_function(f"{TIP}?.startsWith('z holds')")
+    box = page.locator(".gloss-tip p").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1280
+    page.keyboard.press("Escape")
+    page.wait_for_function(f"!{TIP}")
+    law.click()
+    page.wait_for_function(f"{TIP}?.startsWith('A law is')")
+    page.mouse.click(5, 5)
+    page.wait_for_function(f"!{TIP}")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_machine_is_drawn_in_the_colours_of_the_theme(visit, dark):
+    page = visit("?tab=about", ready=".about .katex", dark=dark, width=390)
+    picture = page.get_by_role("img", name="One step of a Denoising Diffusion GAN")
+    assert 250 < picture.bounding_box()["width"] <= 390 and page.evaluate("document.body.scrollWidth") <= 390
+    ink, paper = (
+        page.evaluate(f"getComputedStyle(document.querySelector('{of}')).{which}")
+        for of, which in (("#machine text", "fill"), ("body", "backgroundColor"))
+    )
+    bright = [sum(map(int, colour[4:-1].split(","))) > 380 for colour in (ink, paper)]
+    assert bright == [dark, not dark]
+    assert page.locator("#machine [data-part]").count() == 8
