@@ -1,8 +1,9 @@
-/* What concerns the whole page: parts that a link hides, the tab in the address, and the guided tour, a card that moves
-   the page's real controls, one sentence at a time.
+/* What concerns the whole page: parts that a link hides, the tab in the address, what terms mean, and the guided tour,
+   a card that moves the page's real controls, one sentence at a time.
 
 Gradio runs it after common.js, for ddgan/ui/about.py.
-The card is put on the body, so that it stays while tabs change. For tests: .tour has data-step, "" when closed. */
+The card is put on the body, so that it stays while tabs change. For tests: .tour has data-step, "" when closed, and
+data-side, where it stands seen from what it speaks of. */
 
 const asked = new URLSearchParams(location.search);
 const HIDES = {
@@ -63,6 +64,41 @@ document.addEventListener(
   { capture: true, signal: gone.signal },
 );
 
+// ---------------------------------------------------------------- what a term means
+
+/* A .gloss (ddgan/ui/words.py) is described by a text out of sight: here it is seen while the pointer or the focus is
+   on the term, and after a tap. Escape closes it. */
+const tip = make('div', 'gloss-tip');
+tip.hidden = true;
+tip.setAttribute('aria-hidden', 'true');        // who cannot see it hears the description of the button
+document.querySelector('.gloss-tip')?.remove();
+document.body.append(tip);
+let term = null;
+const placeTip = () => {
+  if (!term) return;
+  const at = term.getBoundingClientRect(), { width, height } = tip.getBoundingClientRect();
+  if (!at.width) return explain(null);          // another tab was opened
+  tip.style.left = `${clamp(at.left, 8, Math.max(8, document.documentElement.clientWidth - width - 8))}px`;
+  tip.style.top = `${at.bottom + height > innerHeight && at.top > height ? at.top - height : at.bottom}px`;
+};
+const explain = of => {
+  term = of;
+  tip.hidden = !of;
+  if (!of) return;
+  tip.innerHTML = `<p>${document.getElementById(of.getAttribute('aria-describedby')).innerHTML}</p>`;
+  placeTip();
+};
+const glossAt = e => e.target.closest?.('.gloss');
+const onPage = (what, act, more = {}) => document.addEventListener(what, act, { signal: gone.signal, ...more });
+onPage('pointerover', e => {
+  if (glossAt(e)) explain(glossAt(e));
+  else if (term && document.activeElement !== term && !tip.contains(e.target)) explain(null);
+});
+onPage('focusin', e => explain(glossAt(e)));
+onPage('click', e => { if (!tip.contains(e.target)) explain(glossAt(e)); });
+onPage('keydown', e => { if (e.key === 'Escape') explain(null); });
+onPage('scroll', placeTip, { capture: true, passive: true });
+
 // ---------------------------------------------------------------- the tour
 
 const card = Object.assign(document.createElement('section'), { className: 'tour', hidden: true });
@@ -74,14 +110,15 @@ card.innerHTML = `<p class="tour-text" aria-live="polite"></p><div class="tour-b
 const style = Object.assign(document.createElement('style'), { textContent: `
   :root { color-scheme: light; }      /* the browser's own controls and scrollbars */
   :root:has(body.dark) { color-scheme: dark; }
-  .tour { position: fixed; z-index: 1000; left: 50%; bottom: 18px; transform: translateX(-50%);
-    width: min(560px, calc(100vw - 24px)); box-sizing: border-box;
+  .tour { position: fixed; z-index: 1000; width: min(560px, calc(100vw - 24px)); box-sizing: border-box;
     padding: 14px 16px; border-radius: 12px; background: var(--body-background-fill, #fff);
     color: var(--body-text-color, #222);
     border: 1px solid var(--border-color-primary, #ccc); box-shadow: 0 8px 30px rgb(0 0 0 / 0.25);
     font: 15px/1.45 var(--font, system-ui, sans-serif); }
   .tour[hidden] { display: none; }
-  body:has(.tour:not([hidden])) .stage.narrow .stage-panel {  /* all three panels above the card */
+  body:has(.tour:not([hidden])) :is(.stage:not(.narrow) .stage-panel, .lab .stage-plot) {  /* the card fits below */
+    max-width: clamp(180px, var(--tour-room, 560px), 560px); }
+  body:has(.tour:not([hidden])) .stage.narrow .stage-panel {
     grid-template-columns: clamp(96px, (100dvh - 370px) / 3, 57%) 1fr !important; }
   body:has(.tour:not([hidden])) .stage.narrow :is(figcaption span, .stage-metrics > div:nth-of-type(n + 3)) {
     display: none !important; }
@@ -99,7 +136,7 @@ document.body.append(card);
 
 const find = selector => document.querySelector(selector), stage = () => find('#stage .stage');
 const wait = ms => new Promise(done => setTimeout(done, ms));
-const until = async ready => { for (let i = 0; i < 100 && !ready(); i++) await wait(50); };
+const until = async (ready, seconds = 5) => { for (let i = 0; i < 20 * seconds && !ready(); i++) await wait(50); };
 const layer = (name, on) => { const box = find(`[data-layer="${name}"]`); if (box.checked !== on) box.click(); };
 const look = (selector, block = 'center') => bring(find(selector), block);
 const lookAtStage = () => look('#stage', 'start');      // the panels above the card, not the controls
@@ -157,6 +194,12 @@ async function scene() {
     for (const label of ['DDGAN', 'Best Gaussian']) for (const on of [false, true]) await panel(label, on);
 }
 
+const all = selector => [...document.querySelectorAll(selector)];
+const panels = () => all('#stage .stage-plot');
+const truth = () =>
+  all('#posterior .posterior-cell').filter(cell => cell.textContent.startsWith('Truth')).map(cell => cell.children[1]);
+
+/* [what the card says, what it does to the page, what it speaks of and must not cover, what is brought to the top] */
 const STEPS = [
   [
     'This is pure noise, x₄: the same points in every panel. In four steps it is to become 25 small spots.',
@@ -168,6 +211,7 @@ const STEPS = [
       stage().stage.goto(0);
       lookAtStage();
     },
+    panels,
   ],
   [
     'Four steps of vp, the paper\'s schedule: the exact law and the DDGAN end on the spots. The best Gaussian, ' +
@@ -178,6 +222,7 @@ const STEPS = [
       stage().stage.play();
       lookAtStage();
     },
+    panels,
   ],
   [
     'A step first guesses clean data, x₀ (orange), then goes part of the way. At x₁ the guess is all that is ' +
@@ -189,6 +234,7 @@ const STEPS = [
       stage().stage.goto(3);
       lookAtStage();
     },
+    panels,
   ],
   [
     'Hold one sample: its way so far is a line, its fate a dotted one. Same start, same noise, three endings.',
@@ -198,6 +244,7 @@ const STEPS = [
       press('ArrowDown');
       lookAtStage();
     },
+    panels,
   ],
   [
     'What could one x₁ have been? The truth has more than twenty modes. The circle is the best Gaussian: it has ' +
@@ -210,6 +257,8 @@ const STEPS = [
       document.dispatchEvent(new CustomEvent('ddgan:pick', { detail: { t: 1, x: [0.3, 0.2] } }));
       look('#posterior', innerHeight < 1000 ? 'start' : 'center');
     },
+    truth,
+    '#posterior',
   ],
   [
     'Give the Gaussian 64 steps instead of 4 and it succeeds: each step is then so small that its law is nearly ' +
@@ -222,6 +271,7 @@ const STEPS = [
       stage().stage.goto(stage().stage.run().T);
       lookAtStage();
     },
+    panels,
   ],
   [
     'Or choose the steps well. In four steps of the schedule optimal a Gaussian is surely within half a nat of the ' +
@@ -233,18 +283,84 @@ const STEPS = [
       stage().stage.play();
       lookAtStage();
     },
+    panels,
   ],
   [
-    'The same argument on a line: choose a noisy point, make the step larger, and watch one hump turn into many. ' +
-      'Train shows a DDGAN learning them in ten seconds.',
+    'The same argument on a line: choose a noisy point, make the step larger, and watch one hump turn into many.',
     async () => {
       await scene();
       tab('Why');
-      await wait(200);
-      look('.tabitem h2, #why');
+      await until(() => find('#why .why')?.dataset.ready);
+      look('#why .why-grid', 'start');
     },
+    () => all('#why .flow .why-plot, #why .chosen .why-plot, #why .why-ladder'),
+    '#why',
+  ],
+  [
+    'On images no formula knows the truth, but the argument is the same: one noisy image can become many pictures, ' +
+      'and another z makes another one.',
+    async () => {
+      tab('Images');
+      await until(() => find('#gallery .gallery')?.dataset.ready, 15);
+      look('#gallery', 'start');
+    },
+    () => all('#gallery .gallery-grids'),
+    '#gallery',
+  ],
+  [
+    'Train shows how it is learned: D tells real steps from made ones, and G learns to make steps that D takes for ' +
+      'real. Press Start: in about ten seconds a DDGAN of your own is there.',
+    async () => {
+      tab('Train');
+      await until(() => find('#lab .lab')?.dataset.ready);
+      look('.train', 'start');
+    },
+    () => all('#train-buttons, #lab .stage-plot'),
+    '.train',
   ],
 ];
+
+/* The card is below, above or beside what its step speaks of, or in a corner: the first place of those where it covers
+   least of that. */
+const GAP = 12;
+function place() {
+  if (card.hidden) return;
+  const { width, height } = card.getBoundingClientRect(), wide = document.documentElement.clientWidth;
+  const [, , spokenOf, frame = '#stage'] = STEPS[step], plot = spokenOf().at(-1), start = find(frame);
+  if (plot && start) {
+    const above = plot.getBoundingClientRect().top - start.getBoundingClientRect().top;
+    document.body.style.setProperty('--tour-room', `${innerHeight - above - height - 3 * GAP}px`);
+  }
+  const boxes = spokenOf()
+    .map(node => node.getBoundingClientRect())
+    .filter(box => box.width && box.bottom > 0 && box.top < innerHeight);
+  const [left, top] = ['left', 'top'].map(side => Math.min(...boxes.map(box => box[side]))),
+    [right, bottom] = ['right', 'bottom'].map(side => Math.max(...boxes.map(box => box[side])));
+  const middle = (left + right - width) / 2;
+  const places = boxes.length
+    ? { below: [middle, bottom + GAP], above: [middle, top - height - GAP], right: [right + GAP, top],
+        left: [left - width - GAP, top], 'foot, left': [0, innerHeight], 'foot, right': [wide, innerHeight] }
+    : { foot: [(wide - width) / 2, innerHeight] };
+  const covered = ([x, y]) => sum(boxes.map(box =>
+    Math.max(0, Math.min(box.right, x + width) - Math.max(box.left, x)) *
+    Math.max(0, Math.min(box.bottom, y + height) - Math.max(box.top, y))));
+  const inside = Object.entries(places).map(([side, [x, y]]) => {
+    const at = [
+      clamp(x, GAP, Math.max(GAP, wide - width - GAP)),
+      clamp(y, GAP, Math.max(GAP, innerHeight - height - GAP)),
+    ];
+    return { side, at, covered: covered(at) };
+  });
+  const best = inside.reduce((a, b) => (b.covered < a.covered ? b : a));
+  card.style.left = `${best.at[0]}px`;
+  card.style.top = `${best.at[1]}px`;
+  card.dataset.side = best.side;
+}
+onPage('scroll', place, { capture: true, passive: true });
+addEventListener('resize', place, { signal: gone.signal });
+const sizes = observing(new ResizeObserver(place));     // a picture that comes late moves what is below it
+sizes.observe(card);
+sizes.observe(document.body);
 
 let step = null, turn = 0;
 async function go(to) {
@@ -256,7 +372,9 @@ async function go(to) {
   card.querySelector('.tour-count').textContent = `${step + 1} of ${STEPS.length}`;
   for (const button of moves) button.disabled = true;       // one step moves the page at a time
   card.querySelector('[data-go=next]').textContent = step === STEPS.length - 1 ? 'Done' : 'Next';
+  place();
   await STEPS[step][1]();
+  place();
   for (const button of moves) button.disabled = step === 0 && button.dataset.go === 'back';
   if (mine !== turn) return;
   card.dataset.step = step;

@@ -75,9 +75,14 @@ def alpha_sigma(level: Tensor) -> tuple[Tensor, Tensor]:
 
 @dataclass(frozen=True, eq=False)
 class Schedule:
-    """alpha_bar (T+1,) in float64, alpha_bar[0] == 1, strictly decreasing and positive. Refused otherwise."""
+    """alpha_bar (T+1,) in float64, alpha_bar[0] == 1, strictly decreasing and positive. Refused otherwise.
+
+    `family` and `span` are those of `named`; a schedule that was made otherwise has none.
+    """
 
     alpha_bar: Tensor
+    family: str = ""
+    span: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         table = torch.as_tensor(self.alpha_bar, dtype=torch.float64)
@@ -94,7 +99,7 @@ class Schedule:
         levels, one at each end of the span, and then x_0. Refused for an unknown family, a T outside 1..MAX_T, a span
         out of bounds, and for optimal, which is of a law (gaussianity.optimal).
         """
-        lo, hi = span_of(family, T, span)
+        lo, hi = span = span_of(family, T, span)
         u = U_0 + (1 - U_0) * torch.arange(T + 1, dtype=torch.float64) / T
         match family:
             case "vp":
@@ -106,12 +111,13 @@ class Schedule:
             case "geometric":
                 log_alpha_bar = torch.log1p(-lo * (hi / lo) ** u)
             case "log-snr":
-                return cls.of_levels(_spread(lo, hi, T))
+                return replace(cls.of_levels(_spread(lo, hi, T)), family=family, span=span)
             case "karras":
-                return cls.of_levels(-2 * RHO * _spread(hi ** (1 / RHO), lo ** (1 / RHO), T).log())
+                levels = -2 * RHO * _spread(hi ** (1 / RHO), lo ** (1 / RHO), T).log()
+                return replace(cls.of_levels(levels), family=family, span=span)
             case "optimal":
                 raise Refused("the optimal schedule is of a law: gaussianity.optimal finds it")
-        return cls(torch.exp(log_alpha_bar - log_alpha_bar[0]))
+        return cls(torch.exp(log_alpha_bar - log_alpha_bar[0]), family, span)
 
     @classmethod
     def of_levels(cls, levels: Tensor) -> Schedule:

@@ -12,10 +12,12 @@ from ..errors import Refused
 from . import images, report, toys, trial
 from .experiment import (
     ASSETS,
+    Beside,
     Cell,
     Column,
     Experiment,
     Result,
+    beside,
     draw,
     effort,
     left,
@@ -28,8 +30,8 @@ from .experiment import (
 )
 
 __all__ = [
-    "ASSETS", "EXPERIMENTS", "Cell", "Column", "Experiment", "Result", "draw", "effort", "experiment", "left", "means",
-    "provenance", "read", "readmes", "run", "summary", "table",
+    "ASSETS", "EXPERIMENTS", "Beside", "Cell", "Column", "Experiment", "Result", "beside", "draw", "effort",
+    "experiment", "left", "means", "provenance", "read", "readmes", "run", "summary", "table",
 ]  # fmt: skip
 
 EXPERIMENTS = {e.name: e for e in (*toys.EXPERIMENTS, *images.EXPERIMENTS, *trial.EXPERIMENTS)}

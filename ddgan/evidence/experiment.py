@@ -31,8 +31,8 @@ from ..models.checkpoint import WEIGHTS, read_card
 from .pictures import digest, picture
 
 __all__ = [
-    "ASSETS", "Cell", "Column", "Experiment", "Result", "draw", "effort", "left", "means", "provenance", "read", "run",
-    "summary", "table", "weights",
+    "ASSETS", "Beside", "Cell", "Column", "Experiment", "Result", "beside", "draw", "effort", "left", "means",
+    "provenance", "read", "run", "summary", "table", "weights",
 ]  # fmt: skip
 
 ASSETS = Path(__file__).parents[2] / "assets" / "evidence"
@@ -59,6 +59,14 @@ class Result(NamedTuple):
     record: dict[str, Any]
 
 
+class Beside(NamedTuple):
+    """One of our numbers beside the paper's, as text: what it is, ours, theirs (a dash if the paper has none)."""
+
+    what: str
+    ours: str
+    paper: str = "–"
+
+
 @dataclass(frozen=True, eq=False)
 class Column:
     """One column of a table: the key of a number, its heading, its format, and the paper's numbers by row.
@@ -81,6 +89,7 @@ class Experiment:
     `cells(quick)` lists the cells in the order of a run. `measure(seed, **setting)` returns the numbers of one cell,
     `headline(rows)` the result as a sentence, `figure(results)` a plotly figure or an image. `link` opens the setting
     in the explorer. `closes` is a command that would bring our number nearer to the paper's, and what it takes.
+    The page shows `beside(rows)`, the few numbers that matter, and the figure of the results that `chosen` accepts.
     """
 
     name: str
@@ -95,6 +104,8 @@ class Experiment:
     link: str
     note: str = ""
     closes: tuple[str, str] | None = None
+    beside: Callable[[dict[str, dict[str, float]]], tuple[Beside, ...]] = lambda rows: ()
+    chosen: Callable[[Result], bool] | None = None  # None: all results
 
     @property
     def command(self) -> str:
@@ -232,6 +243,14 @@ def summary(experiment: Experiment, results: list[Result]) -> str:
         return _spaced(experiment.headline(means(results)))
     except KeyError:
         return "not all of it was measured yet"
+
+
+def beside(experiment: Experiment, results: list[Result]) -> tuple[Beside, ...]:
+    """Return the few numbers that matter beside the paper's: none if some of them are missing."""
+    try:
+        return tuple(each._replace(ours=_spaced(each.ours)) for each in experiment.beside(means(results)))
+    except KeyError:
+        return ()
 
 
 def effort(experiment: Experiment, results: list[Result]) -> str:

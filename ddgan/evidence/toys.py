@@ -34,7 +34,7 @@ from ..models.config import PRESETS, Config
 from ..training.run import new_objective
 from ..training.state import Saved, holds_state, load_state, save_state
 from ..training.trainer import Objective, TrainStep, train
-from .experiment import Cell, Column, Experiment, Result, means, weights
+from .experiment import Beside, Cell, Column, Experiment, Result, means, weights
 from .figures import curves, decode, dots, encode, panels
 
 __all__ = ["EXPERIMENTS"]
@@ -56,8 +56,8 @@ def _drawn(denoiser: Denoiser, schedule: Schedule, seed: int, n: int = N) -> Ten
 
 # ---------------------------------------------------------------- 1. no training at all
 
-# standard deviations of a mode: the one in the reference's table, and the one of our toy
-SPREADS = {"std .035": 0.035, "std .018": 0.0177}
+# standard deviations of a mode: that of our toy, which is told and shown, and the one in the reference's table
+SPREADS = {"std .018": 0.0177, "std .035": 0.035}
 
 
 def _oracle(seed: int, T: int, std: float, n: int) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def _oracle_cells(quick: bool) -> list[Cell]:
 
 def _oracle_figure(results: list[Result]) -> go.Figure:
     labels = {"exact": "exact law", "gaussian": "best Gaussian", "mean": "DDPM with the exact mean"}
-    std = next(name for name in reversed(SPREADS) if any(result.row.endswith(name) for result in results))
+    std = next(name for name in SPREADS if any(result.row.endswith(name) for result in results))
     shown = [result for result in results if result.row.endswith(std)]
     series = {label: [result.numbers[name] for result in shown] for name, label in labels.items()}
     setting = f"25 Gaussians, {std}; VP schedule; {shown[0].setting['n']:,} samples"
@@ -85,12 +85,23 @@ def _oracle_figure(results: list[Result]) -> go.Figure:
     return curves([result.setting["T"] for result in shown], series, axes, setting, form=".1%")
 
 
+def _oracle_beside(rows: dict[str, dict[str, float]]) -> tuple[Beside, ...]:
+    row, small = rows["T = 4, std .018"], "needs small steps"
+    return tuple(
+        Beside(f"{label}, T = 4: on a mode", f"{row[name]:.1%}, {row[f'{name}_modes']:.0f} of 25 modes", theirs)
+        for name, label, theirs in (
+            ("exact", "exact law", "–"),
+            ("gaussian", "best Gaussian", small),
+            ("mean", "DDPM with the exact mean", small),
+        )
+    )
+
+
 ORACLE = Experiment(
     "oracle",
     "The claim without training",
-    "On vp, few denoising steps need more than a Gaussian. Up to 16 steps the best Gaussian puts most samples between "
-    "the 25 modes. The exact law of a step, which has many modes, puts 99.9 % of samples or more on the 25 modes at "
-    "every T.",
+    "In few steps of vp a Gaussian is not enough: up to 16 steps the best one puts most samples between the 25 modes, "
+    "while the exact law of a step, which has many modes, puts 99.9 % or more on them at every T.",
     _oracle_cells,
     _oracle,
     (
@@ -115,6 +126,7 @@ ORACLE = Experiment(
     "covers the gaps between modes. The best Gaussian has the least KL(q ‖ p) in a step. DDPM uses the posterior's "
     "variance, so its Gaussian is narrower. From 16 to 64 steps this puts more samples on a mode, but its energy "
     "distance is larger at each of these T (see schedules).",
+    beside=_oracle_beside,
 )
 
 
@@ -140,6 +152,8 @@ RECIPES = {
 # the network of DDPM: our regression denoiser, and a plain network with the output of Ho et al.
 DDPM = {"ours": {"network": "v"}, "the paper's": {"network": "plain-eps"}}
 OURS, PAPERS = BY = ("our recipe", "the paper's setting")  # their names in a table
+# of the page's figure
+SHOWN_METHODS = tuple(f"{name}, {OURS}" for name in ("WGAN-GP", "DDPM, T = 4", "DDPM, T = 500", "DDGAN, T = 4"))
 
 SAVE_EVERY = 300.0  # seconds of training between saved states
 WIDE = 256  # networks of this width or more train on a GPU if there is one, with matrix products in lower precision
@@ -279,7 +293,7 @@ def _toys_figure(results: list[Result]) -> go.Figure:
     setting = (
         f"25 Gaussians; VP schedule; {SHOWN} samples each, seed 0<br>* in the paper's setting, the others by our recipe"
     )
-    return panels(clouds, setting)
+    return panels(clouds, setting, columns=4 if len(clouds) == 4 else 3)
 
 
 def _toys_line(rows: dict[str, dict[str, float]]) -> str:
@@ -296,11 +310,22 @@ def _toys_line(rows: dict[str, dict[str, float]]) -> str:
     return "modes of 25, share of samples on a mode, and KL: " + "; ".join(parts)
 
 
+def _toys_beside(rows: dict[str, dict[str, float]]) -> tuple[Beside, ...]:
+    def modes(name: str) -> str:
+        return f"{rows[f'{name}, {OURS}']['modes']:.0f} of 25"
+
+    return (
+        Beside("DDGAN, T = 4: modes", modes("DDGAN, T = 4"), "all (a figure)"),
+        Beside("DDPM: modes", f"{modes('DDPM, T = 4')} at T = 4, {modes('DDPM, T = 50')} at T = 50", "all at T = 500"),
+        Beside("WGAN-GP, one step: modes", modes("WGAN-GP"), "misses some (a figure)"),
+    )
+
+
 TOYS_25 = Experiment(
     "toys-25",
     "The paper's toy figure",
-    "In the paper's figure of 25 Gaussians, one-step GANs miss modes and DDPM needs hundreds of steps. Does a DDGAN "
-    "cover the 25 modes in two to eight steps of vp?",
+    "A DDGAN covers the 25 modes in two to eight steps of vp and DDPM in 50; with the DDGAN's penalty a one-step GAN "
+    "covers them too.",
     _toys_cells,
     _train,
     (*ON_MODE, DISTANCE, Column("nfe", "NFE", "{:.0f}"), Column("seconds", "training s", "{:.0f}")),
@@ -308,13 +333,14 @@ TOYS_25 = Experiment(
     _toys_line,
     "DDGAN covers all modes in 4 steps, DDPM needs about 500 (figure, no numbers)",
     "?T=4",
-    note="Each number is a mean over five trainings, with 10,000 samples of each, on vp. Our recipe: skip networks "
-    "with Fourier features, 64 wide, 12,000 updates. GAN and DDGAN use R1 + R2, and most of the DDGAN's pairs are "
-    "from the last step. The paper's setting: plain networks of 3 x 512, batch 512, 50,000 updates, as the paper "
-    "says, and R1. The paper's code for this toy was never released, so the learning rates, the penalty's weight and "
-    "the moving average are ours. Matrix products in the paper's setting were rounded to bfloat16 on the Xeon, which "
-    "is faster, except for seed 0 of the GAN and of the DDGAN at T = 4. On the EPYC (seeds 1 to 4 of WGAN-GP, seed 4 "
-    "of the DDGAN at T = 8) they were not rounded. DDPM's network predicts v in our recipe. In the paper's setting it "
+    note="In the paper's figure of 25 Gaussians, one-step GANs miss modes and DDPM needs hundreds of steps. Each "
+    "number is a mean over five trainings, with 10,000 samples of each, on vp. Our recipe: skip networks with "
+    "Fourier features, 64 wide, 12,000 updates. GAN and DDGAN use R1 + R2, and most of the DDGAN's pairs are from "
+    "the last step. The paper's setting: plain networks of 3 x 512, batch 512, 50,000 updates, as the paper says, "
+    "and R1. The paper's code for this toy was never released, so the learning rates, the penalty's weight and the "
+    "moving average are ours. Matrix products in the paper's setting were rounded to bfloat16 on the Xeon, which is "
+    "faster, except for seed 0 of the GAN and of the DDGAN at T = 4. On the EPYC (seeds 1 to 4 of WGAN-GP, seed 4 of "
+    "the DDGAN at T = 8) they were not rounded. DDPM's network predicts v in our recipe. In the paper's setting it "
     "predicts the noise and is not tuned. In 4 steps DDPM covers one or two modes, in 50 steps all 25. More steps "
     "leave fewer samples between the modes; in the paper's setting the gain is small. GAN means our DDGAN at T = 1, "
     "whose networks see x₁ too. It is not the paper's GAN. It covers all modes in one step with R1 + R2 (our recipe) "
@@ -324,6 +350,8 @@ TOYS_25 = Experiment(
     "With our recipe and a weight of 0.1 it misses none. In the paper's setting one adversarial training took a core "
     "40 minutes to two and a half hours. Seed 3 of WGAN-GP ran beside other work and took more than four hours. It "
     "was interrupted and resumed, and the total wall time counts only its last part.",
+    beside=_toys_beside,
+    chosen=lambda result: result.row in SHOWN_METHODS,
 )
 
 
@@ -369,8 +397,8 @@ def _ablation_figure(results: list[Result]) -> go.Figure:
 TOYS_ABLATIONS = Experiment(
     "toys-ablations",
     "What each part is for",
-    "The paper's table 2 changes one part at a time. Is a DDGAN on 25 Gaussians worse without z, in one shot, or with "
-    "an output other than x₀?",
+    "Of the parts in the paper's table 2, z matters most on 25 Gaussians: without it almost half the samples fall "
+    "between the modes.",
     _ablation_cells,
     _train,
     (*ON_MODE, replace(DISTANCE, paper=FID, theirs="FID on CIFAR-10, paper")),
@@ -385,15 +413,20 @@ TOYS_ABLATIONS = Experiment(
     ),
     "FID on CIFAR-10: T = 4 3.75, no z 20.6, direct 6.03, eps 8.04, one-shot 13.2",
     "?tab=train",
-    note="The base is T = 4 on vp: skip networks, 8,000 updates, and the non-saturating loss (NS) with R1 + R2 at "
-    "every update. Lazy means a penalty at every 16th update. The figure shows the share on a mode alone; the table "
-    "has the modes, KL and SW₂ too. The paper's numbers are FID on CIFAR-10, so only their order compares. Without "
-    "z the share on a mode is the smallest here, and no z has the largest FID in the paper too. The networks matter "
-    "as well. A plain G has no Fourier features, and it does not start from a draw of x₀ for standard normal data. "
-    "It loses the most modes and has the largest KL. A plain D has no Fourier features of xₛ and xₜ. It leaves "
-    "samples between the modes. Modes get unequal shares without R2, and also with lazy penalties, whose γ is the "
-    "same and whose total is a sixteenth. T = 1 and direct xₛ are as good as the base, and one shot is only "
-    "slightly worse. On CIFAR-10 the paper found all three worse.",
+    note="The paper's table 2 changes one part at a time. The base is T = 4 on vp: skip networks, 8,000 updates, and "
+    "the non-saturating loss (NS) with R1 + R2 at every update. Lazy means a penalty at every 16th update. The "
+    "figure shows the share on a mode alone; the table has the modes, KL and SW₂ too. The paper's numbers are FID on "
+    "CIFAR-10, so only their order compares. Without z the share on a mode is the smallest here, and no z has the "
+    "largest FID in the paper too. The networks matter as well. A plain G has no Fourier features, and it does not "
+    "start from a draw of x₀ for standard normal data. It loses the most modes and has the largest KL. A plain D has "
+    "no Fourier features of xₛ and xₜ. It leaves samples between the modes. Modes get unequal shares without R2, and "
+    "also with lazy penalties, whose γ is the same and whose total is a sixteenth. T = 1 and direct xₛ are as good "
+    "as the base, and one shot is only slightly worse. On CIFAR-10 the paper found all three worse.",
+    beside=lambda rows: tuple(
+        Beside(row, f"{rows[row]['on_mode']:.1%} on a mode", f"FID {FID[row]:g}")
+        for row in ("T = 4", "no z", "one-shot")
+    ),
+    chosen=lambda result: result.row in FID,
 )
 
 
@@ -437,9 +470,8 @@ def _posteriors_figure(results: list[Result]) -> go.Figure:
 POSTERIORS = Experiment(
     "posteriors",
     "Does it learn the right law at every step?",
-    "Given xₜ at T = 4 on vp, the DDGAN's draws of x₀ are nearer to the true law, which has many modes, than the "
-    "draws of the best Gaussian in KL or of the learned Gaussian. Their energy distance is at least four times "
-    "smaller in every row.",
+    "Given xₜ at T = 4 on vp, the DDGAN's draws of x₀ are at least four times nearer to the true law, in energy "
+    "distance, than those of the best Gaussian in KL or of the learned one.",
     _posteriors_cells,
     _posteriors,
     tuple(
@@ -463,6 +495,18 @@ POSTERIORS = Experiment(
     "variation distance between the mode weights. Floor: the score of 800 exact draws. An energy distance is "
     "unbiased, so its floor is about zero and can be negative. The DDGAN falls short on 8 Gaussians: its mode weights "
     "are further off than the best Gaussian's at every t, most at t = 1.",
+    beside=lambda rows: tuple(
+        Beside(
+            f"{name}, t = 1: energy distance",
+            f"{v['ddgan_energy']:.4f}; best Gaussian {v['gaussian_energy']:.4f}",
+            "images: law unknown",
+        )
+        for name, v in (
+            (label, rows[f"{data}, t = 1"])
+            for data, label in {"25-gaussians": "25 Gaussians", "8-gaussians": "8 Gaussians", "rings": "rings"}.items()
+        )
+    ),
+    chosen=lambda result: result.setting["t"] in (1, 4),
 )
 
 
@@ -506,9 +550,8 @@ _OF_ANY = (*ON_MODE, DISTANCE)
 ANY_STEP = Experiment(
     "any-step",
     "One network, any number of steps",
-    "A network that sees the noise level works for many T, and on schedules that it was not trained with. The price: "
-    "on vp it leaves 1.7 to 2.7 times as many samples between the modes as a network trained for that T alone, and "
-    "its KL is three to six times as large.",
+    "One network that sees the noise level serves any T, and other schedules too, at a price: on vp it leaves 1.7 to "
+    "2.7 times as many samples between the modes as a network for that T alone.",
     _any_cells,
     _any_step,
     (*_OF_ANY, *(replace(c, key=f"fixed_{c.key}", heading=f"fixed T: {c.heading}") for c in _OF_ANY)),
@@ -523,8 +566,15 @@ ANY_STEP = Experiment(
     ),
     "none: one network per T",
     "?T=6&schedule=cosine",
-    note="25 Gaussians, our recipe, 12,000 updates for every network. Rows without a name are on vp. The figure shows "
-    "the share on a mode alone; the table has the modes, KL and SW₂ too.",
+    note="25 Gaussians, our recipe, 12,000 updates for every network. On vp the KL of the network for any T is three "
+    "to six times as large as that of a network for one T. Rows without a name are on vp. The figure shows the share "
+    "on a mode alone; the table has the modes, KL and SW₂ too.",
+    beside=lambda rows: tuple(
+        Beside(
+            f"{row}: on a mode", f"{v['on_mode']:.1%}; trained for it alone {v['fixed_on_mode']:.1%}", "one for each T"
+        )
+        for row, v in ((row, rows[row]) for row in ("T = 2", "T = 4", "T = 8"))
+    ),
 )
 
 EXPERIMENTS = (ORACLE, TOYS_25, TOYS_ABLATIONS, POSTERIORS, ANY_STEP)

@@ -1,5 +1,6 @@
-"""The tab *Evidence*: what is claimed, what was measured, and what measures it again;
-made of the results in assets/evidence.
+"""The tab *Evidence*: for every experiment a claim, a figure, and our numbers beside the paper's.
+
+All other numbers, and the command that measures them again, are behind a fold. It is made of assets/evidence.
 """
 
 from __future__ import annotations
@@ -7,6 +8,8 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
+from collections.abc import Callable
 from functools import cache
 from html import escape
 from typing import Any
@@ -15,13 +18,25 @@ import gradio as gr
 from PIL import Image
 from plotly import graph_objects as go
 
-from ..evidence import EXPERIMENTS, Experiment, Result, provenance, read, summary, table
+from ..evidence import ASSETS, EXPERIMENTS, Beside, Experiment, Result, beside, provenance, read, summary, table
 from .server.gradio_internals import PlotData
+from .words import TERMS, glossed
 
 __all__ = ["build"]
 
-_ON_LOAD = """const arrive = () => { document.getElementById(location.hash.slice(1))?.scrollIntoView(); };
+_ON_LOAD = """const enter = part => {  // its fold too
+  part.querySelector('details').open = true;
+  part.scrollIntoView();
+};
+const arrive = () => {
+  const part = document.getElementById(location.hash.slice(1));
+  if (part?.matches('.evidence-part')) enter(part);
+};
 watch('value', () => requestAnimationFrame(arrive));
+element.addEventListener('toggle', async event => {  // the whole of a figure is large: it comes when it is looked at
+  const picture = event.target.querySelector('img[data-of]:not([src])');
+  if (picture && event.target.open) picture.src = await server.whole(picture.dataset.of);
+}, true);
 element.addEventListener('click', async event => {
   const entry = event.target.closest('a[href^="#"]');
   if (entry) {  // by hand: the page's <base> would make it a link to its start
@@ -29,7 +44,7 @@ element.addEventListener('click', async event => {
     const part = element.querySelector(entry.hash);
     part.tabIndex = -1;
     part.focus({preventScroll: true});
-    part.scrollIntoView();
+    enter(part);
     history.replaceState(history.state, '', location.pathname + location.search + entry.hash);
     return;
   }
@@ -49,29 +64,30 @@ _THERE = "() => [document.querySelector('#evidence h2') ? 'there' : '']"
 _PARTS = "${value.above}@children${value.below}"  # of a section: its figure stands between them
 _NOTHING = {"above": "", "below": ""}
 _HEAD = """<h2>The paper's argument, measured here</h2>
-<p>Every number of ours in a table or figure was written by the command beside it, into a file that this page, the
-README and the figures are made of. Where ours falls short of the paper's, the table or its note says so.</p>
-<p>±: standard deviation over seeds. On a mode: samples within four standard deviations of one; no verdict without the
-modes and KL beside it, since all samples may be on one mode. KL: of the histogram of modes or classes, in nats. Energy:
-energy distance to the law; 95 % of exact samplings score less than its floor. Width: how wide the modes are; 1 is as
-wide as the law's. Bound: the sum of KL(q ‖ p) over the steps of a chain, in nats; KL(law ‖ samples) is not above it.
-NFE: calls of the network for a sample. SW₂: sliced Wasserstein distance to as many exact samples. Precision: generated
-images among the real ones; recall: real ones among the generated. Floor: what real or exact samples score. CFD: Fréchet
-distance to the training images in the features of our own classifier, as a share of their variance; FID is that
-distance, not as a share, in Inception's, and the two do not compare.</p>"""
+<p>Each part has a claim, a figure, and our numbers beside the paper's. Behind its fold are all numbers, and the command
+that wrote them into the file of which this page, the README and the figures are made. Where ours falls short of the
+paper's, the table or its note says so.</p>"""
+MEASURES = (
+    "±", "on a mode", "KL of the histogram", "energy distance", "width", "bound", "NFE", "SW₂", "precision", "recall",
+    "floor", "CFD", "FID",
+)  # fmt: skip
+# terms with a gloss at their first place in a part
+TOLD = ("on a mode", "energy distance", "bound", "CFD", "FID", "KL", "NFE")
+HEIGHT = 250  # the most of a figure of one panel, pixels
 
 
 def build(tab: gr.Tab) -> None:
     """A part for every experiment and its figure, empty until the tab is first shown: then plotly.js is loaded too."""
     there = gr.Textbox(visible=False)
     page = {"html_template": _PARTS, "apply_default_css": False}
-    with gr.HTML(_NOTHING, js_on_load=_ON_LOAD, elem_id="evidence", elem_classes="evidence", **page) as whole:
+    events = {"js_on_load": _ON_LOAD, "server_functions": [_whole()]}
+    with gr.HTML(_NOTHING, elem_id="evidence", elem_classes="evidence", **events, **page) as whole:
         shown: list[Any] = [whole]
         for e in EXPERIMENTS.values():
             with gr.HTML(
                 _NOTHING, js_on_load=None, elem_id=f"evidence-{e.name}", elem_classes="evidence-part", **page
             ) as part:
-                label = f"{e.title}: a figure of the numbers in the table"
+                label = f"{e.title}: a figure"
                 figure = gr.Plot(label=label, show_label=False, container=False, elem_classes="evidence-figure")
             shown += [part, figure]
     tab.select(_filled, there, shown, js=_THERE, show_progress="hidden", api_visibility="private")
@@ -85,33 +101,68 @@ def _filled(there: str) -> list[Any]:
 def _page() -> list[Any]:
     """The head, then text and figure of every experiment."""
     links = "".join(f'<li><a href="#evidence-{e.name}">{escape(e.title)}</a></li>' for e in EXPERIMENTS.values())
-    head = f'{_HEAD}<nav aria-label="Experiments"><ol>{links}</ol></nav>'
+    meanings = "".join(f"<dt>{term[0].upper()}{term[1:]}</dt><dd>{TERMS[term]}</dd>" for term in MEASURES)
+    measures = f"<details><summary>What the measures mean</summary><dl>{meanings}</dl></details>"
+    head = f'{_HEAD}<nav aria-label="Experiments"><ol>{links}</ol></nav>{measures}'
     return [{"above": head, "below": ""}, *(part for e in EXPERIMENTS.values() for part in _section(e, read(e.name)))]
 
 
 def _section(e: Experiment, results: list[Result]) -> tuple[dict[str, str], PlotData | None]:
-    """What stands above and below its figure, and the figure; pictures are a part of the text."""
-    measured = "<p><em>Not run yet: the command below makes it.</em></p>"
-    figure = e.figure(results) if results else None
-    if results:
-        pictures = _pictures(e, figure) if isinstance(figure, Image.Image) else ""
-        measured = (
-            f"<p><b>Ours</b> {_words(summary(e, results))}</p><p><b>The paper</b> {_words(e.paper)}</p>"
-            f"{_table(e, table(e, results))}{pictures}"
-        )
-    closes = f"<p>Nearer to the paper: {_command(e.closes[0])} {_words(e.closes[1])}.</p>" if e.closes else ""
-    above = f'<h3>{_words(e.title)}</h3><p class="evidence-claim">{_words(e.claim)}</p>{measured}'
-    below = (
-        f'<p class="evidence-note">{_words(e.note)}</p>'
-        f'<p><a class="evidence-open" href="{escape(e.link)}" target="_blank">Open in the explorer</a> '
-        f"{_command(e.command)}</p>{closes}"
-        f'<p class="evidence-note">{escape(provenance(e, results)) if results else ""}</p>'
-    )
+    """What stands beside its figure, and the figure; pictures are a part of the text."""
+    chosen = list(filter(e.chosen, results))
+    figure = e.figure(chosen) if chosen else None
+    opened = f'<a class="evidence-open" href="{escape(e.link)}" target="_blank">Open in the explorer</a>'
+    claim = _told(f'<p class="evidence-claim">{_words(e.claim)}</p>{_beside(beside(e, results))}')
+    pictures = _pictures(e, figure) if isinstance(figure, Image.Image) else ""
+    above = f'<div class="evidence-text"><h3>{_words(e.title)}</h3>{opened}{claim}</div>{pictures}'
+    below = f"<details><summary>Numbers, and the command that prints them</summary>{_fold(e, results)}</details>"
     return {"above": above, "below": below}, _plot(figure) if isinstance(figure, go.Figure) else None
 
 
+def _beside(numbers: tuple[Beside, ...]) -> str:
+    """The few numbers that matter, as a table."""
+    if not numbers:
+        return "<p><em>Not all of it was measured yet.</em></p>"
+    lines = "".join(
+        f'<tr><th scope="row">{_words(of.what)}</th><td>{_words(of.ours)}</td><td>{_words(of.paper)}</td></tr>'
+        for of in numbers
+    )
+    head = '<thead><tr><td></td><th scope="col">Ours</th><th scope="col">The paper</th></tr></thead>'
+    return f'<table class="evidence-beside">{head}<tbody>{lines}</tbody></table>'
+
+
+def _fold(e: Experiment, results: list[Result]) -> str:
+    """All numbers, the whole figure where a part of it is shown, and where both come from."""
+    measured = "<p><em>Not run yet: the command below makes it.</em></p>"
+    if results:
+        words = f"{escape(e.title)}: the figure of all results"
+        picture = f'<img data-of="{e.name}" alt="{words}">' if e.chosen else ""
+        measured = (
+            f"<p><b>Ours</b> {_words(summary(e, results))}</p><p><b>The paper</b> {_words(e.paper)}</p>"
+            f"{_table(e, table(e, results))}{picture}"
+        )
+    closes = f"<p>Nearer to the paper: {_command(e.closes[0])} {_words(e.closes[1])}.</p>" if e.closes else ""
+    origin = f'<p class="evidence-note">{escape(provenance(e, results))}</p>' if results else ""
+    return f'{measured}<p class="evidence-note">{_words(e.note)}</p><p>{_command(e.command)}</p>{closes}{origin}'
+
+
+def _whole() -> Callable[[Any], str | None]:
+    def whole(name):  # noqa: ANN001, ANN202 - Gradio hands over JSON
+        """The file with the whole figure of an experiment, as an address that holds it; nothing where there is none."""
+        kinds = {".svg": "svg+xml", ".webp": "webp"}
+        for suffix, kind in kinds.items() if isinstance(name, str) and name in EXPERIMENTS else ():
+            if (path := ASSETS / f"{name}{suffix}").is_file():
+                return f"data:image/{kind};base64,{base64.b64encode(path.read_bytes()).decode()}"
+        return None
+
+    return whole
+
+
 def _plot(figure: go.Figure) -> PlotData:
-    """The figure for gr.Plot, without plotly's buttons: there is nothing to zoom."""
+    """The figure for gr.Plot, low where it has one panel, without plotly's buttons: there is nothing to zoom."""
+    height, title = figure.layout.height, figure.layout.title
+    if height > HEIGHT and not figure.layout.annotations:  # annotations are the panels' names
+        figure.update_layout(height=HEIGHT, title_y=title.y * height / HEIGHT)  # the title keeps its place at the foot
     shown = {**json.loads(figure.to_json()), "config": {"displayModeBar": False}}
     return PlotData(type="plotly", plot=json.dumps(shown))
 
@@ -136,8 +187,15 @@ def _table(e: Experiment, lines: list[list[str]]) -> str:
 def _pictures(e: Experiment, image: Image.Image) -> str:
     image.save(file := io.BytesIO(), "WEBP", lossless=True)
     source = base64.b64encode(file.getvalue()).decode()
-    words = f"{escape(e.title)}: a row of pictures for every line of the table"
-    return f'<figure><img src="data:image/webp;base64,{source}" alt="{words}"></figure>'
+    words = f"{escape(e.title)}: rows of pictures, each a start image and its variants"
+    return f'<figure class="evidence-picture"><img src="data:image/webp;base64,{source}" alt="{words}"></figure>'
+
+
+def _told(text: str) -> str:
+    """The HTML with a gloss for each of TOLD, where it first stands."""
+    for term in TOLD:
+        text = re.sub(rf"\b{term}\b", f"[[{term}]]", text, count=1)
+    return glossed(text)
 
 
 def _words(text: str) -> str:

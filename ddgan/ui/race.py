@@ -26,28 +26,29 @@ from ..views.race import MEASURES, PLOTLY, now, shown
 from ..views.recorded import RACED, raced
 from .canvas import calling, drawn
 from .server.jobs import job
-from .words import SCHEDULES, data_choices
+from .words import SCHEDULES, data_choices, glossed
 
 __all__ = ["build", "streamed"]
 
 FIRST = (*RACED, "energy")  # whose results are shipped
 KNOWN = (TOYS, FAMILIES, MEASURES)  # what each of the three may be
 PAUSE = 0.15  # seconds between two signs of life, so that a stop is heard
-_QUESTION = """<div class="race-question"><h2>How many steps until a Gaussian is enough?</h2>
-<p>That depends on the schedule, and on what takes the steps. In the race all methods start at the same noise and go
-through the same levels. Each pays for every evaluation of its network, mean or map (NFE). What is true, with 25
-Gaussians and 2,000 samples:</p><ul>
+_QUESTION = glossed("""<div class="race-question"><h2>How many steps until a Gaussian is enough?</h2>
+<p>That depends on the [[schedule]], and on what takes the steps. In the race all methods start at the same noise and go
+through the same levels. Each pays for every evaluation of its network, mean or map ([[NFE]]). What is true, with 25
+[[Gaussian|Gaussians]] and 2,000 samples:</p><ul>
 <li>On <b>vp</b>, the paper's schedule, no Gaussian step and no solver survives few evaluations: with 8 (Heun: 15) none
-of them puts more than 8 % of its samples on a mode, the DDGAN 98 %, on all 25 modes. The schedule spends its steps
+of them puts more than 8 % of its samples on a [[mode]], the DDGAN 98 %, on all 25 modes. The schedule spends its steps
 where nothing is decided.</li>
-<li>Under <b>optimal</b>, the levels of the least bound from log-SNR −10 on, a chain of best Gaussians with T = 10 steps
-is at most 0.11 nats from the law. With T = 4 that bound is 0.49 nats, on vp 4.72. The samples are nearer: with T = 4
-a numerical integral gives 0.10 nats, on vp 4.67.</li>
+<li>Under <b>optimal</b>, the levels of the least [[bound]] from [[log-SNR]] −10 on, a chain of best Gaussians with
+T = 10 steps is at most 0.11 [[nat|nats]] from the [[law]]. With T = 4 that bound is 0.49 nats, on vp 4.72. The samples
+are nearer: with T = 4 a numerical integral gives 0.10 nats, on vp 4.67.</li>
 <li>Only a step that draws needs many modes. A deterministic map carries the choice of a mode in x<sub>T</sub> and needs
-no z: the exact flow map takes 1 evaluation, on every schedule of the race, and covers all 25 modes, below the noise
-floor. A model has to learn it.</li>
+no [[z]]: the exact flow map takes 1 evaluation, on every schedule of the race, and covers all 25 modes, below the noise
+[[floor]]. A model has to learn it.</li>
 <li>Many modes need not mean a GAN. On vp with 1 evaluation a mixture density network, trained by likelihood, covers all
-25 modes too, below the noise floor. It is a sum of 32 round Gaussians; images need a richer density.</li></ul></div>"""
+25 modes too, below the noise floor. It is a sum of 32 round Gaussians; images need a richer density.</li>
+</ul></div>""")
 # kept on the document: the tab is built when it is first opened
 _CHOSEN = """(...values) => {
   document.race = values;

@@ -1,8 +1,13 @@
-"""What the page says around its pictures: choices, notes, and the text of an answer with what it answers."""
+"""What the page says around its pictures: choices, terms, notes, and the text of an answer with what it answers.
+
+A text marks a term as [[mode]], or as [[mode|many modes]] where it stands in other words. `glossed` makes a button of
+it, and assets/page.js shows what TERMS says of it while it is pointed at or focused.
+"""
 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,10 +17,75 @@ from ..errors import Refused
 from ..views.answers import data_label, refusal
 from ..views.encoding import encoded
 
-__all__ = ["INSTEAD", "SCHEDULES", "answered", "data_choices", "misunderstood", "note"]
+__all__ = [
+    "INSTEAD", "SCHEDULES", "TERMS", "answered", "data_choices", "glossary", "glossed", "misunderstood", "note",
+]  # fmt: skip
 
 INSTEAD = "This is the first view instead."
 SCHEDULES = [({"vp": "vp (paper)", "linear": "linear σ²"}.get(name, name), name) for name in FAMILIES]
+
+# every word of the page that is not school mathematics, and what it means, as HTML
+TERMS = {
+    "law": "A law is a probability distribution: it says how likely every value is.",
+    "mode": "A mode is a place where samples crowd, such as one of the 25 spots. Between modes there are hardly any.",
+    "Gaussian": "A Gaussian is a normal distribution: one hump, given by its mean and its covariance.",
+    "nat": "A nat is a unit of information, as a bit is: one nat is 1.44 bits. KL and entropy are measured in nats.",
+    "KL": "KL(q ‖ p), the Kullback-Leibler divergence, says how far the law p is from the law q. It is 0 where they "
+    "are equal.",
+    "z": "z holds a few random numbers, drawn anew at every step. With another z the generator guesses another "
+    "x<sub>0</sub> for the same x<sub>t</sub>.",
+    "G": "G, the generator, is the network that samples: from x<sub>t</sub> and z it guesses clean data x<sub>0</sub>.",
+    "D": "D, the discriminator, is a network of the training alone. It sees a pair (x<sub>s</sub>, x<sub>t</sub>) and "
+    "says whether the step is real or made with G.",
+    "posterior": "A posterior is the law of something unknown, given what was seen. Given x<sub>t</sub> and "
+    "x<sub>0</sub>, that of x<sub>s</sub> is a Gaussian with a formula; given x<sub>t</sub> alone it can have many "
+    "modes.",
+    "schedule": "A schedule says how much noise there is in each x<sub>t</sub>. The paper's is called vp.",
+    "NFE": "NFE is the number of function evaluations: how often a network is called for one sample. It is the cost.",
+    "log-SNR": "The log-SNR is the logarithm of signal over noise, each squared: −10 is nearly pure noise, 5 is "
+    "nearly clean.",
+    "±": "The standard deviation over seeds, the numbers that a training's randomness starts from.",
+    "on a mode": "The share of samples within four standard deviations of a mode. All of them may be on one mode, so "
+    "this number needs the modes and KL beside it.",
+    "KL of the histogram": "How unevenly the samples are spread over the modes or classes, in nats. 0 is as in the "
+    "law.",
+    "energy distance": "How far the samples are from the law. It is 0 for equal laws; 95 % of exact samplings score "
+    "less than its noise floor.",
+    "width": "How wide the modes of the samples are: 1 is as wide as the law's, less is too narrow.",
+    "bound": "The sum of KL(q ‖ p) over the steps of a chain, in nats. The samples are at most so far from the law in "
+    "KL.",
+    "SW₂": "The sliced Wasserstein distance to as many exact samples: how far they have to be moved, seen from all "
+    "sides.",
+    "precision": "The share of generated images that lie among real ones.",
+    "recall": "The share of real images that lie among generated ones.",
+    "floor": "What real or exact samples score: chance alone.",
+    "CFD": "The Fréchet distance to the training images in the features of our own classifier, as a share of their "
+    "variance.",
+    "FID": "The Fréchet distance in the features of the Inception network, which papers report. CFD and FID do not "
+    "compare.",
+}
+
+
+def glossed(text: str) -> str:
+    """The HTML, or Markdown, with a button for every term that it marks. KeyError for what is none of TERMS."""
+    return re.sub(r"\[\[([^]|]+)(?:\|([^]]+))?\]\]", lambda found: _gloss(found[1], found[2] or found[1]), text)
+
+
+def glossary() -> str:
+    """What the buttons of `glossed` are described by: it is in the page once, and out of sight."""
+    meanings = "".join(f'<p id="{_place(term)}">{words}</p>' for term, words in TERMS.items())
+    return f"<div hidden>{meanings}</div>"
+
+
+def _gloss(term: str, words: str) -> str:
+    if term not in TERMS:
+        raise KeyError(term)
+    kind = "gloss short" if len(words) == 1 else "gloss"
+    return f'<button type="button" class="{kind}" aria-describedby="{_place(term)}">{words}</button>'
+
+
+def _place(term: str) -> str:
+    return "gloss-" + re.sub(r"\W+", "-", term)
 
 
 def data_choices(*own: str) -> list[tuple[str, str]]:

@@ -278,7 +278,7 @@ def _refused(entries: Iterable[Entry]) -> list[str]:
     refused: dict[tuple[str, str], list[Entry]] = {}
     for e in entries:
         if e.refusal:
-            refused.setdefault((METHODS[e.method].model, str(e.refusal).partition(", the schedule")[0]), []).append(e)
+            refused.setdefault((METHODS[e.method].model, str(e.refusal)), []).append(e)
     said = []
     for (_, reason), of in refused.items():
         names = ", ".join(dict.fromkeys(label(e.method) for e in of))

@@ -5,36 +5,46 @@ from test_page import STAGE, drawn
 
 from ddgan.explorer.request import Request
 
-# all three panels are to be seen above the card
-IN_VIEW = """() => { const card = document.querySelector('.tour').getBoundingClientRect().top;
-  const plots = [...document.querySelectorAll('#stage canvas')].map(c => c.getBoundingClientRect());
-  return plots[0].top >= 0 && plots[2].bottom <= card; }"""
+# what each step speaks of, in the view and not under the card
+PLOTS = "#stage .stage-plot"
+SPOKEN_OF = [*[PLOTS] * 4, "#posterior .posterior-plot", PLOTS, PLOTS, "#why .why-plot", "#gallery .gallery-grids",
+    "#train-buttons"]  # fmt: skip
+LAST = len(SPOKEN_OF) - 1
+SEEN = """([selector, most]) => { const card = document.querySelector('.tour').getBoundingClientRect();
+  const boxes = [...document.querySelectorAll(selector)].slice(0, most).map(node => node.getBoundingClientRect());
+  return boxes.length > 0 && boxes.every(({ left, right, top, bottom }) => top >= -1 && bottom <= innerHeight + 1 &&
+    (right <= card.left || left >= card.right || bottom <= card.top || top >= card.bottom)); }"""
+# terms: what is seen of one
+TIP = "document.querySelector('.gloss-tip:not([hidden])')?.textContent"
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 900), (390, 844), (390, 664)])
+@pytest.mark.parametrize(("width", "height"), [(1366, 640), (1280, 900), (390, 844), (390, 664)])
 def test_the_tour_drives_the_real_controls(visit, width, height):
     page = visit(
         "?T=2&data=rings&n=500&schedule=cosine&span=0.1,0.9&denoisers=gaussian,ddgan", width=width, height=height
     )
     page.click("[data-tour]")
     steps = []
-    for step in range(8):
+    for step, spoken_of in enumerate(SPOKEN_OF):
         page.wait_for_function(f"document.querySelector('.tour').dataset.step === '{step}'", timeout=60_000)
+        assert page.inner_text(".tour-count") == f"{step + 1} of {LAST + 1}"
+        if width > 1000 or step < 4:
+            page.wait_for_function(SEEN, arg=[spoken_of, 3 if spoken_of == PLOTS else 1])
+        if step > 7:
+            page.click(".tour [data-go=next]")
+            continue
         request = Request.from_query(drawn(page))
         steps.append((request.data, request.T))
         assert (request.schedule, request.span) == ("optimal" if step == 6 else "vp", None)
         if step != 5:
             assert request.denoisers == ("exact", "ddgan", "gaussian")
-        if step < 4:
-            page.wait_for_function(IN_VIEW)
-        assert page.inner_text(".tour-count") == f"{step + 1} of 8"
         if step == 2:
             assert page.is_checked(f"{STAGE} [data-layer=x0]")
         if step == 3:
             assert page.evaluate(f"document.querySelector('{STAGE}').stage.run().item") is not None
         page.click(".tour [data-go=next]")
     assert steps == [("25-gaussians", 4)] * 5 + [("25-gaussians", 64), ("25-gaussians", 4), ("25-gaussians", 4)]
-    assert page.get_by_role("tab", name="Why").get_attribute("aria-selected") == "true"
+    assert page.get_by_role("tab", name="Train").get_attribute("aria-selected") == "true"
     assert page.is_hidden(".tour")
 
 
@@ -45,3 +55,41 @@ def test_a_link_chooses_the_tab_and_leaves_parts_out(visit):
     page.get_by_role("tab", name="About").click()
     page.wait_for_function("location.search.includes('tab=about')")
     page.get_by_role("heading", name="What you are looking at").wait_for()
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_term_says_what_it_means_by_pointer_focus_and_tap(visit, dark):
+    page = visit("?tab=about", ready=".about .katex", dark=dark)
+    law, mode = page.locator(".about .gloss", has_text="law").first, page.locator(".about .gloss", has_text="z").first
+    for term in (law, mode):
+        assert min(term.bounding_box()[side] for side in ("width", "height")) >= 24
+    law.hover()
+    page.wait_for_function(f"{TIP}?.startsWith('A law is')")
+    page.locator(".gloss-tip").hover()
+    assert page.evaluate(TIP), "the pointer may go over into it"
+    page.get_by_role("heading", name="What you are looking at").hover()
+    page.wait_for_function(f"!{TIP}")
+    mode.focus()
+    page.wait_for_function(f"{TIP}?.startsWith('z holds')")
+    box = page.locator(".gloss-tip p").bounding_box()
+    assert box["x"] >= 0 and box["x"] + box["width"] <= 1280
+    page.keyboard.press("Escape")
+    page.wait_for_function(f"!{TIP}")
+    law.click()
+    page.wait_for_function(f"{TIP}?.startsWith('A law is')")
+    page.mouse.click(5, 5)
+    page.wait_for_function(f"!{TIP}")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_the_machine_is_drawn_in_the_colours_of_the_theme(visit, dark):
+    page = visit("?tab=about", ready=".about .katex", dark=dark, width=390)
+    picture = page.get_by_role("img", name="One step of a Denoising Diffusion GAN")
+    assert 250 < picture.bounding_box()["width"] <= 390 and page.evaluate("document.body.scrollWidth") <= 390
+    ink, paper = (
+        page.evaluate(f"getComputedStyle(document.querySelector('{of}')).{which}")
+        for of, which in (("#machine text", "fill"), ("body", "backgroundColor"))
+    )
+    bright = [sum(map(int, colour[4:-1].split(","))) > 380 for colour in (ink, paper)]
+    assert bright == [dark, not dark]
+    assert page.locator("#machine [data-part]").count() == 8

@@ -54,6 +54,11 @@ def unfold(page, tab):
         page.wait_for_selector(f"{RACE}:not([data-entries='0'])", timeout=WHILE)
         page.click("#race-stop")
         page.click(f"{RACE} summary")
+    if tab == "Evidence":
+        page.wait_for_selector(OPENED[tab], timeout=WHILE)
+        page.evaluate("document.querySelectorAll('#evidence details').forEach(fold => { fold.open = true; })")
+    if tab == "About":
+        page.locator(".about .gloss").first.focus()
     if tab == "Train":
         page.click("#one-step")
         page.wait_for_selector(f"{LAB}[data-state='paused']", timeout=WHILE)

@@ -118,8 +118,8 @@ def test_memory_is_flat_over_two_hundred_posteriors(visit):
 def test_a_denoiser_that_refuses_says_so_here_too(visit):
     page = visit("?T=128&n=500&at=64,0.1,0.1,x_s")
     _, shown = answered(page)
-    assert "trained on noise levels" in shown["panels"][1]["error"]
-    assert "trained on noise levels" in page.inner_text(BOX)
+    assert "steps of vp: choose 50 or fewer" in shown["panels"][1]["error"]
+    assert "steps of vp: choose 50 or fewer" in page.inner_text(BOX)
 
 
 def test_a_map_that_was_lost_on_the_way_is_asked_for_again(visit):

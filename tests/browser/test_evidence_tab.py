@@ -1,4 +1,4 @@
-"""The tab Evidence: its numbers are there, its buttons open the real setting."""
+"""The tab Evidence: a page one reads, its numbers are there, its buttons open the real setting."""
 
 import pytest
 from test_page import STAGE, drawn
@@ -8,6 +8,31 @@ from ddgan.explorer.request import Request
 
 FIGURES = "document.querySelectorAll('#evidence .js-plotly-plot:has(.subplot)').length"
 PLOTTED = len(EXPERIMENTS) - 1  # one shows images
+
+
+def test_the_tab_is_read_in_five_screens_and_what_is_behind_folds_is_hidden(visit):
+    page = visit("?tab=evidence", width=1366, height=768, ready="#evidence-oracle table")
+    page.wait_for_function(f"{FIGURES} === {PLOTTED}", timeout=30_000)
+    assert page.evaluate("document.querySelector('#evidence').getBoundingClientRect().height") < 3500
+    for name in EXPERIMENTS:
+        part = page.locator(f"#evidence-{name}")
+        assert part.locator(".evidence-beside tbody tr").count() in range(2, 5), name
+        assert part.locator(".evidence-table").is_hidden() and part.locator(".evidence-command").first.is_hidden()
+    page.click("#evidence-oracle summary")
+    numbers = page.locator("#evidence-oracle .evidence-table tbody th").first
+    assert numbers.is_visible() and numbers.inner_text() == "T = 1, std .018", "the law that the sentence is about"
+    page.get_by_text("What the measures mean").click()
+    assert page.locator("#evidence dd").first.is_visible()
+
+
+def test_a_fold_has_the_whole_figure_where_the_page_shows_a_part_of_it(visit):
+    page = visit("?tab=evidence", ready="#evidence-oracle table")
+    whole = page.locator("#evidence img[data-of]")
+    names = [whole.nth(k).get_attribute("data-of") for k in range(whole.count())]
+    assert names == [e.name for e in EXPERIMENTS.values() if e.chosen] and whole.first.get_attribute("src") is None
+    for name in ("rivals", "edits"):
+        page.click(f"#evidence-{name} summary")
+        page.wait_for_function(f"document.querySelector('#evidence-{name} img[data-of]').naturalWidth > 300")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
@@ -60,7 +85,10 @@ def test_an_entry_of_the_list_leads_to_its_experiment(visit):
     page.wait_for_function(there)
     assert page.evaluate("document.activeElement.id") == "evidence-edits", "the next Tab goes on from there"
     assert page.url.endswith("?tab=evidence#evidence-edits")
-    visit("?tab=evidence#evidence-edits", ready="#evidence-oracle table").wait_for_function(there)
+    assert page.locator("#evidence-edits .evidence-table").is_visible(), "the part is open"
+    page = visit("?tab=evidence#evidence-edits", ready="#evidence-oracle table")
+    page.wait_for_function(there)
+    assert page.locator("#evidence-edits .evidence-table").is_visible()
     assert page.get_by_role("tab", name="Evidence").get_attribute("aria-selected") == "true"
 
 
@@ -76,5 +104,6 @@ def test_the_tab_is_filled_once(visit):
 
 def test_a_command_can_be_copied(visit):
     page = visit("?tab=evidence", ready="#evidence-oracle table")
+    page.click("#evidence-speed summary")
     page.click("#evidence-speed [data-copy]")
     page.get_by_role("button", name="Copied").wait_for()

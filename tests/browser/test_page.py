@@ -231,7 +231,7 @@ def test_a_link_that_makes_no_sense_gets_a_sentence_and_the_first_view(visit, qu
 def test_a_model_that_refuses_says_so_and_the_others_go_on(visit):
     page = visit("?T=128&n=500")
     assert points(page, 1) == []
-    assert "trained on noise levels" in page.inner_text(STAGE)
+    assert "steps of vp: choose 50 or fewer" in page.inner_text(STAGE)
     assert len(points(page, 0)) == len(points(page, 2)) == 500
     assert after(page, lambda: choose(page, "T", "8")).T == 8
     assert len(points(page, 1)) == 500

@@ -257,7 +257,7 @@ def test_the_race_draws_the_sessions_numbers_in_any_measure_and_computes_them_on
     assert not asked, "another measure is no run"
     assert f"race={DATA},vp,width" in page.url.split("?")[1].split("&")
     words = page.inner_text(f"{RACE} .race-words")
-    assert "DDGAN: not with T = 64; this model was trained on noise levels" in words
+    assert "DDGAN: not with T = 64; this model knows up to 50 steps of vp" in words
     page.click(f"{RACE} summary")
     row = page.get_by_role("row", name="Best Gaussian").locator("td").all_inner_texts()
     assert len(row) == 7 and row[0] == f"{page.evaluate(DRAWN)['Best Gaussian'][0]:.2f}"

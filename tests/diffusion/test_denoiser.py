@@ -143,20 +143,39 @@ def test_consecutive_levels_accept_their_own_and_coarser_nested_grids():
 def test_consecutive_levels_refuse_others_in_a_sentence():
     with pytest.raises(ValueError) as error:
         Consecutive(VP).levels().check(Schedule.vp(8))
-    assert str(error.value) == (
-        "this model was trained on noise levels of log-SNR 0.09, -2.46, -5.67, -10.05 (T = 4), "
-        "the schedule with T = 8 asks for -7.71"
-    )
+    assert str(error.value) == "this model knows vp with T = 1, 2 or 4 alone: choose one of these"
+    with pytest.raises(ValueError, match="this model knows vp with T = 1, 2 or 4 alone"):
+        Consecutive(VP).levels().check(Schedule.cosine(4))
+    with pytest.raises(ValueError, match=r"of its own schedule alone, which has T = 2 \(log-SNR 1.00, -3.00\): choose"):
+        Levels((1.0, -3.0), continuous=False).check(VP)
 
 
 def test_levels_between_accept_every_schedule_inside_and_refuse_those_outside_in_a_sentence():
     levels = Anywhere(Schedule.vp(1000)).levels()
     for T in (1, 3, 8, 50):
         levels.check(Schedule.vp(T))
-    with pytest.raises(
-        ValueError, match=r"log-SNR -10.0 to 5.\d, the schedule with T = 1000 asks for 8.\d\d: choose fewer steps"
-    ):
-        levels.check(Schedule.vp(1000))
+    for T in (51, 64, 1000):
+        with pytest.raises(ValueError, match="^this model knows up to 50 steps of vp: choose 50 or fewer$"):
+            levels.check(Schedule.vp(T))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "words"),
+    [
+        (Schedule.vp(16, 0.0, 1.0), r"knows up to (\d+) steps of vp with this range: choose \1 or fewer$"),
+        (
+            Schedule.named("karras", 4, (0.05, 2.0)),
+            r"as little noise as x_1 of this schedule has \(log-SNR 6.0; it knows -10.0 to 5.1\): "
+            "choose a range that ends with more noise, or another schedule$",
+        ),
+        (Schedule.named("log-snr", 4, (-15.0, 5.0)), "as much noise as x_T .* a range that begins with less noise"),
+        (Schedule.of_levels(torch.tensor([-10.0, 7.0])), "as little noise as x_1 .*, or another schedule$"),
+    ],
+)
+def test_a_refusal_says_what_to_choose(schedule, words):
+    levels = Anywhere(Schedule.vp(1000)).levels()
+    with pytest.raises(ValueError, match=words):
+        levels.check(schedule)
 
 
 def test_a_hundredth_of_a_nat_is_rounding_and_a_tenth_is_another_level():
@@ -172,7 +191,7 @@ def test_closed_forms_accept_every_schedule_and_a_trained_network_only_its_own()
     trained = network("skip", 2)
     trained.levels = Consecutive(VP).levels()
     trained.check(VP)
-    with pytest.raises(ValueError, match="trained on noise levels"):
+    with pytest.raises(ValueError, match="this model knows"):
         trained.check(Schedule.cosine(4))
 
 
@@ -184,5 +203,7 @@ def test_the_gaussian_denoiser_of_fewer_points_than_coordinates_is_finite():
 
 def test_more_noise_than_was_trained_on_is_refused_and_fewer_steps_are_no_way_out():
     levels = Anywhere(Schedule.vp(1000)).levels()
-    with pytest.raises(ValueError, match=r"the schedule with T = 4 asks for -25.\d\d$"):
+    with pytest.raises(
+        ValueError, match="as much noise as x_T .*log-SNR -25.0; .* choose a range that begins with less"
+    ):
         levels.check(Schedule.vp(4, 0.1, 50.0))

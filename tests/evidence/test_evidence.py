@@ -223,6 +223,20 @@ def test_results_are_of_the_present_settings_and_weights_and_say_where_they_come
 
 
 @EACH
+def test_what_the_page_shows_is_short_and_a_part_of_the_whole(e):
+    results = evidence.read(e.name)
+    assert e.claim.endswith(".") and ". " not in e.claim, "one sentence"
+    numbers = evidence.beside(e, results)
+    assert 2 <= len(numbers) <= 4 and all(of.what and of.ours and of.paper for of in numbers)
+    assert evidence.beside(e, results[:1]) == ()
+    chosen = list(filter(e.chosen, results))
+    assert chosen and (not e.chosen or len(chosen) < len(results))
+    figure, whole = e.figure(chosen), e.figure(results)
+    if e.name != "edits":
+        assert len(figure.data) <= len(whole.data) and figure.layout.height <= min(whole.layout.height, 360)
+
+
+@EACH
 def test_every_command_parses_and_every_link_is_a_request(e):
     for command in [e.command, f"{e.command} --quick", *([e.closes[0]] if e.closes else [])]:
         parser().parse_args(shlex.split(command[command.index("ddgan") + len("ddgan") :]))

@@ -62,7 +62,7 @@ def test_the_question_about_x_s_at_the_last_step_is_the_one_about_x_0():
 
 def test_a_denoiser_that_refuses_says_so_and_the_others_answer():
     answer = ask(SESSION, question(128, query="T=128"))
-    assert "trained on noise levels" in str(answer.draws["ddgan"]) and "ddgan" not in answer.distances
+    assert "steps of vp: choose 50 or fewer" in str(answer.draws["ddgan"]) and "ddgan" not in answer.distances
     assert answer.draws["exact"].shape == (DRAWS, 2)
 
 

@@ -134,17 +134,14 @@ def abs_contrast(colour, other):
 
 def test_refusals_of_one_model_are_one_sentence(race):
     said = Race(race.session, "25-gaussians", "vp")
-    why = Refused(
-        "this model was trained on noise levels of log-SNR -10.0 to 5.1, "
-        "the schedule with T = 64 asks for 5.45: choose fewer steps"
-    )
+    why = Refused("this model knows up to 50 steps of vp: choose 50 or fewer")
     for name in ("regression", "learned-ddim"):
         for T in (32, 64):
             said.entries[name, T] = entry(name, T, refusal=why)
     words = shown(said, "energy")["words"]
     assert (
         "Learned Gaussian (DDPM), DDIM, learned: not with T = 32, 64; "
-        "this model was trained on noise levels of log-SNR -10.0 to 5.1."
+        "this model knows up to 50 steps of vp: choose 50 or fewer."
     ) in words
 
 

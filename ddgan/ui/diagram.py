@@ -1,0 +1,83 @@
+"""The machine as a diagram: one step of a Denoising Diffusion GAN, as inline SVG in the colours of the page."""
+
+from __future__ import annotations
+
+__all__ = ["machine"]
+
+_ALT = (
+    "One step of a Denoising Diffusion GAN. G takes x t and random numbers z, and guesses clean data x 0. The "
+    "posterior q of x s, given x t and x 0, is a Gaussian: x s is drawn from it, and becomes the next x t. In "
+    "training, D looks at the pair x s and x t and says whether the step is real or made."
+)
+_SAMPLE, _X_0, _INK = "var(--look-sample)", "var(--look-x0)", "currentColor"
+_LAYOUT = """<style>
+  .machine { margin: 12px 0 18px; }
+  .machine svg { display: block; width: 100%; max-width: 640px; height: auto; overflow: visible; }
+  .machine text { fill: currentColor; text-anchor: middle; font: 16px var(--font, system-ui, sans-serif); }
+  .machine text.small { font-size: 13.5px; }
+  .machine .sub { font-size: 0.72em; }
+  .machine :is(rect, path) { fill: none; stroke-width: 1.8; }
+  .machine rect.net { fill: color-mix(in srgb, currentColor 7%, transparent); }
+  .machine .training { stroke-dasharray: 5 4; }
+</style>"""
+
+
+def machine(name: str = "machine") -> str:
+    """The diagram, whose id is `name`. Its data-part: x_t, z, G, x_0, posterior, x_s, next and D."""
+    tip = (
+        f'<marker id="{name}-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
+        f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" style="fill: {_INK}; stroke: none"/>'
+        "</marker>"
+    )
+    parts = (
+        _part("next", _way(name, "M492 70V10H38V68", "training"), _text(340, 29, "x_s is the next x_t", "small")),
+        _part("x_t", _box(10, 56, _SAMPLE), _text(38, 101, "x_t"), _way(name, "M66 96H98")),
+        _part("z", _box(124, 28, _INK, 22, 28), _text(138, 41, "z"), _way(name, "M138 50V68")),
+        _part("G", _box(100, 76, _INK, net=True), _text(138, 101, "G"), _way(name, "M176 96H208")),
+        _part("x_0", _box(210, 56, _X_0), _text(238, 101, "x_0"), _way(name, "M266 96H298")),
+        _part(
+            "posterior",
+            _box(300, 130, _INK, net=True),
+            _text(365, 93, "q(x_s | x_t, x_0)"),
+            _text(365, 111, "a Gaussian", "small"),
+            _way(name, "M430 96H462"),
+            _way(name, "M38 122V150H365V124"),
+        ),
+        _part("x_s", _box(464, 56, _SAMPLE), _text(492, 101, "x_s")),
+        _part(
+            "D",
+            _box(185, 160, _INK, 176, 46, net=True, way="training"),
+            _text(265, 196, "D"),
+            _text(265, 213, "real or made? (training)", "small"),
+            _way(name, "M38 150V199H183", "training"),
+            _way(name, "M492 122V199H347", "training"),
+        ),
+    )
+    return (
+        f'{_LAYOUT}<figure class="machine" id="{name}"><svg viewBox="0 0 530 232" role="img" aria-label="{_ALT}">'
+        f"<defs>{tip}</defs>{''.join(parts)}</svg></figure>"
+    )
+
+
+def _part(name: str, *inside: str) -> str:
+    return f'<g data-part="{name}">{"".join(inside)}</g>'
+
+
+def _box(x: int, width: int, colour: str, y: int = 70, height: int = 52, *, net: bool = False, way: str = "") -> str:
+    """A rounded box; that of what computes is filled."""
+    kinds = " ".join(["net"] * net + [way] * bool(way))
+    radius = 8 if net else height // 2
+    place = f'x="{x}" y="{y}" width="{width}" height="{height}" rx="{radius}"'
+    return f'<rect class="{kinds}" {place} style="stroke: {colour}"/>'
+
+
+def _way(name: str, path: str, kind: str = "") -> str:
+    """A line with a tip at its end."""
+    return f'<path class="{kind}" d="{path}" marker-end="url(#{name}-tip)" style="stroke: {_INK}"/>'
+
+
+def _text(x: int, y: int, words: str, kind: str = "") -> str:
+    """Words around x, with x_t and the like as subscripts."""
+    first, *rest = words.split("_")
+    lowered = "".join(f'<tspan class="sub" dy="4">{part[0]}</tspan><tspan dy="-4">{part[1:]}</tspan>' for part in rest)
+    return f'<text class="{kind}" x="{x}" y="{y}" aria-hidden="true">{first}{lowered}</text>'
