@@ -1,5 +1,6 @@
-"""The class of one sample at every state of its way: of a model, and of the training set."""
+"""The class of one sample at every state of its way: of a model, of the training set, and of what is shipped."""
 
+import json
 import math
 
 import numpy as np
@@ -11,7 +12,8 @@ from ddgan.data.images import ImageSet
 from ddgan.diffusion.denoiser import Denoiser
 from ddgan.errors import Refused
 from ddgan.explorer import class_rows
-from ddgan.explorer.class_rows import exact, learned, of_shipped, way
+from ddgan.explorer.class_posterior import entropy
+from ddgan.explorer.class_rows import EXAMPLES, exact, learned, of_shipped, spoken, way
 from ddgan.explorer.posterior import ImageQuestion
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
@@ -69,3 +71,43 @@ def test_the_training_set_answers_if_it_has_the_classes_and_is_waited_for(sessio
         with pytest.raises(Refused, match="have other classes, or none"):
             exact(session, "mnist", states)
     assert of_shipped(session, question) is None, "a visitor's model has no examples"
+
+
+# ---------------------------------------------------------------- what is shipped
+
+FIRST = Request.parse({"data": "mnist"})
+
+
+def test_the_examples_are_those_of_the_shipped_weights_and_have_a_row_for_every_state():
+    """Where this fails because of new weights: python -m ddgan evidence examples."""
+    session, kept = Session(), json.loads(EXAMPLES.read_text())
+    assert EXAMPLES.stat().st_size < 300_000 and len(kept["ways"]) == 2 * 4 * 2
+    for key, ways in kept["ways"].items():
+        request = Request.from_query(key)
+        assert len(ways) == class_rows.SHIPPED_N and all(len(p) == request.T + 1 for p in ways)
+        shares = torch.tensor(ways)
+        assert ((shares.sum(2) - 1000).abs() <= 5).all() and (shares[:, -1].max(1).values == 1000).all()
+        for item in (0, class_rows.SHIPPED_N):
+            found = of_shipped(session, ImageQuestion(request, 1, item, request.denoisers[0]))
+            assert (found is None) is (item > 0)
+
+
+@pytest.mark.parametrize("values", [{"seed": 1}, {"T": 3}, {"schedule": "cosine"}, {"label": "3"}])
+def test_another_sample_has_no_example(values):
+    request = Request.parse({"data": "mnist", **values})
+    assert of_shipped(Session(), ImageQuestion(request, 1, 0, "ddgan")) is None
+
+
+def test_the_opening_sample_has_an_example_whatever_else_is_shown():
+    session = Session()
+    alone, beside = (Request.parse({"data": "mnist", **v}) for v in ({}, {"denoisers": "ddgan", "n": 25}))
+    p = [of_shipped(session, ImageQuestion(request, 1, 0, "ddgan")) for request in (alone, beside)]
+    assert p[0].shape == (5, 10) and torch.equal(*p) and torch.allclose(p[0].sum(1), torch.ones(5).double())
+    assert entropy(p[0][0]) > 2.2 and entropy(p[0][-1]) == 0, "all classes at x_T, one at x_0"
+
+
+@pytest.mark.parametrize(("data", "images", "signal"), [("mnist", 60_000, 0.216), ("cifar10", 100_000, 0.067)])
+def test_the_signal_at_speciation_is_that_of_the_largest_direction_of_the_set(data, images, signal):
+    of, level = spoken(data)
+    assert of == images and torch.tensor(level).sigmoid().sqrt() == pytest.approx(signal, abs=0.001)
+    assert spoken("stackedmnist") is None

@@ -12,7 +12,7 @@ from ddgan.explorer.posterior import ImageQuestion
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.views.encoding import encoded
-from ddgan.views.image_classes import bars
+from ddgan.views.image_classes import ABSENT, bars
 
 GONE = "own-0123456789abcdef"
 
@@ -50,6 +50,24 @@ def test_rows_come_one_after_the_other_the_training_set_first(session, monkeypat
         assert np.allclose(np.sum(row["p"], 1), 1, atol=1e-3) and np.shape(row["p"]) == (4, 10)
 
 
+def test_where_no_training_set_is_a_shipped_row_serves_or_a_sentence_for_a_visitor(session, monkeypatch):
+    monkeypatch.setattr(session, "images", absent)
+    for seed, there in ((0, True), (1, False)):
+        request = Request.parse({"data": "mnist", "seed": seed, "T": 1})
+        *_, last = answers(session, ImageQuestion(request, 1, 2, "ddgan"))
+        row = last["rows"][0]
+        assert (row["p"] is not None) is there and row.get("error") == (None if there else ABSENT)
+    assert "DDGAN_DATA" not in ABSENT and "not on this machine" in ABSENT
+
+
+def test_a_set_that_is_being_read_says_so_unless_the_row_is_shipped(session, monkeypatch):
+    monkeypatch.setattr(session, "images", lambda data: None)
+    for seed, there in ((0, True), (1, False)):
+        request = Request.parse({"data": "mnist", "seed": seed, "T": 1})
+        row = answers(session, ImageQuestion(request, 1, 0, "ddgan"))[-1]["rows"][0]
+        assert (row["p"] is not None) is there and bool(row.get("reading")) is not there
+
+
 def test_rows_are_those_of_the_models_that_the_picture_shows_each_once(session, monkeypatch):
     monkeypatch.setattr(session, "images", absent)
     names = ("ddgan", "regression", "learned-ddim")
@@ -57,6 +75,13 @@ def test_rows_are_those_of_the_models_that_the_picture_shows_each_once(session, 
     *_, last = answers(session, question)
     assert [row["key"] for row in last["rows"]] == ["exact", "ddgan", "regression"]
     assert "one answer" in last["rows"][2]["note"]
+
+
+def test_the_level_of_speciation_lies_between_two_states(session, monkeypatch):
+    monkeypatch.setattr(session, "images", absent)
+    question = ImageQuestion(Request("mnist", ("regression",), T=4, n=1), 1, 0, "regression")
+    found = answers(session, question)[-1]["speaks"]
+    assert (found["before"], found["after"]) == (3, 2) and found["signal"] == pytest.approx(0.21, abs=0.01)
 
 
 def test_images_whose_classes_nobody_names_have_no_bars(session):
