@@ -132,20 +132,21 @@ def _figure(results: list[Result]) -> go.Figure:
     ticks = {r.numbers["log_snr"]: str(r.setting["t"]) for r in results}
     n = sum(r.setting["n"] for r in results) // len(rows)
     setting = (
-        f"{n} held-out images of MNIST at each level; ticks: the t of T = {T} of the VP schedule,<br>"
-        "placed by log-SNR; speciation: the largest principal direction is as strong as the noise"
+        f"{n} held-out images of MNIST at each level; VP schedule;<br>"
+        "speciation: the largest principal direction is as strong as noise"
     )
     line = (next(iter(rows))["speciation"], "speciation")
-    return levels(panels, ticks, "t", setting, looks=dict(POSTERIORS.values()), line=line)
+    return levels(
+        panels, ticks, f"t of T = {T}, placed by log-SNR", setting, looks=dict(POSTERIORS.values()), line=line
+    )
 
 
 def _line(rows: dict[str, dict[str, float]]) -> str:
     said = "; ".join(
-        f"{name}: {v['exact_entropy']:.2f}, {v['ddgan_entropy']:.2f}, {v['gaussian_entropy']:.2f} "
-        f"(KL {v['ddgan_kl']:.2f}, {v['gaussian_kl']:.2f}; 64 exact draws {v['drawn_kl']:.2f})"
-        for name, v in ((_name(t), rows[_name(t)]) for t in (6, 4, 2))
+        f"{_name(t).partition(',')[0]} {v['ddgan_kl']:.2f} and {v['gaussian_kl']:.2f} ({v['drawn_kl']:.2f})"
+        for t, v in ((t, rows[_name(t)]) for t in (8, 7, 6, 5, 4, 2))
     )
-    return f"entropy of the class in nats, exact, DDGAN, learned Gaussian: {said}"
+    return f"KL from the exact class posterior in nats, DDGAN and learned Gaussian (64 exact draws): {said}"
 
 
 def _of(what: str, heading: str, form: str, keys: tuple[str, ...] = ("exact", "ddgan", "gaussian")) -> list[Column]:
@@ -156,8 +157,8 @@ def _of(what: str, heading: str, form: str, keys: tuple[str, ...] = ("exact", "d
 CLASSES = Experiment(
     "class-posterior",
     "When is the class decided?",
-    "Where a step is long, x_t may have come from digits of several classes. A DDGAN is about as undecided as the "
-    "training set is, exactly; the learned Gaussian answers with one mean, which looks like one class or like none.",
+    "Where steps are long, xₜ may come from digits of several classes. Is the DDGAN, told no class, as undecided as "
+    "the training set is exactly? The learned Gaussian answers with one mean.",
     _cells,
     _measure,
     (
@@ -170,9 +171,19 @@ CLASSES = Experiment(
     ),
     _figure,
     _line,
-    "one figure says that q(x_t-1 | x_t) of long steps has many modes; no number",
+    "no number; a figure in one dimension shows that q(xₛ | xₜ) of a long step has several modes",
     "?data=mnist&T=8&n=9",
-    note="",
+    note="60 held-out digits at each level, in three sets of 20. Exact: the weights of the 60,000 training images, "
+    "summed by class. It is exact for the set and not for the world: close to x₀ the nearest images have all "
+    "the weight, and held-out digits surprise it no less than the models. The DDGAN redraws z 64 times for each "
+    "xₜ, the learned Gaussian has one mean, and our classifier of MNIST names the classes. Both were trained "
+    "with the label of four images of five and are asked without one. Before a KL, 1 % of equal shares is mixed "
+    "in, so a class that was missed costs at most 6.9 nats. The DDGAN is nearer to exact than the learned "
+    "Gaussian at x₈ and from x₆ to x₄, but at least three times as far as 64 exact draws. At x₇ it is much too "
+    "sure, .93 nats where 2.29 are right, and farther than the learned Gaussian. At x₄ and x₃ it is less sure "
+    "than it should be. Surprise: −log p of the digit's own class. U-turn: a digit is noised to xₜ and denoised "
+    "by the DDGAN in t steps, four times; an exact sampler would keep its class as often as the column before "
+    "says.",
 )
 
 EXPERIMENTS = (CLASSES,)
