@@ -37,6 +37,7 @@ def test_the_pure_parts_keep_their_laws():
         "image_grid",
         "posterior",
         "image_posterior",
+        "image_classes",
         "why",
         "race",
         "training",

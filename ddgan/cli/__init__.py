@@ -28,6 +28,7 @@ from ..evidence import bench
 from ..evidence.bench import faults
 from ..evidence.bench.crowd import crowd
 from ..evidence.bench.pictures import pictures
+from ..explorer.class_rows import EXAMPLES, examples
 from ..explorer.labels import ignored
 from ..explorer.posterior import Question
 from ..explorer.request import IMAGE_DEFAULTS, Request
@@ -379,8 +380,11 @@ def _evidence(options: argparse.Namespace) -> None:
         for path in filter(None, (evidence.draw(e, out) for e in evidence.EXPERIMENTS.values())):
             print(path)
         return
-    chosen = evidence.experiment(options.name)
     say = lambda words: print(words, file=sys.stderr, flush=True)  # noqa: E731
+    if options.name == "examples":
+        print(examples(options.out / EXAMPLES.name if options.out else EXAMPLES, say))
+        return
+    chosen = evidence.experiment(options.name)
     lines = evidence.table(
         chosen, evidence.run(chosen, out, quick=options.quick, again=options.again, only=options.only, say=say)
     )

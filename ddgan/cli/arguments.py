@@ -226,7 +226,8 @@ def _evidence(commands: Any) -> None:
     add.add_argument(
         "name",
         help=f"{', '.join(evidence.EXPERIMENTS)}; list; "
-        "readme (writes the README files of results); figures (draws the figures)",
+        "readme (writes the README files of results); figures (draws the figures); "
+        "examples (makes the exact class posteriors that come with the page)",
     )
     add.add_argument("--quick", action="store_true", help="measure less, in minutes; the results go to runs/evidence")
     add.add_argument("--again", action="store_true", help="measure everything again, not only what is missing")

@@ -1,7 +1,7 @@
 """Experiments that test the paper's argument, with their results, tables and figures.
 
-experiment.py says what an experiment is and runs it. toys.py, images.py and trial.py hold the experiments. figures.py
-makes their figures, pictures.py draws them into files, and report.py writes the results into README files.
+experiment.py says what an experiment is and runs it. toys.py, images.py, trial.py and classes.py hold the experiments.
+figures.py makes their figures, pictures.py draws them into files, and report.py writes the results into README files.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import Refused
-from . import images, report, toys, trial
+from . import classes, images, report, toys, trial
 from .experiment import (
     ASSETS,
     Beside,
@@ -34,7 +34,7 @@ __all__ = [
     "experiment", "left", "means", "provenance", "read", "readmes", "run", "summary", "table",
 ]  # fmt: skip
 
-EXPERIMENTS = {e.name: e for e in (*toys.EXPERIMENTS, *images.EXPERIMENTS, *trial.EXPERIMENTS)}
+EXPERIMENTS = {e.name: e for e in (*toys.EXPERIMENTS, *images.EXPERIMENTS, *trial.EXPERIMENTS, *classes.EXPERIMENTS)}
 
 
 def experiment(name: str) -> Experiment:

@@ -19,7 +19,7 @@ from plotly.subplots import make_subplots
 from ..errors import Refused
 from ..views.looks import GRID, INK, SERIES, Mark
 
-__all__ = ["MARKS", "Race", "curves", "decode", "dots", "encode", "panels", "races"]
+__all__ = ["MARKS", "Race", "curves", "decode", "dots", "encode", "levels", "panels", "races"]
 
 LINE, TEXT = 23, 18  # heights of a row of marks and of a line of text, pixels
 EXTENT = 1.9  # of the plane that `panels` shows, each way
@@ -186,6 +186,52 @@ def _race(figure: go.Figure, race: Race, looks: Mapping[str, Mark], told: set[st
             **place,
         )
         told.add(name)
+
+
+def levels(
+    panels: Mapping[str, Mapping[str, Sequence[tuple[float, float]]]],
+    ticks: Mapping[float, str],
+    across: str,
+    setting: str,
+    *,
+    looks: Mapping[str, Mark] = MARKS,
+    line: tuple[float, str] | None = None,
+) -> go.Figure:
+    """Draw values over noise levels, a panel below the other: {the values' name: {series: [(level, value), ...]}}.
+
+    `across` names the levels, `ticks` are their names; noise is on the left. `looks` holds the marks of all series. A
+    dotted line stands at the level `line`, with its name.
+    """
+    figure = make_subplots(len(panels), 1, shared_xaxes=True, vertical_spacing=0.09)
+    told: set[str] = set()
+    for row, (axis, series) in enumerate(panels.items(), 1):
+        for name, found in series.items():
+            mark = looks[name]
+            figure.add_scatter(
+                x=[x for x, _ in found],
+                y=[v for _, v in found],
+                mode="lines+markers",
+                name=_words(name),
+                legendgroup=name,
+                showlegend=name not in told,
+                line={"color": mark.colour, "width": 1.5},
+                marker={"color": mark.colour, "symbol": mark.shape, "size": 8},
+                hovertemplate="%{y:.3~g}",
+                row=row,
+                col=1,
+            )
+            told.add(name)
+        figure.update_yaxes(title_text=_words(axis), rangemode="tozero", nticks=5, row=row, col=1)
+        if line:
+            figure.add_vline(line[0], line={"color": INK, "width": 1, "dash": "dot"}, row=row, col=1)
+    if line:
+        words = {"text": _words(line[1]), "showarrow": False, "xanchor": "left", "xshift": 4, "yanchor": "top"}
+        figure.add_annotation(x=line[0], y=1, yref="paper", font_size=12, **words)
+    height = 140 * len(panels)
+    _look(figure, setting, height=height + LINE * math.ceil(len(told) / 2))
+    figure.update_xaxes(tickmode="array", tickvals=[*ticks], ticktext=[*ticks.values()], tickfont_size=11)
+    figure.update_xaxes(title_text=_words(across), row=len(panels), col=1)
+    return figure
 
 
 def panels(clouds: Mapping[str, np.ndarray], setting: str, columns: int = 3) -> go.Figure:

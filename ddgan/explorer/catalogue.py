@@ -37,9 +37,12 @@ class Source(NamedTuple):
 
 
 def training_images(data: str) -> ImageSet:
-    """A set's, with their mirror images where its networks are trained on both: a law that gives no labels."""
-    images = load_images(data).images
-    return ImageSet(np.concatenate([images, images[..., ::-1]]) if PRESETS[data].flip else images)
+    """A set's, with their labels, and with their mirror images where its networks are trained on both."""
+    known = load_images(data)
+    if not PRESETS[data].flip:
+        return known
+    images, labels = np.concatenate([known.images, known.images[..., ::-1]]), known.labels
+    return ImageSet(images, None if labels is None else np.concatenate([labels, labels]), known.classes)
 
 
 def missing(data: str, name: str, others: list[str]) -> str:

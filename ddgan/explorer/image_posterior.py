@@ -18,27 +18,30 @@ from torch import Tensor
 
 from ..data.images import from_uint8
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.sampler import Draws
+from ..diffusion.sampler import Draws, seeds
 from ..diffusion.schedule import Schedule, alpha_sigma
 
 __all__ = ["effective_number", "log_weights", "moments", "redraws"]
 
 CHUNK = 512  # images that are floats at a time
+CLEAN = 20.0  # the log-SNR of what counts as clean: noise of 5e-5
 TINY = 1e-9  # of all weight: what is less likely does not move a mean
 
 
 def log_weights(images: np.ndarray, x_t: Tensor, level: Tensor) -> Tensor:
-    """log q(x_0 = image_k | x_t), (N,) in float64,
-    for uint8 images (N, C, H, W) and one x_t (C, H, W) at a level (1,).
+    """log q(x_0 = image_k | x_t) for uint8 images (N, C, H, W), in float64.
+
+    (N,) of one x_t (C, H, W) at a level (1,), or (B, N) of many (B, C, H, W) at levels (B,) or (1,). An x_t of level
+    +inf is x_0: the nearest image has all weight.
     """
-    a, sigma = (float(v) for v in alpha_sigma(level))
-    x = (127.5 * (x_t / a + 1)).flatten()[None]  # compared as uint8 is: nothing but the distance is computed N times
-    pixels = torch.from_numpy(images).flatten(1)
-    far = [
-        torch.cdist(x, part.float(), compute_mode="donot_use_mm_for_euclid_dist")[0].double()
-        for part in pixels.split(CHUNK)
-    ]
-    return (torch.cat(far).mul(a / (127.5 * sigma)).square() / -2).log_softmax(0)
+    if x_t.ndim < images.ndim:
+        return log_weights(images, x_t[None], level)[0]
+    a, sigma = (v[:, None] for v in alpha_sigma(level.clamp(max=CLEAN)))
+    x, parts = x_t.flatten(1).double(), []
+    for part in torch.from_numpy(images).flatten(1).split(CHUNK):
+        y = part.double().div_(127.5).sub_(1)
+        parts.append(a * (x @ y.T) - a.square() / 2 * y.square().sum(1))  # without |x_t|^2, which all images share
+    return torch.cat(parts, 1).div_(sigma.square()).log_softmax(1)
 
 
 def effective_number(log_w: Tensor) -> float:
@@ -60,10 +63,13 @@ def moments(images: np.ndarray, log_w: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @torch.no_grad()
-def redraws(schedule: Schedule, denoiser: Denoiser, x_t: Tensor, t: int, K: int) -> Tensor:
-    """K predictions of x_0 (K, *D) from one x_t (*D), each with a z of its own; a single one where there is no z."""
+def redraws(schedule: Schedule, denoiser: Denoiser, x_t: Tensor, t: int, K: int, seed: int = 0) -> Tensor:
+    """K predictions of x_0 (K, *D) from one x_t (*D), each with a z of its own; a single one where there is no z.
+
+    Another `seed`, other z.
+    """
     denoiser.check(schedule)
     K = K if denoiser.latent_dim else 1
-    z = Draws.from_seeds(range(K), x_t.shape, 1, denoiser.latent_dim).z[0]
+    z = Draws.from_seeds(seeds(seed, K), x_t.shape, 1, denoiser.latent_dim).z[0]
     x_t, z = (v.to(denoiser.device) for v in (x_t.expand(K, *x_t.shape), z))
     return denoiser(x_t, schedule.level(t, x_t), z).cpu()

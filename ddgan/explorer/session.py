@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import replace
@@ -222,13 +222,18 @@ class Session:
         """image_posterior.redraws of a denoiser of the request, for images:
         of the class that is asked for, or else of any.
         """
-        self._able(request, denoiser)
-        return torch.from_numpy(self._redrawn(request, denoiser, x_t.numpy(), t, K))
+        return self.redraws_along(request, denoiser, x_t[None], [t], K)[0]
 
-    def _redrawn(self, request: Request, denoiser: str, x_t: np.ndarray, t: int, K: int) -> np.ndarray:
-        model = self.model(request, denoiser)
+    def redraws_along(self, request: Request, denoiser: str, x: Tensor, t: Sequence[int], K: int) -> Tensor:
+        """The same of several states x (F, C, H, W), each with its t: (F, K, C, H, W)."""
+        self._able(request, denoiser)
+        return torch.from_numpy(self._redrawn(request, denoiser, x.numpy(), t, K))
+
+    def _redrawn(self, request: Request, denoiser: str, x: np.ndarray, t: Sequence[int], K: int) -> np.ndarray:
+        model, schedule = self.model(request, denoiser), self.schedule(request)
         told = model.given(index(model, request.label or ANY)) if model.classes else model
-        return redraws(self.schedule(request), told, torch.from_numpy(x_t), t, K).numpy()
+        drawn = (redraws(schedule, told, x_t, at, K) for x_t, at in zip(torch.from_numpy(x), t, strict=True))
+        return np.stack([x_0.float().numpy() for x_0 in drawn])
 
     def _arrays(self, request: Request, denoiser: str, items: slice) -> Iterator[Step]:
         """Steps with arrays for tensors, by the model that is where this runs."""

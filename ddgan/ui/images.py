@@ -19,7 +19,7 @@ from ..explorer.request import Request, forked, still_forked, unforked
 from ..explorer.session import Session
 from ..views.image_grid import drawing
 from ..views.image_posterior import explore
-from . import exports, words
+from . import exports, image_classes, words
 from .canvas import NEXT_SEED, asking, calling, drawn
 from .server.jobs import job, size
 
@@ -87,6 +87,7 @@ def _laid_out(session: Session) -> Parts:
     """The tab's components, from above to below."""
     controls, dice = _controls(session)
     shown = drawn("image_grid", "stage gallery", elem_id="gallery")
+    image_classes.build(session)
     forks = _fork_row()
     exports.build(session, "#gallery .gallery")
     asked = gr.Textbox("", visible=False)

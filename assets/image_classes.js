@@ -1,0 +1,171 @@
+/* When is the class decided? p(class | x_t) at every state of the chosen sample, as bars in parts: a row for the
+training set, one for every model.
+
+Gradio runs it after common.js, for ddgan/ui/image_classes.py.
+It asks, through a button that nobody sees, when another sample or another picture is chosen in the gallery
+(assets/image_grid.js), and reads props.value, a JSON string, which ddgan/views/image_classes.py makes:
+  query, item, of, by   the sample that was asked about: of which request, on its way by which denoiser, and its label
+  t, classes            the t of the states, from noise to x_0; the names of the classes
+  speaks                null | {before, after, signal}: the states between which the largest principal direction of the
+                        training set rises above the noise, and sqrt(alpha_bar) there
+  rows                  [{key, label, note, said, error, wait, reading, p, entropy, decided}]: p null | a list a state,
+                        in nats the entropy of each; decided: null | {t, class}; said: a sentence below all rows;
+                        wait: what is being done as long as there is no p
+or {error}. For tests: .classes has data-asked ("item.of", once answered) and data-exact (wait | reading | error |
+done). */
+
+const LETTER = 7.4; // css pixels of a letter of 12.5 px, about
+const state = { answer: null, asked: '', later: null, soon: null, following: null };
+const name = ({ query, item, of }) => `${query} ${item}.${of}`;
+const percent = p => (p > 0.9945 && p < 1 ? '> 99 %' : `${Math.round(100 * p)} %`);
+
+root.innerHTML =
+  '<h2>When is the class decided?</h2><p class="classes-lead"></p>' +
+  '<div class="classes-grid"></div><p class="classes-lead"></p>';
+root.dataset.ready = '1';
+const [lead, foot] = root.querySelectorAll('.classes-lead'), grid = $('.classes-grid');
+
+/* Dark to light over the classes, as the eye of everybody sees it (cividis); letters of the better contrast. */
+function look(share) {
+  const place = share * (LOOKS.heat.length - 1), k = Math.min(Math.floor(place), LOOKS.heat.length - 2);
+  const colour = LOOKS.heat[k].map((v, c) => Math.round(v + (LOOKS.heat[k + 1][c] - v) * (place - k)));
+  const linear = colour.map(v => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
+  const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
+  return { background: `rgb(${colour.join(', ')})`, color: light > 0.179 ? '#000' : '#fff' };
+}
+
+// ---------------------------------------------------------------- asking
+
+/* What the gallery shows now: its sample is asked about once it stays, its state is marked at once. */
+function follow() {
+  const stage = document.querySelector('#gallery .gallery'), chosen = stage?.gallery?.run();
+  if (stage && !state.following) {
+    state.following = observing(new MutationObserver(() => (root.isConnected ? follow() : dispose())));
+    state.following.observe(stage, { attributes: true, attributeFilter: ['data-id', 'data-chosen', 'data-state'] });
+  }
+  if (!chosen?.of || !root.clientWidth) return;
+  mark(chosen.t);
+  if (name(chosen) === state.asked) return;
+  state.asked = name(chosen);
+  root.classList.add('stale');
+  clearTimeout(state.later);
+  clearTimeout(state.soon);
+  state.soon = setTimeout(ask, 150);
+}
+
+const ask = () => document.querySelector('#images-classes')?.click();
+
+/* What was asked has no answer: it may be asked again. */
+function idle() {
+  root.classList.remove('stale');
+  state.asked = '';
+}
+
+function receive() {
+  if (!props.value) return;
+  const answer = JSON.parse(props.value);
+  if (!answer.error && state.asked && name(answer) !== state.asked) return;    // the reader is elsewhere already
+  state.answer = answer;
+  root.classList.remove('stale');
+  draw();
+  clearTimeout(state.later);
+  if (answer.rows?.some(row => row.reading)) state.later = setTimeout(() => root.clientWidth && ask(), 1500);
+}
+
+// ---------------------------------------------------------------- drawing
+
+function draw() {
+  const { answer } = state;
+  if (!answer || !root.clientWidth) return;
+  grid.replaceChildren();
+  foot.textContent = '';
+  if (answer.error) {
+    lead.textContent = answer.error;
+    return Object.assign(root.dataset, { asked: '', exact: 'error' });
+  }
+  const { t, rows, item, by, speaks } = answer, [exact] = rows;
+  lead.replaceChildren(
+    make('b', '', `Sample #${item}`),
+    ` by ${by}: the classes that each of its states may become. The models are told no class here.`,
+  );
+  grid.style.setProperty('--states', t.length);
+  grid.append(make('span'), ...t.map(head));
+  for (const row of rows) grid.append(header(row), ...bars(row));
+  const direction = speaks &&
+    `The largest principal direction of the training set rises above the noise between ${subscript(speaks.before)} ` +
+    `and ${subscript(speaks.after)}, where the signal is √ᾱ = ${speaks.signal}.`;
+  foot.textContent = [exact.said, direction].filter(Boolean).join(' ');
+  mark(document.querySelector('#gallery .gallery')?.gallery?.run()?.t);
+  fitNames();
+  root.dataset.asked = rows.every(row => row.p || row.error || row.reading) ? `${item}.${answer.of}` : '';
+  root.dataset.exact = exact.reading ? 'reading' : exact.error ? 'error' : exact.p ? 'done' : 'wait';
+}
+
+/* The name of a state over its column; it brings the gallery there. */
+function head(t) {
+  const button = make('button', 'classes-state', subscript(t));
+  button.type = 'button';
+  button.dataset.t = t;
+  button.setAttribute('aria-label', `Show x${t} above`);
+  return button;
+}
+
+function header({ label, note, error, decided, p }) {
+  const box = make('div', 'classes-name');
+  box.append(make('strong', '', label));
+  if (p) box.append(make('em', '', decided ? `${decided.class} from ${subscript(decided.t)} on` : 'not decided'));
+  box.append(make('span', '', error ? '' : note));
+  return box;
+}
+
+function bars({ label, p, entropy, error, wait }) {
+  const { t, classes } = state.answer;
+  if (!p) return [make('p', 'classes-none', error ?? wait)];
+  return t.map((at, i) => {
+    const bar = make('div', 'classes-bar'), likely = p[i].map((v, k) => [v, k]).sort(([a], [b]) => b - a);
+    const told = likely.filter(([v]) => v >= 0.005).slice(0, 4).map(([v, k]) => `${classes[k]} ${percent(v)}`);
+    const words = `${label}, ${subscript(at)}: ${told.join(', ')}; entropy ${entropy[i].toFixed(2)} nats`;
+    bar.setAttribute('role', 'img');
+    bar.setAttribute('aria-label', words);
+    bar.title = words;
+    p[i].forEach((v, k) => {
+      if (v < 0.002) return;
+      const part = make('i');
+      Object.assign(part.style, { flexGrow: v, ...look(k / Math.max(classes.length - 1, 1)) });
+      part.dataset.share = v;
+      part.dataset.name = classes[k];
+      bar.append(part);
+    });
+    return bar;
+  });
+}
+
+/* The name of a class stands where there is room for it. */
+function fitNames() {
+  for (const part of grid.querySelectorAll('.classes-bar i')) {
+    const { name: called, share } = part.dataset, room = share * part.parentNode.clientWidth - 4;
+    part.textContent = room >= called.length * LETTER ? called : '';
+  }
+}
+
+function mark(t) {
+  for (const button of grid.querySelectorAll('.classes-state'))
+    button.setAttribute('aria-current', +button.dataset.t === t ? 'step' : 'false');
+}
+
+// ---------------------------------------------------------------- life cycle
+
+grid.addEventListener('click', e => {
+  const t = e.target.closest('.classes-state')?.dataset.t;
+  if (t !== undefined) gallery().goto(state.answer.t[0] - t);
+});
+hear('images', follow);
+onSize(() => {
+  draw();
+  follow();
+  if (root.clientWidth && state.answer?.rows?.some(row => row.reading)) ask();      // another tab was shown meanwhile
+}, 640);
+root.classes = { idle };
+watch('value', receive);
+receive();
+follow();

@@ -1,0 +1,159 @@
+"""When is the class of one sample decided? p(class | x_t) at every state of its way, a row for everybody who answers.
+
+The training set answers exactly; where it is not on this machine, the rows of some samples are shipped in
+assets/class-posterior.json: their probabilities in thousandths, and of every set the variance along its largest
+principal direction. `examples` makes that file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..data.images import ImageSet
+from ..errors import Refused
+from ..files import write
+from ..models.checkpoint import load_classifier
+from ..models.classifier import Classifier
+from .catalogue import training_images
+from .class_posterior import class_posterior, classified, largest_variance, speciation
+from .labels import ANY
+from .posterior import ImageQuestion
+from .request import Request
+from .session import Session
+
+__all__ = [
+    "DRAWS", "EXAMPLES", "SHIPPED_N", "SHIPPED_T", "Way", "class_names", "examples", "exact", "learned", "of_shipped",
+    "spoken", "way",
+]  # fmt: skip
+
+DRAWS = 64  # redraws of z at each state
+MOST = 17  # states that have a bar
+EXAMPLES = Path(__file__).parents[2] / "assets" / "class-posterior.json"
+SHIPPED = {"mnist": 60_000, "cifar10": 100_000}  # sets with shipped examples, and how many images their law has
+SHIPPED_T, SHIPPED_N, SHIPPED_OF = (1, 2, 4, 8), 25, ("ddgan", "regression")
+
+
+class Way(NamedTuple):
+    """The states of one sample: their t, from noise to 0, x_t (F, C, H, W), and the log-SNRs (F,), +inf at 0."""
+
+    t: list[int]
+    x: Tensor
+    level: Tensor
+
+
+def way(session: Session, question: ImageQuestion) -> Way:
+    """The way of the sample that is asked about, at MOST states of it or fewer; the question's own t is ignored."""
+    request = question.request.walked(question.of)
+    steps = list(session.run(request, question.of, slice(question.item, question.item + 1)))
+    x = {**{step.t: step.x_t[0] for step in steps}, 0: steps[-1].x_s[0]}
+    last = max(x)
+    t = sorted({round(v) for v in np.linspace(0, last, min(MOST, last + 1))}, reverse=True)
+    return Way(t, torch.stack([x[k] for k in t]), session.schedule(request).level(torch.tensor(t)))
+
+
+def class_names(session: Session, data: str) -> tuple[str, ...]:
+    """The classes of the bars, those of the classifier of this data; Refused where none is here."""
+    return tuple(_classifier(session.source(data).set).card["classes"])
+
+
+def learned(session: Session, question: ImageQuestion, states: Way, name: str) -> Tensor:
+    """p(class | x_t) (F, classes) of a denoiser that is told no class; of x_0 itself what the classifier sees in it."""
+    request = replace(question.request.walked(question.of), label=ANY)
+    classifier = _classifier(session.source(request.data).set)
+    x_0 = session.redraws_along(request, name, states.x[:-1], states.t[:-1], DRAWS)
+    return torch.stack([classified(classifier, x) for x in (*x_0, states.x[-1:])])
+
+
+def exact(session: Session, data: str, states: Way) -> Tensor | None:
+    """p(class | x_t) (F, classes) of the training set, None while that is being read.
+
+    Refused where it is not on this machine, or does not have the classes of the classifier.
+    """
+    if (known := session.images(data)) is None:
+        return None
+    if known.labels is None or known.names != class_names(session, data):
+        raise Refused(f"the training images of {data} on this machine have other classes, or none")
+    return class_posterior(known.images, known.labels, known.known, states.x, states.level)
+
+
+def of_shipped(session: Session, question: ImageQuestion) -> Tensor | None:
+    """`exact` of a shipped example, None for another sample, and where the model is not that of the example."""
+    request, data = question.request.walked(question.of), question.request.data
+    ways = _shipped()["ways"].get(_key(request, question.of), ())
+    if question.item >= len(ways) or _weights(session, request, question.of) != _shipped()[data][question.of]:
+        return None
+    p = torch.tensor(ways[question.item], dtype=torch.float64)
+    return p / p.sum(1, keepdim=True)
+
+
+def spoken(data: str) -> tuple[int, float] | None:
+    """(how many images the law of a set has, the log-SNR of its speciation), None where that is not shipped."""
+    known = _shipped().get(data)
+    return known and (known["images"], speciation(known["largest_variance"]))
+
+
+def examples(path: Path = EXAMPLES, say: Callable[[str], None] = lambda words: None) -> Path:
+    """Make the file of shipped examples; Refused where a training set is missing."""
+    session, made = Session(), {}
+    ways: dict[str, list[Any]] = {}
+    for data, images in SHIPPED.items():
+        known = training_images(data)
+        if known.labels is None or len(known) != images:
+            raise Refused(f"the examples of {data} need its {images:,} labelled images, these are {len(known):,}")
+        request = Request(data, SHIPPED_OF, n=SHIPPED_N)
+        models = {of: _weights(session, request, of) for of in SHIPPED_OF}
+        made[data] = {"images": images, "largest_variance": round(largest_variance(known.images), 4), **models}
+        for T in SHIPPED_T:
+            for of in SHIPPED_OF:
+                ways[_key(replace(request, T=T), of)] = _ways(session, replace(request, T=T), of, known)
+                say(f"{data}, T = {T}, {of}")
+    heads = "".join(f"{json.dumps(data)}: {json.dumps(head)},\n" for data, head in made.items())
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(p, separators=(',', ':'))}" for key, p in ways.items())
+    write(path, f'{{{heads}"ways": {{\n{lines}\n}}}}\n'.encode())
+    return path
+
+
+def _ways(session: Session, request: Request, of: str, known: ImageSet) -> list[Any]:
+    """Of every sample and state, from noise to x_0, the exact p(class | x_t) in thousandths."""
+    steps, schedule = list(session.run(request, of)), session.schedule(request)
+    states = [*((step.t, step.x_t) for step in steps), (0, steps[-1].x_s)]
+    assert known.labels is not None
+    p = [class_posterior(known.images, known.labels, known.known, x, schedule.level(t)) for t, x in states]
+    return (1000 * torch.stack(p, 1)).round().int().tolist()
+
+
+def _key(request: Request, of: str) -> str:
+    """What a sample's way depends on, but for its number."""
+    return replace(request, denoisers=(of,), n=1).to_query()
+
+
+def _weights(session: Session, request: Request, of: str) -> str:
+    """The start of the SHA-256 of a model's weights."""
+    return str((session.model(request, of).card or {}).get("sha256"))[:10]
+
+
+@lru_cache(maxsize=4)
+def _classifier(name: str) -> Classifier:
+    if not name:
+        raise Refused("no classifier here knows the classes of these images")
+    try:
+        return load_classifier(f"{name}-classifier")
+    except Refused:
+        raise Refused(f"no classifier of {name} is here, so its classes have no bars") from None
+
+
+@cache
+def _shipped() -> dict[str, Any]:
+    try:
+        return json.loads(EXAMPLES.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {"ways": {}}

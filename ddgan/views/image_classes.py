@@ -1,0 +1,121 @@
+"""When is the class of a sample decided? What assets/image_classes.js draws: p(class | x_t) along its way."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..errors import Refused
+from ..explorer.class_posterior import decided, entropy
+from ..explorer.class_rows import (
+    DRAWS,
+    SHIPPED_N,
+    SHIPPED_T,
+    Way,
+    class_names,
+    exact,
+    learned,
+    of_shipped,
+    spoken,
+    way,
+)
+from ..explorer.posterior import ImageQuestion
+from ..explorer.session import Session
+from .answers import label, sentence
+
+__all__ = ["bars"]
+
+EXACT = "exact"
+MEANS = "its one answer, a mean, classified"
+FOR_THE_SET = (
+    "Exact is exact for the set, not for the world: close to x₀ the nearest training image takes all the weight, also "
+    "where the sample is none of them."
+)
+ABSENT = (
+    "The exact row needs the training set, which is not on this machine. It comes with the page for the first "
+    f"{SHIPPED_N} samples of seed 0 in {', '.join(map(str, SHIPPED_T[:-1]))} or {SHIPPED_T[-1]} steps of vp."
+)
+
+
+def bars(session: Session, question: ImageQuestion) -> Iterator[dict[str, Any]]:
+    """The row of the training set, and those of the models that the request shows, as one after the other is known.
+
+    Refused where no classifier names the classes of these images.
+    """
+    request = question.request
+    classes, states = class_names(session, request.data), way(session, question)
+    models = {request.method(name).model: name for name in reversed(request.denoisers)}
+    rows = {name: _row(name, label(name), f"drawing x₀ from every state, {DRAWS} times …") for name in models.values()}
+    rows = {EXACT: _row(EXACT, "Training set, exact", "comparing with every image …"), **dict(reversed(rows.items()))}
+    answer = {
+        "query": request.to_query(),
+        "item": question.item,
+        "of": question.of,
+        "by": label(question.of),
+        "t": states.t,
+        "classes": classes,
+        "speaks": _speaks(request.data, states.level.tolist(), states.t),
+    }
+    if (shipped := of_shipped(session, question)) is not None:
+        rows[EXACT] |= _of_set(shipped, states, classes, request.data)
+    for name in rows:
+        yield {**answer, "rows": [*rows.values()]}
+        found = _exact if name == EXACT else _model
+        rows[name] = rows[name] | found(session, question, states, classes, name)
+    if rows[EXACT].get("reading"):
+        rows[EXACT] |= _exact(session, question, states, classes, EXACT)
+    yield {**answer, "rows": [*rows.values()]}
+
+
+def _row(key: str, called: str, wait: str) -> dict[str, Any]:
+    return {"key": key, "label": called, "note": "", "wait": wait, "error": None, "p": None}
+
+
+def _model(session: Session, question: ImageQuestion, states: Way, classes: Sequence[str], name: str) -> dict[str, Any]:
+    try:
+        few = not session.model(question.request, name).latent_dim
+        p = learned(session, question, states, name)
+    except Refused as error:
+        return {"error": sentence(error)}
+    return {"note": MEANS if few else f"{DRAWS} redraws of z, classified", **_bars(p, states.t, classes)}
+
+
+def _exact(session: Session, question: ImageQuestion, states: Way, classes: Sequence[str], name: str) -> dict[str, Any]:
+    """What is new in the row of the training set: its bars, or that it is being read, or why there are none."""
+    data, shipped = question.request.data, of_shipped(session, question) is not None
+    try:
+        p = exact(session, data, states)
+    except Refused:
+        return {} if shipped else {"error": ABSENT, "reading": False}
+    if p is None:
+        return {} if shipped else {"wait": "The training set is being read …", "reading": True}
+    return {"reading": False, **_of_set(p, states, classes, data)}
+
+
+def _of_set(p: Tensor, states: Way, classes: Sequence[str], data: str) -> dict[str, Any]:
+    images = f"{known[0]:,} " if (known := spoken(data)) else ""
+    return {"note": f"weights of its {images}images, by class", "said": FOR_THE_SET, **_bars(p, states.t, classes)}
+
+
+def _bars(p: Tensor, t: list[int], classes: Sequence[str]) -> dict[str, Any]:
+    found = decided(p)
+    return {
+        "p": [[round(float(v), 4) for v in state] for state in p],
+        "entropy": [round(float(v), 2) for v in entropy(p)],
+        "decided": found and {"t": t[found[0]], "class": classes[found[1]]},
+    }
+
+
+def _speaks(data: str, levels: list[float], t: list[int]) -> dict[str, Any] | None:
+    """Between which two states the largest principal direction of a set rises above the noise, and its signal there."""
+    if (known := spoken(data)) is None:
+        return None
+    level = known[1]
+    before = [k for k, v in zip(t, levels, strict=True) if v <= level]
+    after = [k for k, v in zip(t, levels, strict=True) if v > level]
+    if not before or not after:
+        return None
+    return {"before": before[-1], "after": after[0], "signal": round((1 + math.exp(-level)) ** -0.5, 3)}
