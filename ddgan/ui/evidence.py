@@ -71,8 +71,9 @@ MEASURES = (
     "±", "on a mode", "KL of the histogram", "energy distance", "width", "bound", "NFE", "SW₂", "precision", "recall",
     "floor", "CFD", "FID",
 )  # fmt: skip
-# terms with a gloss at their first place in a part
-TOLD = ("on a mode", "energy distance", "bound", "CFD", "FID", "KL", "NFE")
+# words with a gloss at their first place in a part: the term that they are
+TOLD = {name: name for name in ("on a mode", "energy distance", "bound", "CFD", "FID", "KL", "NFE", "law", "z")}
+TOLD |= {"modes": "mode", "nats": "nat"}
 HEIGHT = 250  # the most of a figure of one panel, pixels
 
 
@@ -193,8 +194,8 @@ def _pictures(e: Experiment, image: Image.Image) -> str:
 
 def _told(text: str) -> str:
     """The HTML with a gloss for each of TOLD, where it first stands."""
-    for term in TOLD:
-        text = re.sub(rf"\b{term}\b", f"[[{term}]]", text, count=1)
+    for word, term in TOLD.items():
+        text = re.sub(rf"\b{word}\b", f"[[{term}|{word}]]", text, count=1)
     return glossed(text)
 
 
