@@ -239,6 +239,7 @@ def test_the_race_draws_the_sessions_numbers_in_any_measure_and_computes_them_on
         page.click(RUN)
     some(page)
     race(page, running=0, drawn=f"{DATA},vp,energy")
+    page.locator(f"{RACE} .race-plot").scroll_into_view_if_needed()  # what is far out of sight is not drawn
     page.wait_for_function("document.querySelector('.race-plot').data?.some(({ x }) => x.includes(127))", timeout=WHILE)
 
     def compare(measure):
