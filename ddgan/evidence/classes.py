@@ -179,7 +179,7 @@ CLASSES = Experiment(
     "xₜ, the learned Gaussian has one mean, and our classifier of MNIST names the classes. Both were trained "
     "with the label of four images of five and are asked without one. Before a KL, 1 % of equal shares is mixed "
     "in, so a class that was missed costs at most 6.9 nats. The DDGAN is nearer to exact than the learned "
-    "Gaussian at x₈ and from x₆ to x₄, but at least three times as far as 64 exact draws. At x₇ it is much too "
+    "Gaussian at x₈ and from x₆ to x₄, but 3 to 12 times as far as 64 exact draws. At x₇ it is much too "
     "sure, .93 nats where 2.29 are right, and farther than the learned Gaussian. At x₄ and x₃ it is less sure "
     "than it should be. Surprise: −log p of the digit's own class. U-turn: a digit is noised to xₜ and denoised "
     "by the DDGAN in t steps, four times; an exact sampler would keep its class as often as the column before "
