@@ -29,6 +29,7 @@ const tab = name =>
 const current = () => buttons().find(button => button.getAttribute('aria-selected') === 'true')?.textContent.trim();
 const named = params =>
   TABS.find(name => name.toLowerCase() === params.get('tab')) ?? TABS[+IMAGES.includes(params.get('data'))];
+hear('tab', tab);
 let followed = null;
 function keepTab() {
   const name = current();

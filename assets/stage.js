@@ -404,7 +404,7 @@ function buildPanels() {
     const canvas = make('canvas');
     canvas.setAttribute('role', 'img');
     plot.append(canvas);
-    if (panel.error) plot.append(make('p', '', panel.error));
+    if (panel.error) plot.append(refused(panel));
     const numbers = make('dl', 'stage-metrics');
     const cells = rows.map(([, text, better]) => {
       const row = make('div'), name = make('dt', '', text), value = make('dd', '', '–');
@@ -413,7 +413,7 @@ function buildPanels() {
           ? ['↑', 'higher is better']
           : better < 0
             ? ['↓', 'lower is better']
-            : ['→ 1', '1 is as wide as the law, less is too narrow'];
+            : ['best: 1', '1 is as wide as the law, less is too narrow'];
       name.append(Object.assign(make('small', '', `\u00a0${arrow}`), { title }));
       row.append(name, value);
       numbers.append(row);
@@ -425,6 +425,17 @@ function buildPanels() {
     return { panel, plot, canvas, ctx: canvas.getContext('2d'), main, numbers, cells, rows, w: 0, h: 0 };
   });
   measure();
+}
+
+/* Why a panel shows nothing; a DDGAN of a visitor's own points can be trained at once. */
+function refused(panel) {
+  const words = make('p', '', panel.error);
+  if (panel.key !== 'ddgan' || !dataOf(state.data).startsWith('points:')) return words;
+  const train = make('button', 'stage-chip', 'Train a DDGAN on these');
+  train.type = 'button';
+  train.addEventListener('click', () => tell('tab', 'Train'));
+  words.append(train);
+  return words;
 }
 
 /* The two main numbers of a panel, as its title has them. */
