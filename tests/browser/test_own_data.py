@@ -98,13 +98,13 @@ def test_points_drawn_with_the_mouse_become_the_law_and_the_link_holds_them(visi
 
     again = visit("?" + page.url.split("?")[1], width=width)
     assert data_of(again) == request
-    again.get_by_role("button", name="Train a DDGAN on these").click()
-    again.wait_for_url("**tab=train**")
-    again.wait_for_function("document.querySelector('#train-data input')?.value === 'your own points'")
     shows_the_law_of(again, request)
     assert again.input_value("#data input") == "your own points"
     open_board(again)
     assert count(again) == len(points), "the board has the points that the link holds"
+    again.get_by_role("button", name="Train a DDGAN on these").click()
+    again.wait_for_url("**tab=train**")
+    again.wait_for_function("document.querySelector('#train-data input')?.value === 'your own points'")
 
 
 def test_the_board_erases_undoes_and_clears(visit):
