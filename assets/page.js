@@ -163,6 +163,7 @@ async function choose(id, text) {
 
 async function denoise() {
   tab('Denoise');
+  find('.posterior-close')?.click();
   await until(() => stage()?.clientWidth && stage().dataset.id && stage().dataset.opened);
 }
 

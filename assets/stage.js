@@ -97,11 +97,11 @@ ${deckMarkup(
 )}
   <div class="stage-panels" role="group" tabindex="0"
     aria-label="Panels. Up and down arrows follow another sample; escape lets go."></div>
-  <figure class="machine"></figure>
+  <figure class="step-machine"></figure>
   <p class="stage-sr" aria-live="polite"></p>`;
 
 const range = $('input[type=range]'), panels = $('.stage-panels'), live = $('.stage-sr');
-const diagram = machine($('.machine'));
+const diagram = machine($('.step-machine'));
 const lastState = () => state.data.F - 1;
 const current = () => state.motion?.to ?? Math.round(state.at);     // the state that labels and numbers speak of
 const focused = () => state.hover ?? state.pinned;
@@ -641,7 +641,7 @@ function drawMachine() {
   if (key === step) return;
   state.step = key;
   const shown = data.panels.filter(panel => !panel.error), panel = shown.find(p => p.key === 'ddgan') ?? shown[0];
-  $('.machine').hidden = !panel;
+  $('.step-machine').hidden = !panel;
   if (!panel) return;
   const few = Array.from({ length: Math.min(IN_DIAGRAM, data.n) }, (_, k) => Math.floor(k * data.n / IN_DIAGRAM));
   const chosen = held === null ? few : [held, ...few];

@@ -127,12 +127,12 @@ def test_the_diagram_of_a_step_follows_the_scrubber_and_the_held_sample(visit):
             show_state(page, state)
             shown.append([f"{v:.2f}".replace("-", "−") for v in points(page, 1)[7]])
         show_state(page, i)
-        page.wait_for_selector(f".machine figcaption:has-text('the step from x{'₀₁₂₃'[t]} to')")
-        xt, xs = (page.text_content(f".machine .{name} text").replace("\u200b", "") for name in ("xt", "xs"))
+        page.wait_for_selector(f".step-machine figcaption:has-text('the step from x{'₀₁₂₃'[t]} to')")
+        xt, xs = (page.text_content(f".step-machine .{name} text").replace("\u200b", "") for name in ("xt", "xs"))
         assert (xt, xs) == (f"x{t} = {', '.join(shown[0])}", f"x{s} = {', '.join(shown[1])}")
-        assert page.is_visible(".machine .judge") and page.is_visible(".machine .eps") == (s > 0)
+        assert page.is_visible(".step-machine .judge") and page.is_visible(".step-machine .eps") == (s > 0)
     after(page, lambda: page.uncheck("#denoisers [name=ddgan]"))
-    assert not page.is_visible(".machine .judge"), "the exact law has no D"
+    assert not page.is_visible(".step-machine .judge"), "the exact law has no D"
 
 
 @pytest.mark.parametrize("width", [1280, 390])
