@@ -24,7 +24,8 @@ const machine = node => {
   const arrow = (from, to, y = 80) => `<path class="arrow" d="M${from} ${y}H${to - 3}m-5-4l5 4l-5 4"/>`;
   const down = (x, name) => `<g class="${name}"><path class="arrow" d="M${x} 30V55m-4-5l4 5l4-5"/>
     <text x="${x}" y="20"></text></g>`;
-  node.innerHTML = `<figcaption></figcaption><div><svg viewBox="0 0 1000 178" role="img">
+  node.innerHTML = `<figcaption></figcaption>
+    <div tabindex="0" role="group" aria-label="Diagram of the step"><svg viewBox="0 0 1000 178" role="img">
     ${plot('xt', 6)}${arrow(118, 172)}${box('draws', 172, 132)}${down(238, 'z')}
     ${arrow(304, 350)}${plot('x0', 350)}${arrow(462, 512)}${box('known', 512, 140)}${down(582, 'eps')}
     ${arrow(652, 698)}${plot('xs', 698)}<g class="judge">${arrow(810, 866)}${box('D', 866, 124)}

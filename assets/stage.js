@@ -89,7 +89,7 @@ ${deckMarkup(
       <div class="stage-forks" role="group" aria-label="New noise at this step">
         <button type="button" data-fork="z"
           title="Draw z again at this step: for the sample that you hold, else for all">New z</button>
-        <button type="button" data-fork="eps" aria-label="New posterior noise ε"
+        <button type="button" data-fork="eps"
           title="Draw the posterior noise again at this step: for the held sample, else for all">New ε</button>
         <button type="button" data-act="undo" title="Back to the picture before (Ctrl Z)" disabled>Undo</button>
       </div>`,

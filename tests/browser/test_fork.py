@@ -35,7 +35,7 @@ def test_a_fork_keeps_the_past_for_everyone_or_for_one(visit):
     page.focus("#stage .stage-panels")
     page.keyboard.press("ArrowDown")
     item = page.evaluate(f"document.querySelector('{STAGE}').stage.run().item")
-    request = after(page, lambda: page.get_by_role("button", name="New posterior noise").click())
+    request = after(page, lambda: page.get_by_role("button", name="New ε").click())
     assert [str(f) for f in request.forks] == ["z.2.1", f"eps.3.2.{item}"]
     then = states(page, 1)
     assert then[:2] == now[:2]
