@@ -8,7 +8,8 @@ data-side, where it stands seen from what it speaks of. */
 const asked = new URLSearchParams(location.search);
 const HIDES = {
   head: '.hero, .tab-wrapper, [role=tablist]',
-  controls: '.controls, #methods, #images-denoisers, .forks, .stage-forks, .exports, .exports-note, #range, #own, #paint',
+  controls: '.controls, #methods, #images-denoisers, .forks, .stage-forks, .exports, .exports-note, #range, #own, ' +
+    '#paint',
   posterior: '#posterior, #explorer',
 };
 const hidden = (asked.get('hide') ?? '').split(',').map(name => HIDES[name]).filter(Boolean);

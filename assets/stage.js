@@ -81,8 +81,8 @@ ${deckMarkup(
       `<label class="stage-chip" title="${title}"><input type="checkbox" data-layer="${name}"
       ${state.layers[name] ? 'checked' : ''}><i class="stage-key ${name}"></i>${text}</label>`,
   ).join('')}<label class="stage-chip" title="Every measure, of the predicted x₀ or the samples, under its panel"><input
-    type="checkbox" data-all>Numbers</label><button type="button" class="stage-chip" data-act="present" aria-pressed="false"
-    title="Large, without the rest of the page (key p)">Present</button></div>`,
+    type="checkbox" data-all>Numbers</label><button type="button" class="stage-chip" data-act="present"
+    aria-pressed="false" title="Large, without the rest of the page (key p)">Present</button></div>`,
   0.001,
   {
     beside: `

@@ -157,8 +157,8 @@ def _of(what: str, heading: str, form: str, keys: tuple[str, ...] = ("exact", "d
 CLASSES = Experiment(
     "class-posterior",
     "When is the class decided?",
-    "Where steps are long, xₜ may come from digits of several classes. Is the DDGAN, told no class, as undecided as "
-    "the training set is exactly? The learned Gaussian answers with one mean.",
+    "Where steps are long, xₜ may come from digits of several classes, and the DDGAN, told no class, should be as "
+    "undecided as the training set is exactly, while the learned Gaussian answers with one mean.",
     _cells,
     _measure,
     (

@@ -82,7 +82,7 @@ def test_every_other_tab_is_drawn_and_the_tour_leads_through(visit):
     assert int(attribute(page, LAB, "step")) > 0
     is_drawn(page, 4)
     open_tab(page, "Evidence", "#evidence-oracle table")
-    page.wait_for_function("[...document.querySelectorAll('#evidence img')].every(image => image.naturalWidth)")
+    page.wait_for_function("[...document.querySelectorAll('#evidence img[src]')].every(image => image.naturalWidth)")
     open_tab(page, "About", ".about .katex")
     page.click("[data-tour]")
     for step in range(10):

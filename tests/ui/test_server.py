@@ -940,7 +940,7 @@ def test_images_are_sampled_where_a_gpu_is_lent_by_the_call_and_are_the_same(tmp
     assert (
         lent["picture"] == here["picture"] and lent["answer"] == here["answer"] and lent["refused"] == here["refused"]
     )
-    assert "trained" in json.loads(lent["refused"])["panels"][0]["error"]
+    assert "choose 50 or fewer" in json.loads(lent["refused"])["panels"][0]["error"]
 
 
 # ---------------------------------------------------------------- python -m pytest tests -m soak
