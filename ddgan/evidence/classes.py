@@ -24,7 +24,7 @@ from ..models.checkpoint import load_classifier
 from ..models.classifier import Classifier
 from ..views.answers import SUBSCRIPT
 from ..views.looks import INK, Mark
-from .experiment import Cell, Column, Experiment, Result, means, weights
+from .experiment import Beside, Cell, Column, Experiment, Result, means, weights
 from .figures import MARKS, levels
 
 __all__ = ["EXPERIMENTS"]
@@ -154,6 +154,19 @@ def _of(what: str, heading: str, form: str, keys: tuple[str, ...] = ("exact", "d
     return [Column(f"{key}_{what}", f"{heading}{names[key]}", form) for key in keys]
 
 
+def _beside(rows: dict[str, dict[str, float]]) -> tuple[Beside, ...]:
+    """Three of the levels: nearly pure noise, one where the DDGAN is too sure, and one in the middle."""
+    by = {name.split(",")[0]: row for name, row in rows.items()}
+    return tuple(
+        Beside(
+            f"{level}: KL from exact, DDGAN and Gaussian",
+            f"{by[level]['ddgan_kl']:.2f} and {by[level]['gaussian_kl']:.2f} nats",
+            "–",
+        )
+        for level in ("x₈", "x₇", "x₅")
+    )
+
+
 CLASSES = Experiment(
     "class-posterior",
     "When is the class decided?",
@@ -173,6 +186,7 @@ CLASSES = Experiment(
     _line,
     "no number; a figure in one dimension shows that q(xₛ | xₜ) of a long step has several modes",
     "?data=mnist&T=8&n=9",
+    beside=_beside,
     note="60 held-out digits at each level, in three sets of 20. Exact: the weights of the 60,000 training images, "
     "summed by class. It is exact for the set and not for the world: close to x₀ the nearest images have all "
     "the weight, and held-out digits surprise it no less than the models. The DDGAN redraws z 64 times for each "

@@ -7,8 +7,8 @@ from ddgan.explorer.request import Request
 
 # what each step speaks of, in the view and not under the card
 PLOTS = "#stage .stage-plot"
-SPOKEN_OF = [*[PLOTS] * 4, "#posterior .truth .posterior-plot", PLOTS, PLOTS, "#why .why-plot", "#gallery .gallery-grids",
-    "#train-buttons"]  # fmt: skip
+SPOKEN_OF = [*[PLOTS] * 4, "#posterior .truth .posterior-plot", PLOTS, PLOTS, "#why .why-plot",
+    "#gallery .gallery-grids", "#train-buttons"]  # fmt: skip
 LAST = len(SPOKEN_OF) - 1
 SEEN = """([selector, most]) => { const card = document.querySelector('.tour').getBoundingClientRect();
   const boxes = [...document.querySelectorAll(selector)].slice(0, most).map(node => node.getBoundingClientRect());

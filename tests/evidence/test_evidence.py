@@ -233,7 +233,7 @@ def test_what_the_page_shows_is_short_and_a_part_of_the_whole(e):
     assert chosen and (not e.chosen or len(chosen) < len(results))
     figure, whole = e.figure(chosen), e.figure(results)
     if e.name != "edits":
-        assert len(figure.data) <= len(whole.data) and figure.layout.height <= min(whole.layout.height, 360)
+        assert len(figure.data) <= len(whole.data) and figure.layout.height <= min(whole.layout.height, 440)
 
 
 @EACH
