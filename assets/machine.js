@@ -37,6 +37,9 @@ const machine = node => {
       /x_(\w+)/g, 'x<tspan dy="3" font-size="75%">$1</tspan><tspan dy="-3">\u200b</tspan>',
     );
   };
+  write('.z text', 'z ~ N(0, I)');
+  write('.eps text', 'ε ~ N(0, I)');
+  write('.D .head', 'D');
   const inside = v => clamp(v, 3, SIDE - 3);
   const spread = (dim, limit, points) => ([x, y], j) => [
     inside(SIDE / 2 * (1 + x / limit)),
@@ -58,9 +61,6 @@ const machine = node => {
     write('.draws .small', small.replaceAll('x_t', named));
     write('.known .head', `q(${next} | ${named}, x_0)`);
     write('.known .small', s ? 'a Gaussian, known' : 'the last step: x_0 itself');
-    write('.z text', 'z ~ N(0, I)');
-    write('.eps text', 'ε ~ N(0, I)');
-    write('.D .head', 'D');
     write('.D .small', `judges (${next}, ${named})`);
     find('.z').style.visibility = drawn ? '' : 'hidden';
     find('.eps').style.visibility = s ? '' : 'hidden';

@@ -159,6 +159,12 @@ def races(races: Mapping[str, Race], across: str, setting: str, columns: int = 2
     return figure
 
 
+def _line(name: str, mark: Mark, told: set[str]) -> dict[str, Any]:
+    """What the line of a series is in every panel; it is in the legend once."""
+    shown = {"name": _words(name), "legendgroup": name, "showlegend": name not in told}
+    return {"mode": "lines+markers", **shown, "line": {"color": mark.colour, "width": 1.5}}
+
+
 def _race(figure: go.Figure, race: Race, looks: Mapping[str, Mark], told: set[str], place: dict[str, int]) -> None:
     """Draw one panel. `told` holds the series that are already in the legend."""
     xs = [x for found in race.series.values() for x, _ in found]
@@ -171,11 +177,7 @@ def _race(figure: go.Figure, race: Race, looks: Mapping[str, Mark], told: set[st
         figure.add_scatter(
             x=[x for x, _ in shown],
             y=[v for _, v in shown],
-            mode="lines+markers",
-            name=_words(name),
-            legendgroup=name,
-            showlegend=name not in told,
-            line={"color": mark.colour, "width": 1.5},
+            **_line(name, mark, told),
             marker={
                 "color": mark.colour,
                 "symbol": [mark.shape + "-open" * (v <= race.floor) for _, v in shown],
@@ -210,11 +212,7 @@ def levels(
             figure.add_scatter(
                 x=[x for x, _ in found],
                 y=[v for _, v in found],
-                mode="lines+markers",
-                name=_words(name),
-                legendgroup=name,
-                showlegend=name not in told,
-                line={"color": mark.colour, "width": 1.5},
+                **_line(name, mark, told),
                 marker={"color": mark.colour, "symbol": mark.shape, "size": 8},
                 hovertemplate="%{y:.3~g}",
                 row=row,
