@@ -10,7 +10,7 @@ from typing import Any
 from plotly import graph_objects as go
 
 from ..data.images import SETS, find_images
-from ..diffusion.gaussianity import bound, start_gap
+from ..diffusion.gaussianity import bound, chain_kl, start_gap
 from ..diffusion.schedule import FAMILIES
 from ..diffusion.solver import Solver
 from ..errors import Refused
@@ -75,6 +75,8 @@ def _schedules(
     numbers, session = _judged(request), _session()
     if of := {"gaussian": bound, "exact": start_gap}.get(denoiser):
         numbers["bound"] = of(session.law(DATA), session.schedule(request))
+    if denoiser == "gaussian":
+        numbers["chain_kl"] = chain_kl(session.law(DATA), session.schedule(request))
     return {f"{denoiser}_{key}": value for key, value in numbers.items()}
 
 
@@ -131,6 +133,7 @@ SCHEDULES = Experiment(
     _schedules,
     (
         Column("gaussian_bound", "best Gaussian: bound, nats", "{:.3f}"),
+        Column("gaussian_chain_kl", "its samples: KL, nats", "{:.3f}"),
         *(column for name in CHAINS for column in _of_chain(name)),
         Column("exact_floor_energy", "floor: energy", "{:.4f}"),
     ),

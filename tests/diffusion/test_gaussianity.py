@@ -13,6 +13,7 @@ from ddgan.diffusion.denoiser import GaussianDenoiser
 from ddgan.diffusion.gaussianity import (
     VP_LEVELS,
     bound,
+    chain_kl,
     landscape,
     mean_gap,
     optimal,
@@ -194,7 +195,26 @@ def test_what_the_best_gaussian_draws_is_within_the_bound():
     counts = torch.histogram(last.x_s[:, 0].double(), edges).hist + 0.5
     p, q = counts / counts.sum(), law.log_prob(((edges[1:] + edges[:-1]) / 2)[:, None]).exp()
     q = q / q.sum()
-    assert 0.05 < float((q * (q / p).log()).sum()) < bound(law, schedule)
+    assert float((q * (q / p).log()).sum()) == pytest.approx(chain_kl(law, schedule), rel=0.1)
+    assert 0.05 < chain_kl(law, schedule) < bound(law, schedule)
+
+
+def test_the_samples_of_a_gaussian_law_are_off_by_what_one_step_keeps_of_the_start():
+    """x_0 = g x_1 + noise with x_1 ~ N(0, 1): p(x_0) is a Gaussian in closed form, and of two lines KL adds up."""
+    std, level = 0.3, torch.tensor(-1.0, dtype=torch.float64)
+    a2, noise = float(torch.sigmoid(level)), float(torch.sigmoid(-level))
+    spread = a2 * std**2 + noise
+    width = (a2**0.5 * std**2 / spread) ** 2 + std**2 * noise / spread
+    kl = (std**2 / width - 1 - math.log(std**2 / width)) / 2
+    for n in (1, 2):
+        law = Law.uniform(torch.zeros(1, n, dtype=torch.float64), std)
+        assert chain_kl(law, Schedule.of_levels(level[None])) == pytest.approx(n * kl, abs=1e-6)
+
+
+def test_the_samples_kl_is_refused_where_no_grid_is_affordable():
+    for law in (toy("8-gaussians"), Law.uniform(torch.zeros(1, 1), 0.0)):
+        with pytest.raises(Refused, match="independent"):
+            chain_kl(law, Schedule.vp(2))
 
 
 def test_a_span_bounds_the_levels_of_the_best_schedule():
