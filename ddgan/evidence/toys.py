@@ -37,7 +37,7 @@ from ..training.trainer import Objective, TrainStep, train
 from .experiment import Beside, Cell, Column, Experiment, Result, means, weights
 from .figures import curves, decode, dots, encode, panels
 
-__all__ = ["EXPERIMENTS"]
+__all__ = ["EXPERIMENTS", "trained"]
 
 DATA = "25-gaussians"
 SEEDS = range(5)
@@ -234,7 +234,7 @@ def _last(objective: Objective, config: Config, law: Law, kept: Path) -> TrainSt
 
 
 @lru_cache(maxsize=8)
-def _trained(config: Config, shape: str = "") -> tuple[Denoiser, Schedule, float]:
+def trained(config: Config, shape: str = "") -> tuple[Denoiser, Schedule, float]:
     """Return a trained denoiser, the schedule that it samples with, and the seconds of its training."""
     law, on = toy(config.data), device() if config.width >= WIDE else torch.device("cpu")
     objective = new_objective(config, law, on)
@@ -257,7 +257,7 @@ def _scores(x: Tensor) -> dict[str, Any]:
 
 def _train(seed: int, recipe: str, steps: int, shape: str = "", points: bool = False, **changes: Any) -> dict[str, Any]:
     config = replace(RECIPES[recipe], seed=seed, steps=steps, **changes)
-    denoiser, schedule, seconds = _trained(config, shape)
+    denoiser, schedule, seconds = trained(config, shape)
     x = _drawn(denoiser, schedule, seed)
     shown = {"points": encode(x[:SHOWN].numpy())} if points and not seed else {}
     rounded = {"products": "medium"} if config.width >= WIDE else {}  # torch's own word
@@ -522,10 +522,10 @@ ANY = {
 def _any_step(seed: int, family: str, T: int, steps: int) -> dict[str, Any]:
     """Score the network for any T on this schedule. On vp, up to T = 8, also score one trained for this T alone."""
     schedule, base = Schedule.named(family, T), replace(RECIPES["ours"], seed=seed, steps=steps)
-    numbers = _scores(_drawn(_trained(replace(base, T=None))[0], schedule, seed))
+    numbers = _scores(_drawn(trained(replace(base, T=None))[0], schedule, seed))
     if family != "vp" or T > 8:
         return numbers
-    fixed = _scores(_drawn(_trained(replace(base, T=T))[0], schedule, seed))
+    fixed = _scores(_drawn(trained(replace(base, T=T))[0], schedule, seed))
     return {**numbers, **{f"fixed_{key}": value for key, value in fixed.items()}}
 
 

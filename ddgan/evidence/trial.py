@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -10,15 +11,20 @@ from typing import Any
 from plotly import graph_objects as go
 
 from ..data.images import SETS, find_images
+from ..data.toys import toy
 from ..diffusion.gaussianity import bound, chain_kl, start_gap
-from ..diffusion.schedule import FAMILIES
+from ..diffusion.sampler import draw, seeds
+from ..diffusion.schedule import FAMILIES, Schedule
 from ..diffusion.solver import Solver
 from ..errors import Refused
 from ..explorer.methods import METHODS
 from ..explorer.request import Request
 from ..explorer.session import Session
+from ..metrics.points import judge
+from ..models.config import PRESETS
 from .experiment import Beside, Cell, Column, Experiment, Result, weights
 from .figures import Race, races
+from .toys import trained
 
 __all__ = ["EXPERIMENTS"]
 
@@ -179,6 +185,9 @@ WALKED = {
 }
 MOST = (1, 2, 4, 8, 16, 32, 50, 64)  # NFE
 OF_POINTS, OF_NETWORKS, OF_FEW = (1, 2, 4, 8, 16, 32, 64), (4, 8, 16, 32, 50), (1, 2, 4, 8)
+ANEW = f"{NAMES[DATA]}, vp, trained anew"  # the start of a row's name; SEEDS trainings, each of UPDATES
+SEEDS = range(5)
+UPDATES = {"ddgan": 4000, "mixture": 12_000, "consistency": 12_000, "regression": 24_000}  # which take equally long
 # names in the figure, whose panels say if the mean is exact or learned
 SERIES = {
     **{"exact": "exact law", "gaussian": "best Gaussian", "mean": "DDPM with the exact mean"},
@@ -222,18 +231,46 @@ def _rivals(
     T: int,
     most: int,
     n: int,
-    weights: list[str],
+    weights: Sequence[str] = (),
     span: Sequence[float] = (),
+    updates: int = 0,
 ) -> dict[str, Any]:
     if data in SETS and not (find_images(data) and find_images(data, "test")):
         raise Refused(f"floor, precision and recall need the images: python -m ddgan data {data} gets them")
-    numbers = _judged(Request(data, (method,), T, schedule, tuple(span) or None, seed, n))
+    if updates:
+        numbers = _anew(seed, method, T, n, updates)
+    else:
+        numbers = _judged(Request(data, (method,), T, schedule, tuple(span) or None, seed, n))
     if "failed" in numbers:
         return numbers
+    seconds = {"seconds": numbers.pop("seconds")} if updates else {}
     of = "cfd" if data in SETS else "energy"
     distance, floor = numbers.pop(of), numbers.pop(f"floor_{of}")
     numbers = {"nfe": METHODS[method].solver.nfe(T), "distance": distance, **numbers}
-    return {f"{key}_{most}": value for key, value in numbers.items()} | {"floor": floor}
+    return {f"{key}_{most}": value for key, value in numbers.items()} | {"floor": floor} | seconds
+
+
+def _anew(seed: int, method: str, T: int, n: int, updates: int) -> dict[str, Any]:
+    """Train a method's model on 25 Gaussians and judge its samples in T steps of vp."""
+    model, solver, law = METHODS[method].model, METHODS[method].solver, toy(DATA)
+    config = PRESETS[DATA if model == "ddgan" else f"{DATA}-{model}"]
+    denoiser, _, seconds = trained(replace(config, seed=seed, steps=updates))
+    (x_0,) = draw(Schedule.vp(T), denoiser, seeds(seed, n), law.shape, at_once=n, solver=solver)
+    found = judge(law, n, lambda _: x_0)
+    return {"seconds": seconds} | {key: v for key, v in found.items() if key not in ("of_modes", "samplings")}
+
+
+def _anew_cells(quick: bool) -> list[Cell]:
+    """List the cells of models that are trained anew for each seed, by as many updates each."""
+    cells = []
+    for seed, method in product(SEEDS[: 1 if quick else None], _methods(DATA)):
+        if updates := 0 if METHODS[method].closed else UPDATES[METHODS[method].model]:
+            budgets = (4,) if quick else OF_NETWORKS[:-1] if METHODS[method].model == "regression" else OF_FEW
+            sizes = {"n": 2000, "updates": 200} if quick else {"n": N, "updates": updates}
+            for most in budgets:
+                setting = {"data": DATA, "schedule": "vp", "method": method, "T": most, "most": most, **sizes}
+                cells.append(Cell(f"{ANEW}: {METHODS[method].label}", seed, setting))
+    return cells
 
 
 def _rivals_cells(quick: bool) -> list[Cell]:
@@ -247,7 +284,7 @@ def _rivals_cells(quick: bool) -> list[Cell]:
             for most, T in _steps(METHODS[method].solver, (4,) if quick else _budgets(data, method)).items():
                 setting = {"data": data, **_walk(walk), "method": method, "T": T, "most": most, "n": n, "weights": used}
                 cells.append(Cell(f"{NAMES[data]}, {walk}: {METHODS[method].label}", 0, setting))
-    return cells
+    return cells + _anew_cells(quick)
 
 
 def _raced(results: list[Result], start: str, learned: bool | None = None) -> Race | None:
@@ -309,6 +346,7 @@ RIVALS = Experiment(
     (
         *(Column(f"distance_{most}", f"≤ {most} NFE", "{:.4f}") for most in MOST),
         Column("floor", "floor", "{:.4f}"),
+        Column("seconds", "training, s", "{:.0f}"),
         Column("modes_8", "at ≤ 8: modes", "{:.0f}"),
         Column("on_mode_8", "on a mode", "{:.1%}"),
         Column("width_8", "width", "{:.2f}"),
