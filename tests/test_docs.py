@@ -86,7 +86,7 @@ def test_two_commands_set_up_and_run_or_test():
     run, test = [line for block in blocks(README) for line in block.splitlines() if line.startswith("python -m venv")]
     start = "python -m venv .venv && . .venv/bin/activate && pip install -r requirements.txt"
     assert run.startswith(start) and run.endswith(" && python app.py --browser")
-    assert test.startswith(start) and test.endswith(" && python -m pytest tests")
+    assert test.startswith(start) and test.endswith(" && python -m pytest tests -n 2")
     for line in (run, test):
         assert all((ROOT / name).is_file() for name in re.findall(r"-r (\S+)", line))
     (pattern,) = re.findall(r"grep -m1 '([^']+)' README.md", (ROOT / ".ci/run").read_text())
