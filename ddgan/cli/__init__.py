@@ -27,7 +27,7 @@ from ..errors import Refused
 from ..evidence import bench
 from ..evidence.bench import faults
 from ..evidence.bench.crowd import crowd
-from ..evidence.bench.pictures import pictures
+from ..evidence.bench.serve import serve
 from ..explorer.class_rows import EXAMPLES, examples
 from ..explorer.labels import ignored
 from ..explorer.posterior import Question
@@ -347,8 +347,8 @@ def _bench(options: argparse.Namespace) -> None:
         "toys": (bench.toys, 5, 1),
         "images": (bench.images, 3, 1),
         "faults": (faulted, 100, 1),
-        "pictures": (partial(pictures, against=options.against), 1, 0.02),
-        "serve": (crowd, 1, 0.02),
+        "serve": (partial(serve, against=options.against), 1, 0.02),
+        "crowd": (crowd, 1, 0.02),
     }
     measure, much, little = table[options.what]
     report = measure(little if options.quick else much, say=lambda words: print(words, file=sys.stderr))

@@ -206,14 +206,14 @@ def _import_official(commands: Any) -> None:
 
 def _bench(commands: Any) -> None:
     add = commands.add_parser("bench", help="measure speed or reliability on this machine")
-    add.add_argument("what", choices=["toys", "images", "faults", "pictures", "serve"])
+    add.add_argument("what", choices=["toys", "images", "faults", "serve", "crowd"])
     add.add_argument("--json", action="store_true", help="print one JSON object")
     add.add_argument(
         "--quick",
         action="store_true",
         help="do less: one seed instead of five, one kill instead of a hundred, and so on",
     )
-    add.add_argument("--against", type=Path, metavar="DIR", help="of pictures: another checkout, measured beside this")
+    add.add_argument("--against", type=Path, metavar="DIR", help="of serve: another checkout, measured beside this")
 
 
 def _record(commands: Any) -> None:

@@ -36,8 +36,8 @@ from .mixture import NODES, Law, hermite, lattice, quasi_random
 from .schedule import FAMILIES, U_0, Schedule, alpha_sigma, span_of
 
 __all__ = [
-    "MOST_STEPS", "VP_LEVELS", "Landscape", "bound", "chain_kl", "landscape", "mean_gap", "optimal", "optimal_for_means",
-    "shortest", "start_gap", "step_gap", "vp_time",
+    "MOST_STEPS", "VP_LEVELS", "Landscape", "bound", "chain_kl", "landscape", "mean_gap", "optimal",
+    "optimal_for_means", "shortest", "start_gap", "step_gap", "vp_time",
 ]  # fmt: skip
 
 VP_LEVELS = 512  # levels of the vp schedule that a step of the picture may start from and end at
@@ -96,7 +96,7 @@ def bound(law: Law, schedule: Schedule) -> float:
 def chain_kl(law: Law, schedule: Schedule) -> float:
     """KL(q(x_0) || p(x_0)) in nats of the chain of best Gaussians that starts at N(0, I), by integrals over grids.
 
-    `bound` is not below it. Refused for laws that are no product of lines with a density: a grid is affordable on those.
+    `bound` is not below it. Refused for a law that is no product of lines with a density.
     """
     lines = law.lines()
     if lines is None or not law.var.min() > 0:

@@ -21,7 +21,7 @@ from ...machine import record
 from . import looked_at, started
 from .crowd import API, REQUEST_TIMEOUT, Visitor, endpoints, percentiles, training
 
-__all__ = ["pictures"]
+__all__ = ["serve"]
 
 WAVES = {1: 20, 10: 5, 50: 2, 100: 2}  # visitors at once: pictures of each, in sequence
 BUTTON = "denoise-ask"  # what the page clicked before
@@ -38,7 +38,7 @@ GOALS = {
 Ask = Callable[[int], Awaitable[int]]  # a visitor's picture of this seed -> its bytes
 
 
-def pictures(share: float, say: Callable[[str], None], against: Path | None = None) -> dict[str, Any]:
+def serve(share: float, say: Callable[[str], None], against: Path | None = None) -> dict[str, Any]:
     """Measure this checkout and `against`, one after the other: {what: {new, old, goal}}, times in seconds or ms."""
     found = {"new": _of(None, share, lambda words: say(f"new: {words}"))}
     if against:
