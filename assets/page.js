@@ -254,7 +254,6 @@ const STEPS = [
       'to cover them all, and nearly all of it falls between them.',
     async () => {
       await scene();
-      layer('x0', false);
       press('Escape');
       find('[name=posterior-of][value=x_0]').click();
       document.dispatchEvent(new CustomEvent('ddgan:pick', { detail: { t: 1, x: [0.3, 0.2] } }));

@@ -17,7 +17,7 @@ function readTheme() {
   for (const name of ['sample', 'x0', 'ink', 'focus', 'paper', 'line', 'density']) theme[name] = colour(name);
   theme.dots = {
     sample: splat(theme.sample, radius, +colour('sample-alpha')),
-    x0: splat(theme.x0, radius * 0.85, +colour('sample-alpha')),
+    x0: splat(theme.x0, radius * 0.85, +colour('x0-alpha')),
   };
   state.field.key = null;
   return theme;
@@ -43,6 +43,9 @@ function around(row) {
 const read = (buffer, at, j, c) => coordinate(state.data, buffer, at, j, c);
 const place = (view, buffer, at, j, time = at) => pixel(state.data, view, buffer, at, j, time);
 
+/* How much of a predicted x_0 is seen: nothing at x_0, where it is the sample itself. */
+const ahead = () => Math.min(1, lastState() - state.at);
+
 function draw(view) {
   const { ctx, panel, w, h, dpr } = view, { data, layers } = state;
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
@@ -51,7 +54,7 @@ function draw(view) {
   if (data.dim === 2) {
     if (layers.density) drawField(view);
     if (layers.samples) drawCloud(view, panel.x, state.theme.dots.sample);
-    if (layers.x0) drawCloud(view, panel.x0, state.theme.dots.x0);
+    if (layers.x0) drawCloud(view, panel.x0, state.theme.dots.x0, ahead());
   } else {
     drawHistogram(view);
   }
@@ -86,7 +89,8 @@ function drawField(view) {
 }
 
 /* Points are splatted into a coverage buffer by hand: five to ten times faster than one canvas call per point. */
-function drawCloud(view, buffer, dot) {
+function drawCloud(view, buffer, dot, seen = 1) {
+  if (!seen) return;
   const { n, scale, limit } = state.data, { layer } = state, [a, b, f] = around(2 * n);
   const W = view.canvas.width, H = view.canvas.height, unit = scale * W / (2 * limit), { size, kernel } = dot;
   if (layer.canvas.width !== W || layer.canvas.height !== H || !layer.image) {
@@ -106,7 +110,9 @@ function drawCloud(view, buffer, dot) {
   const pixels = new Uint32Array(layer.image.data.buffer);
   for (let k = 0; k < pixels.length; k++) pixels[k] = cover[k] && (cover[k] << 24 | dot.rgb);
   layer.canvas.getContext('2d').putImageData(layer.image, 0, 0);
+  view.ctx.globalAlpha = seen;
   view.ctx.drawImage(layer.canvas, 0, 0, view.w, view.h);
+  view.ctx.globalAlpha = 1;
 }
 
 /* 1-D: bars against the true curve; both have area 1, so they may be compared by eye. */
@@ -129,20 +135,10 @@ function drawHistogram(view) {
     stroke(ctx, curve, theme.paper, 4, 0.8);
     stroke(ctx, curve, theme.density, 2, 1);
   }
-  if (layers.x0)
-    line(
-      ctx,
-      [
-        [0, base],
-        ...shown.flatMap((v, k) => [
-          [(k * w) / bins, y(v)],
-          [((k + 1) * w) / bins, y(v)],
-        ]),
-        [w, base],
-      ],
-      theme.x0,
-      1.5,
-    );
+  if (layers.x0) {
+    const tops = shown.flatMap((v, k) => [[k * w / bins, y(v)], [(k + 1) * w / bins, y(v)]]);
+    stroke(ctx, [[0, base], ...tops, [w, base]], theme.x0, 1.5, ahead());
+  }
   line(ctx, [[0, base], [w, base]], theme.line, 1);
 }
 
@@ -188,10 +184,11 @@ function drawPath(view, j, colour, width, fade) {
 }
 
 function drawLink(view, j) {
+  if (!ahead()) return;
   const { at, theme } = state,
     from = place(view, view.panel.x, at, j),
     to = place(view, view.panel.x0, at, j, lastState());
-  stroke(view.ctx, [from, to], theme.x0, 1, 0.8);
+  stroke(view.ctx, [from, to], theme.x0, 1, 0.8 * ahead());
   disc(view.ctx, to, 3, theme.x0, theme.paper, 1);
 }
 

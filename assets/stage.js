@@ -25,7 +25,8 @@ const FOLLOWED = LOOKS.followed;   // samples whose whole path is drawn
 const PICK_RADIUS = 28;       // px: how near the pointer must come to a sample
 const GAP = 'KL from the true law of the step to its best Gaussian, mean over x_t, in nats: what no Gaussian can learn';
 const FLOOR = 'Energy distance to the law; in brackets its noise floor: 95 % of exact samplings score less';
-const STAR = 'The least of the panels, as far as chance lets that be told';
+const STAR = 'The least energy distance of the panels, as far as chance lets that be told';
+const MAIN = 'modes that get at least a tenth of their share, and the share of the points on a mode';
 const MOST_LIKELY = 16;       // steps of a picture that is fetched before it is asked for: of more, it is large
 const IN_DIAGRAM = 120;       // samples of the diagram of a step
 const UNDO = 50;              // pictures that one can go back
@@ -34,7 +35,7 @@ const STALL_MS = 1000;        // the most that one frame moves the film on: afte
 const LAYERS = [
   ['samples', 'Samples', true, 'The states x_t that the denoiser has reached'],
   ['density', 'Density', true, 'Where the exact law q(x_t) of this level puts its mass'],
-  ['x0', 'Predicted x₀', false, 'What the denoiser answers for the step that leaves this state'],
+  ['x0', 'Predicted x₀', true, 'What the denoiser answers for the step that leaves this state'],
   ['paths', 'Paths', true, `The way of ${FOLLOWED} samples so far; the same noise in every panel`],
 ];
 const METRICS = [             // key, label, +1 if higher is better, 0 if nearer to 1 is, text
@@ -438,9 +439,10 @@ function refused(panel) {
   return words;
 }
 
-/* The two main numbers of a panel, as its title has them. */
-const inTitle = m =>
-  [m.modes == null ? '' : `${m.modes}/${m.of} modes`, m.energy == null ? '' : `energy ${signed(m.energy, 4)}`]
+/* The two main numbers of a panel after what they judge, as its title has them. */
+const inTitle = (m, t) =>
+  `${t ? 'x₀ predicted' : 'Samples'}: ` +
+  [m.modes == null ? '' : `${m.modes}/${m.of} modes`, m.on_mode == null ? '' : `${(100 * m.on_mode).toFixed(0)} %`]
     .filter(Boolean)
     .join(', ') + (m.star ? ' ★' : '');
 
@@ -456,8 +458,9 @@ function fillMetrics(i) {
       cell.title = !energy ? '' : m.star ? `${FLOOR}. ★ ${STAR}` : FLOOR;
     });
     const t = state.data.t[i];
-    view.main.textContent = m ? inTitle(m) : '';
-    view.main.title = `${t ? 'Of the predicted x₀, orange. ' : ''}${FLOOR}${m?.star ? `. ★ ${STAR}` : ''}`;
+    view.main.textContent = m ? inTitle(m, t) : '';
+    view.main.title = `${t ? 'Of the predicted x₀, orange' : 'Of the samples, blue'}: ${MAIN}${
+      m?.star ? `. ★ ${STAR}` : ''}`;
     view.main.classList.toggle('predicted', t > 0);
     view.numbers.dataset.of = t ? `x₀ predicted from ${subscript(t)}, against the law` : 'Samples against the law';
     view.numbers.classList.toggle('predicted', t > 0);
