@@ -1,6 +1,6 @@
 /* The stage: the same noise, denoised by several denoisers, on one scrubber. Plain canvas, no library.
 
-Gradio runs it after common.js, pictures.js, scrubber.js, motion.js, machine.js and panel.js, for ddgan/ui/denoise.py.
+Gradio runs it after common.js and its own parts (ddgan/ui/canvas.py), for ddgan/ui/denoise.py.
 props.controls, a JSON string: {names: of the controls, spans: the default range of each schedule, T: the steps to
 choose}.
 The picture `points` of a query (ddgan/views/stage.py) has
@@ -29,7 +29,6 @@ const STAR = 'The least energy distance of the panels, as far as chance lets tha
 const MAIN = 'modes that get at least a tenth of their share, and the share of the points on a mode';
 const MOST_LIKELY = 16;       // steps of a picture that is fetched before it is asked for: of more, it is large
 const IN_DIAGRAM = 120;       // samples of the diagram of a step
-const UNDO = 50;              // pictures that one can go back
 const STALL_MS = 1000;        // the most that one frame moves the film on: after a longer gap the machine was asleep
 
 const LAYERS = [
@@ -67,7 +66,7 @@ const state = {
   query: '',                  // what the address is to hold
   asked: null,                // what the controls held when they last asked
   forks: '',                  // of the picture that was asked for last
-  past: [],                   // queries of the pictures before, for Undo
+  presses: 0,                 // of keys and pointers so far
   wanted: null,               // its query, null where it failed
   coming: null,               // the AbortController of what is being fetched
 };
@@ -92,7 +91,8 @@ ${deckMarkup(
           title="Draw z again at this step: for the sample that you hold, else for all">New z</button>
         <button type="button" data-fork="eps"
           title="Draw the posterior noise again at this step: for the held sample, else for all">New ε</button>
-        <button type="button" data-act="undo" title="Back to the picture before (Ctrl Z)" disabled>Undo</button>
+        <button type="button" data-act="undo" title="Back to the picture before (Ctrl Z, or the browser's Back)"
+          disabled>Undo</button>
       </div>`,
   },
 )}
@@ -184,17 +184,13 @@ function reforked(forks) {
   load(query + (state.forks && `&forks=${state.forks}`));
 }
 
-/* The picture before, whatever changed it: its controls follow. */
-function undo() {
-  const before = state.past.pop();
-  if (before === undefined) return;
-  load(before, '', null, true);
-  trigger('undo');
-}
+/* The pictures before and after, whatever changed them: Undo and the browser's Back and Forward walk along them. */
+const past = trail(history, (query, place) => load(query, '', null, place));
 
-/* Fetch and draw the picture of a query; where it is refused, that of `otherwise`. One that is gone back to is not put
-   among those of before. */
-async function load(query, problem = '', otherwise = null, back = false) {
+/* Fetch and draw the picture of a query; where it is refused, that of `otherwise`. `place` is that of one that was
+   there before: its controls follow. */
+async function load(query, problem = '', otherwise = null, place = null) {
+  const press = state.presses;
   state.coming?.abort();
   state.wanted = query;
   const { signal } = state.coming = new AbortController(), busy = words => { say(words, true); fade(true); };
@@ -203,14 +199,18 @@ async function load(query, problem = '', otherwise = null, back = false) {
     if (signal.aborted) return;
     const before = state.data?.id;
     show(decode(found));
-    if (before && before !== found.id && !back) state.past = [...state.past, before].slice(-UNDO);
-    $('[data-act=undo]').disabled = !state.past.length;
+    if (place !== null) past.moved(place, found.id);
+    else if (!before) past.first(found.id);
+    else if (before === found.id) past.stay();
+    else past.add(found.id, press);
+    $('[data-act=undo]').disabled = !past.can();
     fade(false);
     say(problem || found.message, Boolean(problem));
     state.query = problem ? '' : found.query;
     state.forks = forksOf(found.id);
     keepRun();
     tell('run', run());
+    if (place !== null) trigger('undo');
     await judge(signal);
     await weigh(signal);
     neighbours(signal);
@@ -219,6 +219,7 @@ async function load(query, problem = '', otherwise = null, back = false) {
     const words = error.words ? `${error.words}.` : error.message;
     if (otherwise !== null) return load(otherwise, `The link was not understood: ${words} ${INSTEAD}`);
     state.wanted = null;                             // it may be asked for again
+    past.stay();
     fade(true);
     say(error.message, true);
   }
@@ -616,11 +617,19 @@ document.addEventListener(
   e => {
     const types = e.target.matches?.(TYPING);
     if (!root.isConnected || !root.clientWidth || types || e.defaultPrevented) return;
-    if ((e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === 'z') obey(e, { [e.key]: undo });
+    if ((e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === 'z') obey(e, { [e.key]: past.undo });
     else if (!e.ctrlKey && !e.metaKey && !e.altKey) obey(e, { p: () => present() });
   },
   { signal: gone.signal },
 );
+
+for (const what of ['pointerdown', 'keydown'])
+  document.addEventListener(what, e => { state.presses += !e.repeat; }, { capture: true, signal: gone.signal });
+
+/* The entry of a tab that shows no points has no query of them. */
+addEventListener('popstate', () => {
+  past.came(new URLSearchParams(location.search).has('tab') ? null : location.search.slice(1));
+}, { signal: gone.signal });
 
 function nearest(view, event) {
   if (!view || view.panel.error) return null;
@@ -648,7 +657,7 @@ panels.addEventListener('click', e => {
 root.addEventListener('click', e => {
   const { act, fork: what } = e.target.closest('button')?.dataset ?? {};
   if (what) fork(what);
-  if (act === 'undo') undo();
+  if (act === 'undo') past.undo();
   if (act === 'present') present();
 });
 
@@ -726,7 +735,7 @@ root.stage = {
   show: (values, problem) => { want(values, problem); return true; },
   opened: values => { state.asked ??= values; root.dataset.opened = '1'; },
   held: values => { state.asked = values; },
-  undo,
+  undo: past.undo,
 };
 drive({
   ...root.stage, last: lastState, seek: glide, playing, panels, choose: follow,
