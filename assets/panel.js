@@ -52,19 +52,20 @@ function draw(view) {
   ctx.clearRect(0, 0, w, h);
   if (panel.error || !w) return;
   if (data.dim === 2) {
-    if (layers.density) drawField(view);
+    if (layers.density) drawDensity(view);
     if (layers.samples) drawCloud(view, panel.x, state.theme.dots.sample);
     if (layers.x0) drawCloud(view, panel.x0, state.theme.dots.x0, ahead());
   } else {
     drawHistogram(view);
   }
   drawScales(view, data.axes, data.limit, state.theme, data.dim === 1 ? h * 0.64 : null);
+  if (layers.field) drawField(view);
   if (layers.x0) for (const j of data.followed) drawLink(view, j);
   if (layers.paths) for (const j of data.followed) drawPath(view, j, state.theme.ink, 1, 0.85);
   if (focused() !== null) drawFocus(view, focused());
 }
 
-function drawField(view) {
+function drawDensity(view) {
   const { field, theme, data, at } = state, G = data.density.size, key = at;
   if (field.key !== key) {
     field.key = key;

@@ -34,8 +34,10 @@ const STALL_MS = 1000;        // the most that one frame moves the film on: afte
 const LAYERS = [
   ['samples', 'Samples', true, 'The states x_t that the denoiser has reached'],
   ['density', 'Density', true, 'Where the exact law q(x_t) of this level puts its mass'],
-  ['x0', 'Predicted x₀', true, 'What the denoiser answers for the step that leaves this state'],
+  ['x0', '<em>Predicted</em> x₀', true, 'What the denoiser answers for the step that leaves this state'],
   ['paths', 'Paths', true, `The way of ${FOLLOWED} samples so far; the same noise in every panel`],
+  ['field', 'Mean step', false, 'Where a point at each place goes in this step on average, E[xₛ | xₜ] − xₜ: the arrows ' +
+    'of all panels are shortened alike'],
 ];
 const METRICS = [             // key, label, +1 if higher is better, 0 if nearer to 1 is, text
   ['energy', 'Energy', -1, m => signed(m.energy, 4)],
@@ -561,6 +563,7 @@ function frame(now) {
   state.theme ??= readTheme();
   if (!state.greeted && onScreen) { state.greeted = true; if (!reducedMotion.matches && state.at === 0) play(); }
   describe();
+  findField();
   for (const view of state.views) draw(view);
   drawMachine();
   root.dataset.id = state.data.id;

@@ -41,7 +41,8 @@ METRICS = {
     "Width": lambda m: "" if m["width"] is None else f"{m['width']:.2f}",
     "SW_2": lambda m: f"{m['sw2']:.3f}",
 }
-LAYERS = ("samples", "density", "x0", "paths")  # of the stage, see assets/stage.js, which begins with all
+FIRST = ("samples", "density", "x0", "paths")  # layers that the page begins with
+LAYERS = (*FIRST, "field")  # of the stage, see assets/stage.js; the field is on the page alone
 
 
 class Look(NamedTuple):
@@ -63,7 +64,7 @@ class Look(NamedTuple):
 
     def to_query(self) -> str:
         """What a link says of it, after what it says of the request."""
-        layers = "" if self.layers == LAYERS else f"&layers={','.join(self.layers) or 'none'}"
+        layers = "" if self.layers == FIRST else f"&layers={','.join(self.layers) or 'none'}"
         return layers + (f"&hold={self.hold}" if self.hold is not None else "")
 
 
