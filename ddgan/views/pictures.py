@@ -137,9 +137,10 @@ KINDS = {
     "bars": Kind(_walk_of, _bars, after=True),
     "posterior": Kind(_question_of, posterior.posterior),
     "map": Kind(_map_of, posterior.gap_map, after=True),
+    "fold": Kind(_question_of, posterior.folded, after=True),
     "landscape": Kind(_question_of, landscape.shown, after=True),
-    "why": Kind(_why_of, _why),
     "field": Kind(_field_of, field.field, after=True),
+    "why": Kind(_why_of, _why),
     "path": Kind(_path_of, _paths),
     "recorded": Kind(_recorded_of, _recorded),
 }
