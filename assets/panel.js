@@ -40,6 +40,9 @@ function around(row) {
   return [i * row, Math.min(i + 1, lastState()) * row, state.at - i];
 }
 
+/* The samples that a panel shows: its own, or, while noise is added, the data. */
+const xOf = view => state.forward ?? view.panel.x;
+const shows = name => state.layers[name] && !(state.forward && ['x0', 'field'].includes(name));
 const read = (buffer, at, j, c) => coordinate(state.data, buffer, at, j, c);
 const place = (view, buffer, at, j, time = at) => pixel(state.data, view, buffer, at, j, time);
 
@@ -47,21 +50,21 @@ const place = (view, buffer, at, j, time = at) => pixel(state.data, view, buffer
 const ahead = () => Math.min(1, lastState() - state.at);
 
 function draw(view) {
-  const { ctx, panel, w, h, dpr } = view, { data, layers } = state;
+  const { ctx, panel, w, h, dpr } = view, { data } = state;
   ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
   ctx.clearRect(0, 0, w, h);
   if (panel.error || !w) return;
   if (data.dim === 2) {
-    if (layers.density) drawDensity(view);
-    if (layers.samples) drawCloud(view, panel.x, state.theme.dots.sample);
-    if (layers.x0) drawCloud(view, panel.x0, state.theme.dots.x0, ahead());
+    if (shows('density')) drawDensity(view);
+    if (shows('samples')) drawCloud(view, xOf(view), state.theme.dots.sample);
+    if (shows('x0')) drawCloud(view, panel.x0, state.theme.dots.x0, ahead());
   } else {
     drawHistogram(view);
   }
   drawScales(view, data.axes, data.limit, state.theme, data.dim === 1 ? h * 0.64 : null);
-  if (layers.field) drawField(view);
-  if (layers.x0) for (const j of data.followed) drawLink(view, j);
-  if (layers.paths) for (const j of data.followed) drawPath(view, j, state.theme.ink, 1, 0.85);
+  if (shows('field')) drawField(view);
+  if (shows('x0')) for (const j of data.followed) drawLink(view, j);
+  if (shows('paths')) for (const j of data.followed) drawPath(view, j, state.theme.ink, 1, 0.85);
   if (focused() !== null) drawFocus(view, focused());
 }
 
@@ -118,25 +121,25 @@ function drawCloud(view, buffer, dot, seen = 1) {
 
 /* 1-D: bars against the true curve; both have area 1, so they may be compared by eye. */
 function drawHistogram(view) {
-  const { ctx, panel, w, h } = view, { data, layers, theme, at } = state, { limit, n } = data;
+  const { ctx, panel, w, h } = view, { data, theme, at } = state, { limit, n } = data;
   const base = h * 0.64, bins = 80, G = data.density.size, source = data.density.data, [a, b, f] = around(G);
   const heights = buffer => histogram(n, j => read(buffer, at, j, 0), bins, limit);
   const density = Float64Array.from({ length: G }, (_, k) => source[a + k] * (1 - f) + source[b + k] * f);
-  const area = sum(density) * 2 * limit / G || 1, shown = layers.x0 ? [...heights(panel.x0)] : [];
+  const area = sum(density) * 2 * limit / G || 1, shown = shows('x0') ? [...heights(panel.x0)] : [];
   const top = Math.max((1.35 * Math.max(...density)) / area, 1.05 * Math.max(...shown)) || 1,
     y = v => base - (base - 12) * Math.min(1, v / top);
-  if (layers.samples) {
+  if (shows('samples')) {
     ctx.fillStyle = theme.sample;
     ctx.globalAlpha = 0.6;
-    heights(panel.x).forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
+    heights(xOf(view)).forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
     ctx.globalAlpha = 1;
   }
-  if (layers.density) {
+  if (shows('density')) {
     const curve = [...density].map((v, k) => [(k + 0.5) * w / G, y(v / area)]);
     stroke(ctx, curve, theme.paper, 4, 0.8);
     stroke(ctx, curve, theme.density, 2, 1);
   }
-  if (layers.x0) {
+  if (shows('x0')) {
     const tops = shown.flatMap((v, k) => [[k * w / bins, y(v)], [(k + 1) * w / bins, y(v)]]);
     stroke(ctx, [[0, base], ...tops, [w, base]], theme.x0, 1.5, ahead());
   }
@@ -163,16 +166,18 @@ function disc(ctx, [x, y], radius, fill, edge, width = 1) {
 function stops(view, j, from, to) {
   const list = [from];
   for (let i = Math.floor(from) + 1; i < to; i++) list.push(i);
-  return [...list, to].map(at => place(view, view.panel.x, at, j));
+  return [...list, to].map(at => place(view, xOf(view), at, j));
 }
 
-/* The way so far. Old segments fade, as a comet's tail does: many paths stay readable, and time gets a direction. */
+/* The way so far: from noise, or from data while noise is added. Old segments fade, as a comet's tail does: many paths
+   stay readable, and time gets a direction. */
 function drawPath(view, j, colour, width, fade) {
   const { ctx } = view,
     { at, theme, data } = state,
     few = data.F <= 9,
     start = data.F <= 17 || colour === theme.focus ? 0 : Math.max(0, Math.floor(at) - 12);
-  const points = stops(view, j, start, at), legs = points.length - 1, span = few ? 1 : Math.ceil(legs / 8);
+  const points = state.forward ? stops(view, j, at, lastState()).reverse() : stops(view, j, start, at),
+    legs = points.length - 1, span = few ? 1 : Math.ceil(legs / 8);
   for (let k = 0; k < legs; k += span) {
     const leg = points.slice(k, k + span + 1), alpha = 1 - fade * (legs - k) / (legs + 1);
     if (few) stroke(ctx, leg, theme.paper, width + 2, alpha * 0.6);
@@ -195,19 +200,21 @@ function drawLink(view, j) {
 
 /* The followed sample: its past as a line, its future as dots, so that one noise shows all its fates at once. */
 function drawFocus(view, j) {
-  const { ctx, panel } = view, { at, theme, data, layers } = state;
-  stroke(ctx, stops(view, j, at, lastState()), theme.focus, 1.5, data.F <= 17 ? 0.8 : 0.4, [2, 4]);
-  disc(ctx, place(view, panel.x, lastState(), j), 3, theme.paper, theme.focus, 1.5);
-  if (layers.x0) drawLink(view, j);
+  const { ctx } = view, { at, theme, data } = state, x = xOf(view);
+  if (!state.forward) {
+    stroke(ctx, stops(view, j, at, lastState()), theme.focus, 1.5, data.F <= 17 ? 0.8 : 0.4, [2, 4]);
+    disc(ctx, place(view, x, lastState(), j), 3, theme.paper, theme.focus, 1.5);
+  }
+  if (shows('x0')) drawLink(view, j);
   drawPath(view, j, theme.focus, data.F <= 17 ? 2 : 1.2, data.F <= 17 ? 0.3 : 0.8);
-  const here = place(view, panel.x, at, j);
+  const here = place(view, x, at, j);
   ctx.beginPath();
   ctx.arc(...here, 8, 0, 7);
   ctx.strokeStyle = theme.focus;
   ctx.lineWidth = 1.5;
   ctx.stroke();
   const numbers = Array.from({ length: data.dim }, (_, c) =>
-    data.axes[c] ? inUnits(data.axes[c], read(panel.x, at, j, c)) : signed(read(panel.x, at, j, c), 2),
+    data.axes[c] ? inUnits(data.axes[c], read(x, at, j, c)) : signed(read(x, at, j, c), 2),
   );
   drawTag(view, here, `#${j}  ${data.dim === 2 ? `(${numbers.join(', ')})` : numbers[0]}`);
 }

@@ -569,7 +569,7 @@ function laid(view, colour) {
   const { lines, size, scale } = state.fold, { ctx } = view;
   const at = k => place(view, [lines[2 * k] * scale, lines[2 * k + 1] * scale]);
   const each = Array.from({ length: size }, (_, i) => i);
-  ctx.globalAlpha = 0.6;
+  ctx.globalAlpha = 0.4;
   for (const i of each.filter(i => i % EVERY === 0)) {
     line(ctx, each.map(j => at(i * size + j)), colour, 0.8);
     line(ctx, each.map(j => at(j * size + i)), colour, 0.8);

@@ -54,6 +54,7 @@ const state = {
   shape: null, // one view per panel: {panel, plot, canvas, ctx, cells, rows, w, h, dpr}; what they were built for
   at: 0, // position on the scrubber, 0 .. F-1
   motion: null, // null | {play: elapsed ms} | {from, to, elapsed}
+  forward: null, // while noise is added: int16 (F, n, dim), the data at every level, with one noise
   dragging: false,
   hover: null, pinned: null,  // index of the sample that all panels emphasise
   layers: Object.fromEntries(LAYERS.map(([name, , on]) => [name, on])),
@@ -88,7 +89,9 @@ ${deckMarkup(
   0.001,
   {
     beside: `
-      <div class="stage-forks" role="group" aria-label="New noise at this step">
+      <div class="stage-forks" role="group" aria-label="Noise">
+        <button type="button" data-act="noise" aria-pressed="false"
+          title="Play data to noise, with one noise for all levels, and back (key n)">Add noise</button>
         <button type="button" data-fork="z"
           title="Draw z again at this step: for the sample that you hold, else for all">New z</button>
         <button type="button" data-fork="eps"
@@ -283,7 +286,7 @@ function pick(view, event, j) {
     ((2 * (event.clientX - box.left)) / box.width - 1) * limit,
     (1 - (2 * (event.clientY - box.top)) / box.height) * limit,
   ];
-  const x = j === null ? free : Array.from({ length: dim }, (_, c) => read(view.panel.x, i, j, c));
+  const x = j === null ? free : Array.from({ length: dim }, (_, c) => read(xOf(view), i, j, c));
   tell('pick', { t: t[i], x: x.slice(0, dim) });
 }
 
@@ -304,7 +307,7 @@ function show(data) {
   range.disabled = false;
   buildPanels();
   scale();
-  describe(true);
+  onward(null);
   invalidate();
   if (before && dataOf(data).startsWith('points:') && dataOf(data) !== dataOf(before)) {   // a visitor's own points
     goto(reducedMotion.matches ? lastState() : 0);
@@ -449,9 +452,13 @@ const inTitle = (m, t) =>
     .filter(Boolean)
     .join(', ') + (m.star ? ' ★' : '');
 
+/* How a state is made of data and noise. */
+const inFormula = ({ t, a, sigma }, i) =>
+  t[i] ? `${subscript(t[i])} = ${a[i].toFixed(2)} x₀ + ${sigma[i].toFixed(2)} ε` : 'Data x₀';
+
 function fillMetrics(i) {
   state.views.forEach(view => {
-    const m = view.panel.error ? null : view.panel.metrics?.[i];
+    const m = view.panel.error || state.forward ? null : view.panel.metrics?.[i];
     const texts = view.rows.map(([key, , , text]) => (m?.[key] == null ? null : text(m)));
     view.rows.forEach(([key], r) => {
       const cell = view.cells[r], energy = key === 'energy' && texts[r] !== null;
@@ -461,12 +468,13 @@ function fillMetrics(i) {
       cell.title = !energy ? '' : m.star ? `${FLOOR}. ★ ${STAR}` : FLOOR;
     });
     const t = state.data.t[i];
-    view.main.textContent = m ? inTitle(m, t) : '';
-    view.main.title = `${t ? 'Of the predicted x₀, orange' : 'Of the samples, blue'}: ${MAIN}${
+    view.main.textContent = m ? inTitle(m, t) : state.forward && !view.panel.error ? inFormula(state.data, i) : '';
+    view.main.title = state.forward ? 'Noise is added to data, the same noise at every level' : `${t ? 'Of the predicted x₀, orange' : 'Of the samples, blue'}: ${MAIN}${
       m?.star ? `. ★ ${STAR}` : ''}`;
-    view.main.classList.toggle('predicted', t > 0);
-    view.numbers.dataset.of = t ? `x₀ predicted from ${subscript(t)}, against the law` : 'Samples against the law';
-    view.numbers.classList.toggle('predicted', t > 0);
+    view.main.classList.toggle('predicted', t > 0 && !state.forward);
+    view.numbers.dataset.of = state.forward ? 'Noise is added to data'
+      : t ? `x₀ predicted from ${subscript(t)}, against the law` : 'Samples against the law';
+    view.numbers.classList.toggle('predicted', t > 0 && !state.forward);
     const numbers = view.rows.map(([, name], r) => texts[r] && `${name} ${texts[r]}`).filter(Boolean);
     view.canvas.setAttribute(
       'aria-label',
@@ -508,8 +516,9 @@ function advance(dt) {
   const { motion, data } = state;
   if (playing()) {
     motion.play += dt;
-    state.at = played(data.F, motion.play, reducedMotion.matches);
-    if (state.at >= lastState()) { state.at = lastState(); state.motion = null; }
+    const done = played(data.F, motion.play, reducedMotion.matches);
+    state.at = state.forward ? lastState() - done : done;
+    if (done >= lastState()) end();
   } else {
     motion.elapsed += dt;
     state.at = sought(motion);
@@ -517,9 +526,42 @@ function advance(dt) {
   }
 }
 
+/* The end of a film: data at last, or noise, from where it goes back to data. */
+function end() {
+  state.motion = state.forward ? { play: 0 } : null;
+  state.at = state.forward ? 0 : lastState();
+  onward(null);
+}
+
+/* Whether noise is added, and to which states of the data. */
+function onward(states) {
+  state.forward = states;
+  $('[data-act=noise]').setAttribute('aria-pressed', Boolean(states));
+  describe(true);
+}
+
+/* From data to noise and back; once more: leave it. The data are draws of the exact law from the same noise. */
+async function addNoise() {
+  const { data } = state;
+  if (!data) return;
+  if (state.forward) {
+    onward(null);
+  } else {
+    const row = data.n * data.dim, exact = data.panels.find(({ key, error }) => key === 'exact' && !error) ??
+      (await picture('points', `${but(data.id, 'denoisers', 'forks')}&denoisers=exact`)).panels[0];
+    if (data !== state.data) return;
+    onward(noised(data, exact.x.subarray(0, row), exact.x.subarray(-row)));
+    state.at = lastState();
+    play();
+  }
+  describe(true);
+  invalidate();
+}
+
 function play() {
   if (!state.data) return;
-  const start = current() >= lastState() ? 0 : Math.round(state.at);
+  const done = state.forward ? lastState() - Math.round(state.at) : Math.round(state.at),
+    start = done >= lastState() ? 0 : done;
   state.motion = { play: start * timing(state.data.F).cycle };
   invalidate();
 }
@@ -621,7 +663,7 @@ document.addEventListener(
     const types = e.target.matches?.(TYPING);
     if (!root.isConnected || !root.clientWidth || types || e.defaultPrevented) return;
     if ((e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === 'z') obey(e, { [e.key]: past.undo });
-    else if (!e.ctrlKey && !e.metaKey && !e.altKey) obey(e, { p: () => present() });
+    else if (!e.ctrlKey && !e.metaKey && !e.altKey) obey(e, { p: () => present(), n: addNoise });
   },
   { signal: gone.signal },
 );
@@ -637,7 +679,7 @@ addEventListener('popstate', () => {
 function nearest(view, event) {
   if (!view || view.panel.error) return null;
   const box = view.canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
-  return closest(state.data.n, j => place(view, view.panel.x, state.at, j), [px, py], PICK_RADIUS);
+  return closest(state.data.n, j => place(view, xOf(view), state.at, j), [px, py], PICK_RADIUS);
 }
 
 const viewOf = target => state.views.find(v => v.plot.contains(target));
@@ -661,6 +703,7 @@ root.addEventListener('click', e => {
   const { act, fork: what } = e.target.closest('button')?.dataset ?? {};
   if (what) fork(what);
   if (act === 'undo') past.undo();
+  if (act === 'noise') addNoise().catch(error => say(error.message, true));
   if (act === 'present') present();
 });
 
@@ -728,7 +771,7 @@ reducedMotion.addEventListener(
 root.stage = {
   state: () => state.data ? current() : null,
   points: p => {
-    const { data } = state, { x } = data.panels[p], i = current();
+    const { data } = state, x = state.forward ?? data.panels[p].x, i = current();
     return x
       ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c)))
       : [];
