@@ -38,6 +38,17 @@ function pixel(run, { w, h }, buffer, at, j, time = at) {
   return [x, h - 10 - (h * 0.36 - 20) * time / (run.F - 1)];
 }
 
+/* The states of x_0 as noise is added, the same noise at every level: x_t = a_t x_0 + sigma_t e, such that all end at
+   the given x_T. Buffers of int16, x_T and x_0 of one state each. */
+function noised({ F, a, sigma }, x_T, x_0) {
+  const row = x_0.length, states = new Int16Array(F * row);
+  for (let k = 0; k < row; k++) {
+    const e = (x_T[k] - a[0] * x_0[k]) / sigma[0];
+    for (let i = 0; i < F; i++) states[i * row + k] = clamp(Math.round(a[i] * x_0[k] + sigma[i] * e), -32767, 32767);
+  }
+  return states;
+}
+
 /* Which of n places is nearest to a pixel, less than `radius` away; null for none. */
 function closest(n, placeOf, [px, py], radius) {
   let best = null, least = radius ** 2;

@@ -36,13 +36,14 @@ function keepTab() {
   const name = current();
   if (!TABS.includes(name)) return;
   // the browser's Back leads to the tab before
-  if (followed && name !== followed) history.pushState(history.state, '', location.href);
+  if (followed && name !== followed) history.pushState({ ...history.state, undo: false }, '', location.href);
   followed = name;
   keepInAddress({ tab: name === TABS[0] ? null : name.toLowerCase() });
 }
-addEventListener('popstate', () => tab((followed = named(new URLSearchParams(location.search)))), {
-  signal: gone.signal,
-});
+addEventListener('popstate', () => {
+  followed = named(new URLSearchParams(location.search));
+  if (current() !== followed) tab(followed);
+}, { signal: gone.signal });
 /* Gradio builds its tabs in its own time: ask until the wanted one is there, then follow what is chosen. */
 const wanted = named(asked);
 (async () => {
@@ -254,7 +255,6 @@ const STEPS = [
       'to cover them all, and nearly all of it falls between them.',
     async () => {
       await scene();
-      layer('x0', false);
       press('Escape');
       find('[name=posterior-of][value=x_0]').click();
       document.dispatchEvent(new CustomEvent('ddgan:pick', { detail: { t: 1, x: [0.3, 0.2] } }));

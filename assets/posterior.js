@@ -26,6 +26,8 @@ const state = {
   lost: false,
   coming: null,
   mapping: false,
+  fold: null,           // of which question: the plane of z as G lays it, or the reason why there is none
+  folding: false,
   onScreen: false,
   moved: false,         // by the reader, who then wants answers wherever the page stands
   theme: null,
@@ -54,6 +56,8 @@ root.innerHTML = `
       <span class="posterior-toggle" role="radiogroup" aria-label="How draws are shown">
         <label class="stage-chip"><input type="radio" name="posterior-draws" value="points" checked>points</label>
         <label class="stage-chip"><input type="radio" name="posterior-draws" value="density">density</label>
+        <label class="stage-chip" title="The plane of z, as G lays it over the plane of x₀: each cell of the grid is as
+          likely as any other"><input type="radio" name="posterior-draws" value="grid">grid of z</label>
       </span>
     </div>
   </div>
@@ -134,10 +138,11 @@ async function chart() {
 
 function take(answer, key) {
   state.answer = answer;
-  build();
-  draw();
   root.answer = answer;
   root.dataset.answer = key;
+  build();
+  draw();
+  unfold();
   clearTimeout(state.calm);
   state.calm = setTimeout(raise, CALM);
   const { panels, modes, gap } = answer;
@@ -146,6 +151,26 @@ function take(answer, key) {
     panels.map(p => `${p.label}: ${p.error ?? `energy distance ${signed(p.energy, 3)}`}`).join(', ');
   clearTimeout(state.later);
   state.later = setTimeout(remember, 300);      // browsers limit how often an address may change
+}
+
+/* How G lays the plane of z over that of what is asked for, where that is to be seen: of the question that is
+   answered. */
+async function unfold() {
+  const of = root.dataset.answer;
+  if (state.draws !== 'grid' || !of || state.folding || of === state.fold?.of) return;
+  state.folding = true;
+  try {
+    state.fold = { of, ...await picture('fold', address(JSON.parse(of), 'seed|n|forks')) };
+    root.dataset.fold = of;
+    say('');
+  } catch (error) {
+    state.fold = { of };
+    say(error.message);
+  }
+  state.folding = false;
+  build();
+  draw();
+  unfold();
 }
 
 function remember() {
@@ -159,7 +184,7 @@ function remember() {
 
 function fromAddress() {
   const asked = new URLSearchParams(location.search), parts = (asked.get('at') ?? '').split(',');
-  if (asked.get('draws') === 'density') state.draws = 'density';
+  if (['density', 'grid'].includes(asked.get('draws'))) state.draws = asked.get('draws');
   fold.open = asked.get('landscape') === '1';
   const of = parts.pop(), [t, ...x] = parts.map(Number);
   if (!['x_0', 'x_s'].includes(of) || !(t >= 1) || !x.length || !x.every(Number.isFinite)) return;
@@ -259,7 +284,8 @@ root.addEventListener('change', e => {
     if (!state.answer) return;
     remember();
     build();
-    return draw();
+    draw();
+    return unfold();
   }
   if (!name) return;
   if (Number.isFinite(e.target.valueAsNumber))
@@ -316,7 +342,9 @@ function build() {
         ? '\u00a0'
         : of === 'x_0' && p.gaussian && p.key !== 'gaussian'
           ? 'no draw: one x₀, a mean'
-          : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws` +
+          : isFolded(p)
+            ? 'the plane of z, by cells that are equally likely'
+            : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws` +
             (p.gaussian ? ', their Gaussian' : ' over the truth'),
       error: p.error,
     })),
@@ -507,7 +535,8 @@ function fillCell({ key, canvas }, theme) {
   if (!line && (!p || state.draws === 'density'))
     for (const level of LEVELS) contour(view, answer.truth, answer.size, level, p ? theme.ink : tint);
   if (!p) { ellipse(view, answer, theme); return weigh(view, answer, theme); }
-  if (state.draws === 'points') dots(view, p.points, answer, colour);
+  if (isFolded(p)) laid(view, colour);
+  else if (state.draws !== 'density') dots(view, p.points, answer, colour);
   else if (line) {
     const unit = ((0.9 / 255) * sum(answer.truth)) / sum(p.density);
     curve(view, i => Math.min(1, unit * p.density[i]), answer.size, colour);
@@ -526,6 +555,24 @@ function dots(view, points, answer, colour) {
   for (let j = 0; j < points.length; j += 2) {
     const [x, y] = place(view, [points[j] * answer.scale, points[j + 1] * answer.scale]);
     ctx.fillRect(x - 1, y - 1, 2, 2);
+  }
+  ctx.globalAlpha = 1;
+}
+
+/* Whether a panel shows the plane of z. */
+const isFolded = p => state.draws === 'grid' && state.fold?.key === p.key;
+
+const EVERY = 4;              // of the lattice's lines one is drawn, through all of its points
+
+/* The lines of the plane of z, both ways. */
+function laid(view, colour) {
+  const { lines, size, scale } = state.fold, { ctx } = view;
+  const at = k => place(view, [lines[2 * k] * scale, lines[2 * k + 1] * scale]);
+  const each = Array.from({ length: size }, (_, i) => i);
+  ctx.globalAlpha = 0.4;
+  for (const i of each.filter(i => i % EVERY === 0)) {
+    line(ctx, each.map(j => at(i * size + j)), colour, 0.8);
+    line(ctx, each.map(j => at(j * size + i)), colour, 0.8);
   }
   ctx.globalAlpha = 1;
 }

@@ -1,6 +1,6 @@
 /* The stage: the same noise, denoised by several denoisers, on one scrubber. Plain canvas, no library.
 
-Gradio runs it after common.js, pictures.js and scrubber.js, for ddgan/ui/denoise.py.
+Gradio runs it after common.js and its own parts (ddgan/ui/canvas.py), for ddgan/ui/denoise.py.
 props.controls, a JSON string: {names: of the controls, spans: the default range of each schedule, T: the steps to
 choose}.
 The picture `points` of a query (ddgan/views/stage.py) has
@@ -25,17 +25,19 @@ const FOLLOWED = LOOKS.followed;   // samples whose whole path is drawn
 const PICK_RADIUS = 28;       // px: how near the pointer must come to a sample
 const GAP = 'KL from the true law of the step to its best Gaussian, mean over x_t, in nats: what no Gaussian can learn';
 const FLOOR = 'Energy distance to the law; in brackets its noise floor: 95 % of exact samplings score less';
-const STAR = 'The least of the panels, as far as chance lets that be told';
+const STAR = 'The least energy distance of the panels, as far as chance lets that be told';
+const MAIN = 'modes that get at least a tenth of their share, and the share of the points on a mode';
 const MOST_LIKELY = 16;       // steps of a picture that is fetched before it is asked for: of more, it is large
 const IN_DIAGRAM = 120;       // samples of the diagram of a step
-const UNDO = 50;              // pictures that one can go back
 const STALL_MS = 1000;        // the most that one frame moves the film on: after a longer gap the machine was asleep
 
 const LAYERS = [
   ['samples', 'Samples', true, 'The states x_t that the denoiser has reached'],
   ['density', 'Density', true, 'Where the exact law q(x_t) of this level puts its mass'],
-  ['x0', 'Predicted x₀', false, 'What the denoiser answers for the step that leaves this state'],
+  ['x0', '<em>Predicted</em> x₀', true, 'What the denoiser answers for the step that leaves this state'],
   ['paths', 'Paths', true, `The way of ${FOLLOWED} samples so far; the same noise in every panel`],
+  ['field', 'Mean step', false, 'Where a point at each place goes in this step on average, E[xₛ | xₜ] − xₜ: the arrows ' +
+    'of all panels are shortened alike'],
 ];
 const METRICS = [             // key, label, +1 if higher is better, 0 if nearer to 1 is, text
   ['energy', 'Energy', -1, m => signed(m.energy, 4)],
@@ -52,6 +54,7 @@ const state = {
   shape: null, // one view per panel: {panel, plot, canvas, ctx, cells, rows, w, h, dpr}; what they were built for
   at: 0, // position on the scrubber, 0 .. F-1
   motion: null, // null | {play: elapsed ms} | {from, to, elapsed}
+  forward: null, // while noise is added: int16 (F, n, dim), the data at every level, with one noise
   dragging: false,
   hover: null, pinned: null,  // index of the sample that all panels emphasise
   layers: Object.fromEntries(LAYERS.map(([name, , on]) => [name, on])),
@@ -66,7 +69,7 @@ const state = {
   query: '',                  // what the address is to hold
   asked: null,                // what the controls held when they last asked
   forks: '',                  // of the picture that was asked for last
-  past: [],                   // queries of the pictures before, for Undo
+  presses: 0,                 // of keys and pointers so far
   wanted: null,               // its query, null where it failed
   coming: null,               // the AbortController of what is being fetched
 };
@@ -86,12 +89,15 @@ ${deckMarkup(
   0.001,
   {
     beside: `
-      <div class="stage-forks" role="group" aria-label="New noise at this step">
+      <div class="stage-forks" role="group" aria-label="Noise">
+        <button type="button" data-act="noise" aria-pressed="false"
+          title="Play data to noise, with one noise for all levels, and back (key n)">Add noise</button>
         <button type="button" data-fork="z"
           title="Draw z again at this step: for the sample that you hold, else for all">New z</button>
         <button type="button" data-fork="eps"
           title="Draw the posterior noise again at this step: for the held sample, else for all">New ε</button>
-        <button type="button" data-act="undo" title="Back to the picture before (Ctrl Z)" disabled>Undo</button>
+        <button type="button" data-act="undo" title="Back to the picture before (Ctrl Z, or the browser's Back)"
+          disabled>Undo</button>
       </div>`,
   },
 )}
@@ -183,17 +189,13 @@ function reforked(forks) {
   load(query + (state.forks && `&forks=${state.forks}`));
 }
 
-/* The picture before, whatever changed it: its controls follow. */
-function undo() {
-  const before = state.past.pop();
-  if (before === undefined) return;
-  load(before, '', null, true);
-  trigger('undo');
-}
+/* The pictures before and after, whatever changed them: Undo and the browser's Back and Forward walk along them. */
+const past = trail(history, (query, place) => load(query, '', null, place));
 
-/* Fetch and draw the picture of a query; where it is refused, that of `otherwise`. One that is gone back to is not put
-   among those of before. */
-async function load(query, problem = '', otherwise = null, back = false) {
+/* Fetch and draw the picture of a query; where it is refused, that of `otherwise`. `place` is that of one that was
+   there before: its controls follow. */
+async function load(query, problem = '', otherwise = null, place = null) {
+  const press = state.presses;
   state.coming?.abort();
   state.wanted = query;
   const { signal } = state.coming = new AbortController(), busy = words => { say(words, true); fade(true); };
@@ -202,14 +204,18 @@ async function load(query, problem = '', otherwise = null, back = false) {
     if (signal.aborted) return;
     const before = state.data?.id;
     show(decode(found));
-    if (before && before !== found.id && !back) state.past = [...state.past, before].slice(-UNDO);
-    $('[data-act=undo]').disabled = !state.past.length;
+    if (place !== null) past.moved(place, found.id);
+    else if (!before) past.first(found.id);
+    else if (before === found.id) past.stay();
+    else past.add(found.id, press);
+    $('[data-act=undo]').disabled = !past.can();
     fade(false);
     say(problem || found.message, Boolean(problem));
     state.query = problem ? '' : found.query;
     state.forks = forksOf(found.id);
     keepRun();
     tell('run', run());
+    if (place !== null) trigger('undo');
     await judge(signal);
     await weigh(signal);
     neighbours(signal);
@@ -218,6 +224,7 @@ async function load(query, problem = '', otherwise = null, back = false) {
     const words = error.words ? `${error.words}.` : error.message;
     if (otherwise !== null) return load(otherwise, `The link was not understood: ${words} ${INSTEAD}`);
     state.wanted = null;                             // it may be asked for again
+    past.stay();
     fade(true);
     say(error.message, true);
   }
@@ -279,7 +286,7 @@ function pick(view, event, j) {
     ((2 * (event.clientX - box.left)) / box.width - 1) * limit,
     (1 - (2 * (event.clientY - box.top)) / box.height) * limit,
   ];
-  const x = j === null ? free : Array.from({ length: dim }, (_, c) => read(view.panel.x, i, j, c));
+  const x = j === null ? free : Array.from({ length: dim }, (_, c) => read(xOf(view), i, j, c));
   tell('pick', { t: t[i], x: x.slice(0, dim) });
 }
 
@@ -300,7 +307,7 @@ function show(data) {
   range.disabled = false;
   buildPanels();
   scale();
-  describe(true);
+  onward(null);
   invalidate();
   if (before && dataOf(data).startsWith('points:') && dataOf(data) !== dataOf(before)) {   // a visitor's own points
     goto(reducedMotion.matches ? lastState() : 0);
@@ -438,15 +445,20 @@ function refused(panel) {
   return words;
 }
 
-/* The two main numbers of a panel, as its title has them. */
-const inTitle = m =>
-  [m.modes == null ? '' : `${m.modes}/${m.of} modes`, m.energy == null ? '' : `energy ${signed(m.energy, 4)}`]
+/* The two main numbers of a panel after what they judge, as its title has them. */
+const inTitle = (m, t) =>
+  `${t ? 'x₀ predicted' : 'Samples'}: ` +
+  [m.modes == null ? '' : `${m.modes}/${m.of} modes`, m.on_mode == null ? '' : `${(100 * m.on_mode).toFixed(0)} %`]
     .filter(Boolean)
     .join(', ') + (m.star ? ' ★' : '');
 
+/* How a state is made of data and noise. */
+const inFormula = ({ t, a, sigma }, i) =>
+  t[i] ? `${subscript(t[i])} = ${a[i].toFixed(2)} x₀ + ${sigma[i].toFixed(2)} ε` : 'Data x₀';
+
 function fillMetrics(i) {
   state.views.forEach(view => {
-    const m = view.panel.error ? null : view.panel.metrics?.[i];
+    const m = view.panel.error || state.forward ? null : view.panel.metrics?.[i];
     const texts = view.rows.map(([key, , , text]) => (m?.[key] == null ? null : text(m)));
     view.rows.forEach(([key], r) => {
       const cell = view.cells[r], energy = key === 'energy' && texts[r] !== null;
@@ -456,11 +468,13 @@ function fillMetrics(i) {
       cell.title = !energy ? '' : m.star ? `${FLOOR}. ★ ${STAR}` : FLOOR;
     });
     const t = state.data.t[i];
-    view.main.textContent = m ? inTitle(m) : '';
-    view.main.title = `${t ? 'Of the predicted x₀, orange. ' : ''}${FLOOR}${m?.star ? `. ★ ${STAR}` : ''}`;
-    view.main.classList.toggle('predicted', t > 0);
-    view.numbers.dataset.of = t ? `x₀ predicted from ${subscript(t)}, against the law` : 'Samples against the law';
-    view.numbers.classList.toggle('predicted', t > 0);
+    view.main.textContent = m ? inTitle(m, t) : state.forward && !view.panel.error ? inFormula(state.data, i) : '';
+    view.main.title = state.forward ? 'Noise is added to data, the same noise at every level' : `${t ? 'Of the predicted x₀, orange' : 'Of the samples, blue'}: ${MAIN}${
+      m?.star ? `. ★ ${STAR}` : ''}`;
+    view.main.classList.toggle('predicted', t > 0 && !state.forward);
+    view.numbers.dataset.of = state.forward ? 'Noise is added to data'
+      : t ? `x₀ predicted from ${subscript(t)}, against the law` : 'Samples against the law';
+    view.numbers.classList.toggle('predicted', t > 0 && !state.forward);
     const numbers = view.rows.map(([, name], r) => texts[r] && `${name} ${texts[r]}`).filter(Boolean);
     view.canvas.setAttribute(
       'aria-label',
@@ -502,8 +516,9 @@ function advance(dt) {
   const { motion, data } = state;
   if (playing()) {
     motion.play += dt;
-    state.at = played(data.F, motion.play, reducedMotion.matches);
-    if (state.at >= lastState()) { state.at = lastState(); state.motion = null; }
+    const done = played(data.F, motion.play, reducedMotion.matches);
+    state.at = state.forward ? lastState() - done : done;
+    if (done >= lastState()) end();
   } else {
     motion.elapsed += dt;
     state.at = sought(motion);
@@ -511,9 +526,42 @@ function advance(dt) {
   }
 }
 
+/* The end of a film: data at last, or noise, from where it goes back to data. */
+function end() {
+  state.motion = state.forward ? { play: 0 } : null;
+  state.at = state.forward ? 0 : lastState();
+  onward(null);
+}
+
+/* Whether noise is added, and to which states of the data. */
+function onward(states) {
+  state.forward = states;
+  $('[data-act=noise]').setAttribute('aria-pressed', Boolean(states));
+  describe(true);
+}
+
+/* From data to noise and back; once more: leave it. The data are draws of the exact law from the same noise. */
+async function addNoise() {
+  const { data } = state;
+  if (!data) return;
+  if (state.forward) {
+    onward(null);
+  } else {
+    const row = data.n * data.dim, exact = data.panels.find(({ key, error }) => key === 'exact' && !error) ??
+      (await picture('points', `${but(data.id, 'denoisers', 'forks')}&denoisers=exact`)).panels[0];
+    if (data !== state.data) return;
+    onward(noised(data, exact.x.subarray(0, row), exact.x.subarray(-row)));
+    state.at = lastState();
+    play();
+  }
+  describe(true);
+  invalidate();
+}
+
 function play() {
   if (!state.data) return;
-  const start = current() >= lastState() ? 0 : Math.round(state.at);
+  const done = state.forward ? lastState() - Math.round(state.at) : Math.round(state.at),
+    start = done >= lastState() ? 0 : done;
   state.motion = { play: start * timing(state.data.F).cycle };
   invalidate();
 }
@@ -557,6 +605,7 @@ function frame(now) {
   state.theme ??= readTheme();
   if (!state.greeted && onScreen) { state.greeted = true; if (!reducedMotion.matches && state.at === 0) play(); }
   describe();
+  findField();
   for (const view of state.views) draw(view);
   drawMachine();
   root.dataset.id = state.data.id;
@@ -576,64 +625,6 @@ function measure() {
   }
 }
 
-function readTheme() {
-  const colour = colours(), { data, views } = state, w = Math.max(...views.map(v => v.w)), dpr = views[0]?.dpr || 1;
-  const big = whole.hasAttribute(PRESENT) ? 1.6 : 1,
-    radius = big * clamp(w / 230 * Math.sqrt(2000 / data.n), 0.9, 3.2) * dpr;
-  const [r, g, b] = rgb(colour('density')), peak = +colour('density-peak');
-  // Half smooth, half in bands: the bands read as contour lines without their clutter.
-  const lut = Uint32Array.from({ length: 256 }, (_, v) => {
-    const banded = 0.55 * v / 255 + 0.45 * Math.floor(v / 255 * 7) / 7;
-    return (Math.round(255 * peak * banded) << 24 | b << 16 | g << 8 | r) >>> 0;
-  });
-  const theme = { lut, font: getComputedStyle(root).fontFamily };
-  for (const name of ['sample', 'x0', 'ink', 'focus', 'paper', 'line', 'density']) theme[name] = colour(name);
-  theme.dots = {
-    sample: splat(theme.sample, radius, +colour('sample-alpha')),
-    x0: splat(theme.x0, radius * 0.85, +colour('sample-alpha')),
-  };
-  state.field.key = null;
-  return theme;
-}
-
-/* A disc as a square of coverages, for drawCloud. */
-function splat(colour, radius, alpha) {
-  const size = 2 * Math.ceil(radius) + 1, ctx = offscreen(size, size).getContext('2d');
-  ctx.fillStyle = colour;
-  const [r, g, b] = rgb(ctx.fillStyle);
-  ctx.arc(size / 2, size / 2, radius, 0, 7);
-  ctx.fill();
-  const kernel = ctx.getImageData(0, 0, size, size).data.filter((_, i) => i % 4 === 3).map(v => v * alpha);
-  return { size, kernel, rgb: b << 16 | g << 8 | r };
-}
-
-/* Offsets of the states before and after `at` in an array with `row` entries a state, and how far we are between. */
-function around(row) {
-  const i = Math.floor(state.at);
-  return [i * row, Math.min(i + 1, lastState()) * row, state.at - i];
-}
-
-const read = (buffer, at, j, c) => coordinate(state.data, buffer, at, j, c);
-const place = (view, buffer, at, j, time = at) => pixel(state.data, view, buffer, at, j, time);
-
-function draw(view) {
-  const { ctx, panel, w, h, dpr } = view, { data, layers } = state;
-  ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
-  ctx.clearRect(0, 0, w, h);
-  if (panel.error || !w) return;
-  if (data.dim === 2) {
-    if (layers.density) drawField(view);
-    if (layers.samples) drawCloud(view, panel.x, state.theme.dots.sample);
-    if (layers.x0) drawCloud(view, panel.x0, state.theme.dots.x0);
-  } else {
-    drawHistogram(view);
-  }
-  drawScales(view, data.axes, data.limit, state.theme, data.dim === 1 ? h * 0.64 : null);
-  if (layers.x0) for (const j of data.followed) drawLink(view, j);
-  if (layers.paths) for (const j of data.followed) drawPath(view, j, state.theme.ink, 1, 0.85);
-  if (focused() !== null) drawFocus(view, focused());
-}
-
 /* The step that leaves the state, or made the last one, for a few samples of the DDGAN, else of the first panel. */
 function drawMachine() {
   const { data, step } = state, i = Math.min(current(), lastState() - 1), held = focused(),
@@ -650,173 +641,6 @@ function drawMachine() {
     key: panel.key, label: panel.label, t: data.t[i], s: data.t[i + 1], dim: data.dim, limit: data.limit,
     xt: at(panel.x, i), x0: at(panel.x0, i), xs: at(panel.x, i + 1), held: held === null ? null : 0,
   });
-}
-
-function drawField(view) {
-  const { field, theme, data, at } = state, G = data.density.size, key = at;
-  if (field.key !== key) {
-    field.key = key;
-    if (field.canvas.width !== G || !field.image) {
-      field.canvas.width = field.canvas.height = G;
-      field.image = new ImageData(G, G);
-    }
-    const pixels = new Uint32Array(field.image.data.buffer), source = data.density.data, [a, b, f] = around(G * G);
-    for (let k = 0; k < pixels.length; k++)
-      pixels[k] = theme.lut[(source[a + k] + (source[b + k] - source[a + k]) * f) | 0];
-    field.canvas.getContext('2d').putImageData(field.image, 0, 0);
-    field.large.width = 0;
-  }
-  const { width, height } = view.canvas;
-  if (field.large.width !== width || field.large.height !== height) {   // panels are of one size: smoothed once
-    Object.assign(field.large, { width, height });
-    const ctx = field.large.getContext('2d');
-    ctx.imageSmoothingQuality = 'high';
-    ctx.drawImage(field.canvas, 0, 0, width, height);
-  }
-  view.ctx.drawImage(field.large, 0, 0, view.w, view.h);
-}
-
-/* Points are splatted into a coverage buffer by hand: five to ten times faster than one canvas call per point. */
-function drawCloud(view, buffer, dot) {
-  const { n, scale, limit } = state.data, { layer } = state, [a, b, f] = around(2 * n);
-  const W = view.canvas.width, H = view.canvas.height, unit = scale * W / (2 * limit), { size, kernel } = dot;
-  if (layer.canvas.width !== W || layer.canvas.height !== H || !layer.image) {
-    Object.assign(layer.canvas, { width: W, height: H });
-    layer.image = new ImageData(W, H);
-    layer.cover = new Uint8Array(W * H);
-  }
-  const { cover } = layer, left = (W - size + 1) / 2, top = (H - size + 1) / 2;
-  cover.fill(0);
-  for (let k = 0; k < 2 * n; k += 2) {
-    const x = Math.floor(left + unit * (buffer[a + k] + (buffer[b + k] - buffer[a + k]) * f));
-    const y = Math.floor(top - unit * (buffer[a + k + 1] + (buffer[b + k + 1] - buffer[a + k + 1]) * f));
-    if (x < 0 || y < 0 || x + size > W || y + size > H) continue;
-    for (let v = 0, m = 0, row = y * W + x; v < size; v++, row += W)
-      for (let u = row; u < row + size; u++, m++) cover[u] += kernel[m] * (255 - cover[u]) >> 8;
-  }
-  const pixels = new Uint32Array(layer.image.data.buffer);
-  for (let k = 0; k < pixels.length; k++) pixels[k] = cover[k] && (cover[k] << 24 | dot.rgb);
-  layer.canvas.getContext('2d').putImageData(layer.image, 0, 0);
-  view.ctx.drawImage(layer.canvas, 0, 0, view.w, view.h);
-}
-
-/* 1-D: bars against the true curve; both have area 1, so they may be compared by eye. */
-function drawHistogram(view) {
-  const { ctx, panel, w, h } = view, { data, layers, theme, at } = state, { limit, n } = data;
-  const base = h * 0.64, bins = 80, G = data.density.size, source = data.density.data, [a, b, f] = around(G);
-  const heights = buffer => histogram(n, j => read(buffer, at, j, 0), bins, limit);
-  const density = Float64Array.from({ length: G }, (_, k) => source[a + k] * (1 - f) + source[b + k] * f);
-  const area = sum(density) * 2 * limit / G || 1, shown = layers.x0 ? [...heights(panel.x0)] : [];
-  const top = Math.max((1.35 * Math.max(...density)) / area, 1.05 * Math.max(...shown)) || 1,
-    y = v => base - (base - 12) * Math.min(1, v / top);
-  if (layers.samples) {
-    ctx.fillStyle = theme.sample;
-    ctx.globalAlpha = 0.6;
-    heights(panel.x).forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
-    ctx.globalAlpha = 1;
-  }
-  if (layers.density) {
-    const curve = [...density].map((v, k) => [(k + 0.5) * w / G, y(v / area)]);
-    stroke(ctx, curve, theme.paper, 4, 0.8);
-    stroke(ctx, curve, theme.density, 2, 1);
-  }
-  if (layers.x0)
-    line(
-      ctx,
-      [
-        [0, base],
-        ...shown.flatMap((v, k) => [
-          [(k * w) / bins, y(v)],
-          [((k + 1) * w) / bins, y(v)],
-        ]),
-        [w, base],
-      ],
-      theme.x0,
-      1.5,
-    );
-  line(ctx, [[0, base], [w, base]], theme.line, 1);
-}
-
-function stroke(ctx, points, colour, width, alpha, dash) {
-  ctx.globalAlpha = alpha;
-  line(ctx, points, colour, width, dash);
-  ctx.globalAlpha = 1;
-}
-
-function disc(ctx, [x, y], radius, fill, edge, width = 1) {
-  ctx.beginPath();
-  ctx.arc(x, y, radius, 0, 7);
-  ctx.fillStyle = fill;
-  ctx.fill();
-  ctx.strokeStyle = edge;
-  ctx.lineWidth = width;
-  ctx.stroke();
-}
-
-/* Pixels of sample j at every state between two positions, the positions included. */
-function stops(view, j, from, to) {
-  const list = [from];
-  for (let i = Math.floor(from) + 1; i < to; i++) list.push(i);
-  return [...list, to].map(at => place(view, view.panel.x, at, j));
-}
-
-/* The way so far. Old segments fade, as a comet's tail does: many paths stay readable, and time gets a direction. */
-function drawPath(view, j, colour, width, fade) {
-  const { ctx } = view,
-    { at, theme, data } = state,
-    few = data.F <= 9,
-    start = data.F <= 17 || colour === theme.focus ? 0 : Math.max(0, Math.floor(at) - 12);
-  const points = stops(view, j, start, at), legs = points.length - 1, span = few ? 1 : Math.ceil(legs / 8);
-  for (let k = 0; k < legs; k += span) {
-    const leg = points.slice(k, k + span + 1), alpha = 1 - fade * (legs - k) / (legs + 1);
-    if (few) stroke(ctx, leg, theme.paper, width + 2, alpha * 0.6);
-    stroke(ctx, leg, colour, width, alpha);
-    ctx.globalAlpha = alpha;
-    if (few) disc(ctx, points[k], 1.6 + width * 0.4, colour, theme.paper, 0.75);
-    ctx.globalAlpha = 1;
-  }
-  disc(ctx, points[legs], 2.8 + width * 0.6, colour, theme.paper, 1.25);
-}
-
-function drawLink(view, j) {
-  const { at, theme } = state,
-    from = place(view, view.panel.x, at, j),
-    to = place(view, view.panel.x0, at, j, lastState());
-  stroke(view.ctx, [from, to], theme.x0, 1, 0.8);
-  disc(view.ctx, to, 3, theme.x0, theme.paper, 1);
-}
-
-/* The followed sample: its past as a line, its future as dots, so that one noise shows all its fates at once. */
-function drawFocus(view, j) {
-  const { ctx, panel } = view, { at, theme, data, layers } = state;
-  stroke(ctx, stops(view, j, at, lastState()), theme.focus, 1.5, data.F <= 17 ? 0.8 : 0.4, [2, 4]);
-  disc(ctx, place(view, panel.x, lastState(), j), 3, theme.paper, theme.focus, 1.5);
-  if (layers.x0) drawLink(view, j);
-  drawPath(view, j, theme.focus, data.F <= 17 ? 2 : 1.2, data.F <= 17 ? 0.3 : 0.8);
-  const here = place(view, panel.x, at, j);
-  ctx.beginPath();
-  ctx.arc(...here, 8, 0, 7);
-  ctx.strokeStyle = theme.focus;
-  ctx.lineWidth = 1.5;
-  ctx.stroke();
-  const numbers = Array.from({ length: data.dim }, (_, c) =>
-    data.axes[c] ? inUnits(data.axes[c], read(panel.x, at, j, c)) : signed(read(panel.x, at, j, c), 2),
-  );
-  drawTag(view, here, `#${j}  ${data.dim === 2 ? `(${numbers.join(', ')})` : numbers[0]}`);
-}
-
-function drawTag({ ctx, w, h }, [x, y], text) {
-  ctx.font = `700 13px ${state.theme.font}`;
-  const width = ctx.measureText(text).width + 14,
-    left = clamp(x + 12, 4, w - width - 4),
-    top = y > 42 ? y - 34 : y + 14;
-  ctx.fillStyle = state.theme.focus;
-  ctx.beginPath();
-  ctx.roundRect(left, clamp(top, 4, h - 26), width, 22, 6);
-  ctx.fill();
-  ctx.fillStyle = state.theme.paper;
-  ctx.textBaseline = 'middle';
-  ctx.fillText(text, left + 7, clamp(top, 4, h - 26) + 11.5);
 }
 
 // ---------------------------------------------------------------- input
@@ -838,16 +662,24 @@ document.addEventListener(
   e => {
     const types = e.target.matches?.(TYPING);
     if (!root.isConnected || !root.clientWidth || types || e.defaultPrevented) return;
-    if ((e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === 'z') obey(e, { [e.key]: undo });
-    else if (!e.ctrlKey && !e.metaKey && !e.altKey) obey(e, { p: () => present() });
+    if ((e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === 'z') obey(e, { [e.key]: past.undo });
+    else if (!e.ctrlKey && !e.metaKey && !e.altKey) obey(e, { p: () => present(), n: addNoise });
   },
   { signal: gone.signal },
 );
 
+for (const what of ['pointerdown', 'keydown'])
+  document.addEventListener(what, e => { state.presses += !e.repeat; }, { capture: true, signal: gone.signal });
+
+/* The entry of a tab that shows no points has no query of them. */
+addEventListener('popstate', () => {
+  past.came(new URLSearchParams(location.search).has('tab') ? null : location.search.slice(1));
+}, { signal: gone.signal });
+
 function nearest(view, event) {
   if (!view || view.panel.error) return null;
   const box = view.canvas.getBoundingClientRect(), px = event.clientX - box.left, py = event.clientY - box.top;
-  return closest(state.data.n, j => place(view, view.panel.x, state.at, j), [px, py], PICK_RADIUS);
+  return closest(state.data.n, j => place(view, xOf(view), state.at, j), [px, py], PICK_RADIUS);
 }
 
 const viewOf = target => state.views.find(v => v.plot.contains(target));
@@ -870,7 +702,8 @@ panels.addEventListener('click', e => {
 root.addEventListener('click', e => {
   const { act, fork: what } = e.target.closest('button')?.dataset ?? {};
   if (what) fork(what);
-  if (act === 'undo') undo();
+  if (act === 'undo') past.undo();
+  if (act === 'noise') addNoise().catch(error => say(error.message, true));
   if (act === 'present') present();
 });
 
@@ -938,7 +771,7 @@ reducedMotion.addEventListener(
 root.stage = {
   state: () => state.data ? current() : null,
   points: p => {
-    const { data } = state, { x } = data.panels[p], i = current();
+    const { data } = state, x = state.forward ?? data.panels[p].x, i = current();
     return x
       ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c)))
       : [];
@@ -948,7 +781,7 @@ root.stage = {
   show: (values, problem) => { want(values, problem); return true; },
   opened: values => { state.asked ??= values; root.dataset.opened = '1'; },
   held: values => { state.asked = values; },
-  undo,
+  undo: past.undo,
 };
 drive({
   ...root.stage, last: lastState, seek: glide, playing, panels, choose: follow,

@@ -37,13 +37,16 @@ from .request import Request
 from .session import Session
 
 __all__ = [
+    "LATTICE",
     "MANY",
     "SIDE",
     "Answer",
+    "Fold",
     "ImageQuestion",
     "Landscape",
     "Question",
     "ask",
+    "fold",
     "gaps",
     "kernel_density",
     "landscape",
@@ -58,6 +61,7 @@ VISIBLE = 0.01  # a mode counts from this probability
 WIDTHS = [0.015 * 1.6**k for k in range(9)]
 TARGETS = ("x_0", "x_s")
 SIDE, ZOOM = 128, 6  # of a landscape: points of the lattice along an axis; how often the plane may be halved at most
+LATTICE = 97  # points of the plane of z, each way
 BLUR = 1 / 96  # of half the width of a landscape: the std that hides no mode between points, as in the flat pictures
 
 
@@ -271,6 +275,38 @@ def _drawn(session: Session, question: Question, name: str) -> Law:
     x_t = torch.tensor(question.x).expand(len(x_0), -1)
     step = session.schedule(question.request).posterior(x_0, x_t, question.t - 1, question.t)
     return Law.uniform(step.mean, math.sqrt(float(step.var.max())))
+
+
+class Fold(NamedTuple):
+    """Where a generator takes a square lattice of z: `x` (LATTICE, LATTICE, *D), the lattice's first axis first."""
+
+    name: str
+    x: Tensor
+
+
+@torch.no_grad()
+def fold(session: Session, question: Question) -> Fold:
+    """How the DDGAN of a request, or a visitor's own model, lays the plane of z over that of what is asked for.
+
+    The first two numbers of z are of a lattice whose cells are equally likely, the others are 0, and so is eps.
+    Refused where no model of the request reads two numbers.
+    """
+    request, schedule = question.request, session.schedule(question.request)
+    of = next((name for name in request.denoisers if name == "ddgan" or name not in METHODS), None)
+    if of is None:
+        raise Refused("the grid of z is that of a DDGAN: choose one")
+    model = session.model(request, of)
+    model.check(schedule)
+    if model.latent_dim < 2:
+        raise Refused(f"the grid of z needs two numbers or more, this model reads {model.latent_dim}")
+    axis = torch.special.ndtri((torch.arange(LATTICE) + 0.5) / LATTICE)
+    z = torch.zeros(LATTICE**2, model.latent_dim)
+    z[:, :2] = lattice(axis, 2)
+    x_t = torch.tensor(question.x).expand(len(z), -1)
+    solver = session.method(request, of).solver
+    step = solver.step(schedule, model, x_t, question.t - 1, question.t, z=z, eps=torch.zeros_like(x_t))
+    found = step.x_0 if question.of == "x_0" else step.x_s
+    return Fold(of, found.reshape(LATTICE, LATTICE, -1))
 
 
 class Landscape(NamedTuple):

@@ -19,7 +19,7 @@ from .catalogue import Source
 from .request import Request
 from .session import Session
 
-__all__ = ["Panel", "Progress", "Scene", "scene", "stepwise"]
+__all__ = ["Panel", "Progress", "Scene", "scene", "standing", "stepwise"]
 
 
 class Progress(NamedTuple):
@@ -110,7 +110,7 @@ def stepwise(
     panels, done = [], 0
     for name in request.denoisers:
         own, model, walked, step = session.adopted.get(name), None, {}, None
-        stands = _standing(kept, request.T, request.walked(name).T)
+        stands = standing(kept, request.T, request.walked(name).T)
         try:
             model = session.model(request, name)
             for step in session.run(request, name):
@@ -130,7 +130,7 @@ def stepwise(
     yield Scene(request, source, schedule, kept, tuple(panels))
 
 
-def _standing(kept: Collection[int], T: int, own: int) -> dict[int, int]:
+def standing(kept: Collection[int], T: int, own: int) -> dict[int, int]:
     """Where a chain of `own` steps stands while others are at these t of T: before the step that it is in."""
     return {t: -(-t * own // T) for t in kept}
 

@@ -50,7 +50,7 @@ In *Denoise* every data set is a mixture of Gaussians, so a formula gives the tr
     r"""(η = 1 makes DDIM the row above) |
 | Exact flow map | the point to which the probability flow carries $x_t$ |
 
-The numbers judge the $x_0$ that is predicted from the state shown: its [[energy distance]] (the noise floor in
+The numbers judge the $x_0$ that is predicted from the state shown, drawn in orange: its [[energy distance]] (the noise floor in
 brackets), how many modes get at least a tenth of their share, the share [[on a mode]], the [[KL of the histogram]],
 the [[width]] of the modes, and [[SW₂]]. None is a verdict alone. A star marks the least energy distance, and what
 chance cannot tell from it. Each panel says its evaluations ([[NFE]]).
@@ -58,8 +58,12 @@ chance cannot tell from it. Each panel says its evaluations ([[NFE]]).
 A bar behind the scrubber shows what a Gaussian loses in that step: the [[KL]] from the true law of $x_s$ to its best
 Gaussian, averaged over $x_t$. It is full at 5 [[nat|nats]].
 
+*Mean step* draws $E[x_s \mid x_t] - x_t$ as arrows. The best Gaussian has the arrows of the exact law: it lacks only
+what is drawn around them. *Add noise* plays the process that all panels undo.
+
 A click asks about one $x_t$; each denoiser then draws 800 times. The *best discriminator* is the log of the true
-density over that of the DDGAN's draws, both blurred a little: zero where the DDGAN is right.
+density over that of the DDGAN's draws, both blurred a little: zero where the DDGAN is right. *Grid of z* shows how
+[[G]] lays the plane of z over the plane of $x_0$.
 
 ## What the claim needs
 
@@ -92,6 +96,8 @@ for everybody who has the link.
 |---|---|
 | ← → | one step, on the scrubber or the panels |
 | space | play, pause |
+| n | add noise to data, then play back |
+| Ctrl Z, or the browser's Back | take back the last change |
 | ↑ ↓ | hold another sample (on the panels); Esc lets go (of points) |
 | arrows in *Where a Gaussian fails* | move $x_t$; with Shift faster |
 | arrows in a landscape | turn it; with Shift faster; + and − zoom; Home begins again |

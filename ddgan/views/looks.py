@@ -38,7 +38,8 @@ COLOURS = {
     "shade-4": ("#6a62a8", "#8f87cf"),
     "shade-5": ("#413877", "#c9c4f6"),
 }
-ALPHAS = {"sample-alpha": (0.6, 0.55), "density-peak": (0.42, 0.46)}  # of a point; of the law where it is densest
+# of a point; of a predicted x_0, which is seen through; of the law where it is densest
+ALPHAS = {"sample-alpha": (0.6, 0.55), "x0-alpha": (0.3, 0.3), "density-peak": (0.42, 0.46)}
 HEAT = ("#00224e", "#434e6c", "#7d7c78", "#bcaf6f", "#fee838")  # cividis at 0, 1/4, ..., 1 of a scale
 FOLLOWED = 4  # samples whose paths are drawn
 # what a visitor paints images with, by their channels

@@ -28,7 +28,7 @@ __all__ = ["LAYERS", "Look", "paint", "seen"]
 _LIGHT = {name: rgb(colour) for name, (colour, _) in COLOURS.items()}  # exports have the page's light looks
 SAMPLE, PREDICTED, HELD, DENSITY = _LIGHT["sample"], _LIGHT["x0"], _LIGHT["focus"], _LIGHT["density"]
 PLOT, LINE, INK, MUTED = _LIGHT["plot"], _LIGHT["line"], _LIGHT["ink"], _LIGHT["muted"]
-SAMPLE_ALPHA, DENSITY_PEAK = ALPHAS["sample-alpha"][0], ALPHAS["density-peak"][0]
+SAMPLE_ALPHA, X0_ALPHA, DENSITY_PEAK = (ALPHAS[of][0] for of in ("sample-alpha", "x0-alpha", "density-peak"))
 _BAR = tuple(round(p + SAMPLE_ALPHA * (s - p)) for p, s in zip(PLOT, SAMPLE, strict=True))
 SIDE, GAP, TOP, ROW = 320, 18, 92, 21  # pixels: a panel, between panels, above them, a line of numbers below
 FINE = 3  # times as large lines are drawn, to be smooth
@@ -41,7 +41,8 @@ METRICS = {
     "Width": lambda m: "" if m["width"] is None else f"{m['width']:.2f}",
     "SW_2": lambda m: f"{m['sw2']:.3f}",
 }
-LAYERS = ("samples", "density", "x0", "paths")  # of the stage, see assets/stage.js; the page begins without x0
+FIRST = ("samples", "density", "x0", "paths")  # layers that the page begins with
+LAYERS = (*FIRST, "field")  # of the stage, see assets/stage.js; the field is on the page alone
 
 
 class Look(NamedTuple):
@@ -63,7 +64,7 @@ class Look(NamedTuple):
 
     def to_query(self) -> str:
         """What a link says of it, after what it says of the request."""
-        layers = "" if self.layers == ("samples", "density", "paths") else f"&layers={','.join(self.layers) or 'none'}"
+        layers = "" if self.layers == FIRST else f"&layers={','.join(self.layers) or 'none'}"
         return layers + (f"&hold={self.hold}" if self.hold is not None else "")
 
 
@@ -161,6 +162,7 @@ def paint(view: dict[str, Any], at: float) -> Image.Image:
             ground, x, x_0 = (
                 (1 - at + i) * v[i] + (at - i) * v[i + 1] for v in (view["density"], panel["x"], panel["x0"])
             )
+            x_0 = x_0 if at < len(view["t"]) - 1 else None  # there it is the sample itself
             picture = (_plane if view["dim"] == 2 else _line)(ground, x, x_0, view["limit"], view["look"])
             ways = _ways(view, panel, at)
             picture.paste(ways, mask=ways)
@@ -178,7 +180,7 @@ def paint(view: dict[str, Any], at: float) -> Image.Image:
     return paper
 
 
-def _plane(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, look: Look) -> Image.Image:
+def _plane(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray | None, limit: float, look: Look) -> Image.Image:
     """The density as a tint, half smooth and half in bands that read as contours; the points as discs on it."""
     alpha = DENSITY_PEAK * (0.55 * ground + 0.45 * np.floor(7 * ground) / 7)
     radius = min(3.2, max(0.9, SIDE / 230 * math.sqrt(2000 / len(x))))
@@ -187,8 +189,8 @@ def _plane(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, loo
         image.paste(DENSITY, mask=_mask(alpha).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
     if "samples" in look.layers:
         image.paste(SAMPLE, mask=_mask(_cloud(x, limit, radius)))
-    if "x0" in look.layers:
-        image.paste(PREDICTED, mask=_mask(_cloud(x_0, limit, 0.85 * radius)))
+    if "x0" in look.layers and x_0 is not None:
+        image.paste(PREDICTED, mask=_mask(_cloud(x_0, limit, 0.85 * radius, X0_ALPHA)))
     return image
 
 
@@ -255,7 +257,9 @@ class _Ways:
         self.disc(points[-1], 2.8 + 0.6 * width, colour, PLOT)
 
     def guess(self, j: int) -> None:
-        """The x_0 that is predicted from here."""
+        """The x_0 that is predicted from here; x_0 itself predicts none."""
+        if self.at == self.last:
+            return
         end = self.place("x0", self.at, j, self.last)
         self.line((self.place("x", self.at, j), end), PREDICTED, 1, 0.8)
         self.disc(end, 3, PREDICTED, PLOT)
@@ -304,9 +308,9 @@ def _mask(alpha: np.ndarray) -> Image.Image:
     return Image.fromarray((255 * alpha).round().astype(np.uint8))
 
 
-def _cloud(x: np.ndarray, limit: float, radius: float) -> np.ndarray:
+def _cloud(x: np.ndarray, limit: float, radius: float, alpha: float = SAMPLE_ALPHA) -> np.ndarray:
     """How much of every pixel the points cover, (SIDE, SIDE): 1 - prod (1 - coverage of one disc)."""
-    discs = _discs(radius)
+    discs = _discs(radius, alpha)
     phases, size = discs.shape[0], discs.shape[-1]
     fine = np.stack([x[:, 1] * -1, x[:, 0]], 1) / limit * SIDE / 2 + SIDE / 2 - size / 2  # (row, column) of the corner
     fine = np.floor(fine * phases).astype(int)
@@ -320,7 +324,7 @@ def _cloud(x: np.ndarray, limit: float, radius: float) -> np.ndarray:
 
 
 @lru_cache(maxsize=8)
-def _discs(radius: float, phases: int = 4, fine: int = 8) -> np.ndarray:
+def _discs(radius: float, alpha: float, phases: int = 4, fine: int = 8) -> np.ndarray:
     """log (1 - coverage) of a disc at `phases`^2 places between pixels, (phases, phases, size, size)."""
     size = 2 * math.ceil(radius) + 2
     axis = (np.arange(size * fine) + 0.5) / fine - size / 2
@@ -328,10 +332,10 @@ def _discs(radius: float, phases: int = 4, fine: int = 8) -> np.ndarray:
     squared = (axis - shift[:, None]) ** 2
     inside = squared[:, None, :, None] + squared[None, :, None, :] <= radius**2
     coverage = inside.reshape(phases, phases, size, fine, size, fine).mean((3, 5))
-    return np.log1p(-SAMPLE_ALPHA * coverage)
+    return np.log1p(-alpha * coverage)
 
 
-def _line(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, look: Look) -> Image.Image:
+def _line(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray | None, limit: float, look: Look) -> Image.Image:
     """The samples as a histogram, the density as a curve over it, both of area one.
 
     Above the ways, where these are drawn.
@@ -340,9 +344,10 @@ def _line(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, look
     high = SIDE - 8 if {"paths", "x0"}.isdisjoint(look.layers) and look.hold is None else round(0.64 * SIDE)
     side, base, room = fine * SIDE, fine * high, fine * (high - 16)
     width = 2 * limit / bins
-    bars, guessed = (np.histogram(v[:, 0], bins, (-limit, limit))[0] / (len(x) * width) for v in (x, x_0))
+    guesses = x_0 if x_0 is not None and "x0" in look.layers else x[:0]
+    bars, guessed = (np.histogram(v[:, 0], bins, (-limit, limit))[0] / (len(x) * width) for v in (x, guesses))
     curve = ground / (ground.sum() * 2 * limit / len(ground))
-    top = max(1.35 * curve.max(), 1.05 * guessed.max() * ("x0" in look.layers))
+    top = max(1.35 * curve.max(), 1.05 * guessed.max())
     image = Image.new("RGB", (side, side), PLOT)
     pen = ImageDraw.Draw(image)
     for k in np.flatnonzero(bars) if "samples" in look.layers else ():
@@ -352,7 +357,7 @@ def _line(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray, limit: float, look
     if "density" in look.layers:
         pen.line(points, "white", 4 * fine, "curve")
         pen.line(points, DENSITY, 2 * fine, "curve")
-    if "x0" in look.layers:
+    if len(guesses):
         tops = base - room * np.minimum(1, guessed / top)
         edges = np.arange(bins + 1) * side / bins
         pen.line(

@@ -14,11 +14,12 @@ from urllib.parse import parse_qsl
 from ..data.images import SETS
 from ..diffusion.schedule import FAMILIES
 from ..errors import Refused
+from ..explorer.field import FieldQuestion
 from ..explorer.parse import whole
 from ..explorer.posterior import Question
 from ..explorer.request import OWN, Request
 from ..explorer.session import Session
-from . import landscape, posterior, recorded, stage, why
+from . import field, landscape, posterior, recorded, stage, why
 
 __all__ = ["KINDS", "WALKS", "WHY", "Kind", "private", "request_of"]
 
@@ -78,6 +79,12 @@ def _map_of(query: str) -> Question:
     return replace(asked, x=(0.0,) * len(asked.x))
 
 
+def _field_of(query: str) -> FieldQuestion:
+    """The field of the step from `step`, which neither the seed nor the samples change."""
+    request = replace(request_of(query), seed=0, n=1, forks=())
+    return FieldQuestion(request, whole("step", dict(parse_qsl(query)).get("step"), 1, request.T))
+
+
 def _path_of(query: str) -> Request:
     given = dict(parse_qsl(query))
     T, schedule = whole("T", given.get("T"), 1, max(WALKS)), given.get("schedule", "")
@@ -130,7 +137,9 @@ KINDS = {
     "bars": Kind(_walk_of, _bars, after=True),
     "posterior": Kind(_question_of, posterior.posterior),
     "map": Kind(_map_of, posterior.gap_map, after=True),
+    "fold": Kind(_question_of, posterior.folded, after=True),
     "landscape": Kind(_question_of, landscape.shown, after=True),
+    "field": Kind(_field_of, field.field, after=True),
     "why": Kind(_why_of, _why),
     "path": Kind(_path_of, _paths),
     "recorded": Kind(_recorded_of, _recorded),
@@ -139,5 +148,5 @@ KINDS = {
 
 def private(asked: Any) -> bool:
     """Whether the answer is one visitor's own: a model of theirs draws in it."""
-    request = asked.request if isinstance(asked, Question) else asked
+    request = asked.request if isinstance(asked, (Question, FieldQuestion)) else asked
     return isinstance(request, Request) and any(map(OWN.fullmatch, request.denoisers))

@@ -11,12 +11,12 @@ from torch import Tensor
 from ..diffusion.mixture import Law, lattice
 from ..errors import Refused
 from ..explorer.plane import centres, scale, width
-from ..explorer.posterior import Answer, Question, ask, gaps, kernel_density, log_ratio, weights
+from ..explorer.posterior import Answer, Question, ask, fold, gaps, kernel_density, log_ratio, weights
 from ..explorer.session import Session
 from .answers import label, sentence
 from .encoding import GRID, pictured, quantised, upright
 
-__all__ = ["NATS", "SEEN", "gap_map", "posterior"]
+__all__ = ["NATS", "SEEN", "folded", "gap_map", "posterior"]
 
 NATS = (0.5, 1.0, 2.0, 4.0)  # where the colours of a log ratio may end
 SEEN = 0.1  # what of a log ratio is seen: where the law is at least so dense, as a share of its peak
@@ -93,6 +93,15 @@ def _surfaces(session: Session, question: Question, limit: float) -> dict[str, A
     faint = (255 * upright(seen).sqrt()).round().to(torch.uint8).numpy()
     both = {"optimal": picture(optimal), "learned": None if learned is None else picture(learned)}
     return {"size": size, "nats": nats, "seen": faint, **both}
+
+
+def folded(session: Session, question: Question) -> dict[str, Any]:
+    """The plane of z as a generator lays it, int16 (size, size, D), for the panel `key`."""
+    if len(question.x) != 2:
+        raise Refused("the grid of z is drawn in a plane: these data lie on a line")
+    name, x = fold(session, question)
+    limit = width(session.law(question.request.data))
+    return {"key": name, "size": len(x), "scale": scale(limit), "lines": quantised([*x], limit)}
 
 
 def gap_map(session: Session, question: Question) -> dict[str, Any]:

@@ -86,3 +86,74 @@ def test_one_history_takes_back_controls_new_noise_and_forks(visit):
     page.wait_for_function("document.querySelector('#T input').value === '4'")
     assert page.input_value("#schedule input") == "vp (paper)" and page.input_value("#seed input") == "0"
     assert after(page, lambda: choose(page, "T", "2")) == Request(n=500, T=2)
+
+
+def test_back_takes_a_change_back_forward_makes_it_again_and_both_survive_a_reload(visit):
+    page = visit("?n=500")
+    seen = [Request.from_query(drawn(page))]
+    for act in (lambda: choose(page, "T", "8"), lambda: page.click("#dice")):
+        seen.append(after(page, act))
+    assert after(page, lambda: page.go_back()) == seen[1] and after(page, lambda: page.go_forward()) == seen[2]
+    page.wait_for_function("document.querySelector('#seed input').value === '1'")
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_selector(f'{STAGE}[data-ready="1"][data-scored][data-opened]')
+    visit.errors.clear()  # what a page was listening to ends with it
+    assert Request.from_query(drawn(page)) == seen[2]
+    for before in (seen[1], seen[0]):
+        assert after(page, lambda: page.go_back()) == before
+        assert Request.from_query(page.url.split("?")[1]) == before
+    page.wait_for_function("document.querySelector('#T input').value === '4'")
+    assert page.input_value("#seed input") == "0" and page.get_by_role("button", name="Undo").is_disabled()
+
+
+def test_back_leaves_an_untouched_page_and_undo_and_tabs_leave_no_entry_that_does_nothing(visit, address):
+    page = visit("?n=500")
+    show_state(page, 2)
+    page.go_back()
+    assert page.url == "about:blank"
+    page.goto(address + "?n=500", wait_until="domcontentloaded")
+    page.wait_for_selector(f'{STAGE}[data-ready="1"][data-scored][data-opened]')
+    first = drawn(page)
+    after(page, lambda: choose(page, "T", "8"))
+    page.get_by_role("tab", name="About").click()
+    page.wait_for_url("**tab=about**")
+    page.go_back()
+    page.wait_for_selector(f"{STAGE} >> visible=true")
+    assert "T=8" in drawn(page), "Back closes the tab first"
+    after(page, lambda: page.get_by_role("button", name="Undo").click())
+    assert drawn(page) == first
+    page.go_back()
+    assert page.url == "about:blank"
+
+
+def test_an_undo_that_is_refused_leaves_the_picture_and_can_be_tried_again(visit):
+    page = visit("?n=500")
+    first = drawn(page)
+    second = after(page, lambda: choose(page, "T", "8"))
+    page.route("**/points?*T=4&*", lambda route: route.fulfill(status=400, json={"detail": "No."}), times=1)
+    page.go_back()
+    page.wait_for_selector(f"{STAGE}.stale")
+    assert page.inner_text(".stage-notice") == "No." and Request.from_query(drawn(page)) == second
+    page.wait_for_url("**T=8**")
+    assert page.input_value("#T input") == "8"
+    after(page, lambda: page.go_back())
+    assert drawn(page) == first
+
+
+def test_a_drag_of_a_slider_is_one_change(visit):
+    page = visit("?n=500&denoisers=ddim")
+    first = drawn(page)
+    slider = page.locator("#eta input[type=range]")
+    slider.scroll_into_view_if_needed()
+    box = slider.bounding_box()
+    page.mouse.move(box["x"] + 4, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    for share in (0.3, 0.5, 0.8):
+        after(
+            page,
+            lambda at=share: page.mouse.move(box["x"] + at * box["width"], box["y"] + box["height"] / 2),
+        )
+    page.mouse.up()
+    page.wait_for_timeout(500)
+    after(page, lambda: page.go_back())
+    assert drawn(page) == first

@@ -111,7 +111,7 @@ def test_a_projector_shows_controls_panels_and_their_main_numbers_at_once(visit)
     page = visit("?t=0", width=1366, height=768)
     parts = [".stage-plot", ".stage-main", "[data-fork=z]", "#T", "#dice", "#range", "#own"]
     assert page.evaluate(IN_VIEW, parts) == [True] * (3 + 3 + 5)
-    assert page.locator(".stage-main").all_inner_texts()[1].startswith("25/25 modes, energy ")
+    assert page.locator(".stage-main").all_inner_texts()[1].startswith("Samples: 25/25 modes, 9")
     page.keyboard.press("p")
     page.wait_for_url("**present=1**")
     assert not page.locator("#T").is_visible() and page.evaluate(IN_VIEW, ".stage-plot") == [True] * 3
@@ -212,7 +212,7 @@ def test_the_view_is_in_the_link_too(visit, data):
     again = visit("?" + page.url.split("?")[1])
     run = again.evaluate(f"document.querySelector('{STAGE}').stage.run()")
     assert (run["t"], run["item"]) == (3, item)
-    assert again.is_checked(f"{STAGE} [data-layer=x0]")
+    assert not again.is_checked(f"{STAGE} [data-layer=x0]") and again.is_checked(f"{STAGE} [data-layer=paths]")
 
 
 @pytest.mark.parametrize(

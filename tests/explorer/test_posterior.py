@@ -11,14 +11,17 @@ import torch
 
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.sampler import Draws
+from ddgan.errors import Refused
 from ddgan.explorer import posterior as posterior_module
 from ddgan.explorer.plane import LIMIT, centres
 from ddgan.explorer.posterior import (
     DRAWS,
+    LATTICE,
     SIDE,
     VISIBLE,
     Question,
     ask,
+    fold,
     gaps,
     kernel_density,
     landscape,
@@ -279,3 +282,33 @@ def test_a_question_reads_back_what_a_link_holds(words):
 def test_words_that_are_no_question_are_one_sentence(words):
     with pytest.raises(ValueError, match=r"^\S.*, got .*$"):
         Question.of_words(Request(), words)
+
+
+def test_the_grid_of_z_is_what_g_makes_of_equally_likely_cells_and_takes_their_share_to_each_mode():
+    asked = question(t=1, x=(0.2, 0.1), query="T=4")
+    name, x = fold(SESSION, asked)
+    assert name == "ddgan" and x.shape == (LATTICE, LATTICE, 2)
+    model, schedule = SESSION.model(asked.request, name), SESSION.schedule(asked.request)
+    middle = LATTICE // 2  # the median of both coordinates: z = 0
+    at_zero = model(torch.tensor([[0.2, 0.1]]), schedule.level(1, torch.zeros(1, 2)), torch.zeros(1, 2))
+    torch.testing.assert_close(x[middle, middle], at_zero[0], atol=1e-5, rtol=1e-5)
+    law, drawn = SESSION.law(asked.request.data), ask(SESSION, asked).draws["ddgan"]
+    shares, others = law.shares(x.reshape(-1, 2)), law.shares(drawn)  # of each mode: of the lattice, and of draws
+    assert (shares - others).abs().sum() < 0.2  # 800 draws are off by .14
+    to_x_s = fold(SESSION, question(t=3, x=(0.2, 0.1), of="x_s", query="T=4")).x
+    expected = SESSION.schedule(asked.request).posterior(
+        fold(SESSION, question(t=3, x=(0.2, 0.1), query="T=4")).x.reshape(-1, 2), torch.tensor([[0.2, 0.1]]), 2, 3
+    )
+    torch.testing.assert_close(to_x_s.reshape(-1, 2), expected.mean, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("query", "x", "words"),
+    [
+        ("denoisers=exact,gaussian", (0.2, 0.1), "choose one"),
+        ("data=4-gaussians-1d", (0.2,), "two numbers or more"),
+    ],
+)
+def test_without_a_plane_of_z_there_is_no_grid(query, x, words):
+    with pytest.raises(Refused, match=words):
+        fold(SESSION, question(x=x, query=query))

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { load, near } from './scripts.mjs';
 
-const { timing, played, sought, coordinate, pixel, closest, bars, SEEK_MS, MOST_NATS } = load('motion');
+const { timing, played, sought, coordinate, pixel, closest, noised, bars, SEEK_MS, MOST_NATS } = load('motion');
 
 test('a film of few states rests at each, one of many lasts about seven seconds, and both end at x_0', () => {
   assert.ok(timing(5).dwell > 0 && timing(9).dwell > 0 && timing(10).dwell === 0);
@@ -63,4 +63,10 @@ test('bars stand where their step leaves, and end at the most that is shown', ()
   assert.deepEqual(found.map(bar => bar.x), [0, 50, 75]);
   assert.deepEqual(found.map(bar => bar.high), [40 / MOST_NATS, 20, 40]);
   assert.ok(found.every(bar => bar.x + bar.wide <= 100));
+});
+
+test('noise is added with one noise, from the data to the given x_T, as much as each level says', () => {
+  const run = { F: 3, a: [0.1, 0.6, 1], sigma: [Math.sqrt(0.99), 0.8, 0] }, x_T = [500, -900], x_0 = [1000, 300];
+  const states = noised(run, x_T, x_0), e = x_T.map((v, k) => (v - 0.1 * x_0[k]) / Math.sqrt(0.99));
+  assert.deepEqual([...states], [...x_T, ...x_0.map((v, k) => Math.round(0.6 * v + 0.8 * e[k])), ...x_0]);
 });

@@ -102,6 +102,7 @@ def test_a_picture_shows_the_layers_and_the_held_sample_that_it_is_asked_for(ses
         assert (
             near(frame(Look((layer,))), colour).any() and not near(frame(Look(("samples", "density"))), colour).any()
         ), layer
+    assert not near(frame(Look(("x0",)), 0), PREDICTED).any(), "at x_0 the predicted one is the sample itself"
     for layer in ("samples", "density"):
         assert np.abs(frame(Look((layer,))).astype(int) - bare).max() > 30, layer
     steps = list(session.run(request_, request_.denoisers[0]))
@@ -121,7 +122,7 @@ def test_the_link_in_a_picture_says_how_it_is_looked_at(session, tmp_path):
     write(tmp_path / "x.png", session, SMALL, t=2, address=ADDRESS, look=Look.parse("x0,samples", "7"))
     found = dict(parse_qsl(link_in(tmp_path / "x.png").split("?")[1]))
     assert (found["t"], found["layers"], found["hold"]) == ("2", "samples,x0", "7")
-    write(tmp_path / "x.gif", session, SMALL, look=Look.parse("samples,density,paths"))
+    write(tmp_path / "x.gif", session, SMALL, look=Look.parse("samples,density,x0,paths"))
     assert link_in(tmp_path / "x.gif") == link(SMALL), "as the page begins"
     for words, values in {
         "layers must be some of": ("samples,glow",),

@@ -1,0 +1,104 @@
+"""What panels draw besides the samples: the predicted x_0 that numbers judge, mean steps, added noise, the grid of z."""
+
+import pytest
+from test_page import STAGE, after, points, show_state
+
+from ddgan.explorer.request import Request
+from ddgan.explorer.session import Session
+
+# how many pixels of a panel are of the colour of a look
+OF_COLOUR = """([panel, look]) => {
+  const canvas = document.querySelectorAll('#stage .stage-plot canvas')[panel];
+  const wanted = getComputedStyle(document.querySelector('#stage .stage')).getPropertyValue('--look-' + look).trim()
+    .match(/\\w\\w/g).map(v => parseInt(v, 16));
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  let found = 0;
+  for (let k = 0; k < data.length; k += 4)
+    found += data[k + 3] > 120 && wanted.every((v, c) => Math.abs(v - data[k + c]) < 26);
+  return found; }"""
+
+
+def coloured(page, look, panel=0):
+    page.evaluate("() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    return page.evaluate(OF_COLOUR, [panel, look])
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_numbers_say_what_they_judge_and_that_is_drawn(visit, dark):
+    page = visit("?t=1&__theme=dark" if dark else "?t=1", dark=dark)
+    titles = page.locator(".stage-main").all_inner_texts()
+    assert titles[0].startswith("x₀ predicted: 25/25 modes, ") and titles[2].startswith("x₀ predicted: 0/25 modes, ")
+    seen = coloured(page, "x0")
+    page.locator("[data-layer=x0]").dispatch_event("click")
+    assert coloured(page, "x0") == 0 < 200 < seen
+    page.locator("[data-layer=x0]").dispatch_event("click")
+    assert coloured(page, "x0") == seen
+    show_state(page, 4)
+    assert coloured(page, "x0") == 0, "at x_0 the predicted one is the sample itself"
+    assert page.locator(".stage-main").all_inner_texts()[1].startswith("Samples: 25/25 modes, ")
+
+
+@pytest.mark.parametrize("data", ["25-gaussians", "4-gaussians-1d"])
+def test_mean_steps_are_a_layer_by_keyboard_and_in_the_link(visit, data):
+    page = visit(f"?n=500&data={data}&t=2&layers=density")
+    before = coloured(page, "ink")
+    page.focus("[data-layer=field]")
+    page.keyboard.press("Space")
+    page.wait_for_selector(f"{STAGE}[data-field='2']")
+    assert coloured(page, "ink") > before + 100
+    page.wait_for_url("**layers=density,field**")
+    show_state(page, 3)
+    page.wait_for_selector(f"{STAGE}[data-field='1']")
+    again = visit("?" + page.url.split("?")[1])
+    again.wait_for_selector(f"{STAGE}[data-field='1']")
+    assert again.is_checked("[data-layer=field]") and not again.is_checked("[data-layer=samples]")
+
+
+@pytest.mark.parametrize("denoisers", ["exact,gaussian", "gaussian,ddgan"])
+def test_noise_is_added_to_the_same_data_in_every_panel_and_then_the_film_goes_back(visit, denoisers):
+    page = visit(f"?n=500&t=0&denoisers={denoisers}")
+    own = points(page, 1)
+    page.keyboard.press("n")
+    page.wait_for_selector("[data-act=noise][aria-pressed=true]")
+    request = Request(n=500, denoisers=("exact",))
+    *_, last = Session().run(request, "exact")
+    first = next(iter(Session().run(request, "exact"))).x_t
+    alpha_bar = Session().schedule(request).alpha_bar.float()
+    e = (first - alpha_bar[4].sqrt() * last.x_s) / (1 - alpha_bar[4]).sqrt()
+    for i, t in ((4, 0), (2, 2), (0, 4)):
+        show_state(page, i)
+        expected = alpha_bar[t].sqrt() * last.x_s + (1 - alpha_bar[t]).sqrt() * e
+        seen = points(page, 0)
+        assert seen == points(page, 1)
+        pairs = zip(sum(seen, []), expected.flatten().tolist(), strict=True)
+        assert max(abs(a - b) for a, b in pairs) < 1e-3
+        title = page.locator(".stage-main").first.inner_text()
+        noisy = f"x{'₀₁₂₃₄'[t]} = {alpha_bar[t].sqrt():.2f} x₀ + {(1 - alpha_bar[t]).sqrt():.2f} ε"
+        assert title == (noisy if t else "Data x₀")
+    page.click("[data-act=noise]")
+    show_state(page, 4)
+    assert points(page, 1) == own
+    page.click("[data-act=noise]")
+    page.wait_for_selector("[data-act=noise][aria-pressed=false]")  # noise is reached
+    page.wait_for_selector(f"{STAGE}[data-playing='0'][data-t='0']")
+    assert points(page, 1) == own
+    page.click("[data-act=noise]")
+    after(page, lambda: page.click("#dice"))
+    assert page.get_attribute("[data-act=noise]", "aria-pressed") == "false", "another picture begins anew"
+
+
+def test_the_grid_of_z_is_drawn_for_the_question_and_in_the_link(visit):
+    page = visit("?n=500&at=3,0.3,0.2,x_0")
+    page.locator(".posterior").scroll_into_view_if_needed()
+    page.wait_for_selector(".posterior[data-answer]")
+    page.focus("[name=posterior-draws][value=density]")
+    page.keyboard.press("ArrowRight")
+    page.wait_for_function(
+        "(({fold, answer}) => fold && fold === answer)(document.querySelector('.posterior').dataset)"
+    )
+    assert "equally likely" in page.inner_text(".posterior-cell.ddgan figcaption")
+    assert "draws" in page.inner_text(".posterior-cell.exact figcaption")
+    page.wait_for_url("**draws=grid**")
+    again = visit("?" + page.url.split("?")[1])
+    again.locator(".posterior").scroll_into_view_if_needed()
+    again.wait_for_selector(".posterior[data-fold]")
