@@ -68,6 +68,15 @@ def test_the_best_schedule_has_the_least_bound_and_a_gaussian_needs_about_ten_st
     assert rows["vp, T = 16"]["gaussian_bound"] > 3 and rows["vp, T = 64"]["gaussian_bound"] > 0.1
 
 
+def test_the_samples_of_a_gaussian_chain_are_nearer_than_its_bound_and_the_claim_says_how_near():
+    rows = kept("schedules")
+    for row, v in rows.items():
+        assert 0 <= v["gaussian_chain_kl"] <= v["gaussian_bound"] + 1e-4, row
+    for row, told in {"vp, T = 16": "2.5", "optimal, T = 4": ".10"}.items():
+        assert f"{rows[row]['gaussian_chain_kl']:.2g}".removeprefix("0").ljust(3, "0") == told
+        assert f"{told} nats" in evidence.EXPERIMENTS["schedules"].claim
+
+
 def test_the_exact_law_is_exact_under_every_schedule_in_any_number_of_steps():
     rows = kept("schedules")
     assert len(rows) >= 7 * len(FAMILIES)
