@@ -1,8 +1,9 @@
 /* Where a point at each place of a panel goes in the step that leaves the state, on average: arrows, for stage.js.
 
-ddgan/ui/canvas.py puts it before stage.js, which has the `state` that is read here, after common.js and pictures.js. The
-picture `field` of a query and a step (ddgan/views/field.py) has
-  t, size, scale                   the step, places along an axis: the centres of as many cells; int16 * scale = data units
+ddgan/ui/canvas.py puts it before stage.js, which has the `state` that is read here, after common.js and pictures.js.
+The picture `field` of a query and a step (ddgan/views/field.py) has
+  t, size, scale                   the step; places along an axis, the centres of as many cells; int16 * scale = data
+                                   units
   panels                           [{key, error, moves: int16 (size ^ dim, dim)}], the last coordinate fastest
 An answer is asked for when its state is shown, and kept as long as the picture is of the same steps. */
 

@@ -1,4 +1,4 @@
-"""What panels draw besides the samples: the predicted x_0 that numbers judge, mean steps, added noise, the grid of z."""
+"""What panels draw besides samples: the predicted x_0 that numbers judge, mean steps, added noise, the grid of z."""
 
 import pytest
 from test_page import STAGE, after, points, show_state
