@@ -11,10 +11,11 @@ const fields = { of: '', known: new Map(), asking: false };
 const MOST_STATES = 9;        // of a film with more states, fields come when it rests
 
 async function findField() {
-  const { data, layers } = state, t = data.t[current()], of = but(data.id, 'seed', 'n', 'forks');
+  if (!state.layers.field || fields.asking) return;
+  const { data } = state, t = data.t[current()], of = but(data.id, 'seed', 'n', 'forks');
   if (of !== fields.of) Object.assign(fields, { of, known: new Map() });
   const { known } = fields;
-  if (!layers.field || !t || fields.asking || known.has(t) || playing() && data.F > MOST_STATES) return;
+  if (!t || known.has(t) || playing() && data.F > MOST_STATES) return;
   fields.asking = true;
   try {
     known.set(t, await picture('field', `${of}&step=${t}`, { signal: gone.signal }));
