@@ -1,8 +1,9 @@
 /* Where a point at each place of a panel goes in the step that leaves the state, on average: arrows, for stage.js.
 
-ddgan/ui/canvas.py puts it before stage.js, which has the `state` that is read here, after common.js and pictures.js. The
-picture `field` of a query and a step (ddgan/views/field.py) has
-  t, size, scale                   the step, places along an axis: the centres of as many cells; int16 * scale = data units
+ddgan/ui/canvas.py puts it before stage.js, which has the `state` that is read here, after common.js and pictures.js.
+The picture `field` of a query and a step (ddgan/views/field.py) has
+  t, size, scale                   the step; places along an axis, the centres of as many cells; int16 * scale = data
+                                   units
   panels                           [{key, error, moves: int16 (size ^ dim, dim)}], the last coordinate fastest
 An answer is asked for when its state is shown, and kept as long as the picture is of the same steps. */
 
@@ -10,10 +11,11 @@ const fields = { of: '', known: new Map(), asking: false };
 const MOST_STATES = 9;        // of a film with more states, fields come when it rests
 
 async function findField() {
-  const { data, layers } = state, t = data.t[current()], of = but(data.id, 'seed', 'n', 'forks');
+  if (!state.layers.field || fields.asking) return;
+  const { data } = state, t = data.t[current()], of = but(data.id, 'seed', 'n', 'forks');
   if (of !== fields.of) Object.assign(fields, { of, known: new Map() });
   const { known } = fields;
-  if (!layers.field || !t || fields.asking || known.has(t) || playing() && data.F > MOST_STATES) return;
+  if (!t || known.has(t) || playing() && data.F > MOST_STATES) return;
   fields.asking = true;
   try {
     known.set(t, await picture('field', `${of}&step=${t}`, { signal: gone.signal }));

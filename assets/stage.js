@@ -36,8 +36,8 @@ const LAYERS = [
   ['density', 'Density', true, 'Where the exact law q(x_t) of this level puts its mass'],
   ['x0', '<em>Predicted</em> x₀', true, 'What the denoiser answers for the step that leaves this state'],
   ['paths', 'Paths', true, `The way of ${FOLLOWED} samples so far; the same noise in every panel`],
-  ['field', 'Mean step', false, 'Where a point at each place goes in this step on average, E[xₛ | xₜ] − xₜ: the arrows ' +
-    'of all panels are shortened alike'],
+  ['field', 'Mean step', false, 'Where a point at each place goes in this step on average, E[xₛ | xₜ] − xₜ: ' +
+    'the arrows of all panels are shortened alike'],
 ];
 const METRICS = [             // key, label, +1 if higher is better, 0 if nearer to 1 is, text
   ['energy', 'Energy', -1, m => signed(m.energy, 4)],
@@ -469,8 +469,9 @@ function fillMetrics(i) {
     });
     const t = state.data.t[i];
     view.main.textContent = m ? inTitle(m, t) : state.forward && !view.panel.error ? inFormula(state.data, i) : '';
-    view.main.title = state.forward ? 'Noise is added to data, the same noise at every level' : `${t ? 'Of the predicted x₀, orange' : 'Of the samples, blue'}: ${MAIN}${
-      m?.star ? `. ★ ${STAR}` : ''}`;
+    view.main.title = state.forward
+      ? 'Noise is added to data, the same noise at every level'
+      : `${t ? 'Of the predicted x₀, orange' : 'Of the samples, blue'}: ${MAIN}${m?.star ? `. ★ ${STAR}` : ''}`;
     view.main.classList.toggle('predicted', t > 0 && !state.forward);
     view.numbers.dataset.of = state.forward ? 'Noise is added to data'
       : t ? `x₀ predicted from ${subscript(t)}, against the law` : 'Samples against the law';

@@ -50,10 +50,10 @@ In *Denoise* every data set is a mixture of Gaussians, so a formula gives the tr
     r"""(η = 1 makes DDIM the row above) |
 | Exact flow map | the point to which the probability flow carries $x_t$ |
 
-The numbers judge the $x_0$ that is predicted from the state shown, drawn in orange: its [[energy distance]] (the noise floor in
-brackets), how many modes get at least a tenth of their share, the share [[on a mode]], the [[KL of the histogram]],
-the [[width]] of the modes, and [[SW₂]]. None is a verdict alone. A star marks the least energy distance, and what
-chance cannot tell from it. Each panel says its evaluations ([[NFE]]).
+The numbers judge the $x_0$ that is predicted from the state shown, drawn in orange: its [[energy distance]] (the noise
+floor in brackets), how many modes get at least a tenth of their share, the share [[on a mode]], the
+[[KL of the histogram]], the [[width]] of the modes, and [[SW₂]]. None is a verdict alone. A star marks the least
+energy distance, and what chance cannot tell from it. Each panel says its evaluations ([[NFE]]).
 
 A bar behind the scrubber shows what a Gaussian loses in that step: the [[KL]] from the true law of $x_s$ to its best
 Gaussian, averaged over $x_t$. It is full at 5 [[nat|nats]].

@@ -1,4 +1,4 @@
-"""What panels draw besides the samples: the predicted x_0 that numbers judge, mean steps, added noise, the grid of z."""
+"""What panels draw besides samples: the predicted x_0 that numbers judge, mean steps, added noise, the grid of z."""
 
 import pytest
 from test_page import STAGE, after, points, show_state
@@ -49,6 +49,7 @@ def test_mean_steps_are_a_layer_by_keyboard_and_in_the_link(visit, data):
     page.wait_for_url("**layers=density,field**")
     show_state(page, 3)
     page.wait_for_selector(f"{STAGE}[data-field='1']")
+    page.wait_for_url("**t=1&**")
     again = visit("?" + page.url.split("?")[1])
     again.wait_for_selector(f"{STAGE}[data-field='1']")
     assert again.is_checked("[data-layer=field]") and not again.is_checked("[data-layer=samples]")

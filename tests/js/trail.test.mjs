@@ -36,7 +36,7 @@ function page() {
   return shown;
 }
 
-test('Back leads through every picture that was seen, Forward again to the last, and Back from the first leaves', () => {
+test('Back leads through every picture, Forward again to the last, and Back from the first leaves', () => {
   const p = page();
   const queries = ['T=4', 'T=8', 'T=8&seed=1', 'T=2&seed=1'];
   for (const query of queries) p.change(query);
