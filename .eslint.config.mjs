@@ -59,12 +59,13 @@ const rules = {
 // the scripts that others are run after, as _SHARED of ddgan/ui/canvas.py has them
 const shared = [
   'common.js', 'pictures.js', 'scrubber.js', 'motion.js', 'machine.js', 'laws.js', 'pixels.js', 'landscape.js',
-  'replay.js', 'panel.js', 'trail.js', 'field.js',
+  'replay.js', 'panel.js', 'trail.js', 'field.js', 'tabs.js', 'players.js',
 ];
 const own = {
   pictures: ['stage', 'field', 'posterior', 'why', 'training'], scrubber: ['stage', 'image_grid'],
   motion: ['stage', 'panel'], machine: ['stage'], trail: ['stage'], field: ['stage', 'panel'], panel: ['stage'],
   stage: ['panel', 'field'], laws: ['why'], pixels: ['paint'], landscape: ['posterior'], replay: ['training'],
+  tabs: ['page'], players: ['training'],
 };
 export default [
   {

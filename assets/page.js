@@ -1,11 +1,10 @@
-/* What concerns the whole page: parts that a link hides, the tab in the address, what terms mean, and the guided tour,
-   a card that moves the page's real controls, one sentence at a time.
+/* What concerns the whole page: parts that a link hides, what terms mean, and the guided tour, a card that moves the
+   page's real controls, one sentence at a time.
 
-Gradio runs it after common.js, for ddgan/ui/about.py.
+Gradio runs it after common.js and tabs.js, for ddgan/ui/about.py.
 The card is put on the body, so that it stays while tabs change. For tests: .tour has data-step, "" when closed, and
 data-side, where it stands seen from what it speaks of. */
 
-const asked = new URLSearchParams(location.search);
 const HIDES = {
   head: '.hero, .tab-wrapper, [role=tablist]',
   controls: '.controls, #methods, #images-denoisers, .forks, .stage-forks, .exports, .exports-note, #range, #own, ' +
@@ -19,42 +18,6 @@ if (hidden.length)
       textContent: `${hidden.join(', ')} { display: none !important; }`,
     }),
   );
-
-const TABS = ['Denoise', 'Images', 'Why', 'Train', 'Evidence', 'About'], IMAGES = ['mnist', 'cifar10', 'stackedmnist'];
-// a narrow page has the last ones in a menu
-const buttons = () => [...document.querySelectorAll('[role=tab], .overflow-dropdown button')];
-const tab = name =>
-  buttons()
-    .find(button => button.textContent.trim() === name)
-    ?.click();
-const current = () => buttons().find(button => button.getAttribute('aria-selected') === 'true')?.textContent.trim();
-const named = params =>
-  TABS.find(name => name.toLowerCase() === params.get('tab')) ?? TABS[+IMAGES.includes(params.get('data'))];
-hear('tab', tab);
-let followed = null;
-function keepTab() {
-  const name = current();
-  if (!TABS.includes(name)) return;
-  // the browser's Back leads to the tab before
-  if (followed && name !== followed) history.pushState({ ...history.state, undo: false }, '', location.href);
-  followed = name;
-  keepInAddress({ tab: name === TABS[0] ? null : name.toLowerCase() });
-}
-addEventListener('popstate', () => {
-  followed = named(new URLSearchParams(location.search));
-  if (current() !== followed) tab(followed);
-}, { signal: gone.signal });
-/* Gradio builds its tabs in its own time: ask until the wanted one is there, then follow what is chosen. */
-const wanted = named(asked);
-(async () => {
-  for (let tries = 0; tries < 60 && current() !== wanted; tries++) {
-    tab(wanted);
-    await new Promise(done => setTimeout(done, 100));
-  }
-  const list = document.querySelector('[role=tablist]')?.parentElement;
-  if (list) new MutationObserver(keepTab).observe(list, { subtree: true, attributeFilter: ['aria-selected'] });
-  keepTab();
-})();
 
 /* Gradio's dropdowns take every key for a search, after a while: whoever moves on by Tab would leave an open list
    behind. */
@@ -92,7 +55,6 @@ const explain = of => {
   placeTip();
 };
 const glossAt = e => e.target.closest?.('.gloss');
-const onPage = (what, act, more = {}) => document.addEventListener(what, act, { signal: gone.signal, ...more });
 onPage('pointerover', e => {
   if (glossAt(e)) explain(glossAt(e));
   else if (term && document.activeElement !== term && !tip.contains(e.target)) explain(null);

@@ -1,7 +1,8 @@
 /* The lab: one training as it happens. Plain canvas, no library; colours and type are those of the stage.
 
-Gradio runs it after common.js, pictures.js and replay.js, for ddgan/ui/train.py. Where nothing was trained yet, it
+Gradio runs it after common.js, pictures.js, replay.js and players.js, for ddgan/ui/train.py. Where nothing was trained yet, it
 plays the recorded run.
+props.diagram is the diagram of an update, as SVG.
 props.target, a JSON string, once a run:
   dim (1 | 2), limit, scale         half width of the view in data units; int16 * scale = data units
   axes                              as of the stage
@@ -9,15 +10,18 @@ props.target, a JSON string, once a run:
 props.value, a JSON string, about six a second while it trains, "" before:
   run, state, note                  id; waiting | training | paused | done | stopped | failed; a sentence
   T, step, seconds, budget, modes   what is sampled with; updates; seconds of training so far and at most; of the data
+  players                           who learned in the last update: "dg", "d", "g", or "" before the first
   cloud                             null | base64 int16 (N, dim): EMA samples, always from the same noise
   surface                           null | {peak, data: base64 uint8}: D's logits over x_0 given x_1 = 0, 0 ~ -peak, 255
                                     ~ +peak; null too where there is no D
   arrows                            null | base64 int16 (K, 2 dim): from a draw of G given x_1 = 0 to where D pulls it
   curve                             base64 float32 (P, 5): seconds, loss of D (nan without one), loss of G, modes
                                     covered, share on a mode
-or {"error": sentence}, which keeps the picture. `server.place(run)` says how many trainings stand before a waiting one.
+or {"error": sentence}, which keeps the picture. `server.place(run)` says how many trainings stand before a waiting one;
+server.drive([run, what]) asks a run for what players.js says.
 
-For tests: .lab has data-ready, data-run, data-state, data-step, data-frames, data-playing and .lab = {points, curve}.
+For tests: .lab has data-ready, data-opened (it shows what it has), data-run, data-state, data-step, data-frames,
+data-playing and .lab = {points, curve}.
 The recorded run's data-run and data-state are "recorded".
 The page calls .lab.link(settings), which puts them in the address. */
 
@@ -63,7 +67,8 @@ root.innerHTML = `
     <div class="lab-numbers"><b class="lab-state"></b><span data-n="step"></span><span data-n="rate"></span><span
       data-n="left"></span><span class="lab-player" hidden><button type="button"></button><label>Speed
       <select>${SPEEDS.map(v => `<option value="${v}"${v === 1 ? ' selected' : ''}>${v}×</option>`).join('')}</select>
-      </label></span></div>
+      </label></span><span class="lab-player lab-pace" hidden><label>Speed <select><option value="full">full</option>
+      <option value="slow">slow motion</option></select></label></span></div>
     <div class="lab-track"><div class="lab-progress" role="progressbar" aria-label="Training" aria-valuemin="0"
       aria-valuemax="100"><i></i></div><input type="range" min="0" value="0" step="any" hidden
       aria-label="Place in the recorded run"></div>
@@ -86,7 +91,8 @@ root.innerHTML = `
         .join('')}</figcaption>
       <div class="lab-chart"><canvas role="img" aria-label="${c.name}"></canvas></div></figure>`,
     ).join('')}</div>
-  </div>`;
+  </div>
+  <div class="lab-turns">${props.diagram}</div>`;
 
 const all = selector => [...root.querySelectorAll(selector)];
 const notice = $('.stage-notice'), bar = $('.lab-progress'), fill = $('.lab-progress i');
@@ -95,6 +101,7 @@ const place = $('.lab-track input'), pulled = $('.lab-arrows input');
 const cloud = $('.lab-cloud canvas'), surface = $('.lab-surface canvas'), hint = $('.lab-cloud p'), key = $('.lab-key');
 const charts = all('.lab-chart canvas'), values = all('.lab-line b');
 const canvases = [cloud, surface, ...charts];
+const turns = players($('.lab-turns'), $('.lab-pace'), what => server.drive([state.frame.run, what]));
 const number = n => $(`[data-n=${n}]`);
 const loss = v => (Number.isFinite(v) ? signed(v, 2) : '–');
 const count = v => v.toLocaleString('en');
@@ -120,6 +127,7 @@ function receive() {
     state.error = `This frame could not be drawn: ${error.message}.`;
     return describe();
   }
+  root.dataset.opened = '1';
   const before = state.frame;
   // a run that fails or waits has no new picture: the one before stays, if it is of the same run
   if (!frame.cloud && before?.run === frame.run) {
@@ -156,6 +164,7 @@ async function askPlace(run) {
 async function openFilm() {
   state.asked = true;
   const answer = await picture('recorded', '').catch(() => null);
+  root.dataset.opened = '1';
   if (!answer || state.frame) return;
   const { target } = answer, film = state.film = filmOf(answer);
   state.target = { ...target, density: target.data };
@@ -231,6 +240,7 @@ function describe() {
     playing: +state.playing,
   });
   player.hidden = place.hidden = !recorded;
+  turns.show(frame, state.playing);
   bar.hidden = recorded;
   if (recorded) describePlayer();
   hint.hidden = !!frame.cloud;

@@ -33,6 +33,7 @@ def test_the_pure_parts_keep_their_laws():
 @pytest.mark.parametrize(
     "name",
     [
+        "page",
         "stage",
         "image_grid",
         "posterior",

@@ -4,7 +4,7 @@ A `Run` drives the library's own `train`; pausing is not advancing it, so a run 
 other run of k updates. `Run.frames` advances it for a moment, and yields what there is to see: the cloud that the
 moving average samples, always from the same noise; D's logits over x_s for a fixed x_t, and where they pull what G
 draws there; losses and coverage so far. Its methods may be called from other threads, and take effect at the next
-update.
+update. An update asked for by hand may be of D or of G alone; in slow motion all are, D's and G's in turn.
 
 A `Studio` holds the runs of all visitors, one each, and says how many stand before a run that waits for its turn.
 """
@@ -36,7 +36,7 @@ from ..metrics.points import coverage
 from ..models import checkpoint, registry
 from ..models.config import Config
 from ..training.run import new_objective
-from ..training.trainer import TrainStep, train
+from ..training.trainer import BOTH, TrainStep, train
 from .methods import given
 from .parse import number, whole
 from .plane import centres, width
@@ -47,6 +47,7 @@ from .session import Session
 __all__ = ["FRAME", "LIMITS", "MAX_RUNS", "Frame", "Point", "Run", "Studio", "parse"]
 
 FRAME = 0.16  # seconds of training between two frames
+HALF = 1.2  # seconds from one player's update to the other's in slow motion
 PAUSE_LIMIT = 120.0  # seconds that a run may be paused, all pauses together
 CLOUD_POINTS = 1000  # of the cloud
 MEASURED = 10_000  # samples for the numbers at the end
@@ -61,13 +62,14 @@ LIMITS = {
     "seed": (0, 2**31 - 1),
 }  # fmt: skip
 LIVE = ("training", "paused")
+SLOW = "Slow motion: D learns alone, then G."
 OBJECTIVES = {"mixture": "mixture", "flow": "consistency"}  # of networks that no adversary trains
 
 
 class Point(NamedTuple):
     """One point of the curves: mean losses since the last one, modes covered, share of the cloud on a mode.
 
-    d is nan where there is no discriminator.
+    The loss of a player that did not learn since then, or is not there, is nan.
     """
 
     seconds: float
@@ -80,7 +82,8 @@ class Point(NamedTuple):
 class Frame(NamedTuple):
     """What there is to see of a run.
 
-    state is one of waiting, training, paused, done, stopped, failed; note is one sentence about it. cloud (N, n) are
+    state is one of waiting, training, paused, done, stopped, failed; note is one sentence about it. players are those
+    that learned in the last update, () before the first. cloud (N, n) are
     EMA samples in T steps, surface (G,) * n D's logits over x_0 given x_1 = 0, along the axes, and pulls (PULLED, 2, n)
     draws of G given that x_1, each with the gradient of D's logit there. None before the start; the last two also where
     there is no D.
@@ -92,6 +95,7 @@ class Frame(NamedTuple):
     note: str
     T: int
     step: int
+    players: tuple[str, ...]
     seconds: float
     budget: float
     modes: int
@@ -120,7 +124,11 @@ class Run:
         self.changes: list[dict[str, float]] = []
         self.metrics: dict[str, dict[str, float]] = {}
         self._changed = threading.Condition()
-        self._paused, self._granted, self._halted, self._tuned = paused, 0, False, {}
+        self._duel = config.objective == "ddgan"  # whether there is a D
+        self._paused, self._halted, self._tuned = paused, False, {}
+        self._granted: tuple[tuple[str, ...], ...] = ()  # the players of each update that was asked for by hand
+        self._turn, self.alone = BOTH, dict.fromkeys(BOTH, 0)  # who learns; updates of one player alone, by player
+        self._slow, self._next = False, 0.0  # when the next update of slow motion is due
         self._idle = 0.0
         self._losses: list[dict[str, float]] = []
         self._curve: list[Point] = []
@@ -131,8 +139,9 @@ class Run:
         """The frame of a run that has not begun: all words, no picture."""
         T = self.config.T or ANY_T
         return Frame(
-            self.id, self.state, self.note, T, 0, 0.0, self.seconds, self.law.modes, None, None, None, (), self.limit
-        )
+            self.id, self.state, self.note, T, 0, (), 0.0, self.seconds, self.law.modes, None, None, None, (),
+            self.limit,
+        )  # fmt: skip
 
     @property
     def paused(self) -> bool:
@@ -152,10 +161,16 @@ class Run:
         """Go on."""
         self._command(_paused=False)
 
-    def step(self) -> None:
-        """Pause, and make one update more."""
+    def step(self, players: tuple[str, ...] = BOTH) -> None:
+        """Pause, and make one update more, of these players; Refused where this training has no D to learn alone."""
+        if not self._duel and "g" not in players:
+            raise Refused("this training has no D")
         with self._changed:
-            self._command(_paused=True, _granted=self._granted + 1)
+            self._command(_paused=True, _granted=(*self._granted, players))
+
+    def slow_motion(self, on: bool) -> None:
+        """Make an update of D alone, then of G alone, HALF seconds apart; or go on as ever."""
+        self._command(_slow=on)
 
     def stop(self) -> None:
         """End the run; the model so far is kept."""
@@ -201,6 +216,7 @@ class Run:
             seed=self.config.seed,
             steps=self.config.steps,
             seconds=self.seconds,
+            players=lambda _: self._turn,
         )
         try:
             yield (frame := self._frame(None))
@@ -221,6 +237,8 @@ class Run:
         took = 0.0
 
         def in_time() -> bool:
+            if self._slow:
+                return self.last.step == first  # each is shown
             if self.every:
                 return self.last.step < first + self.every
             return time.monotonic() + took / 2 < due  # rather a little early than late, where an update is long
@@ -231,6 +249,8 @@ class Run:
                 give_way()
                 self.last = next(steps)
                 self._losses.append(self.last.losses)
+                if len(self.last.losses) < len(self._objective.networks):
+                    self.alone[self._turn[0]] += 1
                 took = time.monotonic() - now
             if self._spent and not self.over:
                 self._finish()
@@ -277,11 +297,12 @@ class Run:
                 return False
             self._apply()
             if not self._paused:
-                self.state, self.note, self._granted = "training", "", 0
-                return True
+                self.state, self.note, self._granted = "training", SLOW * (self._slow and self._duel), ()
+                return self._slow_turn(due) if self._slow else self._let(BOTH)
             if self._granted:
-                self._granted -= 1
-                return True
+                players, *rest = self._granted
+                self._granted = tuple(rest)
+                return self._let(players)
             if self.state == "paused":
                 before = time.monotonic()
                 self._changed.wait(due - before)
@@ -295,6 +316,22 @@ class Run:
                     "stopped", f"Stopped after {PAUSE_LIMIT / 60:.0f} minutes of pause; the model so far is kept."
                 )
             return False
+
+    def _let(self, players: tuple[str, ...]) -> bool:
+        """Have these learn in the next update, which may be made."""
+        self._turn = players
+        return True
+
+    def _slow_turn(self, due: float) -> bool:
+        """Whether the next update of slow motion is due, D's after G's; waits a while where it is not."""
+        now = time.monotonic()
+        if now < self._next:
+            self._changed.wait(min(due, self._next) - now)
+            return False
+        self._next = now + HALF
+        if not self._duel:
+            return self._let(BOTH)
+        return self._let(("g",) if self._turn == ("d",) else ("d",))
 
     def _apply(self) -> None:
         changed = {name: value for name, value in self._tuned.items() if value != self._current[name]}
@@ -322,8 +359,9 @@ class Run:
                 self._good = self.last, {k: v.clone() for k, v in self._objective.denoiser.state_dict().items()}
                 self._plot(cloud)
         return Frame(
-            self.id, self.state, self.note, self._T, self.last.step, self.last.seconds, self.seconds, self.law.modes,
-            cloud, surface, pulls, tuple(self._curve), self.limit,
+            self.id, self.state, self.note, self._T, self.last.step, self._turn if self.last.step else (),
+            self.last.seconds, self.seconds, self.law.modes, cloud, surface, pulls, tuple(self._curve),
+            self.limit,
         )  # fmt: skip
 
     def _cloud(self) -> Tensor:
@@ -357,7 +395,8 @@ class Run:
     def _plot(self, cloud: Tensor) -> None:
         if not self._losses:
             return
-        d, g = (sum(losses.get(name, math.nan) for losses in self._losses) / len(self._losses) for name in "dg")
+        found = [[losses[name] for losses in self._losses if name in losses] for name in BOTH]
+        d, g = (sum(values) / len(values) if values else math.nan for values in found)
         self._losses = []
         cover = coverage(cloud, self.law)
         self._curve.append(Point(self.last.seconds, d, g, cover.modes, cover.on_mode))
@@ -373,6 +412,7 @@ class Run:
             "torch": torch.__version__,
             "metrics": self.metrics,
             "changes": self.changes,
+            **({"alone": self.alone} if any(self.alone.values()) else {}),
         }
         self._model.card = checkpoint.new_card(self._model, self.config, tuple(self.law.shape), made)
         return self._model
@@ -409,6 +449,11 @@ class Studio:
     def run(self, visitor: str) -> Run | None:
         """The visitor's run that was not closed yet, if there is one."""
         return self.runs.get(visitor)
+
+    def run_of(self, name: str) -> Run | None:
+        """The run of this id, which only its visitor knows."""
+        with self._lock:
+            return next((run for run in self.runs.values() if run.id == name), None)
 
     def close(self, visitor: str, run: Run | None = None) -> None:
         """Stop and forget the visitor's run: whichever it is, or this one only."""

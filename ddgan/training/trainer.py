@@ -12,6 +12,8 @@ DDPM's: a generator without a latent, by least squares.
 Which pairs are drawn decides what a model can do afterwards. `consecutive` pairs of a schedule with T steps train for
 those T levels; `anywhere` on a fine schedule trains one model for any number of steps and any schedule.
 
+An update is D's step, then G's, on the same batch. It may also be of one player alone: the other stands still.
+
 Randomness is a function of (seed, step), so a run that is stopped and resumed equals an unbroken one bit for bit.
 """
 
@@ -19,7 +21,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -38,8 +39,9 @@ from .losses import LOSSES, Critic, squared_error
 from .pairs import Pairs
 from .player import Average, Overflows, Player
 
-__all__ = ["DECAYS", "Adversarial", "Descent", "Objective", "Regression", "TrainStep", "train"]
+__all__ = ["BOTH", "DECAYS", "Adversarial", "Descent", "Objective", "Regression", "TrainStep", "train"]
 
+BOTH = ("d", "g")  # D's step comes first
 OVERFLOWS = 100  # updates in a row without a whole step: it does not come right by itself
 
 # the share of its learning rate that a network trains with at a progress in [0, 1]
@@ -93,8 +95,8 @@ class Objective:
         self.averages = {name: Average(generator, rate) for name, rate in slowest.items()}
         for average in self.averages.values():
             average.network.levels = pairs.levels()
-        # on a CUDA device: updates with a penalty, and those without
-        self.recorded: defaultdict[bool, Recorded] = defaultdict(lambda: Recorded(self._learn))
+        # on a CUDA device: updates with a penalty or without, by the players that learn in them
+        self.recorded: dict[tuple[bool, tuple[str, ...]], Recorded] = {}
 
     @property
     def denoiser(self) -> Denoiser:
@@ -107,22 +109,33 @@ class Objective:
         return self.averages["ema_long"].network if "ema_long" in self.averages else None
 
     def update(
-        self, x_0: Tensor, noise: torch.Generator, progress: float, label: Tensor | None = None
+        self,
+        x_0: Tensor,
+        noise: torch.Generator,
+        progress: float,
+        label: Tensor | None = None,
+        players: tuple[str, ...] = BOTH,
     ) -> dict[str, float]:
         """One step on a batch x_0 (B, *D) of classes (B,); `progress` in [0, 1] sets the rates. Returns losses by name.
+
+        Only the `players` learn, those of them that there are: D alone, say, leaves G and its averages as they are.
+        Refused where there is none of them.
 
         FloatingPointError where a loss is not finite: its network then keeps its weights. Also raised when each of the
         last `OVERFLOWS` updates skipped a step.
         """
+        learners = tuple(name for name in self.players if name in players)
+        if not learners:
+            raise Refused(f"the players are {', '.join(self.players)}, got {', '.join(players) or 'none'}")
         for player in self.players.values():
             player.set_rate(DECAYS[self.descent.decay](progress))
         label = torch.zeros(len(x_0), dtype=torch.long, device=x_0.device) if label is None else label
-        learn = self._learn
+        learn: Callable[[Tensor, Tensor, torch.Generator], dict[str, Tensor]] = partial(self._learn, players=learners)
         if self.device.type == "cuda" and not torch.distributed.is_initialized():
-            learn = self.recorded[self._penalised]
+            learn = self.recorded.setdefault((self._penalised, learners), Recorded(learn))
         losses = learn(x_0, label, noise)
         self.updates += 1
-        for average in self.averages.values():
+        for average in self.averages.values() if "g" in learners else ():
             average.follow(self.updates)
         *values, overflows = torch.stack([*losses.values(), self.overflows.count]).tolist()
         return self._checked(dict(zip(losses, values, strict=True)), int(overflows))
@@ -141,8 +154,10 @@ class Objective:
             raise FloatingPointError(f"a gradient overflowed in each of the {OVERFLOWS} updates up to {self.updates}")
         return losses
 
-    def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator) -> dict[str, Tensor]:
-        """One Adam step of every network; the losses. On a CUDA device only the device works: see `Recorded`."""
+    def _learn(
+        self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...] = BOTH
+    ) -> dict[str, Tensor]:
+        """One Adam step of each of the players; the losses. On a CUDA device only the device works: see `Recorded`."""
         raise NotImplementedError
 
     @property
@@ -240,14 +255,19 @@ class Adversarial(Objective):
         self.penalty: float | Tensor = torch.zeros((), device=self.device) if self.device.type == "cuda" else 0.0
 
     def update(
-        self, x_0: Tensor, noise: torch.Generator, progress: float, label: Tensor | None = None
+        self,
+        x_0: Tensor,
+        noise: torch.Generator,
+        progress: float,
+        label: Tensor | None = None,
+        players: tuple[str, ...] = BOTH,
     ) -> dict[str, float]:
         now = self.gamma * self.anneal**progress
         if isinstance(self.penalty, Tensor):
             self.penalty.fill_(now)
         else:
             self.penalty = now
-        return super().update(x_0, noise, progress, label)
+        return super().update(x_0, noise, progress, label, players)
 
     def tune(self, lr_g: float, lr_d: float, gamma: float) -> None:
         super().tune(lr_g, lr_d, gamma)
@@ -257,7 +277,9 @@ class Adversarial(Objective):
     def _penalised(self) -> bool:
         return self.gamma > 0 and super()._penalised
 
-    def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator) -> dict[str, Tensor]:
+    def _learn(
+        self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...] = BOTH
+    ) -> dict[str, Tensor]:
         generator, discriminator, schedule = self.generator, self.networks["d"], self.pairs.schedule
         s, t, x_s, x_t = self._forward_pair(x_0, noise)
         z = torch.randn(len(x_0), generator.latent_dim, generator=noise, device=noise.device).to(x_0)
@@ -283,7 +305,9 @@ class Adversarial(Objective):
         # the graphs of several parts would not fit: G draws them again
         with torch.set_grad_enabled(len(parts) == 1), self.players["g"].autocast():
             pairs = [(p, faked(p)) for p in parts]
-        losses = {"d": self.players["d"].descend(d_loss, pairs)}
+        losses = {"d": self.players["d"].descend(d_loss, pairs)} if "d" in players else {}
+        if "g" not in players:
+            return losses
         discriminator.requires_grad_(False)  # G's step needs no gradient of D's weights
         try:
             losses["g"] = self.players["g"].descend(g_loss, pairs)
@@ -309,7 +333,9 @@ class Regression(Objective):
     ) -> None:
         super().__init__(generator, lr, {}, pairs, betas, descent)
 
-    def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator) -> dict[str, Tensor]:
+    def _learn(
+        self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...] = BOTH
+    ) -> dict[str, Tensor]:
         generator = self.generator
         _, t, _, x_t = self._forward_pair(x_0, noise)
 
@@ -339,12 +365,13 @@ def train(
     steps: float = math.inf,
     seconds: float = math.inf,
     start: TrainStep | None = None,
+    players: Callable[[int], tuple[str, ...]] = lambda step: BOTH,
 ) -> Iterator[TrainStep]:
     """Updates until `steps` or `seconds` of training, whichever is first; one record after each.
 
-    `batches(step, noise)` returns x_0 (B, *D) and its classes (B,), or None; step = 0, 1, ... The caller logs, saves,
-    pauses and stops; only time spent training counts. After `objective.load_state_dict`, `start` is the last record of
-    the earlier run.
+    `batches(step, noise)` returns x_0 (B, *D) and its classes (B,), or None; `players(step)` says who learns;
+    step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent training counts. After
+    `objective.load_state_dict`, `start` is the last record of the earlier run.
 
     FloatingPointError on a loss that is not finite. The other network may have been updated: train on from an earlier
     state.
@@ -360,7 +387,7 @@ def train(
         noise.manual_seed((seed * 1_000_003 + step) % 2**32)  # torch's CPU generator takes 32 bits
         x_0, label = batches(step, noise)
         label = None if label is None else label.to(objective.device)
-        losses = objective.update(x_0.to(objective.device), noise, progress(), label)
+        losses = objective.update(x_0.to(objective.device), noise, progress(), label, players(step))
         step, spent = step + 1, distributed.agree(spent + time.perf_counter() - clock)
         yield TrainStep(step, spent, progress(), losses)
 

@@ -42,14 +42,18 @@ def build() -> server.Page:
     with server.Page(**about_it, pictures=server.Pictures(session)) as demo:
         studio = Studio(session)
         about.head()
-        with gr.Tabs() as tabs:
+        with gr.Tabs(overflow_behavior="wrap") as tabs:  # all in the row, which scrolls: assets/tabs.js
             with gr.Tab("Denoise", id="denoise"):
+                _heading("Denoise: the same noise, one panel for each denoiser")
                 shown = denoise.build(demo, session)
             with gr.Tab("Images", id="images") as tab:
+                _heading("Images: the same noise, one column for each model")
                 images.build(session, tab)
             with gr.Tab("Why", id="why"):
+                _heading("Why: one step on a line")
                 why_tab.build(demo, session)
             with gr.Tab("Train", id="train"):
+                _heading("Train: a DDGAN learns while you watch")
                 train.build(demo, studio, tabs, shown)
             with gr.Tab("Evidence", id="evidence") as tab:
                 evidence.build(tab)
@@ -61,10 +65,23 @@ def build() -> server.Page:
     return demo.queue(status_update_rate=1, max_size=server.MAX_WAITING, default_concurrency_limit=1, api_open=False)
 
 
+def _heading(words: str) -> None:
+    """The first heading of a tab, for those who hear the page: its name, and what is there to see."""
+    gr.HTML(f"<h2>{words}</h2>", js_on_load=None, apply_default_css=False, elem_classes="tab-heading")
+
+
 def _head() -> str:
-    """Begins to fetch what the stage shows first before anything else of the page is there; and rules for its root."""
+    """Begins to fetch what the stage shows first, and the font, before the rest of the page; and rules for its root.
+
+    A font that came after the text would make other lines of it, and move what is below.
+    """
     fetched = f"<script>fetch('{pictures_at()}/points?' + location.search.slice(1)).catch(() => {{}});</script>"
-    return f"{fetched}<style>{(_ASSETS / 'root.css').read_text(encoding='utf-8')}</style>"
+    fonts = "".join(
+        f'<link rel="preload" as="font" type="font/woff2" crossorigin="anonymous" '
+        f'href="static/fonts/SourceSansPro/SourceSansPro-{weight}.woff2">'
+        for weight in ("Regular", "Bold")
+    )
+    return f"{fonts}{fetched}<style>{(_ASSETS / 'root.css').read_text(encoding='utf-8')}</style>"
 
 
 def launch(demo: server.Page, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:

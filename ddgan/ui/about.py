@@ -12,7 +12,7 @@ from .words import glossary, glossed
 
 __all__ = ["build", "head"]
 
-_HEAD = """<div class="hero"><h1>DDGAN Explorer</h1>
+_HEAD = """<div class="hero"><a class="skip-link" href="#stage">Skip to the picture</a><h1>DDGAN Explorer</h1>
 <p>Each step draws x<sub>s</sub> from a noisier x<sub>t</sub>. In the paper's few steps x<sub>s</sub>
 can have <b>[[mode|many modes]]</b>: a GAN learns them, a [[Gaussian]] cannot. Try other [[schedule|schedules]].
 <button type="button" data-tour>Take the tour</button></p></div>"""

@@ -19,11 +19,12 @@ NEXT_SEED = "seed => [(Math.max(Math.trunc(seed ?? 0), 0) + 1) % 2 ** 31]"  # wh
 _ASSETS = Path(__file__).parents[2] / "assets"
 # what a script needs besides common.js
 _SHARED = {
+    "page": ("tabs",),
     "stage": ("pictures", "scrubber", "motion", "machine", "trail", "field", "panel"),
     "image_grid": ("scrubber",),
     "why": ("pictures", "laws"),
     "paint": ("pixels",),
-    "training": ("pictures", "replay"),
+    "training": ("pictures", "replay", "players"),
     "posterior": ("pictures", "landscape"),
 }
 

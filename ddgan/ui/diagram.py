@@ -1,13 +1,17 @@
-"""The machine as a diagram: one step of a Denoising Diffusion GAN, as inline SVG in the colours of the page."""
+"""Diagrams as inline SVG in the colours of the page: one step of a Denoising Diffusion GAN, and one update of it."""
 
 from __future__ import annotations
 
-__all__ = ["machine"]
+__all__ = ["machine", "update"]
 
 _ALT = (
     "One step of a Denoising Diffusion GAN. G takes x t and random numbers z, and guesses clean data x 0. The "
     "posterior q of x s, given x t and x 0, is a Gaussian: x s is drawn from it, and becomes the next x t. In "
     "training, D looks at the pair x s and x t and says whether the step is real or made."
+)
+_ALT_UPDATE = (
+    "One update of a Denoising Diffusion GAN. D's half: a real pair x s and x t, and a made one, go to D. G's half: "
+    "the slope of D goes back to G, which made x 0 from x t and z, and x s from both."
 )
 _SAMPLE, _X_0, _INK = "var(--look-sample)", "var(--look-x0)", "currentColor"
 _LAYOUT = """<style>
@@ -24,11 +28,6 @@ _LAYOUT = """<style>
 
 def machine(name: str = "machine") -> str:
     """The diagram, whose id is `name`. Its data-part: x_t, z, G, x_0, posterior, x_s, next and D."""
-    tip = (
-        f'<marker id="{name}-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
-        f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" style="fill: {_INK}; stroke: none"/>'
-        "</marker>"
-    )
     parts = (
         _part("next", _way(name, "M492 70V10H38V68", "training"), _text(340, 29, "x_s is the next x_t", "small")),
         _part("x_t", _box(10, 56, _SAMPLE), _text(38, 101, "x_t"), _way(name, "M66 96H98")),
@@ -53,8 +52,43 @@ def machine(name: str = "machine") -> str:
             _way(name, "M492 122V199H347", "training"),
         ),
     )
+    return _drawing(name, "0 0 530 232", _ALT, parts)
+
+
+def update(name: str = "update") -> str:
+    """The diagram of an update, whose id is `name`. Its data-part: real, made, G, D, shown (to D) and slope."""
+    high, low = (8, 34), (74, 34)
+    parts = (
+        _part(
+            "real",
+            _box(2, 70, _INK, *high), _text(37, 30, "data x_0", "small"), _way(name, "M72 25H166"),
+            _box(168, 48, _SAMPLE, *high), _text(192, 30, "x_s"), _way(name, "M216 25H240"),
+            _box(242, 48, _SAMPLE, *high), _text(266, 30, "x_t"),
+            _text(344, 18, "a real pair", "small"), _way(name, "M290 25H404V42"),
+        ),
+        _part(
+            "made",
+            _box(2, 70, _SAMPLE, *low), _text(37, 96, "x_t, z"), _way(name, "M72 91H94"),
+            _way(name, "M144 91H166"), _box(168, 48, _X_0, *low), _text(192, 96, "x_0"), _way(name, "M216 91H240"),
+            _box(242, 48, _SAMPLE, *low), _text(266, 96, "x_s"),
+        ),
+        _part("shown", _text(340, 110, "a made pair", "small"), _way(name, "M290 91H392V80")),
+        _part("G", _box(96, 48, _INK, *low, net=True), _text(120, 97, "G")),
+        _part("D", _box(376, 56, _INK, 44, 34, net=True), _text(404, 67, "D")),
+        _part("slope", _way(name, "M416 78V124H120V110", "training"), _text(268, 142, "D's slope, back to G", "small")),
+    )  # fmt: skip
+    return _drawing(name, "0 0 436 148", _ALT_UPDATE, parts)
+
+
+def _drawing(name: str, box: str, alt: str, parts: tuple[str, ...]) -> str:
+    """A figure of these parts, and what the tips of its lines are."""
+    tip = (
+        f'<marker id="{name}-tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" '
+        f'markerUnits="userSpaceOnUse" orient="auto"><path d="M0 0L8 4L0 8z" style="fill: {_INK}; stroke: none"/>'
+        "</marker>"
+    )
     return (
-        f'{_LAYOUT}<figure class="machine" id="{name}"><svg viewBox="0 0 530 232" role="img" aria-label="{_ALT}">'
+        f'{_LAYOUT}<figure class="machine" id="{name}"><svg viewBox="{box}" role="img" aria-label="{alt}">'
         f"<defs>{tip}</defs>{''.join(parts)}</svg></figure>"
     )
 

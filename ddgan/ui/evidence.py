@@ -8,7 +8,6 @@ from __future__ import annotations
 import base64
 import io
 import json
-import re
 from collections.abc import Callable
 from functools import cache
 from html import escape
@@ -20,7 +19,7 @@ from plotly import graph_objects as go
 
 from ..evidence import ASSETS, EXPERIMENTS, Beside, Experiment, Result, beside, provenance, read, summary, table
 from .server.gradio_internals import PlotData
-from .words import TERMS, glossed
+from .words import TERMS, told
 
 __all__ = ["build"]
 
@@ -71,9 +70,6 @@ MEASURES = (
     "±", "on a mode", "KL of the histogram", "energy distance", "width", "bound", "NFE", "SW₂", "precision", "recall",
     "floor", "CFD", "FID",
 )  # fmt: skip
-# words with a gloss at their first place in a part: the term that they are
-TOLD = {name: name for name in ("on a mode", "energy distance", "bound", "CFD", "FID", "KL", "NFE", "law", "z")}
-TOLD |= {"modes": "mode", "nats": "nat"}
 HEIGHT = 250  # the most of a figure of one panel, pixels
 
 
@@ -113,7 +109,7 @@ def _section(e: Experiment, results: list[Result]) -> tuple[dict[str, str], Plot
     chosen = list(filter(e.chosen, results))
     figure = e.figure(chosen) if chosen else None
     opened = f'<a class="evidence-open" href="{escape(e.link)}" target="_blank">Open in the explorer</a>'
-    claim = _told(f'<p class="evidence-claim">{_words(e.claim)}</p>{_beside(beside(e, results))}')
+    claim = told(f'<p class="evidence-claim">{_words(e.claim)}</p>{_beside(beside(e, results))}')
     pictures = _pictures(e, figure) if isinstance(figure, Image.Image) else ""
     above = f'<div class="evidence-text"><h3>{_words(e.title)}</h3>{opened}{claim}</div>{pictures}'
     below = f"<details><summary>Numbers, and the command that prints them</summary>{_fold(e, results)}</details>"
@@ -190,13 +186,6 @@ def _pictures(e: Experiment, image: Image.Image) -> str:
     source = base64.b64encode(file.getvalue()).decode()
     words = f"{escape(e.title)}: rows of pictures, each a start image and its variants"
     return f'<figure class="evidence-picture"><img src="data:image/webp;base64,{source}" alt="{words}"></figure>'
-
-
-def _told(text: str) -> str:
-    """The HTML with a gloss for each of TOLD, where it first stands."""
-    for word, term in TOLD.items():
-        text = re.sub(rf"\b{word}\b", f"[[{term}|{word}]]", text, count=1)
-    return glossed(text)
 
 
 def _words(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -17,16 +18,18 @@ from ..explorer.live import Run, Studio, parse
 from ..explorer.methods import METHODS
 from ..explorer.session import Session
 from ..models.config import EXPERIMENTS, Config
+from ..training.trainer import BOTH
 from ..views.answers import data_label, sentence, title
 from ..views.encoding import encoded
 from ..views.training import lab as frame_payload
 from ..views.training import target
+from . import diagram
 from .canvas import drawn
 from .denoise import Tab
 from .server import Page
 from .server.jobs import job
 from .slider import Slider
-from .words import answered, data_choices, misunderstood, note
+from .words import TOLD, answered, data_choices, misunderstood, note, told
 
 __all__ = ["build"]
 
@@ -47,10 +50,11 @@ Z = "random numbers for G"
 PENALTY = "how firm R1, R2 are"
 OWN = "Your own"
 FIRST = next(iter(EXPERIMENTS))
+PLAYERS = {"D": "D", "G": "G", "Gaussians": "Gaussian"}  # what a comment glosses besides
 BUTTONS = 4  # Start, Pause, One step, Stop
 READY = {"interactive": True, "variant": "primary"}  # Compare, once there is a model
 # experiment and comment where the settings are the visitor's
-_BY_HAND = [OWN, "Any settings below: what do you expect?"]
+_BY_HAND = [OWN, "<p>Any settings below: what do you expect?</p>"]
 _LINK = "(...values) => { document.querySelector('#lab .lab')?.lab.link(values); return []; }"
 _QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 _HAND = {**_QUIET, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
@@ -80,7 +84,7 @@ class Asked(NamedTuple):
     """The column of what is to be trained, the second one."""
 
     experiment: gr.Dropdown
-    comment: gr.Markdown
+    comment: gr.HTML
     settings: Settings
     seconds: Slider
 
@@ -120,7 +124,7 @@ def _asked() -> Asked:
     pick = partial(gr.Dropdown, filterable=False, min_width=0)
     with gr.Column(scale=0, min_width=300, elem_classes="train-settings controls"):
         experiment = pick([*EXPERIMENTS, OWN], value=FIRST, label="Experiment", elem_id="experiment")
-        comment = gr.Markdown(words, elem_id="comment")
+        comment = gr.HTML(_comment(words), js_on_load=None, apply_default_css=False, elem_id="comment")
         with gr.Row(elem_classes="train-grid"):
             data = pick(data_choices(), value=config.data, label="Data", elem_id="train-data")
             T = pick(STEPS, value=_steps(config), label="Steps T", elem_id="train-T")
@@ -152,7 +156,8 @@ def _shown(studio: Studio) -> Shown:
                 gr.Button("Stop", min_width=0, interactive=False, elem_id="stop"),
             ]
             compare = gr.Button("Compare in Denoise", min_width=0, interactive=False, elem_id="compare")
-        lab = drawn("training", "stage lab", elem_id="lab", target="", server_functions=[_place(studio)])
+        functions, picture = [_place(studio), _drive(studio)], diagram.update()
+        lab = drawn("training", "stage lab", elem_id="lab", target="", diagram=picture, server_functions=functions)
         with gr.Row(elem_id="train-model"):
             download = gr.DownloadButton(
                 "Download the model", size="sm", min_width=90, interactive=False, elem_id="download"
@@ -339,7 +344,7 @@ def _opened(settings: Settings) -> Callable[[gr.Request], list[Any]]:
                 raise Refused(f"train has {len(names)} settings, got {len(values)}")
             asked, length = parse(dict(zip(names, values, strict=True)))
         except Refused as error:
-            return [gr.skip(), f"⚠ {misunderstood(error)}", *[gr.skip()] * len(names)]
+            return [gr.skip(), f"<p>⚠ {escape(misunderstood(error))}</p>", *[gr.skip()] * len(names)]
         found = {**asked.to_dict(), "T": _steps(asked)}
         of = gr.update(choices=data_choices(asked.data), value=asked.data)
         rest = (_held(component, found[name]) for component, name in zip(settings[1:], FIELDS[1:], strict=True))
@@ -383,12 +388,31 @@ def _place(studio: Studio) -> Callable[[Any], int]:
     return place
 
 
+def _drive(studio: Studio) -> Callable[[Any], None]:
+    def drive(asked):  # noqa: ANN001, ANN202 - Gradio hands over JSON
+        """One update of D or of G alone, or another speed, for the run of this id."""
+        name, what = asked if isinstance(asked, list) and len(asked) == 2 else (None, None)
+        run = studio.run_of(name) if isinstance(name, str) else None
+        if run is None:
+            return
+        if what in BOTH and run.paused:
+            run.step((what,))
+        elif what in ("slow", "full"):
+            run.slow_motion(what == "slow")
+
+    return drive
+
+
+def _comment(words: str) -> str:
+    return f"<p>{told(words, TOLD | PLAYERS)}</p>"
+
+
 def _experiment(name: str) -> list[Any]:
     if name == OWN:
         return [_BY_HAND[1], *[gr.skip()] * len(FIELDS)]
     config, words = EXPERIMENTS[name]
     values = {**config.to_dict(), "T": _steps(config)}
-    return [words, *(values[field] for field in FIELDS)]
+    return [_comment(words), *(values[field] for field in FIELDS)]
 
 
 def _same(name: str, values: Sequence[Any]) -> bool:

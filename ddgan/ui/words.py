@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..data.toys import TOYS
@@ -18,7 +18,8 @@ from ..views.answers import data_label, refusal
 from ..views.encoding import encoded
 
 __all__ = [
-    "INSTEAD", "SCHEDULES", "TERMS", "answered", "data_choices", "glossary", "glossed", "misunderstood", "note",
+    "INSTEAD", "SCHEDULES", "TERMS", "TOLD", "answered", "data_choices", "glossary", "glossed", "misunderstood",
+    "note", "told",
 ]  # fmt: skip
 
 INSTEAD = "This is the first view instead."
@@ -65,10 +66,21 @@ TERMS = {
     "compare.",
 }
 
+# words with a gloss at their first place in a text that marks none: the term that they are
+TOLD = {name: name for name in ("on a mode", "energy distance", "bound", "CFD", "FID", "KL", "NFE", "law", "z")}
+TOLD |= {"modes": "mode", "nats": "nat"}
+
 
 def glossed(text: str) -> str:
     """The HTML, or Markdown, with a button for every term that it marks. KeyError for what is none of TERMS."""
     return re.sub(r"\[\[([^]|]+)(?:\|([^]]+))?\]\]", lambda found: _gloss(found[1], found[2] or found[1]), text)
+
+
+def told(text: str, words: Mapping[str, str] = TOLD) -> str:
+    """The HTML, which marks nothing, with a gloss for each of the words where it first stands."""
+    for word, term in words.items():
+        text = re.sub(rf"\b{word}\b(?![^\[]*\]\])", f"[[{term}|{word}]]", text, count=1)
+    return glossed(text)
 
 
 def glossary() -> str:

@@ -30,6 +30,7 @@ def lab(frame: Frame) -> dict[str, Any]:
     return {
         **{name: getattr(frame, name) for name in ("run", "state", "note", "T", "step", "budget", "modes")},
         "seconds": round(frame.seconds, 2),
+        "players": "".join(frame.players),
         "cloud": None if frame.cloud is None else quantised([frame.cloud], frame.limit),
         "surface": None if frame.surface is None else dict(zip(("peak", "data"), levels(frame.surface), strict=True)),
         "arrows": None if frame.pulls is None else quantised([arrows(frame.pulls, frame.limit)], frame.limit),

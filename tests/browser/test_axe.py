@@ -24,7 +24,7 @@ OPENED = {
     "Evidence": "#evidence-oracle table",
     "About": ".about .katex",
 }
-TAB = """name => [...document.querySelectorAll('[role=tab], .overflow-dropdown button')]
+TAB = """name => [...document.querySelectorAll('[role=tab]')]
   .find(button => button.textContent.trim() === name).click()"""
 UNFOLD = "document.querySelectorAll('.label-wrap:not(.open)').forEach(fold => fold.checkVisibility() && fold.click())"
 FOUND = """async gradios => (await axe.run({ resultTypes: ['violations'] })).violations.flatMap(({ id, nodes }) => nodes

@@ -231,6 +231,52 @@ def test_pause_holds_one_step_steps_and_resume_goes_on(visit):
     reach(page, "stopped")
 
 
+def test_a_step_of_one_player_lights_that_player(visit):
+    page = opened(visit)
+    turns = f"{LAB} .lab-turns"
+    buttons = [page.get_by_role("button", name=f"Step {name}") for name in "DG"]
+    assert all(button.is_disabled() for button in buttons), "only while a training is paused"
+    page.click("#one-step")
+    page.wait_for_selector(f"{turns}[data-turn='once']")
+    for k, (button, player) in enumerate(zip(buttons, "dg", strict=True), start=2):
+        button.click()
+        wait(page, f"+lab.dataset.step === {k}")
+        page.wait_for_selector(f"{turns}[data-turn='{player}']")
+    assert page.inner_text(f"{LAB} .lab-line >> nth=0 >> b") == "–", "D did not learn in G's step"
+    page.click("#stop")
+    reach(page, "stopped")
+    assert all(button.is_disabled() for button in buttons) and page.get_attribute(turns, "data-turn") == ""
+
+
+def test_in_slow_motion_an_update_is_two_halves(visit):
+    page = opened(visit)
+    seconds(page, 60)
+    page.click("#start")
+    reach(page, "training")
+    turns = f"{LAB} .lab-turns"
+    page.wait_for_selector(f"{turns}[data-turn='turns']")
+    page.select_option(f"{LAB} .lab-pace select", "slow")
+    page.wait_for_selector(f"{turns}[data-turn='d']")
+    assert "D learns alone, then G" in page.inner_text(f"{LAB} .stage-notice")
+    at = step(page)
+    page.wait_for_selector(f"{turns}[data-turn='g']")
+    wait(page, f"lab.querySelector('.lab-turns').dataset.turn === 'd' && +lab.dataset.step > {at}")
+    page.select_option(f"{LAB} .lab-pace select", "full")
+    page.wait_for_selector(f"{turns}[data-turn='turns']")
+    page.click("#stop")
+    reach(page, "stopped")
+
+
+def test_a_term_of_a_comment_says_what_it_means(visit):
+    page = opened(visit)
+    page.focus("#comment .gloss >> nth=0")
+    assert "A mode is a place where samples crowd" in page.inner_text(".gloss-tip")
+    choose(page, "experiment", "Fails: no z")
+    page.wait_for_function("document.querySelector('#comment').textContent.includes('Without z')")
+    page.focus("#comment .gloss >> nth=0")
+    assert page.inner_text(".gloss-tip")
+
+
 def test_a_training_follows_the_rate_that_was_changed_and_no_other_setting(visit, tmp_path):
     page = opened(visit)
     page.click("#one-step")

@@ -17,6 +17,7 @@ from ddgan import cli, files
 from ddgan.data.toys import toy
 from ddgan.diffusion.sampler import Draws, sample
 from ddgan.diffusion.schedule import Schedule
+from ddgan.errors import Refused
 from ddgan.explorer import live, plane
 from ddgan.explorer.live import Run, Studio
 from ddgan.explorer.request import Request
@@ -112,6 +113,55 @@ def test_a_run_by_hand_makes_one_update_a_step_and_the_same_updates():
     *_, last = frames
     assert (last.state, last.step) == ("stopped", 3)
     assert same(run.denoiser().state_dict(), weights(CONFIG, 3))
+
+
+def test_a_step_of_one_player_moves_no_other_and_the_card_counts_it():
+    run = run_of(paused=True)
+    frames = run.frames()
+    frame = next(frames)
+    assert frame.players == ()
+    for k, players in enumerate([("d",), ("g",), ("d",), ("d", "g")], start=1):
+        before = {name: copy.deepcopy(network.state_dict()) for name, network in run._objective.networks.items()}
+        run.step(players)
+        while (frame := next(frames)).step < k:
+            pass
+        after = {name: network.state_dict() for name, network in run._objective.networks.items()}
+        assert frame.players == players and {name for name in after if not same(after[name], before[name])} == {
+            *players
+        }
+        assert lab(frame)["players"] == "".join(players)
+        assert [math.isfinite(loss) for loss in frame.curve[-1][1:3]] == ["d" in players, "g" in players]
+    run.stop()
+    *_, last = frames
+    assert run.denoiser().card["alone"] == {"d": 2, "g": 1}
+
+
+def test_slow_motion_is_d_then_g_each_in_a_frame_and_ends_with_whole_updates(monkeypatch):
+    monkeypatch.setattr(live, "HALF", 0.0)
+    run = run_of()
+    run.slow_motion(True)
+    seen = [frame for frame in islice(run.frames(), 7) if frame.step]
+    assert [frame.step for frame in seen] == [1, 2, 3, 4, 5, 6] and seen[0].note == live.SLOW
+    assert [frame.players for frame in seen] == [("d",), ("g",)] * 3
+    other = run_of()
+    frames = other.frames()
+    other.slow_motion(True)
+    while next(frames).step < 2:
+        pass
+    other.slow_motion(False)
+    *_, last = frames
+    assert (last.state, last.step, last.players) == ("done", 30, ("d", "g")) and other.alone == {"d": 1, "g": 1}
+
+
+def test_a_training_without_d_refuses_its_step_and_has_no_halves(monkeypatch):
+    monkeypatch.setattr(live, "HALF", 0.0)
+    name = next(name for name in EXPERIMENTS if name.startswith("Rival"))
+    run = run_of(replace(EXPERIMENTS[name][0], width=16, depth=1, batch=64, steps=30))
+    with pytest.raises(Refused, match="this training has no D"):
+        run.step(("d",))
+    run.slow_motion(True)
+    first = next(frame for frame in run.frames() if frame.step)
+    assert first.note == "" and run.alone == {"d": 0, "g": 0}
 
 
 def test_pausing_holds_a_run_and_resuming_changes_nothing_but_time():

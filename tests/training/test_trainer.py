@@ -20,6 +20,7 @@ from ddgan.diffusion.denoiser import ExactDenoiser, GaussianDenoiser, MeanDenois
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.sampler import Draws, sample
 from ddgan.diffusion.schedule import MAX_T, Schedule
+from ddgan.errors import Refused
 from ddgan.metrics.points import coverage
 from ddgan.models import layers, registry
 from ddgan.models.config import Config
@@ -125,6 +126,44 @@ def test_training_and_sampling_leave_the_global_random_state_untouched(make, pai
     run(objective, stop=3)
     list(sample(Schedule.vp(4), objective.denoiser, Draws.from_seeds(range(4), (1,), 4, 1)))
     assert state() == before
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@EACH_PAIRS
+def test_an_update_of_one_player_leaves_the_other_bit_identical(pairs, accumulate):
+    objective = adversarial(pairs, accumulate=accumulate)
+    run(objective, stop=2)
+    for step, (player, other) in enumerate([("d", "g"), ("g", "d"), ("d", "g")], start=2):
+        before = objective.state_dict()
+        start, turns = TrainStep(step, 0.0, 0.0, {}), {step: (player,)}
+        (record,) = train(objective, batches, seed=3, steps=step + 1, start=start, players=turns.__getitem__)
+        after = objective.state_dict()
+        changed = {key.split(".")[0] for key in after if not torch.equal(after[key], before[key])}
+        assert record.losses.keys() == {player} and after["updates"] == before["updates"] + 1
+        averaged = {"ema"} if player == "g" else set()
+        assert changed == {"updates", player, f"adam_{player}", *averaged}, f"{other} stands still"
+
+
+@EACH_PAIRS
+def test_the_two_halves_of_an_update_are_the_update_bit_for_bit(pairs):
+    """On the same batch and noise: G's fakes do not depend on D's step, which comes first."""
+    whole, halves = adversarial(pairs), adversarial(pairs)
+    halves.load_state_dict(whole.state_dict())
+    losses = {}
+    for objective, turns in ((whole, [("d", "g")]), (halves, [("d",), ("g",)])):
+        for players in turns:
+            noise = torch.Generator().manual_seed(1)
+            losses[objective, players] = objective.update(*batches(0, noise)[:1], noise, 0.0, players=players)
+    together = losses[whole, ("d", "g")]
+    assert together == {**losses[halves, ("d",)], **losses[halves, ("g",)]}
+    for name in ("d", "g"):
+        assert same(whole.networks[name].state_dict(), halves.networks[name].state_dict())
+
+
+def test_who_is_not_there_cannot_learn_alone():
+    objective, noise = regression(PAIRS["anywhere"]), torch.Generator()
+    with pytest.raises(Refused, match="the players are g, got d"):
+        objective.update(*batches(0, noise)[:1], noise, 0.0, players=("d",))
 
 
 @pytest.mark.parametrize("loss", LOSSES)

@@ -4,8 +4,9 @@ import re
 
 import pytest
 
-from ddgan.ui import about, race
-from ddgan.ui.words import TERMS, glossary, glossed
+from ddgan.models.config import EXPERIMENTS
+from ddgan.ui import about, race, train
+from ddgan.ui.words import TERMS, TOLD, glossary, glossed, told
 
 
 def test_a_marked_term_becomes_a_button_that_is_described_by_its_meaning():
@@ -29,3 +30,16 @@ def test_the_texts_of_the_page_mark_what_has_a_meaning():
     for text in (about._HEAD, about._MACHINE, about._TEXT):
         assert "[[" in text and "[[" not in glossed(text)
     assert "[[" not in race._QUESTION and 'class="gloss' in race._QUESTION
+
+
+def test_a_text_without_marks_has_each_word_glossed_once_and_none_within_another():
+    assert {*TOLD.values(), *train.PLAYERS.values()} <= TERMS.keys()
+    found = told("modes of the law, modes on a mode; z", {"modes": "mode", "mode": "mode", "z": "z", "law": "law"})
+    assert re.findall("<button[^>]*>([^<]+)</button>", found) == ["modes", "law", "mode", "z"]
+    assert re.sub("<[^>]+>", "", found) == "modes of the law, modes on a mode; z"
+
+
+def test_every_comment_of_an_experiment_reads_as_written():
+    for _, words in EXPERIMENTS.values():
+        assert re.sub("<[^>]+>", "", train._comment(words)) == re.sub("<[^>]+>", "", words)
+    assert 'class="gloss' in train._comment(EXPERIMENTS["Fails: no z"][1])

@@ -1,0 +1,147 @@
+"""How the page fits a window, and comes to fit it: a phone, 200 % zoom, and no jumps while it is made."""
+
+import pytest
+
+STAGE = "#stage .stage"
+TABS = ("Denoise", "Images", "Why", "Train", "Evidence", "About")
+ROW = "[role=tablist]"
+# what a tab shows once it stands
+THERE = {
+    "denoise": f"{STAGE}[data-ready='1'][data-opened]",
+    "why": "#why .why[data-ready='1']",
+    "train": "#lab .lab[data-opened][data-run]",
+    "about": ".about .katex",
+}
+SHIFTS = """window.shifts = [];
+new PerformanceObserver(list => { for (const entry of list.getEntries()) shifts.push(entry); })
+  .observe({ type: 'layout-shift', buffered: true });"""
+SHIFTED = """() => ({
+  total: shifts.filter(s => !s.hadRecentInput).reduce((sum, s) => sum + s.value, 0),
+  largest: shifts.filter(s => s.value > 0.005).flatMap(s => s.sources.map(({ node, previousRect: a, currentRect: b }) =>
+    `${s.value.toFixed(3)}: ${node?.outerHTML?.slice(0, 80)} ${[a.x, a.y]} to ${[b.x, b.y]}`)),
+})"""
+
+
+def beyond(page):
+    """By how many pixels the page is wider than the window."""
+    return page.evaluate("document.documentElement.scrollWidth - innerWidth")
+
+
+def chosen_tab(page):
+    return page.evaluate(
+        f"""() => {{
+          const row = document.querySelector('{ROW}').getBoundingClientRect();
+          const {{ left, right }} = document.querySelector('[role=tab][aria-selected=true]').getBoundingClientRect();
+          return left >= row.left && right <= row.right;
+        }}"""
+    )
+
+
+def test_on_a_phone_every_tab_is_in_the_row_which_scrolls_and_fades(visit):
+    page = visit("?n=500", width=390, height=844)
+    tabs = page.locator(f"{ROW} [role=tab]")
+    assert tuple(map(str.strip, tabs.all_inner_texts())) == TABS and beyond(page) <= 0
+    assert page.get_attribute(ROW, "data-more") == "end"
+    assert page.evaluate(f"getComputedStyle(document.querySelector('{ROW}')).maskImage").startswith("linear-gradient")
+    tabs.last.scroll_into_view_if_needed()
+    page.wait_for_selector(f"{ROW}[data-more='start']")
+    for name in (*TABS[::-1], "About"):
+        page.get_by_role("tab", name=name).click()
+        page.wait_for_function(
+            f"document.querySelector('[role=tab][aria-selected=true]').innerText.trim() === '{name}'"
+        )
+        page.wait_for_timeout(100)
+        assert chosen_tab(page), name
+    again = visit("?tab=about", width=390, height=844, ready=".about .katex")
+    again.wait_for_selector(f"{ROW}[data-more='start']")
+    assert chosen_tab(again), "a link's tab too"
+
+
+def test_arrow_keys_walk_the_row_and_enter_chooses(visit):
+    page = visit("?n=500")
+    page.focus("[role=tab]")
+    for key, name in {"ArrowRight": "Images", "End": "About", "Home": "Denoise", "ArrowLeft": "About"}.items():
+        page.keyboard.press(key)
+        assert page.evaluate("document.activeElement.innerText.trim()") == name
+    assert page.get_attribute(ROW, "data-more") == "" and page.locator(STAGE).is_visible()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(".about .katex")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_the_first_focus_is_a_link_to_the_picture_of_the_tab(visit, dark):
+    page = visit("?n=500", dark=dark)
+    for tab, inside in (("Denoise", "#stage"), ("Train", "#lab"), ("About", ".about")):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_selector(f"{inside} >> nth=0")
+        page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")
+        page.evaluate("document.querySelector('.skip-link').focus()")
+        assert page.locator(".skip-link").bounding_box()["y"] >= 0
+        address = page.url
+        page.keyboard.press("Enter")
+        assert page.evaluate("of => !!document.activeElement.closest(of)", inside) and page.url == address
+    fresh = visit("?n=500", dark=dark)
+    fresh.keyboard.press("Tab")
+    assert fresh.evaluate("document.activeElement.className") == "skip-link"
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_what_the_keyboard_reaches_shows_it(visit, dark):
+    page = visit("?n=500", dark=dark)
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(500)
+        unseen = page.evaluate("""() => {
+          const look = node => [node, node.parentElement, node.closest('.wrap, label')].filter(Boolean).map(of => {
+            const { outlineStyle, outlineWidth, boxShadow } = getComputedStyle(of);
+            return [outlineStyle, outlineWidth, boxShadow].join();
+          }).join();
+          return [...document.querySelectorAll('a, button, input, select, summary, [tabindex]')].filter(node => {
+            if (!node.checkVisibility() || node.disabled || node.tabIndex < 0) return false;
+            node.blur();
+            const before = look(node);
+            node.focus({ focusVisible: true, preventScroll: true });
+            return document.activeElement === node && look(node) === before;
+          }).map(node => node.outerHTML.slice(0, 120));
+        }""")
+        assert not unseen, tab
+
+
+def test_every_tab_has_a_heading(visit):
+    page = visit("?n=500")
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_selector("[role=tabpanel]:visible :is(h2, h3) >> nth=0", state="attached")
+        first = page.evaluate(
+            "[...document.querySelectorAll('[role=tabpanel] h2')].find(node => node.checkVisibility())?.innerText"
+        )
+        assert first, tab
+
+
+@pytest.mark.parametrize(("width", "height"), [(960, 540), (683, 384)])
+def test_at_200_percent_three_panels_stand_side_by_side_and_nothing_is_cut(visit, width, height):
+    page = visit("?n=500", width=width, height=height)
+    plots = page.locator(f"{STAGE} .stage-plot")
+    boxes = [plots.nth(k).bounding_box() for k in range(3)]
+    assert len({round(box["y"]) for box in boxes}) == 1, "in one row"
+    assert min(box["width"] for box in boxes) >= 180
+    for tab in TABS:
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_timeout(500)
+        assert beyond(page) <= 0, tab
+
+
+@pytest.mark.parametrize(("width", "height"), [(1366, 768), (390, 844)])
+@pytest.mark.parametrize("tab", THERE)
+def test_hardly_anything_moves_while_a_tab_is_made(browser, address, tab, width, height):
+    """By Chromium's own measure, of which less than .1 is good."""
+    context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+    context.add_init_script(SHIFTS)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{address}?tab={tab}", wait_until="domcontentloaded")
+    page.wait_for_selector(THERE[tab])
+    page.wait_for_timeout(1500)
+    found = page.evaluate(SHIFTED)
+    context.close()
+    assert found["total"] < 0.05, found["largest"]
