@@ -59,11 +59,12 @@ const rules = {
 // the scripts that others are run after, as _SHARED of ddgan/ui/canvas.py has them
 const shared = [
   'common.js', 'pictures.js', 'scrubber.js', 'motion.js', 'machine.js', 'laws.js', 'pixels.js', 'landscape.js',
-  'replay.js',
+  'replay.js', 'class_look.js', 'class_ruler.js',
 ];
 const own = {
   pictures: ['stage', 'posterior', 'why', 'training'], scrubber: ['stage', 'image_grid'], motion: ['stage'],
-  machine: ['stage'], laws: ['why'], pixels: ['paint'], landscape: ['posterior'], replay: ['training'],
+  class_look: ['image_classes', 'image_tree'], class_ruler: ['image_classes'],
+  machine: ['stage', 'image_step'], laws: ['why'], pixels: ['paint'], landscape: ['posterior'], replay: ['training'],
 };
 export default [
   {

@@ -21,6 +21,9 @@ _ASSETS = Path(__file__).parents[2] / "assets"
 _SHARED = {
     "stage": ("pictures", "scrubber", "motion", "machine"),
     "image_grid": ("scrubber",),
+    "image_classes": ("class_look", "class_ruler"),
+    "image_tree": ("class_look",),
+    "image_step": ("machine",),
     "why": ("pictures", "laws"),
     "paint": ("pixels",),
     "training": ("pictures", "replay"),
