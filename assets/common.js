@@ -109,6 +109,22 @@ const gone = new AbortController(), dispose = () => gone.abort();
 const letGo = act => gone.signal.addEventListener('abort', act);
 const observing = observer => { letGo(() => observer.disconnect()); return observer; };
 
+/* Call act with the gallery's run() whenever its sample, its state or its picture is another one, while root is shown;
+   returns how to call it now. */
+const followGallery = act => {
+  let watched = null;
+  const now = () => {
+    const stage = document.querySelector('#gallery .gallery'), chosen = stage?.gallery?.run();
+    if (stage && !watched) {
+      watched = observing(new MutationObserver(() => (root.isConnected ? now() : dispose())));
+      watched.observe(stage, { attributes: true, attributeFilter: ['data-id', 'data-chosen', 'data-state'] });
+    }
+    if (chosen?.of && root.clientWidth) act(chosen);
+  };
+  hear('images', now);
+  return now;
+};
+
 /* When root, or what the observer is given besides, has another size; `narrow` is root under so many pixels. */
 const onSize = (act, narrow = 0) => {
   const sizes = observing(new ResizeObserver(() => {

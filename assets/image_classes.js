@@ -8,42 +8,27 @@ It asks, through a button that nobody sees, when another sample or another pictu
   t, classes            the t of the states, from noise to x_0; the names of the classes
   speaks                null | {before, after, signal}: the states between which the largest principal direction of the
                         training set rises above the noise, and sqrt(alpha_bar) there
-  rows                  [{key, label, note, said, error, wait, reading, p, entropy, decided}]: p null | a list a state,
-                        in nats the entropy of each; decided: null | {t, class}; said: a sentence below all rows;
-                        wait: what is being done as long as there is no p
+  ruler                 what assets/class_ruler.js draws, or null
+  rows                  [{key, label, look, note, said, error, wait, reading, p, entropy, decided}]: p null | a list a
+                        state, in nats the entropy of each; decided: null | {t, class}; look: its mark on the ruler;
+                        said: a sentence below all rows; wait: what is being done as long as there is no p
 or {error}. For tests: .classes has data-asked ("item.of", once answered) and data-exact (wait | reading | error |
 done). */
 
 const LETTER = 7.4; // css pixels of a letter of 12.5 px, about
-const state = { answer: null, asked: '', later: null, soon: null, following: null };
+const state = { answer: null, asked: '', later: null, soon: null };
 const name = ({ query, item, of }) => `${query} ${item}.${of}`;
 const percent = p => (p > 0.9945 && p < 1 ? '> 99 %' : `${Math.round(100 * p)} %`);
 
 root.innerHTML =
-  '<h2>When is the class decided?</h2><p class="classes-lead"></p>' +
-  '<div class="classes-grid"></div><p class="classes-lead"></p>';
+  '<div class="classes-grid"></div><figure class="classes-ruler" hidden></figure><p class="classes-lead"></p>';
 root.dataset.ready = '1';
-const [lead, foot] = root.querySelectorAll('.classes-lead'), grid = $('.classes-grid');
-
-/* Dark to light over the classes, as the eye of everybody sees it (cividis); letters of the better contrast. */
-function look(share) {
-  const place = share * (LOOKS.heat.length - 1), k = Math.min(Math.floor(place), LOOKS.heat.length - 2);
-  const colour = LOOKS.heat[k].map((v, c) => Math.round(v + (LOOKS.heat[k + 1][c] - v) * (place - k)));
-  const linear = colour.map(v => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
-  const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
-  return { background: `rgb(${colour.join(', ')})`, color: light > 0.179 ? '#000' : '#fff' };
-}
+const lead = $('.classes-lead'), grid = $('.classes-grid'), levels = ruler($('.classes-ruler'));
 
 // ---------------------------------------------------------------- asking
 
 /* What the gallery shows now: its sample is asked about once it stays, its state is marked at once. */
-function follow() {
-  const stage = document.querySelector('#gallery .gallery'), chosen = stage?.gallery?.run();
-  if (stage && !state.following) {
-    state.following = observing(new MutationObserver(() => (root.isConnected ? follow() : dispose())));
-    state.following.observe(stage, { attributes: true, attributeFilter: ['data-id', 'data-chosen', 'data-state'] });
-  }
-  if (!chosen?.of || !root.clientWidth) return;
+const follow = followGallery(chosen => {
   mark(chosen.t);
   if (name(chosen) === state.asked) return;
   state.asked = name(chosen);
@@ -51,7 +36,7 @@ function follow() {
   clearTimeout(state.later);
   clearTimeout(state.soon);
   state.soon = setTimeout(ask, 150);
-}
+});
 
 const ask = () => document.querySelector('#images-classes')?.click();
 
@@ -77,24 +62,30 @@ function receive() {
 function draw() {
   const { answer } = state;
   if (!answer || !root.clientWidth) return;
-  grid.replaceChildren();
-  foot.textContent = '';
+  grid.replaceChildren(make('h2', '', 'When is the class decided?'));
   if (answer.error) {
     lead.textContent = answer.error;
+    levels.show({ ruler: null });
     return Object.assign(root.dataset, { asked: '', exact: 'error' });
   }
   const { t, rows, item, by, speaks } = answer, [exact] = rows;
-  lead.replaceChildren(
-    make('b', '', `Sample #${item}`),
-    ` by ${by}: the classes that each of its states may become. The models are told no class here.`,
-  );
   grid.style.setProperty('--states', t.length);
-  grid.append(make('span'), ...t.map(head));
+  grid.append(...t.map(head));
   for (const row of rows) grid.append(header(row), ...bars(row));
+  const ruled = answer.ruler && 'The curve is the mean over training images, the marks are this sample.';
   const direction = speaks &&
     `The largest principal direction of the training set rises above the noise between ${subscript(speaks.before)} ` +
     `and ${subscript(speaks.after)}, where the signal is √ᾱ = ${speaks.signal}.`;
-  foot.textContent = [exact.said, direction].filter(Boolean).join(' ');
+  levels.show(answer);
+  lead.replaceChildren(
+    make('b', '', `Sample #${item}`),
+    [
+      ` by ${by}: the classes that each of its states may become. The models are told no class here.`,
+      ruled,
+      exact.said,
+      direction,
+    ].filter(Boolean).join(' '),
+  );
   mark(document.querySelector('#gallery .gallery')?.gallery?.run()?.t);
   fitNames();
   root.dataset.asked = rows.every(row => row.p || row.error || row.reading) ? `${item}.${answer.of}` : '';
@@ -110,8 +101,9 @@ function head(t) {
   return button;
 }
 
-function header({ label, note, error, decided, p }) {
+function header({ label, look, note, error, decided, p }) {
   const box = make('div', 'classes-name');
+  if (p) box.innerHTML = `<svg viewBox="-6 -6 12 12" aria-hidden="true">${shaped(look)}</svg>`;
   box.append(make('strong', '', label));
   if (p) box.append(make('em', '', decided ? `${decided.class} from ${subscript(decided.t)} on` : 'not decided'));
   box.append(make('span', '', error ? '' : note));
@@ -131,7 +123,7 @@ function bars({ label, p, entropy, error, wait }) {
     p[i].forEach((v, k) => {
       if (v < 0.002) return;
       const part = make('i');
-      Object.assign(part.style, { flexGrow: v, ...look(k / Math.max(classes.length - 1, 1)) });
+      Object.assign(part.style, { flexGrow: v, ...classLook(k, classes.length) });
       part.dataset.share = v;
       part.dataset.name = classes[k];
       bar.append(part);
@@ -159,7 +151,6 @@ grid.addEventListener('click', e => {
   const t = e.target.closest('.classes-state')?.dataset.t;
   if (t !== undefined) gallery().goto(state.answer.t[0] - t);
 });
-hear('images', follow);
 onSize(() => {
   draw();
   follow();

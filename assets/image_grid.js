@@ -130,6 +130,12 @@ const run = () =>
     item: state.chosen,
     of: state.of,
   };
+/* The step that leaves the state, or made the last one, of the chosen sample, as assets/machine.js draws it. */
+const step = () => {
+  const { data, of: key, chosen } = state, i = Math.min(state.at, last() - 1);
+  const [xt, x0, xs] = [['x', i], ['x0', i], ['x', i + 1]].map(([kind, row]) => tile(key, kind, row, chosen));
+  return { key, label: data.panels.find(panel => panel.key === key).label, t: data.t[i], s: data.t[i + 1], xt, x0, xs };
+};
 const kind = () => ({ shape: state.data.shape, T: state.data.T, a: state.data.levels, edit: state.data.edit });
 
 function announce() {
@@ -198,7 +204,8 @@ function buildPanels() {
   panels.replaceChildren();
   state.views = state.data.panels.map(panel => {
     const figure = make('figure', 'gallery-panel'), caption = make('figcaption');
-    caption.append(make('strong', '', panel.label), make('span', '', panel.note ?? ''));
+    const alone = make('span');
+    caption.append(make('strong', '', panel.label), alone, make('span', '', panel.note ?? ''));
     figure.append(caption);
     panels.append(figure);
     if (panel.error) { figure.append(make('p', 'gallery-error', panel.error)); return { panel, grids: [] }; }
@@ -217,7 +224,7 @@ function buildPanels() {
     along.append(title, way);
     row.append(along);
     figure.append(row);
-    return { panel, grids, title, way };
+    return { panel, grids, alone, title, way };
   });
 }
 
@@ -312,7 +319,7 @@ function draw() {
   drawEdit();
   const columns = Math.ceil(Math.sqrt(data.n)), rows = Math.ceil(data.n / columns), colour = colours();
   const foot = data.panels.some(panel => panel.classes) ? FOOT : 0; // of all, so that rows stand side by side
-  for (const { panel, grids, title, way } of state.views) {
+  for (const { panel, grids, alone, title, way } of state.views) {
     if (panel.error) continue;
     const room = panels.firstChild.clientWidth,
       end = at === last(),
@@ -324,7 +331,8 @@ function draw() {
       if (grid.part.hidden) continue;
       const t = subscript(data.t[at]),
         what = grid.kind === 'x' ? t : `x₀ predicted from ${t}`;
-      grid.name.textContent = what;
+      (both ? grid.name : alone).textContent = what;
+      (both ? alone : grid.name).textContent = '';
       const asked = panel.classes ? `; their classes: ${panel.classes.join(', ')}` : '';
       grid.canvas.setAttribute('aria-label', `${panel.label}: ${data.n} images, ${what}${asked}`);
       grid.on = fit(grid.canvas, data.shape, wide, columns, rows, 0, foot);
@@ -373,19 +381,20 @@ function drawEdit() {
     `Every sample begins at ${subscript(edit.t)} of this image, made by noise of its own.`;
 }
 
-/* The last state of a sample, as an image of its own. */
-function image(key, j) {
+/* An image as one of its own: kind x | x0, state i, sample j. */
+function tile(key, kind, i, j) {
   const { shape: [, H, W], panels } = state.data, canvas = offscreen(W, H);
-  canvas.getContext('2d').drawImage(panels.find(p => p.key === key).x, j * W, last() * H, W, H, 0, 0, W, H);
+  canvas.getContext('2d').drawImage(panels.find(p => p.key === key)[kind], j * W, i * H, W, H, 0, 0, W, H);
   return canvas;
 }
 
-/* The red, green, blue of an image as it is drawn, for tests: kind x | x0, state i, sample j. */
-function pixels(key, kind, i, j) {
-  const { shape: [, H, W], panels } = state.data, canvas = offscreen(W, H), ctx = canvas.getContext('2d');
-  ctx.drawImage(panels.find(p => p.key === key)[kind], j * W, i * H, W, H, 0, 0, W, H);
-  return [...ctx.getImageData(0, 0, W, H).data].filter((_, k) => k % 4 < 3);
-}
+const image = (key, j) => tile(key, 'x', last(), j);
+
+/* Its red, green, blue, for tests. */
+const pixels = (...of) => {
+  const canvas = tile(...of), { width, height } = canvas;
+  return [...canvas.getContext('2d').getImageData(0, 0, width, height).data].filter((_, k) => k % 4 < 3);
+};
 
 // ---------------------------------------------------------------- input
 
@@ -422,7 +431,9 @@ range.addEventListener('input', () => goto(range.valueAsNumber));
 letGo(() => clearInterval(state.timer));
 onSize(() => { if (state.data && root.clientWidth) { buildScale(state.data); describe(); } }, 560);
 onTheme(draw);
-root.gallery = { state: () => state.data && state.at, goto, choose, run, kind, pixels, image, fit, picture, ask, idle };
+root.gallery = {
+  state: () => state.data && state.at, goto, choose, run, step, kind, pixels, image, fit, picture, ask, idle,
+};
 const another = () => {
   const keys = drawnKeys(state.data);
   choose(state.chosen, keys[(keys.indexOf(state.of) + 1) % keys.length]);

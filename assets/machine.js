@@ -1,12 +1,14 @@
 /* One step of the machine as a diagram: what goes into it and comes out, for the samples of one panel.
 
-ddgan/ui/canvas.py puts it before stage.js, after common.js. machine(node) draws into a figure; its show(step) takes
-{key, label, t, s, dim, limit, xt, x0, xs, held}: a panel's key and label, the levels that the step leaves and reaches,
-points [[x, y], ...] of the three states, and which of the points is held, or null. */
+ddgan/ui/canvas.py puts it before stage.js and image_step.js, after common.js. machine(node) draws into a figure; its
+show(step) takes {key, label, t, s, xt, x0, xs}: a panel's key and label, the levels that the step leaves and reaches,
+and the three states. They are points [[x, y], ...], with {dim, limit, held}, held being which of them is held, or null;
+or images, as canvases. */
 
 /* What draws x_0 in a panel, and whether that needs z. */
 const DRAWS = {
   ddgan: ['G', 'x_t, z, t', true],
+  official: ['G', 'x_t, z, t', true],
   mixture: ['mixture network', 'x_t, t, then a draw', true],
   exact: ['q(x_0 | x_t)', 'the truth', true],
   gaussian: ['best Gaussian', 'of q(x_0 | x_t)', true],
@@ -16,7 +18,8 @@ const SIDE = 112, TOP = 24; // of a plot; of its upper edge
 
 const machine = node => {
   const plot = (name, left) => `<g class="${name}" transform="translate(${left} ${TOP})">
-    <rect width="${SIDE}" height="${SIDE}" rx="8"/><path class="all"/><circle r="5" visibility="hidden"/>
+    <rect width="${SIDE}" height="${SIDE}" rx="8"/><path class="all"/>
+    <image width="${SIDE}" height="${SIDE}" preserveAspectRatio="none"/><circle r="5" visibility="hidden"/>
     <text x="${SIDE / 2}" y="${SIDE + 15}"></text></g>`;
   const box = (name, left, width) => `<g class="box ${name}" transform="translate(${left} 58)">
     <rect width="${width}" height="44" rx="8"/><text class="head" x="${width / 2}" y="19"></text>
@@ -53,10 +56,14 @@ const machine = node => {
     if (here) for (const [k, of] of ['cx', 'cy'].entries()) mark.setAttribute(of, here[k].toFixed(1));
     return held === null ? '' : ` = ${points[held].map(v => signed(v, 2)).join(', ')}`;
   };
+  const picture = (name, canvas) => {
+    find(`.${name} image`).setAttribute('href', canvas.toDataURL());
+    return '';
+  };
   const show = step => {
     const { key, label, t, s } = step, [head, small, drawn] = DRAWS[key] ?? MEAN, named = `x_${t}`, next = `x_${s}`;
     for (const [name, text] of [['xt', named], ['x0', 'x_0'], ['xs', next]])
-      write(`.${name} text`, text + fill(name, step[name], step));
+      write(`.${name} text`, text + (step.dim ? fill(name, step[name], step) : picture(name, step[name])));
     write('.draws .head', head.replaceAll('x_t', named));
     write('.draws .small', small.replaceAll('x_t', named));
     write('.known .head', `q(${next} | ${named}, x_0)`);

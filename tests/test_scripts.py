@@ -39,6 +39,8 @@ def test_the_pure_parts_keep_their_laws():
         "posterior",
         "image_posterior",
         "image_classes",
+        "image_step",
+        "image_tree",
         "why",
         "race",
         "training",

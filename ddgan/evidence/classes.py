@@ -16,7 +16,17 @@ from ..diffusion.denoiser import Denoiser
 from ..diffusion.sampler import Draws, seeds
 from ..diffusion.schedule import Schedule
 from ..errors import Refused
-from ..explorer.class_posterior import by_label, classified, entropy, kl, largest_variance, speciation, u_turns
+from ..explorer.class_posterior import (
+    by_label,
+    classified,
+    entropy,
+    kl,
+    largest_variance,
+    reliability,
+    speciation,
+    too_sure,
+    u_turns,
+)
 from ..explorer.image_posterior import log_weights, redraws
 from ..explorer.session import Session
 from ..metrics.images import observe
@@ -30,6 +40,7 @@ from .figures import MARKS, levels
 __all__ = ["EXPERIMENTS"]
 
 T = 8  # every second of its levels is one of T = 4
+FEW = 15  # probabilities that a mark of the reliability has at least
 N, SEEDS, DRAWS, TURNS = 20, 3, 64, 4  # held-out images of each seed, redraws of each x_t, U-turns of each image
 # the key of a class posterior: its name in the figure and its look
 POSTERIORS = {
@@ -80,6 +91,8 @@ def _measure(seed: int, t: int, T: int, n: int, draws: int, turns: int, weights:
         numbers[f"{key}_right"] = float((p.argmax(1) == label).double().mean())
         numbers[f"{key}_surprise"] = float(kl(one_hot(label, 10).double(), p).mean())
         numbers[f"{key}_own"] = float(of_own.mean())
+        numbers[f"{key}_over"] = too_sure(p, label)
+        numbers[f"{key}_reliability"] = [[round(v, 4) for v in part] for part in reliability(p, label).tolist()]
         numbers |= {} if key == "exact" else {f"{key}_kl": float(kl(found["exact"], p).mean())}
     return numbers | {"kept": _kept(schedule, x_0, label, t, turns, seed)}
 
@@ -136,9 +149,21 @@ def _figure(results: list[Result]) -> go.Figure:
         "speciation: the largest principal direction is as strong as noise"
     )
     line = (next(iter(rows))["speciation"], "speciation")
+    odds = {POSTERIORS[key][0]: _odds(results, key) for key in ("exact", "ddgan", "gaussian")}
     return levels(
-        panels, ticks, f"t of T = {T}, placed by log-SNR", setting, looks=dict(POSTERIORS.values()), line=line
-    )
+        panels, ticks, f"t of T = {T}, placed by log-SNR", setting,
+        looks=dict(POSTERIORS.values()), line=line, odds=odds,
+    )  # fmt: skip
+
+
+def _odds(results: list[Result], key: str) -> list[tuple[float, float]]:
+    """Return (predicted probability, how often that class was right), pooled over all levels, for each part of [0, 1].
+
+    A part with fewer than FEW probabilities is left out.
+    """
+    n, said, right = np.sum([r.numbers[f"{key}_reliability"] for r in results], 0).T
+    kept = n >= FEW
+    return list(zip(said[kept] / n[kept], right[kept] / n[kept], strict=True))
 
 
 def _line(rows: dict[str, dict[str, float]]) -> str:
@@ -178,6 +203,7 @@ CLASSES = Experiment(
         *_of("entropy", "entropy: ", "{:.2f}"),
         *_of("kl", "KL: ", "{:.2f}", ("drawn", "ddgan", "gaussian")),
         *_of("right", "right: ", "{:.0%}"),
+        *_of("over", "too sure by: ", "{:.0%}", ("exact", "drawn", "ddgan", "gaussian")),
         *_of("surprise", "surprise: ", "{:.2f}"),
         Column("exact_own", "own class: exact", "{:.0%}"),
         Column("kept", "U-turn keeps: DDGAN", "{:.0%}"),

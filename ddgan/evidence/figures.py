@@ -198,13 +198,16 @@ def levels(
     *,
     looks: Mapping[str, Mark] = MARKS,
     line: tuple[float, str] | None = None,
+    odds: Mapping[str, Sequence[tuple[float, float]]] | None = None,
 ) -> go.Figure:
     """Draw values over noise levels, a panel below the other: {the values' name: {series: [(level, value), ...]}}.
 
     `across` names the levels, `ticks` are their names; noise is on the left. `looks` holds the marks of all series. A
-    dotted line stands at the level `line`, with its name.
+    dotted line stands at the level `line`, with its name. `odds` is the reliability below them, {series: [(predicted
+    probability, frequency), ...]}.
     """
-    figure = make_subplots(len(panels), 1, shared_xaxes=True, vertical_spacing=0.09)
+    lines = len(panels) + bool(odds)
+    figure = make_subplots(lines, 1, vertical_spacing=0.15 if odds else 0.09)
     told: set[str] = set()
     for row, (axis, series) in enumerate(panels.items(), 1):
         for name, found in series.items():
@@ -225,11 +228,40 @@ def levels(
     if line:
         words = {"text": _words(line[1]), "showarrow": False, "xanchor": "left", "xshift": 4, "yanchor": "top"}
         figure.add_annotation(x=line[0], y=1, yref="paper", font_size=12, **words)
-    height = 140 * len(panels)
-    _look(figure, setting, height=height + LINE * math.ceil(len(told) / 2))
-    figure.update_xaxes(tickmode="array", tickvals=[*ticks], ticktext=[*ticks.values()], tickfont_size=11)
+    if odds:
+        _reliability(figure, odds, looks, told, {"row": lines, "col": 1})
+    _look(figure, setting, height=(170 if odds else 140) * lines + LINE * math.ceil(len(told) / 2))
+    named = {"tickmode": "array", "tickvals": [*ticks], "ticktext": [*ticks.values()], "tickfont_size": 11}
+    for row in range(1, len(panels) + 1):
+        last = row == len(panels)
+        figure.update_xaxes(**named, matches="x", showticklabels=last, row=row, col=1)
     figure.update_xaxes(title_text=_words(across), row=len(panels), col=1)
     return figure
+
+
+def _reliability(
+    figure: go.Figure,
+    odds: Mapping[str, Sequence[tuple[float, float]]],
+    looks: Mapping[str, Mark],
+    told: set[str],
+    place: dict[str, int],
+) -> None:
+    """Draw how often something happens over the probability that was predicted; as sure as right is the diagonal."""
+    line = {"color": INK, "width": 1, "dash": "dot"}
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, showlegend=False, hoverinfo="skip", **place)
+    for name, found in odds.items():
+        mark = looks[name]
+        figure.add_scatter(
+            x=[p for p, _ in found],
+            y=[v for _, v in found],
+            **_line(name, mark, told),
+            marker={"color": mark.colour, "symbol": mark.shape, "size": 8},
+            hovertemplate="%{x:.0%} predicted, %{y:.0%} right",
+            **place,
+        )
+        told.add(name)
+    figure.update_xaxes(title_text="predicted probability of a class", tickformat=".0%", range=[0, 1.02], **place)
+    figure.update_yaxes(title_text="how often right", tickformat=".0%", range=[0, 1.02], nticks=5, **place)
 
 
 def panels(clouds: Mapping[str, np.ndarray], setting: str, columns: int = 3) -> go.Figure:

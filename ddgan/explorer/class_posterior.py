@@ -10,6 +10,10 @@ x_0 from the same x_t; one without z has a single redraw, its mean.
 
 Where does it fall? Along the largest principal direction of the data, of variance v, signal and noise are equally
 strong at a_t^2 v = sigma_t^2: the level of speciation (Biroli et al. 2024, "Dynamical regimes of diffusion models").
+
+How fast does it fall? H(class | x_t), the mean entropy of the class posterior over x_t of the set, falls with the noise
+from the entropy of the labels to 0, as x_t of more noise is x_s of less noise with noise added. A step from x_t to x_s
+decides H(class | x_t) - H(class | x_s) nats.
 """
 
 from __future__ import annotations
@@ -19,18 +23,19 @@ import math
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import one_hot
 
-from ..data.images import to_uint8
+from ..data.images import from_uint8, to_uint8
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.sampler import Draws, sample, seeds
-from ..diffusion.schedule import Schedule
+from ..diffusion.schedule import Schedule, alpha_sigma
 from ..metrics.images import observe
 from ..models.classifier import Classifier
 from .image_posterior import log_weights
 
 __all__ = [
-    "DECIDED", "by_label", "class_posterior", "classified", "decided", "entropy", "kl", "largest_variance",
-    "speciation", "u_turns",
+    "DECIDED", "by_label", "class_posterior", "classified", "decided", "decisions", "entropy", "entropy_curve", "kl",
+    "largest_variance", "reliability", "speciation", "too_sure", "u_turns",
 ]  # fmt: skip
 
 DECIDED = 0.9  # the probability of its likeliest class from which on an image is decided
@@ -59,6 +64,33 @@ def entropy(p: Tensor) -> Tensor:
     return torch.xlogy(p, p).sum(-1).neg().clamp(min=0)
 
 
+def entropy_curve(
+    images: np.ndarray, labels: np.ndarray, classes: int, levels: Tensor, n: int, seed: int = 0
+) -> Tensor:
+    """H(class | x_t) in nats (L,) at log-SNRs (L,), exact for labelled uint8 images but for the mean over n x_t.
+
+    They are made of n of the images, by the same noise at every level.
+    """
+    chosen = np.random.default_rng(seed).choice(len(images), n, replace=n > len(images))
+    x_0 = from_uint8(images[chosen]).double()
+    eps = Draws.from_seeds(seeds(seed, n), x_0.shape[1:], 1, 0).x_T
+    found = []
+    for level in levels.split(1):
+        a, sigma = alpha_sigma(level)
+        found.append(entropy(class_posterior(images, labels, classes, a * x_0 + sigma * eps, level)).mean())
+    return torch.stack(found)
+
+
+def decisions(curve: Tensor, levels: Tensor) -> Tensor:
+    """Nats that each step decides (F - 1,), of states at log-SNRs (F,), rising, by a curve (L, 2): log-SNRs, entropies.
+
+    Between the points of the curve a line is drawn, beyond them its ends hold; at +inf, x_0, nothing is open.
+    """
+    states = levels.numpy()
+    at = np.interp(states, *curve.T.numpy())
+    return -torch.from_numpy(np.where(np.isinf(states), 0, at)).diff()
+
+
 def kl(p: Tensor, q: Tensor, mixed: float = 0.01) -> Tensor:
     """KL(p || q) in nats, of probabilities (..., classes), where q has a share `mixed` of equal shares in it.
 
@@ -66,6 +98,24 @@ def kl(p: Tensor, q: Tensor, mixed: float = 0.01) -> Tensor:
     """
     q = (1 - mixed) * q + mixed / q.shape[-1]
     return (torch.xlogy(p, p) - torch.xlogy(p, q)).sum(-1)
+
+
+def reliability(p: Tensor, label: Tensor, bins: int = 10) -> Tensor:
+    """Of probabilities p (B, classes), by which of `bins` equal parts of [0, 1] they lie in, (bins, 3):
+
+    how many there are, their sum, and how many of them are of the class that it is, label (B,). Where p is as sure as
+    it should be, the last two are equal on average.
+    """
+    right = one_hot(label, p.shape[1]).double()
+    place = (p * bins).long().clamp(max=bins - 1).flatten()
+    found = torch.zeros(bins, 3, dtype=torch.float64)
+    return found.index_add(0, place, torch.stack([torch.ones_like(right), p.double(), right], -1).flatten(0, 1))
+
+
+def too_sure(p: Tensor, label: Tensor) -> float:
+    """The probability of the likeliest class, on average, minus how often that is the class: 0 is as sure as right."""
+    sure, likeliest = p.max(1)
+    return float(sure.double().mean() - (likeliest == label).double().mean())
 
 
 def decided(p: Tensor) -> tuple[int, int] | None:

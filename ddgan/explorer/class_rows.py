@@ -2,7 +2,7 @@
 
 The training set answers exactly; where it is not on this machine, the rows of some samples are shipped in
 assets/class-posterior.json: their probabilities in thousandths, and of every set the variance along its largest
-principal direction. `examples` makes that file.
+principal direction and the entropy of its class over log-SNR. `examples` makes that file.
 """
 
 from __future__ import annotations
@@ -18,21 +18,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.images import ImageSet
+from ..data.images import ImageSet, to_uint8
 from ..errors import Refused
 from ..files import write
+from ..metrics.images import observe
 from ..models.checkpoint import load_classifier
 from ..models.classifier import Classifier
 from .catalogue import training_images
-from .class_posterior import class_posterior, classified, largest_variance, speciation
+from .class_posterior import class_posterior, classified, entropy_curve, largest_variance, speciation
 from .labels import ANY
 from .posterior import ImageQuestion
 from .request import Request
 from .session import Session
+from .tree import Branches
 
 __all__ = [
-    "DRAWS", "EXAMPLES", "SHIPPED_N", "SHIPPED_T", "Way", "class_names", "examples", "exact", "learned", "of_shipped",
-    "spoken", "way",
+    "DRAWS", "EXAMPLES", "SHIPPED_N", "SHIPPED_T", "Way", "class_names", "curve", "examples", "exact", "grown",
+    "learned", "of_shipped", "spoken", "way",
 ]  # fmt: skip
 
 DRAWS = 64  # redraws of z at each state
@@ -40,6 +42,7 @@ MOST = 17  # states that have a bar
 EXAMPLES = Path(__file__).parents[2] / "assets" / "class-posterior.json"
 SHIPPED = {"mnist": 60_000, "cifar10": 100_000}  # sets with shipped examples, and how many images their law has
 SHIPPED_T, SHIPPED_N, SHIPPED_OF = (1, 2, 4, 8), 25, ("ddgan", "regression")
+CURVE_N, CURVE = 100, torch.arange(-12, 6.5, 0.5, dtype=torch.float64)  # of the entropy: x_t at each of these log-SNRs
 
 
 class Way(NamedTuple):
@@ -50,13 +53,13 @@ class Way(NamedTuple):
     level: Tensor
 
 
-def way(session: Session, question: ImageQuestion) -> Way:
-    """The way of the sample that is asked about, at MOST states of it or fewer; the question's own t is ignored."""
+def way(session: Session, question: ImageQuestion, most: int = MOST) -> Way:
+    """The way of the sample that is asked about, at `most` states of it or fewer; the question's own t is ignored."""
     request = question.request.walked(question.of)
     steps = list(session.run(request, question.of, slice(question.item, question.item + 1)))
     x = {**{step.t: step.x_t[0] for step in steps}, 0: steps[-1].x_s[0]}
     last = max(x)
-    t = sorted({round(v) for v in np.linspace(0, last, min(MOST, last + 1))}, reverse=True)
+    t = sorted({round(v) for v in np.linspace(0, last, min(most, last + 1))}, reverse=True)
     return Way(t, torch.stack([x[k] for k in t]), session.schedule(request).level(torch.tensor(t)))
 
 
@@ -71,6 +74,17 @@ def learned(session: Session, question: ImageQuestion, states: Way, name: str) -
     classifier = _classifier(session.source(request.data).set)
     x_0 = session.redraws_along(request, name, states.x[:-1], states.t[:-1], DRAWS)
     return torch.stack([classified(classifier, x) for x in (*x_0, states.x[-1:])])
+
+
+def grown(session: Session, question: ImageQuestion, states: Way, K: int) -> tuple[Branches, Tensor]:
+    """K children of every state (F, ...) but x_0, by the denoiser on whose way it is, told no class; and p(class) of
+    their leaves (F, K, classes), as the classifier sees them.
+    """
+    request = replace(question.request.walked(question.of), label=ANY)
+    found = session.branches(request, question.of, states.x[:-1], states.t[:-1], K)
+    classifier = _classifier(session.source(request.data).set)
+    p = observe(classifier, to_uint8(found.x_0.flatten(0, 1)))[1].softmax(1)
+    return found, p.unflatten(0, (-1, K))
 
 
 def exact(session: Session, data: str, states: Way) -> Tensor | None:
@@ -101,6 +115,12 @@ def spoken(data: str) -> tuple[int, float] | None:
     return known and (known["images"], speciation(known["largest_variance"]))
 
 
+def curve(data: str) -> Tensor | None:
+    """(log-SNR, H(class | x_t) in nats) of a set (L, 2), noise first, None where that is not shipped."""
+    known = _shipped().get(data)
+    return known and torch.tensor(known["entropy"], dtype=torch.float64)
+
+
 def examples(path: Path = EXAMPLES, say: Callable[[str], None] = lambda words: None) -> Path:
     """Make the file of shipped examples; Refused where a training set is missing."""
     session, made = Session(), {}
@@ -112,6 +132,7 @@ def examples(path: Path = EXAMPLES, say: Callable[[str], None] = lambda words: N
         request = Request(data, SHIPPED_OF, n=SHIPPED_N)
         models = {of: _weights(session, request, of) for of in SHIPPED_OF}
         made[data] = {"images": images, "largest_variance": round(largest_variance(known.images), 4), **models}
+        made[data]["entropy"] = _curve(known)
         for T in SHIPPED_T:
             for of in SHIPPED_OF:
                 ways[_key(replace(request, T=T), of)] = _ways(session, replace(request, T=T), of, known)
@@ -129,6 +150,12 @@ def _ways(session: Session, request: Request, of: str, known: ImageSet) -> list[
     assert known.labels is not None
     p = [class_posterior(known.images, known.labels, known.known, x, schedule.level(t)) for t, x in states]
     return (1000 * torch.stack(p, 1)).round().int().tolist()
+
+
+def _curve(known: ImageSet) -> list[list[float]]:
+    assert known.labels is not None
+    found = entropy_curve(known.images, known.labels, known.known, CURVE, CURVE_N)
+    return [[float(level), round(float(v), 4)] for level, v in zip(CURVE, found, strict=True)]
 
 
 def _key(request: Request, of: str) -> str:

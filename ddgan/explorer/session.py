@@ -37,6 +37,7 @@ from .labels import ANY, class_names, index, labels
 from .methods import CLOSED, METHODS, Method
 from .priority import while_wanted
 from .request import OWN, Request
+from .tree import Branches, tree
 
 __all__ = ["Session"]
 
@@ -59,7 +60,9 @@ class Session:
         self.reference = lru_cache(maxsize=32)(self._reference)
         self.scenes: Kept[Any] = Kept(SCENES, lambda scene: scene.nbytes)  # by their requests
         self._reader, self._reading = ThreadPoolExecutor(1, "reader"), dict[str, Future[ImageSet]]()
-        self._arrays, self._redrawn, self._batches = map(on_gpu, (self._arrays, self._redrawn, self._batches))
+        self._arrays, self._redrawn, self._batches, self._branched = map(
+            on_gpu, (self._arrays, self._redrawn, self._batches, self._branched)
+        )
         if on_loan():  # models have their place on the GPU before the first call forks
             for data in SETS:
                 for name in self.source(data).models:
@@ -230,10 +233,31 @@ class Session:
         return torch.from_numpy(self._redrawn(request, denoiser, x.numpy(), t, K))
 
     def _redrawn(self, request: Request, denoiser: str, x: np.ndarray, t: Sequence[int], K: int) -> np.ndarray:
-        model, schedule = self.model(request, denoiser), self.schedule(request)
-        told = model.given(index(model, request.label or ANY)) if model.classes else model
+        told, schedule = self._told(request, denoiser), self.schedule(request)
         drawn = (redraws(schedule, told, x_t, at, K) for x_t, at in zip(torch.from_numpy(x), t, strict=True))
         return np.stack([x_0.float().numpy() for x_0 in drawn])
+
+    def branches(self, request: Request, denoiser: str, x: Tensor, t: Sequence[int], K: int) -> Branches:
+        """explorer.tree of states x (F, C, H, W), each with its t: (F, K, C, H, W).
+
+        The denoiser is told the class that is asked for, or else none.
+        """
+        self._able(request, denoiser)
+        return Branches(*map(torch.from_numpy, self._branched(request, denoiser, x.numpy(), t, K)))
+
+    def _branched(self, request: Request, denoiser: str, x: np.ndarray, t: Sequence[int], K: int) -> list[np.ndarray]:
+        told, schedule = self._told(request, denoiser), self.schedule(request)
+        solver = self.method(request, denoiser).solver
+        found = [
+            tree(schedule, told, x_t, at, K, request.seed + 1, solver)
+            for x_t, at in zip(torch.from_numpy(x), t, strict=True)
+        ]
+        return [np.stack([part.float().cpu().numpy() for part in parts]) for parts in zip(*found, strict=True)]
+
+    def _told(self, request: Request, denoiser: str) -> Denoiser:
+        """A denoiser that is told the class that is asked for, or else none."""
+        model = self.model(request, denoiser)
+        return model.given(index(model, request.label or ANY)) if model.classes else model
 
     def _arrays(self, request: Request, denoiser: str, items: slice) -> Iterator[Step]:
         """Steps with arrays for tensors, by the model that is where this runs."""

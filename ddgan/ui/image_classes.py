@@ -16,9 +16,9 @@ from . import words
 from .canvas import calling, drawn
 from .server.jobs import job, size
 
-__all__ = ["build"]
+__all__ = ["RUN", "build"]
 
-_RUN = "asked => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run())]"
+RUN = "asked => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run())]"
 
 
 def build(session: Session) -> None:
@@ -27,7 +27,7 @@ def build(session: Session) -> None:
     asked = gr.Textbox("", visible=False)
     ask = gr.Button("Classes", elem_id="images-classes", elem_classes="offstage")
     event = ask.click(
-        partial(_answered, session), asked, shown, js=_RUN, trigger_mode="always_last", show_progress="hidden",
+        partial(_answered, session), asked, shown, js=RUN, trigger_mode="always_last", show_progress="hidden",
         concurrency_id="sample", concurrency_limit=2, api_visibility="private",
     )  # fmt: skip
     event.failure(None, None, None, js=calling("classes", "idle"))

@@ -9,13 +9,14 @@ from typing import Any
 from torch import Tensor
 
 from ..errors import Refused
-from ..explorer.class_posterior import decided, entropy
+from ..explorer.class_posterior import decided, decisions, entropy
 from ..explorer.class_rows import (
     DRAWS,
     SHIPPED_N,
     SHIPPED_T,
     Way,
     class_names,
+    curve,
     exact,
     learned,
     of_shipped,
@@ -24,7 +25,8 @@ from ..explorer.class_rows import (
 )
 from ..explorer.posterior import ImageQuestion
 from ..explorer.session import Session
-from .answers import label, sentence
+from .answers import SUBSCRIPT, label, sentence
+from .looks import OTHER, RUNNERS
 
 __all__ = ["bars"]
 
@@ -58,6 +60,7 @@ def bars(session: Session, question: ImageQuestion) -> Iterator[dict[str, Any]]:
         "t": states.t,
         "classes": classes,
         "speaks": _speaks(request.data, states.level.tolist(), states.t),
+        "ruler": _ruler(request.data, states),
     }
     if (shipped := of_shipped(session, question)) is not None:
         rows[EXACT] |= _of_set(shipped, states, classes, request.data)
@@ -71,7 +74,8 @@ def bars(session: Session, question: ImageQuestion) -> Iterator[dict[str, Any]]:
 
 
 def _row(key: str, called: str, wait: str) -> dict[str, Any]:
-    return {"key": key, "label": called, "note": "", "wait": wait, "error": None, "p": None}
+    look = RUNNERS.get(key, OTHER)._asdict()
+    return {"key": key, "label": called, "look": look, "note": "", "wait": wait, "error": None, "p": None}
 
 
 def _model(session: Session, question: ImageQuestion, states: Way, classes: Sequence[str], name: str) -> dict[str, Any]:
@@ -119,3 +123,18 @@ def _speaks(data: str, levels: list[float], t: list[int]) -> dict[str, Any] | No
     if not before or not after:
         return None
     return {"before": before[-1], "after": after[0], "signal": round((1 + math.exp(-level)) ** -0.5, 3)}
+
+
+def _ruler(data: str, states: Way) -> dict[str, Any] | None:
+    """The entropy of the class of a set over log-SNR, and between which two of the states most of it is decided."""
+    if (found := curve(data)) is None:
+        return None
+    nats = decisions(found, states.level)
+    most, step = float(nats.max()), int(nats.argmax())
+    t, s = (f"x{str(k).translate(SUBSCRIPT)}" for k in states.t[step : step + 2])
+    return {
+        "curve": found.tolist(),
+        "levels": [v if math.isfinite(v) else None for v in states.level.tolist()],
+        "step": step,
+        "words": f"Between {t} and {s} most is decided: {most:.2f} of {float(found[0, 1]):.2f} nats.",
+    }

@@ -70,3 +70,30 @@ def test_the_bars_fit_a_phone_and_a_wide_part_has_its_name(visit, data, dark):
 def test_images_without_a_classifier_have_a_sentence(visit):
     page = visit("?data=stackedmnist&n=4&T=1", ready=READY)
     page.wait_for_function(f"document.querySelector('{CLASSES}').innerText.includes('No classifier of stackedmnist')")
+
+
+def test_strip_predictions_and_bars_are_on_the_first_screen_of_a_laptop(visit):
+    page = visit("?tab=images", width=1366, height=768, ready=READY)
+    bars = shown(page, "0.ddgan")
+    boxes = [
+        page.locator(name).first for name in (".gallery .stage-strip", ".gallery-grid canvas", ".gallery-way canvas")
+    ]
+    for box in (*boxes, bars.last):
+        found = box.bounding_box()
+        assert found["y"] >= 0 and found["y"] + found["height"] <= 768 and found["height"] >= 24
+    assert page.evaluate("scrollY") == 0
+
+
+@pytest.mark.parametrize("width", [1366, 390])
+def test_the_ruler_has_the_states_on_the_curve_of_the_set_and_says_where_most_is_decided(visit, width):
+    page = visit("?data=mnist&n=4", width=width, ready=READY)
+    shown(page, "0.ddgan")
+    ruler = page.locator(f"{CLASSES} .classes-ruler")
+    assert ruler.locator(".tick").count() == 5 and ruler.locator("path[fill]").count() == 3 * 5
+    said = ruler.locator("svg").get_attribute("aria-label")
+    assert "Training set, exact: x₄ 2.3" in said and ruler.locator("figcaption").inner_text() in said
+    band, axis = ruler.locator(".most").bounding_box(), ruler.locator("svg").bounding_box()
+    ticks = [tick.bounding_box()["x"] for tick in ruler.locator(".tick").all()]
+    assert ticks == sorted(ticks) and axis["x"] <= ticks[0] and ticks[-1] <= axis["x"] + axis["width"]
+    assert band["x"] == pytest.approx(ticks[1], abs=2), "from x₃"
+    assert page.evaluate("document.documentElement.scrollWidth") <= width

@@ -53,6 +53,11 @@ def test_an_exact_denoiser_is_as_far_from_the_exact_posterior_as_exact_draws_are
     assert found["ddgan_entropy"] == pytest.approx(found["exact_entropy"], abs=0.15)
     assert found["gaussian_kl"] > 3 * found["ddgan_kl"], "one mean answers for one class"
     assert found["exact_surprise"] <= found["ddgan_surprise"] + 0.1 < found["gaussian_surprise"]
+    for key in ("exact", "drawn", "ddgan"):
+        assert abs(found[f"{key}_over"]) < 4 * 0.5 / 60**0.5 + 0.05, "as sure as right"
+    assert found["gaussian_over"] > found["ddgan_over"] + 0.1, "a mean is sure of one class"
+    n, said, right = np.array(found["ddgan_reliability"]).T
+    assert n.sum() == 600 and right.sum() == 60 and said.sum() == pytest.approx(60, abs=0.1)
     spread = (found["exact_own"] * (1 - found["exact_own"]) / 60) ** 0.5
     assert abs(found["kept"] - found["exact_own"]) < 4 * spread, "a U-turn keeps a class as often as x_t says"
 

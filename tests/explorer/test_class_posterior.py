@@ -12,16 +12,21 @@ from torch import nn
 from ddgan.data.images import from_uint8
 from ddgan.diffusion.denoiser import MeanDenoiser
 from ddgan.diffusion.mixture import Law
+from ddgan.diffusion.sampler import Draws, seeds
 from ddgan.diffusion.schedule import Schedule
 from ddgan.explorer.class_posterior import (
     by_label,
     class_posterior,
     classified,
     decided,
+    decisions,
     entropy,
+    entropy_curve,
     kl,
     largest_variance,
+    reliability,
     speciation,
+    too_sure,
     u_turns,
 )
 from ddgan.explorer.image_posterior import log_weights
@@ -92,6 +97,26 @@ def test_entropy_lies_between_one_class_and_equal_shares_and_kl_is_not_negative(
     assert kl(p, equal) == pytest.approx(math.log(len(values)) - float(entropy(p)), abs=1e-9) and kl(equal, p) > -1e-12
 
 
+def test_labels_drawn_from_the_probabilities_come_as_often_as_they_say_and_a_sharper_p_is_too_sure():
+    noise = torch.Generator().manual_seed(0)
+    p = torch.randn(20_000, 4, generator=noise).double().mul(1.5).softmax(1)
+    label = torch.multinomial(p, 1, generator=noise)[:, 0]
+    n, said, right = reliability(p, label).T
+    assert n.sum() == 80_000 and said.sum() == pytest.approx(20_000) and right.sum() == 20_000
+    assert ((said - right).abs() < 4 * (said * (1 - said / n)).sqrt() + 1).all(), "four standard errors"
+    assert abs(too_sure(p, label)) < 4 * 0.5 / 20_000**0.5
+    sharp = p.square() / p.square().sum(1, keepdim=True)
+    assert too_sure(sharp, label) > 0.05
+    n, said, right = reliability(sharp, label).T
+    assert said[-1] > right[-1] + 4 * n[-1].sqrt(), "sure of more than comes"
+
+
+def test_every_probability_is_counted_in_its_part_of_the_scale():
+    p, label = torch.tensor([[0.0, 1.0], [0.25, 0.75]]), torch.tensor([1, 0])
+    found = reliability(p, label, bins=4)
+    assert found.tolist() == [[1, 0, 0], [1, 0.25, 1], [0, 0, 0], [2, 1.75, 1]]
+
+
 def test_a_class_that_draws_miss_costs_what_the_mixed_share_says():
     one, other = torch.eye(2, dtype=torch.float64)
     assert float(kl(one, other)) == pytest.approx(math.log(200)) and kl(one, other, mixed=0) == math.inf
@@ -120,6 +145,32 @@ def test_the_level_of_speciation_is_where_the_largest_direction_equals_the_noise
     assert variance == pytest.approx(1.5**2, rel=0.02)
     level = torch.tensor([speciation(variance)])
     assert float(level.sigmoid() * variance / (-level).sigmoid()) == pytest.approx(1)
+
+
+def test_the_entropy_curve_is_that_of_the_weights_of_the_set_and_falls_from_the_labels_to_nothing():
+    (images, labels), levels = some(300), torch.tensor([-12.0, -4.0, 0.0, 9.0], dtype=torch.float64)
+    found = entropy_curve(images, labels, 4, levels, 40, seed=3)
+    chosen = np.random.default_rng(3).choice(300, 40, replace=False)
+    x = torch.from_numpy(images).double().flatten(1) / 127.5 - 1
+    eps = Draws.from_seeds(seeds(3, 40), SHAPE, 1, 0).x_T.flatten(1).double()
+    for level, h in zip(levels, found, strict=True):
+        a, sigma = level.sigmoid().sqrt(), (-level).sigmoid().sqrt()
+        w = (-torch.cdist(a * x[chosen] + sigma * eps, a * x).square() / (2 * sigma**2)).softmax(1)
+        p = torch.stack([w[:, labels == k].sum(1) for k in range(4)], 1)
+        assert h == pytest.approx(float(-torch.xlogy(p, p).sum(1).mean()), abs=1e-6)
+    shares = torch.bincount(torch.from_numpy(labels)) / 300
+    assert found[0] == pytest.approx(float(entropy(shares)), abs=0.01) and found[-1] < 1e-6
+    assert (found.diff() < 1e-3).all(), "less noise leaves no more open"
+
+
+@given(st.lists(st.floats(-11, 8), min_size=1, max_size=8, unique=True))
+def test_the_steps_of_a_schedule_decide_together_all_that_is_open_at_its_noise(levels):
+    curve = torch.tensor([[-10, 2.3], [-4, 2.0], [0, 0.2], [5, 0.0]], dtype=torch.float64)
+    states = torch.tensor([*sorted(levels), math.inf], dtype=torch.float64)
+    nats = decisions(curve, states)
+    assert len(nats) == len(levels) and (nats > -1e-12).all()
+    assert float(nats.sum()) == pytest.approx(np.interp(min(levels), *curve.T.numpy()))
+    assert decisions(curve, torch.tensor([-10.0, -4, math.inf])).tolist() == pytest.approx([0.3, 2.0])
 
 
 # ---------------------------------------------------------------- denoisers

@@ -13,7 +13,7 @@ from ddgan.diffusion.denoiser import Denoiser
 from ddgan.errors import Refused
 from ddgan.explorer import class_rows
 from ddgan.explorer.class_posterior import entropy
-from ddgan.explorer.class_rows import EXAMPLES, exact, learned, of_shipped, spoken, way
+from ddgan.explorer.class_rows import EXAMPLES, curve, exact, learned, of_shipped, spoken, way
 from ddgan.explorer.posterior import ImageQuestion
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
@@ -111,3 +111,11 @@ def test_the_signal_at_speciation_is_that_of_the_largest_direction_of_the_set(da
     of, level = spoken(data)
     assert of == images and torch.tensor(level).sigmoid().sqrt() == pytest.approx(signal, abs=0.001)
     assert spoken("stackedmnist") is None
+
+
+@pytest.mark.parametrize("data", ["mnist", "cifar10"])
+def test_the_entropy_of_the_class_falls_from_that_of_ten_classes_to_nothing(data):
+    level, h = curve(data).T
+    assert torch.equal(level, class_rows.CURVE) and h[0] == pytest.approx(math.log(10), abs=0.01) and h[-1] < 0.01
+    assert (h.diff() < 0.02).all(), "it falls but for what chance makes of 100 images"
+    assert curve("stackedmnist") is None

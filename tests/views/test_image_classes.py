@@ -84,6 +84,19 @@ def test_the_level_of_speciation_lies_between_two_states(session, monkeypatch):
     assert (found["before"], found["after"]) == (3, 2) and found["signal"] == pytest.approx(0.21, abs=0.01)
 
 
+def test_the_ruler_has_a_level_for_every_state_and_names_the_two_between_which_most_is_decided(session, monkeypatch):
+    monkeypatch.setattr(session, "images", absent)
+    question = ImageQuestion(Request("mnist", ("ddgan",), T=4, n=1), 1, 0, "ddgan")
+    *_, last = answers(session, question)
+    found = last["ruler"]
+    assert len(found["levels"]) == 5 and found["levels"][-1] is None
+    level, h = np.array(found["curve"]).T
+    at = [*np.interp(found["levels"][:4], level, h), 0]
+    assert found["step"] == int(np.argmin(np.diff(at))) and "most is decided" in found["words"]
+    assert f"x{'₀₁₂₃₄'[last['t'][found['step']]]}" in found["words"]
+    assert last["rows"][0]["look"] == {"colour": "#0f86c9", "shape": "circle"}
+
+
 def test_images_whose_classes_nobody_names_have_no_bars(session):
     question = ImageQuestion(Request("stackedmnist", ("ddgan",), T=1, n=1), 1, 0, "ddgan")
     with pytest.raises(Refused, match="no classifier of stackedmnist"):

@@ -1,0 +1,56 @@
+"""Images: the diagram of a step with the sample's own images, and the tree in its fold."""
+
+import pytest
+from test_strips import GALLERY, READY, goto, pixels
+
+from ddgan.explorer.posterior import ImageQuestion
+from ddgan.explorer.request import Request
+from ddgan.explorer.session import Session
+from ddgan.views.image_tree import branches
+
+STEP, TREE = "#image-step .image-step", "#tree .tree"
+DRAWN = """async name => {
+  const image = new Image();
+  image.src = document.querySelector(`.image-step .${name} image`).getAttribute('href');
+  await image.decode();
+  const canvas = Object.assign(document.createElement('canvas'), { width: image.width, height: image.height });
+  canvas.getContext('2d').drawImage(image, 0, 0);
+  return [...canvas.getContext('2d').getImageData(0, 0, image.width, image.height).data].filter((_, k) => k % 4 === 0);
+}"""
+
+
+def test_the_diagram_has_the_images_of_the_step_that_the_scrubber_stands_at(visit):
+    page = visit("?data=mnist&n=4&hold=1", ready=READY)
+    for state, t in ((1, 3), (4, 1)):  # at the end it shows the step that made x₀
+        goto(page, state)
+        page.wait_for_selector(f'{STEP}[data-shown="{t}.1.ddgan"]')
+        row = 4 - t
+        for name, kind, i in (("xt", "x", row), ("x0", "x0", row), ("xs", "x", row + 1)):
+            assert page.evaluate(DRAWN, name) == pixels(page, "ddgan", kind, i, 1).flatten().tolist()
+        assert f"the step from x{'₀₁₂₃₄'[t]} to" in page.inner_text(f"{STEP} figcaption")
+    assert page.locator(f"{STEP} .xs text").inner_text().startswith("x")
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_the_tree_is_that_of_the_library_and_follows_the_chosen_sample(visit, width, dark):
+    page = visit("?data=mnist&n=4&T=2", width=width, dark=dark, ready=READY)
+    page.click("#tree-fold button")
+    page.wait_for_selector(f'{TREE}[data-asked="0.ddgan"]', timeout=60_000)
+    request = Request.from_query(page.get_attribute(GALLERY, "data-id"))
+    answer = branches(Session(), ImageQuestion(request, 1, 0, "ddgan"))
+    said = [leaf.get_attribute("aria-label") for leaf in page.locator(f"{TREE} .tree-leaf").all()]
+    assert len(said) == 2 * 6
+    for i, t in enumerate("₂₁"):
+        for j in range(6):
+            called = answer["classes"][answer["likeliest"][i][j]]
+            assert said[6 * i + j].startswith(f"Child {j + 1} of x{t} becomes {called}, ")
+    assert answer["words"] in page.inner_text(f"{TREE} .tree-lead")
+    state = page.locator(f"{TREE} .tree-state").nth(1)
+    state.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'{GALLERY}[data-t="1"]')
+    assert state.get_attribute("aria-current") == "step" and state.bounding_box()["height"] >= 24
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.focus("#gallery .gallery-panels")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector(f'{TREE}[data-asked="1.ddgan"]', timeout=60_000)
