@@ -161,17 +161,17 @@ SCHEDULES = Experiment(
     "modes and SW₂. Optimal has the T levels with the least bound for the best Gaussian, from log-SNR −10 on unless "
     "the row has a span; from log-SNR 0 on the bound falls to .1 nats by 10 steps. The exact law needs one step on "
     "every schedule. The other schedules have their default ends. The bound is an upper limit. The KL of the samples "
-    "themselves, an integral over grids, is smaller: .10 nats where the bound is .49 (optimal, T = 4), .22 where it is "
-    ".51 (vp, T = 32). No number is a verdict alone. The energy distance hardly sees samples between the modes: on "
-    "vp at T = 32 the best Gaussian's energy distance is not above the floor, but 16 % of its samples lie between the "
-    "modes and their KL is .22 nats. The KL and the energy distance order schedules differently: at T = 4, the samples "
-    "of optimal have a lower KL than those of geometric (.10 and .79 nats) and a larger energy distance (.0098 and "
-    ".0014), because its modes get unequal shares. DDPM has no finite bound, because its last step adds no noise. Where 90 % "
-    "or more of DDPM's samples are on a mode and it covers all 25 modes, its modes are too narrow: at most .89 of the "
-    "true width under karras .05 to 2, at most .54 under every other schedule. One DDGAN serves all rows. It knows "
-    "log-SNRs up to 5.05; – marks schedules that go beyond. Its energy distance is at most .0006 in every row that "
-    "it has, its modes are .90 to .96 of the true width, and more than one step does not make it better. Under "
-    "optimal it is a little worse from T = 12 on.",
+    "themselves, an integral over grids, is smaller: .10 nats where the bound is .49 (optimal, T = 4), .22 where it "
+    "is .51 (vp, T = 32). No number is a verdict alone. The energy distance hardly sees samples between the modes: on"
+    " vp at T = 32 the best Gaussian's energy distance is not above the floor, but 16 % of its samples lie between "
+    "the modes and their KL is .22 nats. The KL and the energy distance order schedules differently: at T = 4, the "
+    "samples of optimal have a lower KL than those of geometric (.10 and .79 nats) and a larger energy distance "
+    "(.0098 and .0014), because its modes get unequal shares. DDPM has no finite bound, because its last step adds no"
+    " noise. Where 90 % or more of DDPM's samples are on a mode and it covers all 25 modes, its modes are too narrow:"
+    " at most .89 of the true width under karras .05 to 2, at most .54 under every other schedule. One DDGAN serves "
+    "all rows. It knows log-SNRs up to 5.05; – marks schedules that go beyond. Its energy distance is at most .0006 "
+    "in every row that it has, its modes are .90 to .96 of the true width, and more than one step does not make it "
+    "better. Under optimal it is a little worse from T = 12 on.",
     beside=lambda rows: tuple(
         Beside(f"best Gaussian on {row}: KL of samples", f"{rows[row]['gaussian_chain_kl']:.2f} nats", theirs)
         for row, theirs in {"vp, T = 4": "steps must be small", "vp, T = 16": "–", "optimal, T = 4": "–"}.items()
