@@ -64,7 +64,7 @@ const shared = [
 const own = {
   pictures: ['stage', 'field', 'posterior', 'why', 'training'], scrubber: ['stage', 'image_grid'],
   motion: ['stage', 'panel'], machine: ['stage', 'image_step'], trail: ['stage'], field: ['stage', 'panel'],
-  panel: ['stage'], stage: ['panel', 'field'], laws: ['why'], pixels: ['paint'], landscape: ['posterior'],
+  panel: ['stage'], stage: ['panel', 'field'], laws: ['why'], pixels: ['paint', 'panel'], landscape: ['posterior'],
   replay: ['training'], tabs: ['page'], players: ['training'], class_look: ['image_classes', 'image_tree'],
   class_ruler: ['image_classes'],
 };

@@ -193,6 +193,7 @@ const line = (ctx, points, colour, width, dash = []) => {
 /* Ticks and names of the axes inside a picture, in the units of the user's table (ddgan/explorer/plane.py); on a line,
    below `base`. */
 const drawScales = ({ ctx, w, h }, axes, limit, { ink, paper, font }, base = null) => {
+  if (!axes.length) return;
   ctx.save();
   Object.assign(ctx, { font: `11px ${font}`, lineWidth: 3, lineJoin: 'round', strokeStyle: paper, fillStyle: ink });
   const write = (text, x, y, align, alpha) => {

@@ -16,22 +16,23 @@ function readTheme() {
   const theme = { lut, font: getComputedStyle(root).fontFamily };
   for (const name of ['sample', 'x0', 'ink', 'focus', 'paper', 'line', 'density']) theme[name] = colour(name);
   theme.dots = {
-    sample: splat(theme.sample, radius, +colour('sample-alpha')),
-    x0: splat(theme.x0, radius * 0.85, +colour('x0-alpha')),
+    sample: splat(theme.sample, radius, +colour('sample-alpha'), b << 16 | g << 8 | r),
+    x0: splat(theme.x0, radius * 0.85, +colour('x0-alpha'), b << 16 | g << 8 | r),
   };
   state.field.key = null;
   return theme;
 }
 
-/* A disc as a square of coverages, for drawCloud. */
-function splat(colour, radius, alpha) {
+/* A disc as a square of coverages, and what its colour is over the density's, for drawPoints. */
+function splat(colour, radius, alpha, below) {
   const size = 2 * Math.ceil(radius) + 1, ctx = offscreen(size, size).getContext('2d');
   ctx.fillStyle = colour;
   const [r, g, b] = rgb(ctx.fillStyle);
   ctx.arc(size / 2, size / 2, radius, 0, 7);
   ctx.fill();
   const kernel = ctx.getImageData(0, 0, size, size).data.filter((_, i) => i % 4 === 3).map(v => v * alpha);
-  return { size, kernel, rgb: b << 16 | g << 8 | r };
+  const packed = b << 16 | g << 8 | r;
+  return { size, kernel, rgb: packed, over: overlays(packed, below) };
 }
 
 /* Offsets of the states before and after `at` in an array with `row` entries a state, and how far we are between. */
@@ -55,9 +56,7 @@ function draw(view) {
   ctx.clearRect(0, 0, w, h);
   if (panel.error || !w) return;
   if (data.dim === 2) {
-    if (shows('density')) drawDensity(view);
-    if (shows('samples')) drawCloud(view, xOf(view), state.theme.dots.sample);
-    if (shows('x0')) drawCloud(view, panel.x0, state.theme.dots.x0, ahead());
+    drawPoints(view);
   } else {
     drawHistogram(view);
   }
@@ -68,55 +67,64 @@ function draw(view) {
   if (focused() !== null) drawFocus(view, focused());
 }
 
-function drawDensity(view) {
-  const { field, theme, data, at } = state, G = data.density.size, key = at;
-  if (field.key !== key) {
-    field.key = key;
-    if (field.canvas.width !== G || !field.image) {
-      field.canvas.width = field.canvas.height = G;
-      field.image = new ImageData(G, G);
-    }
-    const pixels = new Uint32Array(field.image.data.buffer), source = data.density.data, [a, b, f] = around(G * G);
-    for (let k = 0; k < pixels.length; k++)
-      pixels[k] = theme.lut[(source[a + k] + (source[b + k] - source[a + k]) * f) | 0];
-    field.canvas.getContext('2d').putImageData(field.image, 0, 0);
-    field.large.width = 0;
+/* The density between two states, as large as a panel: RGBA of each pixel. Panels are of one size: it is made once. */
+function densityPixels(W, H) {
+  const { field, theme, data, at } = state, G = data.density.size, key = `${at} ${W} ${H}`;
+  if (field.key === key) return field.pixels;
+  if (field.canvas.width !== G || !field.image) {
+    field.canvas.width = field.canvas.height = G;
+    field.image = new ImageData(G, G);
   }
-  const { width, height } = view.canvas;
-  if (field.large.width !== width || field.large.height !== height) {   // panels are of one size: smoothed once
-    Object.assign(field.large, { width, height });
-    const ctx = field.large.getContext('2d');
-    ctx.imageSmoothingQuality = 'high';
-    ctx.drawImage(field.canvas, 0, 0, width, height);
-  }
-  view.ctx.drawImage(field.large, 0, 0, view.w, view.h);
+  const small = new Uint32Array(field.image.data.buffer), source = data.density.data, [a, b, f] = around(G * G);
+  for (let k = 0; k < small.length; k++)
+    small[k] = theme.lut[(source[a + k] + (source[b + k] - source[a + k]) * f) | 0];
+  field.canvas.getContext('2d').putImageData(field.image, 0, 0);
+  const ctx = field.large.getContext('2d', { willReadFrequently: true });
+  if (field.large.width !== W || field.large.height !== H) Object.assign(field.large, { width: W, height: H });
+  else ctx.clearRect(0, 0, W, H);
+  ctx.imageSmoothingQuality = Number.isInteger(at) ? 'high' : 'low';      // between two states it is on the move
+  ctx.drawImage(field.canvas, 0, 0, W, H);
+  field.pixels = new Uint32Array(ctx.getImageData(0, 0, W, H).data.buffer);
+  field.key = key;
+  return field.pixels;
 }
 
-/* Points are splatted into a coverage buffer by hand: five to ten times faster than one canvas call per point. */
-function drawCloud(view, buffer, dot, seen = 1) {
-  if (!seen) return;
-  const { n, scale, limit } = state.data, { layer } = state, [a, b, f] = around(2 * n);
-  const W = view.canvas.width, H = view.canvas.height, unit = scale * W / (2 * limit), { size, kernel } = dot;
-  if (layer.canvas.width !== W || layer.canvas.height !== H || !layer.image) {
-    Object.assign(layer.canvas, { width: W, height: H });
-    layer.image = new ImageData(W, H);
-    layer.cover = new Uint8Array(W * H);
+/* Density and points of a panel, put together by hand: many times faster than one canvas call a point. */
+function drawPoints(view) {
+  const { layer, theme: { dots } } = state, W = view.canvas.width, H = view.canvas.height;
+  if (layer.image?.width !== W || layer.image.height !== H) {
+    const fours = [0, 1].map(() => new Uint32Array(Math.ceil(W * H / 4)));        // coverages, four at once
+    Object.assign(layer, { image: new ImageData(W, H), fours, covers: fours.map(four => new Uint8Array(four.buffer)) });
   }
-  const { cover } = layer, left = (W - size + 1) / 2, top = (H - size + 1) / 2;
-  cover.fill(0);
+  const pixels = new Uint32Array(layer.image.data.buffer), [samples, x0] = layer.covers, [s4, o4] = layer.fours;
+  if (shows('density')) pixels.set(densityPixels(W, H)); else pixels.fill(0);
+  cover(samples, view, shows('samples') ? xOf(view) : null, dots.sample, 1);
+  cover(x0, view, shows('x0') ? view.panel.x0 : null, dots.x0, ahead());
+  for (let k = 0; k < pixels.length; k++) {
+    if (!(k & 3 || s4[k >> 2] | o4[k >> 2])) { k += 3; continue; }
+    const s = samples[k], o = x0[k];
+    if (!(s | o)) continue;
+    const below = pixels[k] >>> 24;       // the density has one colour
+    if (!o) pixels[k] = dots.sample.over[s << 8 | below];
+    else pixels[k] = s ? over(dots.x0.rgb, o, dots.sample.over[s << 8 | below]) : dots.x0.over[o << 8 | below];
+  }
+  view.ctx.putImageData(layer.image, 0, 0);
+}
+
+/* How much of each pixel of a panel the points of a buffer cover, 0..255, as a share `seen` of their opacity. */
+function cover(found, view, buffer, { size, kernel }, seen) {
+  found.fill(0);
+  if (!buffer || !seen) return;
+  const { n, scale, limit } = state.data, [a, b, f] = around(2 * n);
+  const W = view.canvas.width, H = view.canvas.height, unit = scale * W / (2 * limit);
+  const left = (W - size + 1) / 2, top = (H - size + 1) / 2, disc = seen < 1 ? kernel.map(v => v * seen) : kernel;
   for (let k = 0; k < 2 * n; k += 2) {
     const x = Math.floor(left + unit * (buffer[a + k] + (buffer[b + k] - buffer[a + k]) * f));
     const y = Math.floor(top - unit * (buffer[a + k + 1] + (buffer[b + k + 1] - buffer[a + k + 1]) * f));
     if (x < 0 || y < 0 || x + size > W || y + size > H) continue;
     for (let v = 0, m = 0, row = y * W + x; v < size; v++, row += W)
-      for (let u = row; u < row + size; u++, m++) cover[u] += kernel[m] * (255 - cover[u]) >> 8;
+      for (let u = row; u < row + size; u++, m++) found[u] += disc[m] * (255 - found[u]) >> 8;
   }
-  const pixels = new Uint32Array(layer.image.data.buffer);
-  for (let k = 0; k < pixels.length; k++) pixels[k] = cover[k] && (cover[k] << 24 | dot.rgb);
-  layer.canvas.getContext('2d').putImageData(layer.image, 0, 0);
-  view.ctx.globalAlpha = seen;
-  view.ctx.drawImage(layer.canvas, 0, 0, view.w, view.h);
-  view.ctx.globalAlpha = 1;
 }
 
 /* 1-D: bars against the true curve; both have area 1, so they may be compared by eye. */

@@ -62,7 +62,7 @@ const state = {
   gaps: { of: '', steps: [] },  // what a Gaussian loses: [t, nats] of the steps of which data, T and schedule
   // the density at `at`, as it is and as large as a panel, shared by all
   field: { key: null, canvas: document.createElement('canvas'), large: document.createElement('canvas') },
-  layer: { canvas: document.createElement('canvas') },               // scratch for one cloud of points
+  layer: {},                  // what drawPoints writes: the pixels of a panel, coverages of two clouds
   request: 0, last: 0,        // animation frame
   anew: null,                 // the t of the step drawn anew, while the state is shown that it led to
   greeted: false,             // the first run plays by itself, once
