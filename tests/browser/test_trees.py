@@ -28,7 +28,7 @@ def test_the_diagram_has_the_images_of_the_step_that_the_scrubber_stands_at(visi
         for name, kind, i in (("xt", "x", row), ("x0", "x0", row), ("xs", "x", row + 1)):
             assert page.evaluate(DRAWN, name) == pixels(page, "ddgan", kind, i, 1).flatten().tolist()
         assert f"the step from x{'₀₁₂₃₄'[t]} to" in page.inner_text(f"{STEP} figcaption")
-    assert page.locator(f"{STEP} .xs text").inner_text().startswith("x")
+    assert page.locator(f"{STEP} .xs text").text_content().startswith("x")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
