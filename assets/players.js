@@ -10,7 +10,7 @@ const HALVES = [
   ['G', 'D stands still. Its slope, the arrows, pulls what G draws, and G follows.'],
 ];
 
-/* Which half is lit: 'd', 'g', 'turns' (one after the other for as long as it goes on), 'once' (D's, then G's) or ''. */
+/* Which half is lit: 'd', 'g', 'turns' (one after the other, again and again), 'once' (D's, then G's) or ''. */
 function turnOf({ state, players = '' }, playing = false) {
   const alone = players.length === 1;
   if (playing || state === 'training' && !alone) return 'turns';

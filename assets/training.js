@@ -1,7 +1,7 @@
 /* The lab: one training as it happens. Plain canvas, no library; colours and type are those of the stage.
 
-Gradio runs it after common.js, pictures.js, replay.js and players.js, for ddgan/ui/train.py. Where nothing was trained yet, it
-plays the recorded run.
+Gradio runs it after common.js, pictures.js, replay.js and players.js, for ddgan/ui/train.py. Where nothing was trained
+yet, it plays the recorded run.
 props.diagram is the diagram of an update, as SVG.
 props.target, a JSON string, once a run:
   dim (1 | 2), limit, scale         half width of the view in data units; int16 * scale = data units
