@@ -43,7 +43,8 @@ const ruler = node => {
       const name = room || i === t.length - 1 ? text(place, TOP - 8, subscript(t[i]), 'class="state"') : '';
       return `<path class="tick" d="M${place.toFixed(1)} ${TOP - 3}V${base}"/>${name}`;
     });
-    const numbers = [-10, -5, 0, 5].filter(v => x(v) > LEFT).map(v => text(x(v), base + 15, signed(v, 0)));
+    const free = v => x(v) > LEFT && x(v) < wide - RIGHT - 64;       // of the name of the axis
+    const numbers = [-10, -5, 0, 5].filter(free).map(v => text(x(v), base + 15, signed(v, 0)));
     const [from, to] = states.slice(of.step, of.step + 2);
     const marks = rows.flatMap(({ entropy, look }) => (entropy ?? []).map((v, i) => shaped(look, states[i], y(v))));
     svg.setAttribute('viewBox', `0 0 ${wide} ${base + FOOT}`);

@@ -72,7 +72,8 @@ function draw() {
   grid.style.setProperty('--states', t.length);
   grid.append(...t.map(head));
   for (const row of rows) grid.append(header(row), ...bars(row));
-  const ruled = answer.ruler && 'The curve is the mean over training images, the marks are this sample.';
+  const ruled = answer.ruler &&
+    'The curve is the entropy of the class in nats, on average over training images; the marks are this sample.';
   const direction = speaks &&
     `The largest principal direction of the training set rises above the noise between ${subscript(speaks.before)} ` +
     `and ${subscript(speaks.after)}, where the signal is √ᾱ = ${speaks.signal}.`;
