@@ -15,13 +15,17 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..data.toys import TOYS
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.gaussianity import bound
+from ..diffusion.gaussianity import bound, mixture_bound
+from ..diffusion.mixture import Law
+from ..diffusion.schedule import Schedule
 from ..errors import Refused
 from ..explorer.labels import ignored
 from ..explorer.live import Frame
@@ -31,6 +35,7 @@ from ..explorer.request import Request
 from ..explorer.scene import Panel, Scene
 from ..explorer.session import Session
 from ..models.config import Config
+from ..models.mlp import MixtureDenoiser
 
 __all__ = [
     "MAX_NUMBERS",
@@ -119,7 +124,7 @@ def told(scene: Scene, panel: Panel) -> tuple[str, str]:
     called, what = title(panel.name, panel.own)
     if (model := panel.model) is None:
         return called, what
-    what += f"; {counted(scene.request, panel.name)}" + bounded(scene, panel.name)
+    what += f"; {counted(scene.request, panel.name)}" + bounded(scene, panel)
     levels, regression = model.levels, (model.card or {}).get("config", {}).get("objective") == "regression"
     T = scene.request.T
     longer = levels and not (levels.continuous or regression) and T < len(levels.values)
@@ -135,12 +140,23 @@ def counted(request: Request, name: str) -> str:
     return evaluations if n == T == request.T else f"{evaluations} in {T} step" + "s" * (T > 1)
 
 
-def bounded(scene: Scene, name: str) -> str:
-    """How far from the law the samples of a chain of best Gaussians can be, in words; nothing for another denoiser."""
-    law, schedule = scene.source.law, scene.schedule
-    if name != "gaussian" or law is None or not law.var.min() > 0 or (schedule.T > MAX_BOUND and not law.lines()):
+def bounded(scene: Scene, panel: Panel) -> str:
+    """How far from the law the samples of best Gaussians or of a learned mixture can be, in words; else nothing."""
+    law, schedule, model = scene.source.law, scene.schedule, panel.model
+    if law is None or not law.var.min() > 0:
         return ""
-    return f"; KL from the law at most {bound(law, schedule):.2f} nats"
+    if panel.name == "gaussian" and (schedule.T <= MAX_BOUND or law.lines()):
+        return f"; KL from the law at most {bound(law, schedule):.2f} nats"
+    if isinstance(model, MixtureDenoiser) and schedule.T <= MAX_BOUND:
+        levels = tuple(schedule.level(torch.arange(schedule.T, 0, -1)).tolist())
+        return f"; KL from the law at most {_mixture_bound(law, model, levels):.2f} nats"
+    return ""
+
+
+@lru_cache(maxsize=64)
+def _mixture_bound(law: Law, model: MixtureDenoiser, levels: tuple[float, ...]) -> float:
+    with torch.no_grad():
+        return mixture_bound(law, Schedule.of_levels(torch.tensor(levels, dtype=torch.float64)), model.law)
 
 
 def message(scene: Scene) -> str | None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -144,3 +145,10 @@ def test_the_panel_of_the_best_gaussian_says_how_far_from_the_law_it_can_be(sess
     }.items():
         found = stage(scene(session, Request(denoisers=("exact", "gaussian"), schedule=schedule, n=20), scored=(0,)))
         assert [words in shown["note"] for shown in found["panels"]] == [False, True]
+
+
+def test_the_panel_of_a_learned_mixture_says_how_far_from_the_law_it_can_be(session):
+    found = stage(scene(session, Request(denoisers=("exact", "mixture"), n=20), scored=(0,)))
+    first, note = (shown["note"] for shown in found["panels"])
+    assert "KL" not in first
+    assert 0 < float(re.search(r"; KL from the law at most (\.?\d*\.\d\d) nats", note)[1]) < 0.1
