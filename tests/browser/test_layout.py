@@ -8,6 +8,7 @@ ROW = "[role=tablist]"
 # what a tab shows once it stands
 THERE = {
     "denoise": f"{STAGE}[data-ready='1'][data-opened]",
+    "images": "#gallery .gallery[data-ready='1']",
     "why": "#why .why[data-ready='1']",
     "train": "#lab .lab[data-opened][data-run]",
     "about": ".about .katex",
