@@ -1,6 +1,7 @@
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from hypothesis import settings
 
@@ -18,6 +19,19 @@ def pytest_configure(config):
         "markers", "slow: takes seconds, or drives more of the page than its first picture; left out by -m 'not slow'"
     )
     config.addinivalue_line("markers", "soak: takes many minutes; run only by -m soak")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """With -n 2 one process has all tests of the browser, which share a page and take long; the others go by file."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "browser" if "browser/" in nodeid else nodeid.partition("::")[0]
+
+    config.option.loadscopereorder = False  # the browser begins first
+    return ByFile(config, log)
 
 
 def pytest_collection_modifyitems(config, items):
