@@ -214,22 +214,20 @@ CLASSES = Experiment(
     "?data=mnist&T=8&n=9",
     beside=_beside,
     note="60 held-out digits at each level, in three sets of 20. Exact: the weights of the 60,000 training images, "
-    "summed by class. It is exact for the set and not for the world: close to x₀ the nearest images have all "
-    "the weight, and held-out digits surprise it no less than the models. The DDGAN redraws z 64 times for each "
-    "xₜ, the learned Gaussian has one mean, and our classifier of MNIST names the classes. Both were trained "
-    "with the label of four images of five and are asked without one. Before a KL, 1 % of equal shares is mixed "
-    "in, so a class that was missed costs at most 6.9 nats. The DDGAN is nearer to exact than the learned "
-    "Gaussian at x₈ and from x₆ to x₄, but 3 to 12 times as far as 64 exact draws. At x₇ it is much too "
-    "sure, .93 nats where 2.29 are right, and farther than the learned Gaussian. At x₄ and x₃ it is less sure "
-    "than it should be. Too sure by: the probability of the likeliest class minus how often the digit is of it. "
-    "Where p is as sure as it should be, that is 0 but for chance, a standard error of 6 % at most. The exact "
-    "posterior and 64 draws of it are within 6 % of 0 at every level. The DDGAN is too sure by 60 % at x₇ and by "
-    "38 % at x₆, the learned Gaussian by 32 to 52 % from x₈ to x₄. The lowest panel shows how often a class is right "
-    "that has a predicted probability, over all levels and classes. Each of its marks stands for a tenth of the "
-    "scale, and for 8 probabilities or more. "
-    "Surprise: −log p of the digit's own class. U-turn: a digit is noised to xₜ and denoised "
-    "by the DDGAN in t steps, four times; an exact sampler would keep its class as often as the column before "
-    "says.",
+    "summed by class. It is exact for the set and not for the world: close to x₀ the nearest images have all the "
+    "weight, and held-out digits surprise it no less than the models. The DDGAN redraws z 64 times for each xₜ, the "
+    "learned Gaussian has one mean, and our classifier of MNIST names the classes. Both were trained with the label "
+    "of four images of five and are asked without one. Before a KL, 1 % of equal shares is mixed in, so a class that "
+    "was missed costs at most 6.9 nats. The DDGAN is nearer to exact than the learned Gaussian at x₈ and from x₆ to "
+    "x₄, but 3 to 12 times as far as 64 exact draws. At x₇ it is much too sure, .93 nats where 2.29 are right, and "
+    "farther than the learned Gaussian. At x₄ and x₃ it is less sure than it should be. Too sure by: the probability "
+    "of the likeliest class minus how often the digit is of it. Where p is as sure as it should be, that is 0 but "
+    "for chance, a standard error of 6 % at most. The exact posterior and 64 draws of it are within 6 % of 0 at "
+    "every level. The DDGAN is too sure by 60 % at x₇ and by 38 % at x₆, the learned Gaussian by 32 to 52 % from x₈ "
+    "to x₄. The panel at the right shows how often a class is right that has a predicted probability, over all "
+    "levels and classes. Each of its marks stands for a tenth of the scale, and for 8 probabilities or more. "
+    "Surprise: −log p of the digit's own class. U-turn: a digit is noised to xₜ and denoised by the DDGAN in t "
+    "steps, four times; an exact sampler would keep its class as often as the column before says.",
 )
 
 EXPERIMENTS = (CLASSES,)

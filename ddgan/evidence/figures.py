@@ -203,11 +203,14 @@ def levels(
     """Draw values over noise levels, a panel below the other: {the values' name: {series: [(level, value), ...]}}.
 
     `across` names the levels, `ticks` are their names; noise is on the left. `looks` holds the marks of all series. A
-    dotted line stands at the level `line`, with its name. `odds` is the reliability below them, {series: [(predicted
+    dotted line stands at the level `line`, with its name. `odds` is the reliability beside them, {series: [(predicted
     probability, frequency), ...]}.
     """
-    lines = len(panels) + bool(odds)
-    figure = make_subplots(lines, 1, vertical_spacing=0.15 if odds else 0.09)
+    lines = len(panels)
+    beside = [[{"rowspan": lines}], *[[None]] * (lines - 1)] if odds else [[]] * lines
+    specs = [[{}, *right] for right in beside]
+    widths = {"column_widths": [0.58, 0.42], "horizontal_spacing": 0.17} if odds else {}
+    figure = make_subplots(lines, len(specs[0]), specs=specs, vertical_spacing=0.09, **widths)
     told: set[str] = set()
     for row, (axis, series) in enumerate(panels.items(), 1):
         for name, found in series.items():
@@ -229,8 +232,8 @@ def levels(
         words = {"text": _words(line[1]), "showarrow": False, "xanchor": "left", "xshift": 4, "yanchor": "top"}
         figure.add_annotation(x=line[0], y=1, yref="paper", font_size=12, **words)
     if odds:
-        _reliability(figure, odds, looks, told, {"row": lines, "col": 1})
-    _look(figure, setting, height=(170 if odds else 140) * lines + LINE * math.ceil(len(told) / 2))
+        _reliability(figure, odds, looks, told, {"row": 1, "col": 2})
+    _look(figure, setting, height=140 * lines + LINE * math.ceil(len(told) / 2))
     named = {"tickmode": "array", "tickvals": [*ticks], "ticktext": [*ticks.values()], "tickfont_size": 11}
     for row in range(1, len(panels) + 1):
         last = row == len(panels)
@@ -260,7 +263,7 @@ def _reliability(
             **place,
         )
         told.add(name)
-    figure.update_xaxes(title_text="predicted probability of a class", tickformat=".0%", range=[0, 1.02], **place)
+    figure.update_xaxes(title_text="predicted probability", tickformat=".0%", range=[0, 1.02], dtick=0.5, **place)
     figure.update_yaxes(title_text="how often right", tickformat=".0%", range=[0, 1.02], nticks=5, **place)
 
 

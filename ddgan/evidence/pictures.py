@@ -36,6 +36,7 @@ def picture(figure: go.Figure | Image.Image) -> tuple[str, bytes]:
     svg = _drawn(figure, "svg", scale=1).decode()
     if name := re.search(r'id="defs-(\w+)"', svg):  # every drawing has a new name
         svg = svg.replace(name[1], "figure")
+    svg = re.sub(r" trace[0-9a-f]{6}\b", "", svg)  # and so has every trace
     return ".svg", f"{svg}<!-- {digest(figure)} -->\n".encode()
 
 
