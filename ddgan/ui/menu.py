@@ -37,6 +37,7 @@ html[data-ways] #denoisers label::before { position: absolute; left: 2px; top: -
   font-weight: 700; white-space: nowrap; }
 html[data-ways] #denoisers label::after { font-size: 12px; opacity: 0.75; margin-left: 6px; }
 @media (min-width: 1100px) {
+  html:not([data-ways]) #methods { padding-right: 424px; }  /* where the two below stand */
   #own:not(:has(.open)), #range:not(:has(.open)) { width: 200px; min-width: 0 !important; margin: -44px 0 0 auto;
     padding-block: 6px !important; }
   #range:not(:has(.open)) { width: 216px; margin-right: 210px; }

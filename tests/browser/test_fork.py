@@ -143,6 +143,7 @@ def test_an_undo_that_is_refused_leaves_the_picture_and_can_be_tried_again(visit
 def test_a_drag_of_a_slider_is_one_change(visit):
     page = visit("?n=500&denoisers=ddim")
     first = drawn(page)
+    page.click("#more-ways")
     slider = page.locator("#eta input[type=range]")
     slider.scroll_into_view_if_needed()
     box = slider.bounding_box()

@@ -75,7 +75,8 @@ def as_written(path, table):
     if len(found.names) > len(values[0]):
         assert unsure and not header  # one column of 1,5 is two of whole numbers, as good as it can be told
         return
-    if "taken for column names" in found.said:
+    quoted = not header and "as it alone is in quotes" in found.said  # "0,0" over 1 has to be in quotes
+    if quoted or "taken for column names" in found.said:
         assert unsure
         values = values[1:]
     assert found.points.tolist() == values, (raw, found.said)

@@ -323,8 +323,8 @@ def poisoned(request, monkeypatch):
     def poison(always):
         update = Adversarial.update
 
-        def poisoned(self, x_0, noise, progress, label):
-            losses = update(self, x_0, noise, progress, label)
+        def poisoned(self, x_0, noise, *given, **more):
+            losses = update(self, x_0, noise, *given, **more)
             if self.updates == 30 and (always or noise.initial_seed() == 29):
                 request.param(self)
             return losses
