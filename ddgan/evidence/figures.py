@@ -214,17 +214,7 @@ def levels(
     told: set[str] = set()
     for row, (axis, series) in enumerate(panels.items(), 1):
         for name, found in series.items():
-            mark = looks[name]
-            figure.add_scatter(
-                x=[x for x, _ in found],
-                y=[v for _, v in found],
-                **_line(name, mark, told),
-                marker={"color": mark.colour, "symbol": mark.shape, "size": 8},
-                hovertemplate="%{y:.3~g}",
-                row=row,
-                col=1,
-            )
-            told.add(name)
+            _marks(figure, found, name, looks[name], told, "%{y:.3~g}", {"row": row, "col": 1})
         figure.update_yaxes(title_text=_words(axis), rangemode="tozero", nticks=5, row=row, col=1)
         if line:
             figure.add_vline(line[0], line={"color": INK, "width": 1, "dash": "dot"}, row=row, col=1)
@@ -242,6 +232,27 @@ def levels(
     return figure
 
 
+def _marks(
+    figure: go.Figure,
+    points: Sequence[tuple[float, float]],
+    name: str,
+    mark: Mark,
+    told: set[str],
+    hover: str,
+    place: dict[str, int],
+) -> None:
+    """Draw the line of a series with a mark at each of its points (x, y)."""
+    figure.add_scatter(
+        x=[x for x, _ in points],
+        y=[y for _, y in points],
+        **_line(name, mark, told),
+        marker={"color": mark.colour, "symbol": mark.shape, "size": 8},
+        hovertemplate=hover,
+        **place,
+    )
+    told.add(name)
+
+
 def _reliability(
     figure: go.Figure,
     odds: Mapping[str, Sequence[tuple[float, float]]],
@@ -253,16 +264,7 @@ def _reliability(
     line = {"color": INK, "width": 1, "dash": "dot"}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, showlegend=False, hoverinfo="skip", **place)
     for name, found in odds.items():
-        mark = looks[name]
-        figure.add_scatter(
-            x=[p for p, _ in found],
-            y=[v for _, v in found],
-            **_line(name, mark, told),
-            marker={"color": mark.colour, "symbol": mark.shape, "size": 8},
-            hovertemplate="%{x:.0%} predicted, %{y:.0%} right",
-            **place,
-        )
-        told.add(name)
+        _marks(figure, found, name, looks[name], told, "%{x:.0%} predicted, %{y:.0%} right", place)
     figure.update_xaxes(title_text="predicted probability", tickformat=".0%", range=[0, 1.02], dtick=0.5, **place)
     figure.update_yaxes(title_text="how often right", tickformat=".0%", range=[0, 1.02], nticks=5, **place)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import gradio as gr
 
@@ -16,21 +17,26 @@ from . import words
 from .canvas import calling, drawn
 from .server.jobs import job, size
 
-__all__ = ["RUN", "build"]
+__all__ = ["asking_sample", "build"]
 
-RUN = "asked => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run())]"
+_RUN = "asked => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run())]"
 
 
 def build(session: Session) -> None:
     """The component, and the event with which its script asks."""
     shown = drawn("image_classes", "stage classes", elem_id="classes")
+    asking_sample(partial(_answered, session), shown, "Classes")
+
+
+def asking_sample(answered: Callable[[str], Any], shown: gr.HTML, label: str) -> None:
+    """The event with which a script asks about the chosen sample, by a click on #images-LABEL."""
     asked = gr.Textbox("", visible=False)
-    ask = gr.Button("Classes", elem_id="images-classes", elem_classes="offstage")
+    ask = gr.Button(label, elem_id=f"images-{label.lower()}", elem_classes="offstage")
     event = ask.click(
-        partial(_answered, session), asked, shown, js=RUN, trigger_mode="always_last", show_progress="hidden",
+        answered, asked, shown, js=_RUN, trigger_mode="always_last", show_progress="hidden",
         concurrency_id="sample", concurrency_limit=2, api_visibility="private",
     )  # fmt: skip
-    event.failure(None, None, None, js=calling("classes", "idle"))
+    event.failure(None, None, None, js=calling(shown.elem_id, "idle"))
 
 
 def _answered(session: Session, asked: str) -> Iterator[str]:

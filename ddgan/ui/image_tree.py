@@ -12,8 +12,8 @@ from ..explorer.posterior import ImageQuestion
 from ..explorer.session import Session
 from ..views.image_tree import branches
 from . import words
-from .canvas import calling, drawn
-from .image_classes import RUN
+from .canvas import drawn
+from .image_classes import asking_sample
 from .server.jobs import job, size
 
 __all__ = ["build"]
@@ -23,13 +23,7 @@ def build(session: Session) -> None:
     """The fold, and the event with which its script asks once it is open."""
     with gr.Accordion("A tree: six children of every state, and what they become", open=False, elem_id="tree-fold"):
         shown = drawn("image_tree", "stage tree", elem_id="tree")
-    asked = gr.Textbox("", visible=False)
-    ask = gr.Button("Tree", elem_id="images-tree", elem_classes="offstage")
-    event = ask.click(
-        partial(_answered, session), asked, shown, js=RUN, trigger_mode="always_last", show_progress="hidden",
-        concurrency_id="sample", concurrency_limit=2, api_visibility="private",
-    )  # fmt: skip
-    event.failure(None, None, None, js=calling("tree", "idle"))
+    asking_sample(partial(_answered, session), shown, "Tree")
 
 
 def _answered(session: Session, asked: str) -> str:
