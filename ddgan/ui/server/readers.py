@@ -1,7 +1,7 @@
 """Who reads the results of which session, and what becomes of results that nobody reads.
 
-A job is stopped when its reader has been gone for READER_PATIENCE seconds, has not come within a little more
-(ABSENCE at most), or is BACKLOG results behind. What it left is dropped.
+A job is stopped when its reader has been gone for READER_PATIENCE seconds, has not come within ABSENCE seconds,
+or is BACKLOG results behind. What it left is dropped.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ from .page import Page
 
 __all__ = ["ABSENCE", "BACKLOG", "READER_PATIENCE", "Readers"]
 
-READER_PATIENCE = 2.0  # seconds that results wait for a reader ...
-CROWD = 0.1  # ... and, before he first comes, as many more for every session here: who shares the server comes later
-ABSENCE = 10.0  # seconds after which a session that reads nothing is taken to have left, crowd or not
+READER_PATIENCE = 2.0  # seconds that results wait for a reader who has left
+# seconds that they wait for one who is still to come: a slow phone that opens the page asks for results 2 s after
+# it has asked for the jobs, and later on a busy server
+ABSENCE = 10.0
 BACKLOG = 50  # results that a slow reader may be behind
 
 
@@ -83,8 +84,7 @@ class Readers:
         now, dropped = time.monotonic(), False
         for session in sessions(self.demo):
             messages, jobs = unread(self.demo, session), jobs_of(self.demo, session)
-            to_come = min(ABSENCE, READER_PATIENCE + CROWD * len(self._last))
-            patience = READER_PATIENCE if session in self._gone else to_come
+            patience = READER_PATIENCE if session in self._gone else ABSENCE
             if self._open[session] and messages is not None and messages.qsize() > BACKLOG:
                 dropped = True
                 log.info("a reader is %d results behind: its jobs are stopped", messages.qsize())
