@@ -483,12 +483,14 @@ def test_what_nobody_reads_stops(visitor):
 
 
 @pytest.mark.slow
-def test_a_sampling_that_nobody_reads_stops_between_two_steps(server, visitor):
+def test_a_sampling_whose_reader_leaves_stops_between_two_steps(server, visitor):
     """Eight seconds of work and more, each; a plain function, which Gradio by itself would let run to its end."""
     asked = {"data": "checkerboard", "denoisers": ["exact"], "n": 5000, "T": 75}
-    for _ in range(2):
-        assert visitor.http.post(f"{API}/call/v2/compare", json=asked).status_code == 200
+    jobs = [visitor.http.post(f"{API}/call/v2/compare", json=asked).json()["event_id"] for _ in range(2)]
     assert until(lambda: visitor.health()["running"] == 2)
+    for job in jobs:
+        with visitor.http.stream("GET", f"{API}/call/compare/{job}") as answer:
+            assert answer.status_code == 200
     assert until(lambda: visitor.health()["running"] == 0)
     ends = [line for line in server.log.splitlines() if "api compare: checkerboard" in line]
     assert len(ends) == 2 and all(line.endswith(" s, left") for line in ends)
