@@ -59,11 +59,12 @@ const rules = {
 // the scripts that others are run after, as _SHARED of ddgan/ui/canvas.py has them
 const shared = [
   'common.js', 'pictures.js', 'scrubber.js', 'motion.js', 'machine.js', 'laws.js', 'pixels.js', 'landscape.js',
-  'replay.js', 'panel.js', 'trail.js', 'field.js', 'tabs.js', 'players.js', 'class_look.js', 'class_ruler.js',
+  'replay.js', 'panel.js', 'trail.js', 'curve.js', 'field.js', 'tabs.js', 'players.js', 'class_look.js', 'class_ruler.js',
 ];
 const own = {
-  pictures: ['stage', 'field', 'posterior', 'why', 'training'], scrubber: ['stage', 'image_grid'],
-  motion: ['stage', 'panel'], machine: ['stage', 'image_step'], trail: ['stage'], field: ['stage', 'panel'],
+  pictures: ['stage', 'field', 'posterior', 'why', 'training'], scrubber: ['stage', 'curve', 'image_grid'],
+  motion: ['stage', 'panel'], machine: ['stage', 'image_step'], trail: ['stage'], curve: ['stage'],
+  field: ['stage', 'panel'],
   panel: ['stage'], stage: ['panel', 'field'], laws: ['why'], pixels: ['paint', 'panel'], landscape: ['posterior'],
   replay: ['training'], tabs: ['page'], players: ['training'], class_look: ['image_classes', 'image_tree'],
   class_ruler: ['image_classes'],

@@ -1,8 +1,8 @@
 /* The stage: the same noise, denoised by several denoisers, on one scrubber. Plain canvas, no library.
 
 Gradio runs it after common.js and its own parts (ddgan/ui/canvas.py), for ddgan/ui/denoise.py.
-props.controls, a JSON string: {names: of the controls, spans: the default range of each schedule, T: the steps to
-choose}.
+props.controls, a JSON string: {names: of the controls, spans: the default range of each schedule, bent: those whose
+curve can be bent at x_1 too, T: the steps to choose}.
 The picture `points` of a query (ddgan/views/stage.py) has
   id, query, T, n, dim (1 | 2)      query: the URL query string of this run
   t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from x_T down to x_0 (thinned for large T)
@@ -107,6 +107,7 @@ ${deckMarkup(
   <p class="stage-sr" aria-live="polite"></p>`;
 
 const range = $('input[type=range]'), panels = $('.stage-panels'), live = $('.stage-sr');
+const ends = curveEnds($('.stage-strip'), { bend, rest: () => trigger('undo') });   // the controls follow
 const diagram = machine($('.step-machine'));
 const lastState = () => state.data.F - 1;
 const current = () => state.motion?.to ?? Math.round(state.at);     // the state that labels and numbers speak of
@@ -187,6 +188,15 @@ function reforked(forks) {
   state.forks = forks.join();
   const query = state.asked ? queryOf(state.asked) : but(state.data.id, 'forks');
   load(query + (state.forks && `&forks=${state.forks}`));
+}
+
+/* The schedule of the same kind whose curve goes through a_t = a. */
+async function bend(t, a) {
+  const query = but(state.data.id, 'forks', 'span'), was = new URLSearchParams(state.data.id).get('span');
+  try {
+    const { span } = await picture('bent', `${query}${was ? `&span=${was}` : ''}&at=${t},${a.toFixed(4)}`);
+    await load(`${query}&span=${span.join()}`);
+  } catch (error) { say(error.message, true); }
 }
 
 /* The pictures before and after, whatever changed them: Undo and the browser's Back and Forward walk along them. */
@@ -333,6 +343,7 @@ async function weigh(signal) {
 function scale() {
   const { data, gaps } = state, last = lastState();
   buildScale(data);
+  ends.show(data, CONTROLS.bent.includes(new URLSearchParams(data.id).get('schedule')));
   const place = gaps.steps.map(([t]) => data.t.findIndex(v => v <= t)); // the state that the step leaves
   $('.stage-strip svg').insertAdjacentHTML(
     'afterbegin',

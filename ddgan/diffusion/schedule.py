@@ -27,7 +27,18 @@ from torch import Tensor
 from ..errors import Refused
 from .gaussian import Gaussian, like
 
-__all__ = ["CURVES", "FAMILIES", "MAX_T", "U_0", "Family", "Schedule", "alpha_sigma", "span_of"]
+__all__ = [
+    "BOTH_ENDS",
+    "CURVES",
+    "FAMILIES",
+    "MAX_T",
+    "U_0",
+    "Family",
+    "Schedule",
+    "alpha_sigma",
+    "span_of",
+    "span_through",
+]
 
 MAX_T = 1000
 U_0 = 1e-3  # the continuous time at which step 0 sits; alpha_bar is divided by its value there
@@ -64,6 +75,7 @@ FAMILIES = {
     ),
 }  # fmt: skip
 CURVES = ("vp", "linear", "cosine", "geometric")  # alpha_bar(u): their grids of T = 1, 2, 4, 8 are nested
+BOTH_ENDS = ("vp", "geometric", "log-snr", "karras", "optimal")  # their a_1 too is monotone in one of lo and hi
 RHO = 7.0  # of karras: how much denser the levels are towards the data
 
 
@@ -212,6 +224,35 @@ def span_of(family: str, T: int, span: tuple[float, float] | None) -> tuple[floa
             f"in {kind.bounds[0]:g}..{kind.bounds[1]:g}, got {lo:g}, {hi:g}"
         )
     return lo, hi
+
+
+def span_through(family: str, T: int, span: tuple[float, float] | None, t: int, a: float) -> tuple[float, float]:
+    """The (lo, hi) whose schedule has a_t = a at t = T, or of BOTH_ENDS at t = 1, by one of the two numbers.
+
+    As near as the bounds allow, found by halving: a_t is monotone in that number. Of optimal, whose levels a law
+    chooses, the ends of its range. Refused for another t, an a outside 0..1, and what `span_of` refuses.
+    """
+    lo, hi = span_of(family, T, span)
+    ends = (T, 1) if family in BOTH_ENDS else (T,)
+    if t not in ends or not 0 <= a <= 1:
+        where = " or ".join(map(str, ends))
+        raise Refused(f"the {family} curve is moved at t = {where}, to an a in 0..1, got t = {t}, a = {a:g}")
+    levels = family in ("log-snr", "optimal")  # of a rising span of log-SNRs the first is that of x_T
+    gap = 1e-3 * max(1.0, abs(lo), abs(hi))
+    low, high = FAMILIES[family].bounds
+    moved = (t == T) != levels  # whether hi, else lo
+    low, high = (lo + gap, high) if moved else (low, hi - gap)
+
+    def signal(value: float) -> float:
+        spans = (lo, value) if moved else (value, hi)
+        return float(Schedule.named("log-snr" if levels else family, T, spans).alpha_bar[t].sqrt())
+
+    ends, rises = (low, high), signal(high) > signal(low)
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if (signal(middle) < a) == rises else (low, middle)
+    found = min(*ends, float(f"{low:.5g}"), key=lambda value: abs(signal(value) - a))
+    return (lo, found) if moved else (found, hi)
 
 
 def _spread(x_T: float, x_1: float, T: int) -> Tensor:

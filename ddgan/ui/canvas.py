@@ -20,7 +20,7 @@ _ASSETS = Path(__file__).parents[2] / "assets"
 # what a script needs besides common.js
 _SHARED = {
     "page": ("tabs",),
-    "stage": ("pictures", "scrubber", "motion", "machine", "trail", "field", "pixels", "panel"),
+    "stage": ("pictures", "scrubber", "motion", "machine", "trail", "curve", "field", "pixels", "panel"),
     "image_grid": ("scrubber",),
     "image_classes": ("class_look", "class_ruler"),
     "image_tree": ("class_look",),

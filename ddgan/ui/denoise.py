@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ..diffusion.schedule import FAMILIES, U_0
+from ..diffusion.schedule import BOTH_ENDS, FAMILIES, U_0
 from ..errors import Refused
 from ..explorer.request import Request
 from ..explorer.session import Session
@@ -99,7 +99,9 @@ def _laid_out(session: Session) -> Parts:
     with gr.Row(elem_id="scene"):  # the posterior stands below the stage, and beside it once a point was clicked
         stage = drawn(
             "stage",
-            controls=json.dumps({"names": FIELDS, "spans": {k: v.default for k, v in FAMILIES.items()}, "T": STEPS}),
+            controls=json.dumps(
+                {"names": FIELDS, "spans": {k: v.default for k, v in FAMILIES.items()}, "bent": BOTH_ENDS, "T": STEPS}
+            ),
         )
         posterior.build(session)
     exports.build(session, "#stage .stage")

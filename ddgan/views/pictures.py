@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from ..data.images import SETS
-from ..diffusion.schedule import FAMILIES
+from ..diffusion.schedule import FAMILIES, span_through
 from ..errors import Refused
 from ..explorer.field import FieldQuestion
-from ..explorer.parse import whole
+from ..explorer.parse import number, whole
 from ..explorer.posterior import Question
 from ..explorer.request import OWN, Request
 from ..explorer.session import Session
@@ -85,6 +85,13 @@ def _field_of(query: str) -> FieldQuestion:
     return FieldQuestion(request, whole("step", dict(parse_qsl(query)).get("step"), 1, request.T))
 
 
+def _bent_of(query: str) -> tuple[Request, int, float]:
+    """A request, and where its curve is to go through: `at` is t and a."""
+    request = _walk_of(query)
+    t, _, a = dict(parse_qsl(query)).get("at", "").partition(",")
+    return request, whole("at", t, 1, request.T), number("at", a)
+
+
 def _path_of(query: str) -> Request:
     given = dict(parse_qsl(query))
     T, schedule = whole("T", given.get("T"), 1, max(WALKS)), given.get("schedule", "")
@@ -117,6 +124,11 @@ def _bars(session: Session, request: Request) -> dict[str, Any]:
     return {"steps": stage.step_gaps(session, request)}
 
 
+def _bent(session: Session, asked: tuple[Request, int, float]) -> dict[str, Any]:
+    request, t, a = asked
+    return {"span": span_through(request.schedule, request.T, request.span, t, a)}
+
+
 def _why(session: Session, law: str) -> dict[str, Any]:
     return why.landscape(session.law(law))
 
@@ -135,6 +147,7 @@ KINDS = {
     "points": Kind(request_of, _points),
     "scores": Kind(request_of, _scores, after=True),
     "bars": Kind(_walk_of, _bars, after=True),
+    "bent": Kind(_bent_of, _bent),
     "posterior": Kind(_question_of, posterior.posterior),
     "map": Kind(_map_of, posterior.gap_map, after=True),
     "fold": Kind(_question_of, posterior.folded, after=True),

@@ -1,8 +1,9 @@
 """What panels draw besides samples: the predicted x_0 that numbers judge, mean steps, added noise, the grid of z."""
 
 import pytest
-from test_page import STAGE, after, points, show_state
+from test_page import STAGE, after, choose, drawn, points, show_state
 
+from ddgan.diffusion.schedule import Schedule
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 
@@ -103,3 +104,32 @@ def test_the_grid_of_z_is_drawn_for_the_question_and_in_the_link(visit):
     again = visit("?" + page.url.split("?")[1])
     again.locator(".posterior").scroll_into_view_if_needed()
     again.wait_for_selector(".posterior[data-fold]")
+
+
+def test_an_end_of_the_curve_is_dragged_and_the_range_follows_as_one_change(visit):
+    page = visit("?n=500&T=4&t=1")
+    before, box = Request.from_query(drawn(page)), page.locator(".stage-end").first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    for up in (5, 10, 15):
+        page.mouse.move(x, y - up)
+        page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('span=0.1')")
+    page.mouse.up()
+    page.wait_for_function("/span=0.1,3/.test(location.search)")
+    page.get_by_role("button", name="Range of the schedule").click()
+    page.wait_for_function(
+        "[...document.querySelectorAll('#hi input')].some(({value}) => value < 10 && "
+        "new URLSearchParams(location.search).get('span') === `0.1,${value}`)"
+    )
+    request = Request.from_query(drawn(page))
+    signal = Schedule.named("vp", 4, request.span).alpha_bar[4].sqrt()
+    assert signal == pytest.approx(0.0066 + 15 / (44 * 36 / 40), abs=0.03), "where the pointer let go"
+    assert after(page, lambda: page.keyboard.press("Control+z")) == before, "a drag is one change"
+    page.locator(".stage-end").last.focus()
+    bent = after(page, lambda: page.keyboard.press("ArrowDown"))
+    assert bent.span[1] == 20 and Schedule.named("vp", 4, bent.span).alpha_bar[1].sqrt() == pytest.approx(
+        0.70, abs=0.01
+    )
+    after(page, lambda: choose(page, "schedule", "cosine"))
+    assert page.locator(".stage-end:visible").count() == 1, "its other end does not move alone"

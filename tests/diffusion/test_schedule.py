@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ddgan.diffusion.gaussian import like
-from ddgan.diffusion.schedule import CURVES, FAMILIES, MAX_T, Schedule, alpha_sigma
+from ddgan.diffusion.schedule import BOTH_ENDS, CURVES, FAMILIES, MAX_T, Schedule, alpha_sigma, span_through
+from ddgan.errors import Refused
 
 SHAPES = pytest.mark.parametrize("shape", [(2,), (3, 8, 8)])
 EACH_FAMILY = pytest.mark.parametrize("family", [name for name in FAMILIES if name != "optimal"])  # that is of a law
@@ -199,3 +200,23 @@ def test_levels_are_spread_as_their_family_says_from_the_noisiest_on(T):
     karras = Schedule.named("karras", T, (0.1, 80.0)).level(torch.arange(1, T + 1)).flip(0)
     noise_to_signal = [(80 ** (1 / 7) + i / max(T - 1, 1) * (0.1 ** (1 / 7) - 80 ** (1 / 7))) ** 7 for i in range(T)]
     torch.testing.assert_close((-karras / 2).exp(), table(noise_to_signal))
+
+
+@given(st.sampled_from([*FAMILIES]), st.integers(1, 20), st.floats(0.02, 0.9), st.booleans())
+def test_a_bent_curve_goes_through_the_point_and_keeps_its_other_end(family, T, a, at_data):
+    lo, hi = FAMILIES[family].default
+    t = 1 if at_data and family in BOTH_ENDS else T
+    bent = span_through(family, T, None, t, a)
+    assert (bent[0] == lo) != (bent[1] == hi)
+    signal = Schedule.named(family if family != "optimal" else "log-snr", T, bent).alpha_bar[t].sqrt()
+    low, high = sorted(
+        float(Schedule.named(family if family != "optimal" else "log-snr", T, end).alpha_bar[t].sqrt())
+        for end in (span_through(family, T, None, t, 0.0), span_through(family, T, None, t, 1.0))
+    )
+    assert float(signal) == pytest.approx(min(max(a, low), high), abs=2e-3)
+
+
+@pytest.mark.parametrize(("family", "t", "a"), [("vp", 2, 0.5), ("linear", 1, 0.5), ("vp", 4, 1.5), ("wavy", 4, 0.5)])
+def test_a_curve_is_bent_at_its_ends_alone(family, t, a):
+    with pytest.raises(Refused):
+        span_through(family, 4, None, t, a)
