@@ -233,9 +233,9 @@ def span_through(family: str, T: int, span: tuple[float, float] | None, t: int, 
     chooses, the ends of its range. Refused for another t, an a outside 0..1, and what `span_of` refuses.
     """
     lo, hi = span_of(family, T, span)
-    ends = (T, 1) if family in BOTH_ENDS else (T,)
-    if t not in ends or not 0 <= a <= 1:
-        where = " or ".join(map(str, ends))
+    states = [T, 1] if family in BOTH_ENDS else [T]
+    if t not in states or not 0 <= a <= 1:
+        where = " or ".join(map(str, states))
         raise Refused(f"the {family} curve is moved at t = {where}, to an a in 0..1, got t = {t}, a = {a:g}")
     levels = family in ("log-snr", "optimal")  # of a rising span of log-SNRs the first is that of x_T
     gap = 1e-3 * max(1.0, abs(lo), abs(hi))
