@@ -28,6 +28,7 @@ from PIL import Image, PngImagePlugin
 from .. import files
 from ..data.images import load_images, sheet, to_uint8
 from ..errors import Refused
+from ..explorer.field import FieldQuestion
 from ..explorer.methods import METHODS
 from ..explorer.priority import while_wanted
 from ..explorer.request import Request, link
@@ -35,6 +36,7 @@ from ..explorer.scene import Scene, scene
 from ..explorer.session import Session
 from ..metrics.images import nearest
 from .answers import classes, each, finite, states
+from .field import field
 from .picture import Look, paint, seen
 from .stage import staged
 
@@ -91,7 +93,10 @@ def write(
         numbers = _numbers(scene(session, request, scored=(0,)), json_samples(session, request))
         text = json.dumps(numbers | {"link": from_link}, allow_nan=False)
         return _replace(path, lambda file: file.write(text.encode()))
-    view = seen(scene(session, request) if images else staged(session, request), look)
+    view = seen(
+        scene(session, request) if images else staged(session, request), look,
+        lambda t: field(session, FieldQuestion(request, t)),
+    )  # fmt: skip
     i = min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - (t or 0)))  # of very many states not all are shown
     from_link += (f"&t={view['t'][i]}" if view["t"][i] else "") + ("" if images else look.to_query())
     if kind == "png":

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,7 +42,7 @@ METRICS = {
     "SW_2": lambda m: f"{m['sw2']:.3f}",
 }
 FIRST = ("samples", "density", "x0", "paths")  # layers that the page begins with
-LAYERS = (*FIRST, "field")  # of the stage, see assets/stage.js; the field is on the page alone
+LAYERS = (*FIRST, "field")  # of the stage, see assets/stage.js
 
 
 class Look(NamedTuple):
@@ -68,11 +68,12 @@ class Look(NamedTuple):
         return layers + (f"&hold={self.hold}" if self.hold is not None else "")
 
 
-def seen(scene: Scene, look: Look = Look()) -> dict[str, Any]:
+def seen(scene: Scene, look: Look = Look(), field_of: Callable[[int], dict[str, Any]] | None = None) -> dict[str, Any]:
     """What is painted of a scene: what the stage draws, with density (F, G, G) or (F, G) in 0..1, x and x0 (F, n, dim).
 
-    Coordinates are rounded as the page is sent them. Of images x and x0 are uint8 (F, n, C, H, W). Refused, with the
-    first reason, where every denoiser refused.
+    Coordinates are rounded as the page is sent them. Of images x and x0 are uint8 (F, n, C, H, W). `field_of` has the
+    answer of field.py for the step from t, which the layer `field` paints. Refused, with the first reason, where every
+    denoiser refused.
     """
     if scene.source.law is None:
         scene.check()
@@ -81,7 +82,8 @@ def seen(scene: Scene, look: Look = Look()) -> dict[str, Any]:
         return {"scene": scene, **levels, "n": scene.request.n, "shape": scene.source.shape, "panels": panels}
     if all(refusals := [not_shown(panel) for panel in scene.panels]):
         raise refusals[0]
-    view = stage(scene) | {"scene": scene, "look": look}
+    fields = lru_cache(field_of) if field_of and "field" in look.layers else None
+    view = stage(scene) | {"scene": scene, "look": look, "fields": fields}
     view["density"] = view["density"]["data"] / np.float32(255)
     for panel in view["panels"]:
         for key in () if panel["error"] else ("x", "x0"):
@@ -201,6 +203,9 @@ def _ways(view: dict[str, Any], panel: dict[str, Any], at: float) -> Image.Image
     """
     (layers, hold), n = view["look"], view["n"]
     ways = _Ways(view, panel, at)
+    if view["fields"] and (t := view["t"][round(at)]) and panel["key"]:
+        found = view["fields"](t)
+        ways.arrows(found, next(p["moves"] for p in found["panels"] if p["key"] == panel["key"]))
     followed = [(2 * i + 1) * n // (2 * min(FOLLOWED, n)) for i in range(min(FOLLOWED, n))]
     for j in followed if "x0" in layers else ():
         ways.guess(j)
@@ -255,6 +260,30 @@ class _Ways:
             if few:
                 self.disc(leg[0], 1.6 + 0.4 * width, colour, PLOT)
         self.disc(points[-1], 2.8 + 0.6 * width, colour, PLOT)
+
+    def arrows(self, found: dict[str, Any], moves: np.ndarray | None) -> None:
+        """The mean steps from the places of the lattice, as assets/field.js draws and shortens them."""
+        near = 1 - 2 * abs(self.at - round(self.at))
+        if moves is None or near <= 0:
+            return
+        size, moves = found["size"], found["scale"] * moves[0]
+        lengths = [np.linalg.norm(p["moves"][0], axis=1) for p in found["panels"] if p["moves"] is not None]
+        long = found["scale"] * np.quantile(np.concatenate(lengths), 0.95)
+        centre = (np.arange(size) + 0.5) / size
+        if moves.shape[1] == 2:
+            start = np.stack([a.ravel() for a in np.meshgrid(centre, 1 - centre, indexing="ij")], 1)
+        else:
+            start = np.stack([centre, np.full(size, 0.64 + 8 / SIDE)], 1)
+        shaft = np.zeros_like(start)
+        shaft[:, : moves.shape[1]] = moves * min(1, 1.8 * self.limit / size / long if long else 1) / (2 * self.limit)
+        tips, lines = start + shaft * (1, -1), []
+        for a, b in zip(FINE * SIDE * start, FINE * SIDE * tips, strict=True):
+            head, turn = min(4 * FINE, 0.45 * math.dist(a, b)), math.atan2(b[1] - a[1], b[0] - a[0])
+            ends = [b - head * np.array([math.cos(turn + w), math.sin(turn + w)]) for w in (-0.5, 0.5)]
+            lines += [[tuple(b), tuple(end)] for end in (a, *ends)]
+        for colour, width, alpha in ((PLOT, 3.4, 0.75), (INK, 1.3, 0.95)):
+            for line in lines:
+                self.line(line, colour, width, alpha * near)
 
     def guess(self, j: int) -> None:
         """The x_0 that is predicted from here; x_0 itself predicts none."""
@@ -341,7 +370,7 @@ def _line(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray | None, limit: floa
     Above the ways, where these are drawn.
     """
     bins, fine = 80, FINE
-    high = SIDE - 8 if {"paths", "x0"}.isdisjoint(look.layers) and look.hold is None else round(0.64 * SIDE)
+    high = SIDE - 8 if {"paths", "x0", "field"}.isdisjoint(look.layers) and look.hold is None else round(0.64 * SIDE)
     side, base, room = fine * SIDE, fine * high, fine * (high - 16)
     width = 2 * limit / bins
     guesses = x_0 if x_0 is not None and "x0" in look.layers else x[:0]

@@ -7,14 +7,17 @@ from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ddgan.data.points import encode_points
 from ddgan.data.toys import law_of
+from ddgan.explorer.field import mean_step
 from ddgan.explorer.plane import LIMIT
 from ddgan.explorer.request import Fork, Request, link
 from ddgan.explorer.session import Session
 from ddgan.views.answers import finite
+from ddgan.views.field import SIDE as FIELD_SIDE
 from ddgan.views.files import KINDS, write
 from ddgan.views.picture import GAP, HELD, INK, PREDICTED, SAMPLE, SIDE, TOP, Look, _line, seen
 from ddgan.views.stage import staged
@@ -116,6 +119,30 @@ def test_a_picture_shows_the_layers_and_the_held_sample_that_it_is_asked_for(ses
         assert near(frame(Look((), hold=3), t), HELD)[row - 1 : row + 2, column - 1 : column + 2].all(), (
             "its place is marked"
         )
+
+
+@pytest.mark.parametrize("request_", [SMALL, LINE], ids=["plane", "line"])
+def test_arrows_go_from_the_places_of_the_lattice_along_the_mean_steps(session, tmp_path, request_):
+    write(tmp_path / "x.png", session, request_, t=1, look=Look(("field",)))
+    seen = read(tmp_path / "x.png")[0][0][TOP : TOP + SIDE, GAP : GAP + SIDE].mean(2) < 150  # thin and dark
+    dim, side = session.law(request_.data).shape[0], FIELD_SIDE[session.law(request_.data).shape[0]]
+    axis = torch.linspace(-1, 1, 2 * side + 1)[1::2]  # centres of cells, in halves of the view
+    places = torch.stack([v.ravel() for v in torch.meshgrid(*[axis] * dim, indexing="ij")], 1)
+    moves = mean_step(session, request_, request_.denoisers[0], 1, places * LIMIT) / LIMIT
+    lengths = moves.norm(dim=1)
+    moves = moves * min(1, 1.8 / side / float(lengths.quantile(0.95)))
+
+    def pixel(place):
+        return int(SIDE * (1 - place[1]) / 2) if dim == 2 else int(0.64 * SIDE + 8), int(SIDE * (1 + place[0]) / 2)
+
+    long = [k for k in range(len(places)) if moves[k].norm() > 0.02 and (places[k] + moves[k]).abs().max() < 0.99]
+    assert len(long) > len(places) / 4
+    for k in long:
+        for part in (0.1, 0.5, 0.9):
+            row, column = pixel(places[k] + part * moves[k])
+            assert seen[row - 1 : row + 2, column - 1 : column + 2].any(), (places[k], part)
+    write(tmp_path / "x.png", session, request_, t=0, look=Look(("field",)))
+    assert not near(read(tmp_path / "x.png")[0][0][TOP : TOP + SIDE, GAP : GAP + SIDE], INK).any(), "no step leaves x_0"
 
 
 def test_the_link_in_a_picture_says_how_it_is_looked_at(session, tmp_path):
