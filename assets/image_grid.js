@@ -21,6 +21,7 @@ const BEAT = 950; // ms at a state while playing
 const LABEL = 18; // css pixels for the names over a strip
 const BESIDE = 440, FEW = 6; // css pixels of a panel with room for the way beside the grid, of so many states at most
 const HEAD = 470; // css pixels that a grid leaves to what stands over and under it
+const REST = 615; // css pixels that it leaves where the way is below it: to that, and to the class bars after it
 const FOOT = 17; // css pixels for the name of a class under its sample
 const VIEWS = [
   ['x', '<span>x<sub>t</sub></span>', 'The states that the denoiser has reached'],
@@ -313,11 +314,22 @@ function fit(canvas, [, H, W], room, columns, rows, head = 0, foot = 0) {
   return { ctx, dpr, k, corner, tile, frame, name, place, size: k * W };
 }
 
+/* The columns of a grid over the way: as square as the window's height allows, each tile twice its image at least. */
+function columnsOver(n, [, H, W], room, largest, foot) {
+  const square = Math.ceil(Math.sqrt(n)), most = Math.floor(room / (2 * W + 2));
+  const high = c => {
+    const k = Math.floor(Math.min((room - 2 * (c + 1)) / (c * W), (largest - 2 * (square + 1)) / (square * W)));
+    return Math.ceil(n / c) * (k * H + 2 + foot);
+  };
+  const found = Array.from({ length: Math.max(1, most - square + 1) }, (_, i) => square + i);
+  return found.find(c => high(c) <= innerHeight - REST) ?? found.reduce((best, c) => high(c) < high(best) ? c : best);
+}
+
 function draw() {
   const { data, at, chosen, show } = state;
   if (!data || !root.clientWidth) return;
   drawEdit();
-  const columns = Math.ceil(Math.sqrt(data.n)), rows = Math.ceil(data.n / columns), colour = colours();
+  const colour = colours();
   const foot = data.panels.some(panel => panel.classes) ? FOOT : 0; // of all, so that rows stand side by side
   for (const { panel, grids, alone, title, way } of state.views) {
     if (panel.error) continue;
@@ -325,7 +337,11 @@ function draw() {
       end = at === last(),
       both = show === 'both' && !end, // x_0 is its own prediction: one grid
       beside = !both && room >= BESIDE && data.t.length <= FEW,
-      wide = both ? (room - 12) / 2 : Math.min(beside ? 0.46 * room : room, 470, Math.max(270, innerHeight - HEAD));
+      largest = both ? (room - 12) / 2 : Math.min(beside ? 0.46 * room : room, 470, Math.max(270, innerHeight - HEAD)),
+      over = !both && !beside && room >= BESIDE,
+      columns = over ? columnsOver(data.n, data.shape, room, largest, foot) : Math.ceil(Math.sqrt(data.n)),
+      rows = Math.ceil(data.n / columns), wide = over ? Math.min(room, largest / Math.ceil(Math.sqrt(data.n)) * columns)
+        : largest;
     for (const grid of grids) {
       grid.part.hidden = !both && grid.kind !== (end || show === 'both' ? 'x' : show);
       if (grid.part.hidden) continue;

@@ -72,9 +72,10 @@ def test_images_without_a_classifier_have_a_sentence(visit):
     page.wait_for_function(f"document.querySelector('{CLASSES}').innerText.includes('No classifier of stackedmnist')")
 
 
-def test_strip_predictions_and_bars_are_on_the_first_screen_of_a_laptop(visit):
-    page = visit("?tab=images", width=1366, height=768, ready=READY)
-    bars = shown(page, "0.ddgan")
+@pytest.mark.parametrize("query", ["?tab=images", "?data=mnist&T=8&n=16", "?data=mnist&T=8&n=9&seed=2"])
+def test_strip_predictions_and_bars_are_on_the_first_screen_of_a_laptop(visit, query):
+    page = visit(query, width=1366, height=768, ready=READY)
+    bars = shown(page, "0.ddgan", "error" if "seed" in query else "done")
     boxes = [
         page.locator(name).first for name in (".gallery .stage-strip", ".gallery-grid canvas", ".gallery-way canvas")
     ]

@@ -11,6 +11,7 @@ THERE = {
     "images": "#gallery .gallery[data-ready='1']",
     "why": "#why .why[data-ready='1']",
     "train": "#lab .lab[data-opened][data-run]",
+    "evidence": "#evidence-oracle table",
     "about": ".about .katex",
 }
 SHIFTS = """window.shifts = [];
