@@ -29,6 +29,7 @@ const STAR = 'The least energy distance of the panels, as far as chance lets tha
 const MAIN = 'modes that get at least a tenth of their share, and the share of the points on a mode';
 const MOST_LIKELY = 16;       // steps of a picture that is fetched before it is asked for: of more, it is large
 const IN_DIAGRAM = 120;       // samples of the diagram of a step
+const PACES = [0.5, 1, 2, 4]; // speeds of the film
 const STALL_MS = 1000;        // the most that one frame moves the film on: after a longer gap the machine was asleep
 
 const LAYERS = [
@@ -54,6 +55,7 @@ const state = {
   shape: null, // one view per panel: {panel, plot, canvas, ctx, cells, rows, w, h, dpr}; what they were built for
   at: 0, // position on the scrubber, 0 .. F-1
   motion: null, // null | {play: elapsed ms} | {from, to, elapsed}
+  pace: 1, // how fast the film plays
   forward: null, // while noise is added: int16 (F, n, dim), the data at every level, with one noise
   dragging: false,
   hover: null, pinned: null,  // index of the sample that all panels emphasise
@@ -89,6 +91,7 @@ ${deckMarkup(
   0.001,
   {
     beside: `
+      <button type="button" class="stage-chip" data-act="pace" title="Speed of the film (keys &lt; and &gt;)">1×</button>
       <div class="stage-forks" role="group" aria-label="Noise">
         <button type="button" data-act="noise" aria-pressed="false"
           title="Play data to noise, with one noise for all levels, and back (key n)">Add noise</button>
@@ -527,7 +530,7 @@ function describe(force = false) {
 function advance(dt) {
   const { motion, data } = state;
   if (playing()) {
-    motion.play += dt;
+    motion.play += dt * state.pace;
     const done = played(data.F, motion.play, reducedMotion.matches);
     state.at = state.forward ? lastState() - done : done;
     if (done >= lastState()) end();
@@ -576,6 +579,13 @@ function play() {
     start = done >= lastState() ? 0 : done;
   state.motion = { play: start * timing(state.data.F).cycle };
   invalidate();
+}
+
+/* The next speed of the film, up or down; a press of the button goes round. */
+function quicken(by, round = false) {
+  const k = PACES.indexOf(state.pace) + by, pace = PACES[round ? k % PACES.length : clamp(k, 0, PACES.length - 1)];
+  Object.assign($('[data-act=pace]'), { textContent: `${pace === 0.5 ? '½' : pace}×` });
+  state.pace = pace;
 }
 
 function pause() {
@@ -675,7 +685,8 @@ document.addEventListener(
     const types = e.target.matches?.(TYPING);
     if (!root.isConnected || !root.clientWidth || types || e.defaultPrevented) return;
     if ((e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === 'z') obey(e, { [e.key]: past.undo });
-    else if (!e.ctrlKey && !e.metaKey && !e.altKey) obey(e, { p: () => present(), n: addNoise });
+    else if (!e.ctrlKey && !e.metaKey && !e.altKey)
+      obey(e, { p: () => present(), n: addNoise, '<': () => quicken(-1), '>': () => quicken(1) });
   },
   { signal: gone.signal },
 );
@@ -717,6 +728,7 @@ root.addEventListener('click', e => {
   if (act === 'undo') past.undo();
   if (act === 'noise') addNoise().catch(error => say(error.message, true));
   if (act === 'present') present();
+  if (act === 'pace') quicken(1, true);
 });
 
 root.addEventListener('change', e => {

@@ -177,6 +177,13 @@ def test_play_has_its_true_speed_at_few_frames_a_second_and_a_hidden_page_stands
     assert page.evaluate("after(250, 3)") == 2
     assert page.evaluate("after(250, 2)") == 3
     assert page.evaluate("after(3_600_000)") == 4, "after a sleep one second at most"
+    page.keyboard.press(">")
+    assert page.inner_text("[data-act=pace]") == "2×"
+    page.evaluate("document.querySelector('#stage .stage').stage.play()")
+    assert page.evaluate("after(250, 4)") == 1, "750 ms count twice"
+    page.click("[data-act=pace]")
+    page.click("[data-act=pace]")
+    assert page.inner_text("[data-act=pace]") == "½×", "after the fastest comes the slowest"
 
 
 @pytest.mark.parametrize("width", [1280, 390])
