@@ -73,9 +73,11 @@ def _heading(words: str) -> None:
 def _head() -> str:
     """Begins to fetch what the stage shows first, and the font, before the rest of the page; and rules for its root.
 
+    The server puts it into the HTML. Where a page is rendered by Node, Gradio does so, hence also `head=`.
     A font that came after the text would make other lines of it, and move what is below.
     """
-    fetched = f"<script>fetch('{pictures_at()}/points?' + location.search.slice(1)).catch(() => {{}});</script>"
+    first = f"fetch('{pictures_at()}/points?' + location.search.slice(1)).catch(() => {{}})"
+    fetched = f"<script>window.begun ??= {first};</script>"
     fonts = "".join(
         f'<link rel="preload" as="font" type="font/woff2" crossorigin="anonymous" '
         f'href="static/fonts/SourceSansPro/SourceSansPro-{weight}.woff2">'
@@ -111,7 +113,7 @@ def launch(demo: server.Page, *, host: str | None = None, port: int | None = Non
             strict_cors=True,
             enable_monitoring=False,
             state_session_capacity=200,
-            app_kwargs=server.app_kwargs(demo),
+            app_kwargs=server.app_kwargs(demo, _head()),
         )
         everywhere = " and, at this port, on every address of this machine" if host == "0.0.0.0" else ""
         print(f"DDGAN Explorer is at {demo.local_url}{everywhere}", flush=True)

@@ -54,6 +54,7 @@ from ddgan.models import registry
 from ddgan.ui import exports
 from ddgan.ui.server import Page, app_kwargs, guard, storage, version
 from ddgan.ui.server import readers as reading
+from ddgan.ui.server.head import Headed
 from ddgan.views.encoding import packed
 from ddgan.views.picture import Look
 from ddgan.views.pictures import KINDS
@@ -207,6 +208,39 @@ def test_values_that_the_controls_do_not_have_are_one_sentence_and_no_traceback(
     assert said.endswith(".") and "\n" not in said
     assert "Traceback" not in server.log
     assert visitor.points()["panels"]
+
+
+def test_the_page_has_its_head_before_any_script_runs(visitor):
+    page = visitor.http.get("/")
+    first = page.text.index("window.begun ??= fetch('gradio_api/pictures/")
+    assert first < page.text.index("window.gradio_config") and page.text.index(".gradio-container {") < 5000
+    assert int(page.headers.get("content-length", len(page.content))) == len(page.content)
+    assert visitor.http.head("/").status_code == 200
+    assert "window.begun" not in visitor.http.get("/health").text
+
+
+@pytest.mark.parametrize(
+    ("kind", "encoded", "seen"),
+    [("text/html; charset=utf-8", False, b"<html><head>M</head></html>"), ("application/json", False, None),
+     ("text/html", True, None)],
+)  # fmt: skip
+def test_markup_goes_first_into_the_head_of_html_in_parts_and_into_nothing_else(kind, encoded, seen):
+    parts, sent = [b"<html><he", b"ad></head></html>"], []
+
+    async def app(scope, receive, send):
+        headers = [(b"content-type", kind.encode()), (b"content-length", b"26")]
+        headers += [(b"content-encoding", b"br")] * encoded
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for i, body in enumerate(parts):
+            await send({"type": "http.response.body", "body": body, "more_body": i == 0})
+
+    async def keep(message):
+        sent.append(message)
+
+    asyncio.run(Headed(app, "M")({"type": "http", "method": "GET"}, None, keep))
+    body = b"".join(message.get("body", b"") for message in sent)
+    assert body == (seen or b"".join(parts))
+    assert dict(sent[0]["headers"])[b"content-length"] == str(len(body)).encode()
 
 
 def test_the_page_travels_compressed_and_results_as_they_come(visitor):

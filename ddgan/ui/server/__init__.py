@@ -34,8 +34,8 @@ __all__ = [
 ]
 
 
-def app_kwargs(demo: Page) -> dict[str, Any]:
-    """What Gradio's app gets from us, as launch(app_kwargs=...)."""
+def app_kwargs(demo: Page, head: str = "") -> dict[str, Any]:
+    """What Gradio's app gets from us, as launch(app_kwargs=...); `head` is markup for the head of the page."""
     begun = time.monotonic()
 
     async def health(_: Any) -> JSONResponse:
@@ -58,7 +58,7 @@ def app_kwargs(demo: Page) -> dict[str, Any]:
 
     readers = Readers(demo)
     return {
-        "middleware": [Middleware(Guard, demo=demo, readers=readers)],
+        "middleware": [Middleware(Guard, demo=demo, readers=readers, head=head)],
         "routes": [
             Route("/health", health),
             Route("/gradio_api/plotly", plotly),

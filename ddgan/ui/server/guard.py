@@ -37,6 +37,7 @@ from .gradio_internals import (
     upload_folder,
     waiting,
 )
+from .head import Headed
 from .jobs import log
 from .page import FAILED, Page
 from .pictures import PATH
@@ -74,9 +75,11 @@ STRINGS, BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"?', re.S), re.compile(rb"[\[\
 class Guard:
     """ASGI middleware: see the top of the file."""
 
-    def __init__(self, app: ASGIApp, demo: Page, readers: Readers) -> None:
+    def __init__(self, app: ASGIApp, demo: Page, readers: Readers, head: str = "") -> None:
         self.app, self.demo, self.readers = app, demo, readers
-        self.compressed = GZipMiddleware(app, compresslevel=5)  # Gradio does so with scripts and styles alone
+        self.compressed = GZipMiddleware(
+            Headed(app, head), compresslevel=5
+        )  # Gradio does so with scripts and styles alone
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._calls: list[str] = []  # of server functions that wait or run, their sessions
         self._coming: list[int] = []  # of uploads that have not ended, the bytes that may still come
