@@ -59,7 +59,8 @@ const rules = {
 // the scripts that others are run after, as _SHARED of ddgan/ui/canvas.py has them
 const shared = [
   'common.js', 'pictures.js', 'scrubber.js', 'motion.js', 'machine.js', 'laws.js', 'pixels.js', 'landscape.js',
-  'replay.js', 'panel.js', 'trail.js', 'curve.js', 'field.js', 'tabs.js', 'players.js', 'class_look.js', 'class_ruler.js',
+  'replay.js', 'panel.js', 'trail.js', 'curve.js', 'field.js',
+  'tabs.js', 'players.js', 'class_look.js', 'class_ruler.js',
 ];
 const own = {
   pictures: ['stage', 'field', 'posterior', 'why', 'training'], scrubber: ['stage', 'curve', 'image_grid'],

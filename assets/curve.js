@@ -1,20 +1,23 @@
 /* The ends of the schedule's curve as handles on the scrubber, for stage.js: at x_T, and at x_1 where that moves too.
 
-Dragged or moved by the arrow keys, a handle asks for the schedule whose signal goes there: `bend(t, a)` shows it and
-says, some time later, that it has. One question is on its way at a time; the newest place is asked for next. `rest` is
-called when nothing more is to come. */
+Dragged or moved by the arrow keys, a handle asks for the schedule whose signal goes there: `bend(t, a)` shows it, and
+says some time later whether it has. One question is on its way at a time; the newest place is asked for next. `rest` is
+called when nothing more is to come, `calm` says whether the strip must stay in its place. */
 
 const NUDGE = 0.02;                     // signal that an arrow key adds
+const APART = 30;                       // css pixels between x_1 and x_0 that its handle needs
 
 /* Where a signal stands on a strip of this height, and back: buildScale draws the curve from 4 to 40 of 40. */
 const heightOf = signal => (40 - 36 * signal) / 40;
 const signalAt = height => clamp((40 - 40 * height) / 36, 0, 1);
 
-function curveEnds(strip, { bend, rest }) {
+function curveEnds(strip, { bend, rest, calm }) {
   const handles = ['noise', 'data'].map(end => {
     const handle = make('div', 'stage-end');
     handle.dataset.end = end;
-    for (const [name, value] of Object.entries({ role: 'slider', tabindex: 0, 'aria-valuemin': 0, 'aria-valuemax': 1 }))
+    for (const [name, value] of Object.entries({
+      role: 'slider', tabindex: 0, 'aria-valuemin': 0, 'aria-valuemax': 1, 'aria-orientation': 'vertical',
+    }))
       handle.setAttribute(name, value);
     strip.append(handle);
     return handle;
@@ -23,6 +26,7 @@ function curveEnds(strip, { bend, rest }) {
 
   const place = (handle, a) => {
     handle.style.top = `${100 * heightOf(a)}%`;
+    handle.dataset.a = a;
     handle.setAttribute('aria-valuenow', a.toFixed(2));
   };
   async function ask() {
@@ -30,7 +34,7 @@ function curveEnds(strip, { bend, rest }) {
     while (next) {
       const [t, a] = next;
       next = null;
-      await bend(t, a);
+      if (!await bend(t, a)) next = held = null;       // something else was asked for meanwhile, such as Undo
     }
     busy = false;
     if (!held) rest();
@@ -43,8 +47,10 @@ function curveEnds(strip, { bend, rest }) {
 
   for (const handle of handles) {
     handle.addEventListener('pointerdown', e => {
+      if (e.button) return;
       held = handle;
-      box = strip.getBoundingClientRect();        // a sentence that comes meanwhile moves the strip, not the hand
+      calm(true);
+      box = strip.getBoundingClientRect();
       handle.setPointerCapture(e.pointerId);
       e.preventDefault();
       handle.focus();
@@ -56,11 +62,15 @@ function curveEnds(strip, { bend, rest }) {
       handle.addEventListener(what, () => {
         if (held !== handle) return;
         held = null;
+        calm(false);
         if (!busy) rest();
       });
     handle.addEventListener('keydown', e => {
-      const by = { ArrowUp: NUDGE, ArrowDown: -NUDGE }[e.key];
-      if (by) obey(e, { [e.key]: () => move(handle, clamp(+handle.getAttribute('aria-valuenow') + by, 0, 1)) });
+      if (e.ctrlKey || e.metaKey || e.altKey) return;
+      const by = n => () => move(handle, clamp(+handle.dataset.a + n * NUDGE, 0, 1));
+      const keys = { ArrowUp: by(1), ArrowRight: by(1), ArrowDown: by(-1), ArrowLeft: by(-1), PageUp: by(5),
+        PageDown: by(-5), Home: by(-50), End: by(50) };
+      if (obey(e, keys)) e.stopPropagation();       // the scrubber has these keys too
     });
   }
 
@@ -70,7 +80,7 @@ function curveEnds(strip, { bend, rest }) {
       const last = t.length - 1;
       handles.forEach((handle, k) => {
         const i = k ? last - 1 : 0, word = `Signal at ${subscript(t[i])}`;
-        handle.hidden = k > 0 && !(both && i > 0 && t[i] === 1);
+        handle.hidden = k > 0 && !(both && i > 0 && t[i] === 1 && strip.clientWidth > APART * last);
         handle.dataset.t = t[i];
         handle.style.left = `calc(var(--thumb) / 2 + ${i / last} * (100% - var(--thumb)))`;
         handle.setAttribute('aria-label', word);

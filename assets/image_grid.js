@@ -314,15 +314,18 @@ function fit(canvas, [, H, W], room, columns, rows, head = 0, foot = 0) {
   return { ctx, dpr, k, corner, tile, frame, name, place, size: k * W };
 }
 
-/* The columns of a grid over the way: as square as the window's height allows, each tile twice its image at least. */
-function columnsOver(n, [, H, W], room, largest, foot) {
-  const square = Math.ceil(Math.sqrt(n)), most = Math.floor(room / (2 * W + 2));
-  const high = c => {
-    const k = Math.floor(Math.min((room - 2 * (c + 1)) / (c * W), (largest - 2 * (square + 1)) / (square * W)));
-    return Math.ceil(n / c) * (k * H + 2 + foot);
-  };
-  const found = Array.from({ length: Math.max(1, most - square + 1) }, (_, i) => square + i);
-  return found.find(c => high(c) <= innerHeight - REST) ?? found.reduce((best, c) => high(c) < high(best) ? c : best);
+/* [columns, css pixels] of a grid over the way: tiles as large as its room, the window's height and `largest` allow,
+   twice their image at least, and then as square as can be. */
+function gridOver(n, [, H, W], room, largest, foot) {
+  const square = Math.ceil(Math.sqrt(n)), high = innerHeight - REST;
+  const found = Array.from({ length: square }, (_, i) => square - i).map(rows => {
+    const columns = Math.ceil(n / rows), wide = (room - 2 * (columns + 1)) / (columns * W);
+    const most = (largest - 2 * (square + 1)) / (square * W);
+    return [columns, Math.floor(wide), Math.floor(Math.min(wide, most, (high / rows - 2 - foot) / H))];
+  });
+  const fits = found.reduce((best, grid) => grid[2] > best[2] ? grid : best);
+  const [columns, , k] = fits[2] >= 2 ? fits : found.findLast(grid => grid[1] >= 2) ?? found[0];
+  return [columns, columns * (Math.max(2, k) * W + 2) + 2];
 }
 
 function draw() {
@@ -339,9 +342,9 @@ function draw() {
       beside = !both && room >= BESIDE && data.t.length <= FEW,
       largest = both ? (room - 12) / 2 : Math.min(beside ? 0.46 * room : room, 470, Math.max(270, innerHeight - HEAD)),
       over = !both && !beside && room >= BESIDE,
-      columns = over ? columnsOver(data.n, data.shape, room, largest, foot) : Math.ceil(Math.sqrt(data.n)),
-      rows = Math.ceil(data.n / columns), wide = over ? Math.min(room, largest / Math.ceil(Math.sqrt(data.n)) * columns)
-        : largest;
+      square = Math.ceil(Math.sqrt(data.n)),
+      [columns, wide] = over ? gridOver(data.n, data.shape, room, largest, foot) : [square, largest],
+      rows = Math.ceil(data.n / columns);
     for (const grid of grids) {
       grid.part.hidden = !both && grid.kind !== (end || show === 'both' ? 'x' : show);
       if (grid.part.hidden) continue;

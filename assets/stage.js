@@ -91,7 +91,8 @@ ${deckMarkup(
   0.001,
   {
     beside: `
-      <button type="button" class="stage-chip" data-act="pace" title="Speed of the film (keys &lt; and &gt;)">1×</button>
+      <button type="button" class="stage-chip" data-act="pace"
+        title="Speed of the film (keys &lt; and &gt;)">1×</button>
       <div class="stage-forks" role="group" aria-label="Noise">
         <button type="button" data-act="noise" aria-pressed="false"
           title="Play data to noise, with one noise for all levels, and back (key n)">Add noise</button>
@@ -110,7 +111,12 @@ ${deckMarkup(
   <p class="stage-sr" aria-live="polite"></p>`;
 
 const range = $('input[type=range]'), panels = $('.stage-panels'), live = $('.stage-sr');
-const ends = curveEnds($('.stage-strip'), { bend, rest: () => trigger('undo') });   // the controls follow
+const ends = curveEnds($('.stage-strip'), {
+  bend,
+  rest: () => trigger('undo'),                       // the controls follow
+  calm: on => Object.assign($('.stage-notice').style, on ? { height: `${$('.stage-notice').offsetHeight}px`,
+    overflow: 'hidden', margin: 0, padding: 0 } : { height: '', overflow: '', margin: '', padding: '' }),
+});
 const diagram = machine($('.step-machine'));
 const lastState = () => state.data.F - 1;
 const current = () => state.motion?.to ?? Math.round(state.at);     // the state that labels and numbers speak of
@@ -195,11 +201,15 @@ function reforked(forks) {
 
 /* The schedule of the same kind whose curve goes through a_t = a. */
 async function bend(t, a) {
-  const query = but(state.data.id, 'forks', 'span'), was = new URLSearchParams(state.data.id).get('span');
+  const query = but(state.data.id, 'forks', 'span'), was = new URLSearchParams(state.data.id).get('span'),
+    { wanted } = state;
   try {
     const { span } = await picture('bent', `${query}${was ? `&span=${was}` : ''}&at=${t},${a.toFixed(4)}`);
-    await load(`${query}&span=${span.join()}`);
-  } catch (error) { say(error.message, true); }
+    if (state.wanted !== wanted) return false;
+    const bent = `${query}&span=${span.join()}`;
+    await load(bent);
+    return state.wanted === bent;
+  } catch (error) { say(error.message, true); return false; }
 }
 
 /* The pictures before and after, whatever changed them: Undo and the browser's Back and Forward walk along them. */
@@ -507,17 +517,14 @@ function describe(force = false) {
   root.dataset.state = i;
   root.dataset.t = data.t[i];
   const words = showState(data, i), { steps } = state.gaps;
-  if (steps.length) {
-    // of very many steps not all were weighed: the nearest
-    const [near, nats] = steps.reduce((best, step) =>
-      Math.abs(step[0] - data.t[i]) < Math.abs(best[0] - data.t[i]) ? step : best,
-    );
-    const lost = data.t[i]
-      ? `a Gaussian loses ${nats.toFixed(2)} nats<em> in ` +
-        `${near === data.t[i] ? 'this step' : `the step from ${subscript(near)}`}</em>`
-      : 'bars: what a Gaussian step loses<em>, in nats</em>';
-    $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}">${lost}</span>`);
-  }
+  // of very many steps not all were weighed: the nearest; none yet, but their words have their place
+  const [near, nats] = steps.reduce((best, step) =>
+    Math.abs(step[0] - data.t[i]) < Math.abs(best[0] - data.t[i]) ? step : best, steps[0] ?? []);
+  const lost = data.t[i] && steps.length
+    ? `a Gaussian loses ${nats.toFixed(2)} nats<em> in ` +
+      `${near === data.t[i] ? 'this step' : `the step from ${subscript(near)}`}</em>`
+    : 'bars: what a Gaussian step loses<em>, in nats</em>';
+  $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}">${lost}</span>`);
   if (!playing()) {           // screen readers hear of states that stay, not of every one that passes
     range.setAttribute('aria-valuetext', words);
     if (!force) live.textContent = document.activeElement === range ? '' : words;

@@ -124,6 +124,7 @@ def _train_classifier(commands: Any) -> None:
         "--width", type=int, default=32, help="channels at full resolution; 8 times as many features (default 32)"
     )
     add.add_argument("--epochs", type=int, default=16, help="default 16")
+    add.add_argument("--noisy", action="store_true", help="of x_t at every level of noise, which it is told")
     add.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of training")
     add.add_argument("--seed", type=int, default=0)
 
@@ -186,7 +187,7 @@ def _sampled(commands: Any) -> None:
             add.add_argument(
                 "--layers",
                 default="samples,density",
-                help="what is drawn of points: samples,density,x0,paths (default samples,density)",
+                help="what is drawn of points: samples,density,x0,paths,field (default samples,density)",
             )
             add.add_argument(
                 "--at", help="the law that an .html shows, as in a link: t,X,Y,x_0 or t,X,Y,x_s (default 1,0.3,0.2,x_0)"

@@ -75,7 +75,7 @@ FAMILIES = {
     ),
 }  # fmt: skip
 CURVES = ("vp", "linear", "cosine", "geometric")  # alpha_bar(u): their grids of T = 1, 2, 4, 8 are nested
-BOTH_ENDS = ("vp", "geometric", "log-snr", "karras", "optimal")  # their a_1 too is monotone in one of lo and hi
+BOTH_ENDS = ("vp", "log-snr", "karras", "optimal")  # their a_1 too is monotone in one of lo and hi
 RHO = 7.0  # of karras: how much denser the levels are towards the data
 
 
@@ -238,9 +238,10 @@ def span_through(family: str, T: int, span: tuple[float, float] | None, t: int, 
         where = " or ".join(map(str, states))
         raise Refused(f"the {family} curve is moved at t = {where}, to an a in 0..1, got t = {t}, a = {a:g}")
     levels = family in ("log-snr", "optimal")  # of a rising span of log-SNRs the first is that of x_T
-    gap = 1e-3 * max(1.0, abs(lo), abs(hi))
     low, high = FAMILIES[family].bounds
     moved = (t == T) != levels  # whether hi, else lo
+    kept, room = (lo, high - lo) if moved else (hi, hi - low)
+    gap = min(1e-3 * abs(kept) + 1e-6, room / 2)  # the least that is left between the two
     low, high = (lo + gap, high) if moved else (low, hi - gap)
 
     def signal(value: float) -> float:
@@ -251,7 +252,8 @@ def span_through(family: str, T: int, span: tuple[float, float] | None, t: int, 
     for _ in range(40):
         middle = (low + high) / 2
         low, high = (middle, high) if (signal(middle) < a) == rises else (low, middle)
-    found = min(*ends, float(f"{low:.5g}"), key=lambda value: abs(signal(value) - a))
+    near = (min(max(float(f"{value:.5g}"), ends[0]), ends[1]) for value in (*ends, low))
+    found = min(near, key=lambda value: abs(signal(value) - a))
     return (lo, found) if moved else (found, hi)
 
 

@@ -23,7 +23,7 @@ import torch
 
 from ..data.toys import TOYS
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.gaussianity import bound, mixture_bound
+from ..diffusion.gaussianity import bound, mixture_bound, start_gap
 from ..diffusion.mixture import Law
 from ..diffusion.schedule import Schedule
 from ..errors import Refused
@@ -72,7 +72,7 @@ MODES = 12  # the likeliest, that an answer without arrays names
 LONG = 200  # characters of a request's value, such as own points, that are repeated in an answer without arrays
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MAX_BOUND = 16  # steps of a law that is no product, whose bound takes some hundredths of a second each
-KEPT = 0.05  # of the signal in x_T: more than noise hides
+KEPT, OFF = 0.05, 0.01  # of the signal in x_T; nats of the start: more than noise hides
 LABELS = {
     "25-gaussians": "25 Gaussians",
     "25-unequal": "25 unequal Gaussians",
@@ -163,13 +163,17 @@ def message(scene: Scene) -> str | None:
     """What a visitor should know, in a sentence: what the last fork changed, or that x_T should not be noise alone."""
     request = scene.request
     if not request.forks:
-        kept = float(scene.schedule.alpha_bar[-1].sqrt())
+        kept, law = float(scene.schedule.alpha_bar[-1].sqrt()), scene.source.law
         if kept < KEPT or request.edit:
             return None
+        x_T, off = f"x{str(request.T).translate(SUBSCRIPT)}", start_gap(law, scene.schedule) if law else None
+        if off is not None and off < OFF:
+            return None
         return (
-            f"With this range x{str(request.T).translate(SUBSCRIPT)} keeps {kept:.2f} of the signal, and sampling "
-            "begins at noise all the same: every denoiser, the exact law too, starts off the mark."
-        )
+            f"With this range {x_T} keeps {kept:.2f} of the signal, and sampling begins at noise all the same: every "
+            + ("denoiser starts off the mark." if off is None
+               else f"denoiser, the exact law too, starts {off:.2f} nats off the law of {x_T}.")
+        )  # fmt: skip
     what, t, _, item = request.forks[-1]
     if what == "eps" and t == 1:
         return "The last step adds no noise, so nothing is drawn anew there: go a step back."

@@ -93,10 +93,8 @@ def write(
         numbers = _numbers(scene(session, request, scored=(0,)), json_samples(session, request))
         text = json.dumps(numbers | {"link": from_link}, allow_nan=False)
         return _replace(path, lambda file: file.write(text.encode()))
-    view = seen(
-        scene(session, request) if images else staged(session, request), look,
-        lambda t: field(session, FieldQuestion(request, t)),
-    )  # fmt: skip
+    fields = partial(_field, session, request)
+    view = seen(scene(session, request) if images else staged(session, request), look, fields)
     i = min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - (t or 0)))  # of very many states not all are shown
     from_link += (f"&t={view['t'][i]}" if view["t"][i] else "") + ("" if images else look.to_query())
     if kind == "png":
@@ -118,6 +116,11 @@ def write(
     pictures = [first, *(paint(view, at) for at in while_wanted(stops[1:]))]
     save = {"webp": partial(_webp, lossless=images), "gif": _gif, "mp4": _mp4}[kind]
     _replace(path, lambda file: save(file, pictures, times, from_link))
+
+
+def _field(session: Session, request: Request, t: int) -> dict[str, Any]:
+    """The answer of field.py for the step from t of a request."""
+    return field(session, FieldQuestion(request, t))
 
 
 def preview(session: Session, request: Request, t: int) -> bytes:

@@ -69,7 +69,8 @@ def test_large_references_are_not_kept():
         ("T=4&forks=z.2.7&denoisers=mean,gaussian", "New z"),
         ("T=4&forks=eps.2.7&denoisers=mean", "New posterior noise"),
         ("T=4&forks=eps.1.7", "The last step adds no noise"),
-        ("T=4&schedule=linear&span=0.0001,0.5", "x₄ keeps 0.71 of the signal"),
+        ("T=4&schedule=linear&span=0.0001,0.5", None),  # of 25 Gaussians it is noise, to .01 nats
+        ("T=4&schedule=linear&span=0.0001,0.3", "x₄ keeps 0.84 of the signal"),
         *((f"T=4&schedule={family}", None) for family in FAMILIES),
     ],
 )
