@@ -190,6 +190,7 @@ def _train_classifier(options: argparse.Namespace) -> None:
         print(f"ddgan: there is no test split, so accuracy is measured on {measured_on}", file=sys.stderr)
     command = f"python -m ddgan {shlex.join(sys.argv[1:])}"
     how = {"width": options.width, "epochs": options.epochs, "seconds": 60 * options.minutes, "seed": options.seed}
+    how["noisy"] = options.noisy
     watch(fit_classifier(train, test, options.out, **how, command=command, measured_on=measured_on), BATCH)
     print(f"{options.out}/classifier.safetensors")
 

@@ -27,7 +27,7 @@ from plotly import graph_objects as go
 from ..errors import Refused
 from ..files import in_turn, write
 from ..machine import record
-from ..models.checkpoint import WEIGHTS, read_card
+from ..models.checkpoint import WEIGHTS
 from .pictures import digest, picture
 
 __all__ = [
@@ -224,8 +224,8 @@ def means(results: Iterable[Result]) -> dict[str, dict[str, float]]:
 
 def weights(*models: str) -> list[str]:
     """Identify the weights of shipped models by the start of their SHA-256, as a part of a cell's setting."""
-    paths = [WEIGHTS / model for model in models]
-    return [read_card(path)["sha256"][:10] if (path / "card.json").is_file() else "none" for path in paths]
+    cards = [WEIGHTS / model / "card.json" for model in models]
+    return [json.loads(card.read_bytes())["sha256"][:10] if card.is_file() else "none" for card in cards]
 
 
 def provenance(experiment: Experiment, results: list[Result]) -> str:

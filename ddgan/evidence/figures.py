@@ -19,7 +19,7 @@ from plotly.subplots import make_subplots
 from ..errors import Refused
 from ..views.looks import GRID, INK, SERIES, Mark
 
-__all__ = ["MARKS", "Race", "curves", "decode", "dots", "encode", "levels", "panels", "races"]
+__all__ = ["MARKS", "RACERS", "Race", "curves", "decode", "dots", "encode", "levels", "panels", "races"]
 
 LINE, TEXT = 23, 18  # heights of a row of marks and of a line of text, pixels
 EXTENT = 1.9  # of the plane that `panels` shows, each way
@@ -223,7 +223,7 @@ def levels(
         figure.add_annotation(x=line[0], y=1, yref="paper", font_size=12, **words)
     if odds:
         _reliability(figure, odds, looks, told, {"row": 1, "col": 2})
-    _look(figure, setting, height=140 * lines + LINE * math.ceil(len(told) / 2))
+    _look(figure, setting, height=130 * lines + LINE * math.ceil(len(told) / 2))
     named = {"tickmode": "array", "tickvals": [*ticks], "ticktext": [*ticks.values()], "tickfont_size": 11}
     for row in range(1, len(panels) + 1):
         last = row == len(panels)

@@ -155,6 +155,7 @@ def save_classifier(directory: Path, classifier: Classifier, made: dict[str, Any
         "format": 1,
         "shape": list(classifier.shape),
         "width": classifier.width,
+        **({"noisy": True} if classifier.noisy else {}),
         "parameters": sum(p.numel() for p in classifier.parameters()),
         **made,
         "sha256": hashlib.sha256(weights).hexdigest(),
@@ -173,7 +174,7 @@ def load_classifier(name: str | Path) -> Classifier:
         if len(sizes) != 5 or any(type(size) is not int or not 1 <= size <= 1024 for size in sizes):
             raise Refused(f"sizes {str(sizes)[:40]}")
         with torch.device("meta"):
-            classifier = Classifier(card["shape"], len(card["classes"]), card["width"])
+            classifier = Classifier(card["shape"], len(card["classes"]), card["width"], card.get("noisy") is True)
         sha256 = str(card["sha256"])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise Refused(f"{directory}/card.json is not the card of a classifier") from error

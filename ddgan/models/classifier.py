@@ -34,24 +34,27 @@ class Convolution(nn.Module):
 class Classifier(nn.Module):
     """Images (B, *shape) in [-1, 1] -> logits (B, classes), through features (B, 8 width).
 
+    A `noisy` one is of x_t at any level of noise: it takes the log-SNRs (B,) or (1,) too, as one more channel.
     Its buffers say what it sees in the images that it was trained on: mean (F,) and covariance (F, F) of the features,
     and the share of each class among its answers. Refused for images below 8 x 8.
     """
+
+    SCALE = 10.0  # of the channel of log-SNRs
 
     mean: Tensor
     covariance: Tensor
     share: Tensor
     card: dict[str, Any]  # of one that was loaded; else empty
 
-    def __init__(self, shape: Sequence[int], classes: int, width: int) -> None:
+    def __init__(self, shape: Sequence[int], classes: int, width: int, noisy: bool = False) -> None:
         super().__init__()
         self.card = {}
         channels, *sides = self.shape = tuple(shape)
         if min(sides) < 8:
             raise Refused(f"a classifier needs images of at least 8 x 8, got {self.shape}")
-        self.width = width
+        self.width, self.noisy = width, noisy
         widths = [2 * width, 4 * width, 8 * width]
-        self.stem = Convolution(channels, width)
+        self.stem = Convolution(channels + noisy, width)
         self.widen = nn.ModuleList(Convolution(n // 2, n, pool=True) for n in widths)
         self.residual = nn.ModuleList(nn.Sequential(Convolution(n, n), Convolution(n, n)) for n in widths)
         self.head = nn.Linear(8 * width, classes)
@@ -69,13 +72,18 @@ class Classifier(nn.Module):
         for value in (*self.head.parameters(), self.mean, self.covariance, self.share):
             nn.init.zeros_(value)
 
-    def features(self, x: Tensor) -> Tensor:
+    def features(self, x: Tensor, level: Tensor | None = None) -> Tensor:
         """Images (B, *shape) -> (B, 8 width): the last activations, averaged over places."""
+        if self.noisy != (level is not None):
+            raise Refused("a classifier of noisy images needs their log-SNR, and no other takes one")
+        if level is not None:
+            channel = (level / self.SCALE).to(x).view(-1, 1, 1, 1).expand(len(x), 1, *x.shape[2:])
+            x = torch.cat([x, channel], 1)
         x = self.stem(x)
         for widen, residual in zip(self.widen, self.residual, strict=True):
             x = widen(x)
             x = x + residual(x)
         return x.mean((2, 3))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.features(x))
+    def forward(self, x: Tensor, level: Tensor | None = None) -> Tensor:
+        return self.head(self.features(x, level))

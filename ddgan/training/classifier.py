@@ -10,13 +10,17 @@ import math
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from .. import files
 from ..data.images import ImageSet, from_uint8
+from ..diffusion.gaussian import like
+from ..diffusion.schedule import alpha_sigma
 from ..errors import Refused
 from ..machine import hardware, precision
 from ..metrics.images import cfd, moments, observe
@@ -25,10 +29,13 @@ from ..models.classifier import Classifier
 from ..models.layers import channels_last
 from .trainer import TrainStep
 
-__all__ = ["BATCH", "augmented", "finish", "fit_classifier", "new_classifier", "train_classifier"]
+__all__ = [
+    "BATCH", "augmented", "finish", "finish_noisy", "fit_classifier", "new_classifier", "noised", "train_classifier",
+]  # fmt: skip
 
 BATCH = 128
 RATE = 0.1  # the highest, reached after a fifth of the run
+LEVELS = (-12.0, 8.0)  # log-SNRs that one of noisy images sees, evenly spread
 SHIFT = 4  # pixels, the furthest that a colour image is moved
 
 
@@ -41,11 +48,13 @@ def fit_classifier(
     epochs: int,
     seconds: float = math.inf,
     seed: int = 0,
+    noisy: bool = False,
     command: str = "",
     measured_on: str = "the test split",
 ) -> Iterator[TrainStep]:
     """Train a classifier and write it, with its card, into a directory: one record an update.
 
+    A `noisy` one sees x_t instead of x_0, at log-SNRs in LEVELS, and learns p(class | x_t) so.
     `measured_on` says on the card what the test images are.
     Refused where the images have no labels, the two sets differ, or `out` holds a model or cannot be written.
     """
@@ -55,7 +64,7 @@ def fit_classifier(
         raise Refused(f"test images must be as the training images, {tuple(train.shape)}, got {tuple(test.shape)}")
     if other := sorted(set(train.classes) ^ set(test.classes)):
         raise Refused(f"test images must be of the classes of the training images: only one of both has {other[0]!r}")
-    classifier = new_classifier(train, width=width, seed=seed)
+    classifier = new_classifier(train, width=width, seed=seed, noisy=noisy)
     with files.claimed(out):
         if (out / "card.json").exists():
             raise Refused(f"{out} already holds a model: choose another directory")
@@ -70,15 +79,15 @@ def fit_classifier(
             "hardware": hardware(),
             "torch": torch.__version__,
             "measured_on": measured_on,
-            "metrics": finish(classifier, train, test),
+            "metrics": (finish_noisy if noisy else finish)(classifier, train, test),
         }
         checkpoint.save_classifier(out, classifier, made)
 
 
-def new_classifier(data: ImageSet, *, width: int, seed: int) -> Classifier:
+def new_classifier(data: ImageSet, *, width: int, seed: int, noisy: bool = False) -> Classifier:
     """A freshly initialised classifier of the data's classes."""
     with torch.device("meta"):  # the layers' own initialisation would draw from everyone's generator
-        classifier = Classifier(data.shape, len(data.classes), width)
+        classifier = Classifier(data.shape, len(data.classes), width, noisy)
     classifier.to_empty(device="cpu").initialise(torch.Generator().manual_seed(seed))
     return channels_last(classifier)
 
@@ -106,7 +115,8 @@ def train_classifier(
         x, label = from_uint8(images).to(memory_format=torch.channels_last), torch.from_numpy(data.labels[chosen])
         optimiser.param_groups[0]["lr"] = RATE * min(progress / 0.2, (1 - progress) / 0.8)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
-            loss = cross_entropy(classifier(x).float(), label)
+            logits = classifier(*noised(x, noise)) if classifier.noisy else classifier(x)
+            loss = cross_entropy(logits.float(), label)
         if not math.isfinite(value := float(loss.detach())):
             raise FloatingPointError(f"the loss is {value} at update {step + 1}")
         optimiser.zero_grad(set_to_none=True)
@@ -118,13 +128,17 @@ def train_classifier(
     classifier.eval()
 
 
+def _round(classifier: Classifier) -> None:
+    for parameter in classifier.parameters():
+        parameter.data = parameter.data.bfloat16().float()
+
+
 def finish(classifier: Classifier, train: ImageSet, test: ImageSet) -> dict[str, float]:
     """Round the weights to what a file keeps, take down what is seen in the training images, and measure on the test's.
 
     Returns accuracy, and the Frechet distance of the test images, which is the floor for as many samples.
     """
-    for parameter in classifier.parameters():
-        parameter.data = parameter.data.bfloat16().float()
+    _round(classifier)
     features, logits = observe(classifier, train.images)
     mean, covariance = moments(features)
     classifier.mean.copy_(mean)
@@ -133,6 +147,36 @@ def finish(classifier: Classifier, train: ImageSet, test: ImageSet) -> dict[str,
     features, logits = observe(classifier, test.images)
     correct = logits.argmax(1) == torch.from_numpy(test.labels)
     return {"accuracy": float(correct.double().mean()), "floor_cfd": cfd(classifier, features), "n": len(test)}
+
+
+def noised(x_0: Tensor, noise: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """(x_t, its log-SNRs (B,)) of images (B, C, H, W), at levels drawn evenly from LEVELS."""
+    level = torch.from_numpy(noise.uniform(*LEVELS, len(x_0)))
+    a, sigma = (like(v, x_0) for v in alpha_sigma(level))
+    eps = torch.from_numpy(noise.standard_normal(x_0.shape, np.float32))
+    return a * x_0 + sigma * eps, level
+
+
+def finish_noisy(classifier: Classifier, train: ImageSet, test: ImageSet) -> dict[str, Any]:
+    """Round the weights to what a file keeps and measure on the test images, noised, at log-SNRs from -10 to 6.
+
+    Returns lists, one number a level: the log-SNRs, accuracy, and by how much it is too sure: class_posterior.too_sure.
+    """
+    _round(classifier)
+    label, levels = torch.from_numpy(test.labels), torch.arange(-10.0, 7.0, 2.0)
+    noise = torch.Generator().manual_seed(0)
+    found: dict[str, Any] = {"log_snr": levels.tolist(), "accuracy": [], "too_sure": [], "n": len(test)}
+    for level in levels.split(1):
+        a, sigma = (like(v, torch.zeros(1, 1, 1, 1)) for v in alpha_sigma(level))
+        x_0 = (from_uint8(part) for part in np.array_split(test.images, -(-len(test) // BATCH)))
+        x_t = (a * x + sigma * torch.randn(x.shape, generator=noise) for x in x_0)
+        with torch.no_grad():
+            p = torch.cat([classifier(x, level).softmax(1) for x in x_t])
+        sure, likeliest = p.max(1)
+        right = (likeliest == label).double().mean()
+        found["accuracy"].append(round(float(right), 4))
+        found["too_sure"].append(round(float(sure.double().mean() - right), 4))
+    return found
 
 
 def augmented(images: np.ndarray, noise: np.random.Generator) -> np.ndarray:

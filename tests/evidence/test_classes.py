@@ -9,6 +9,8 @@ from ddgan.data.images import ImageSet, from_uint8
 from ddgan.diffusion.denoiser import ExactDenoiser, MeanDenoiser
 from ddgan.diffusion.mixture import Law
 from ddgan.evidence import classes
+from ddgan.explorer.class_posterior import by_label
+from ddgan.explorer.image_posterior import log_weights
 
 RANDOM = np.random.default_rng(0)
 TEMPLATES = RANDOM.integers(0, 2, (10, 1, 8, 8)).astype(np.uint8) * 200 + 20
@@ -37,6 +39,9 @@ def exactly(monkeypatch):
     models = {"ddgan": ExactDenoiser(law), "regression": MeanDenoiser(law)}
     monkeypatch.setattr(classes, "_sets", lambda: sets)
     monkeypatch.setattr(classes, "_model", models.__getitem__)
+    labels = torch.from_numpy(sets[0].labels)
+    noisy = lambda x_t, level: by_label(log_weights(sets[0].images, x_t, level), labels, 10)  # noqa: E731
+    monkeypatch.setattr(classes, "_noisy", lambda: noisy)
     classes._speciation.cache_clear()
     yield
     classes._speciation.cache_clear()
@@ -55,6 +60,7 @@ def test_an_exact_denoiser_is_as_far_from_the_exact_posterior_as_exact_draws_are
     assert found["exact_surprise"] <= found["ddgan_surprise"] + 0.1 < found["gaussian_surprise"]
     for key in ("exact", "drawn", "ddgan"):
         assert abs(found[f"{key}_over"]) < 4 * 0.5 / 60**0.5 + 0.05, "as sure as right"
+    assert found["noisy_kl"] < 0.01, "a classifier that knows the posterior is where it is, but for what is mixed in"
     assert found["gaussian_over"] > found["ddgan_over"] + 0.1, "a mean is sure of one class"
     n, said, right = np.array(found["ddgan_reliability"]).T
     assert n.sum() == 600 and right.sum() == 60 and said.sum() == pytest.approx(60, abs=0.1)

@@ -203,7 +203,7 @@ def test_every_number_of_a_figure_is_in_the_results_or_a_mean_of_them_and_the_la
         assert [np.transpose([trace.x, trace.y]).tolist() for trace in figure.data] == clouds
     else:
         if e.name == "class-posterior":  # its reliability is pooled over the levels
-            odds = [classes._odds(results, key) for key in ("exact", "ddgan", "gaussian")]
+            odds = [classes._odds(results, key) for key in classes.SHOWN]
             known |= {0, 1, *(v for found in odds for mark in found for v in mark)}
         shown = [v for trace in figure.data for v in (trace.customdata or trace.y)]
         assert len(shown) >= len({r.row for r in results}) and {*shown} <= known

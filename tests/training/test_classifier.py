@@ -8,9 +8,20 @@ import pytest
 import torch
 
 from ddgan.data.images import ImageSet, from_uint8, load_images
+from ddgan.diffusion.schedule import alpha_sigma
+from ddgan.errors import Refused
 from ddgan.metrics.images import observe
 from ddgan.models import checkpoint
-from ddgan.training.classifier import augmented, finish, fit_classifier, new_classifier, train_classifier
+from ddgan.training.classifier import (
+    LEVELS,
+    augmented,
+    finish,
+    finish_noisy,
+    fit_classifier,
+    new_classifier,
+    noised,
+    train_classifier,
+)  # fmt: skip
 
 
 def images(n: int, shape: tuple[int, ...] = (1, 12, 12), seed: int = 0) -> ImageSet:
@@ -25,6 +36,46 @@ def test_logits_are_the_head_of_the_features(shape):
     x = from_uint8(data.images)
     assert classifier.features(x).shape == (5, 16) and classifier(x).shape == (5, 3)
     assert torch.equal(classifier(x), classifier.head(classifier.features(x)))
+
+
+def test_a_classifier_of_noisy_images_is_told_the_level_and_no_other_is():
+    data = images(4)
+    noisy, other = (new_classifier(data, width=2, seed=0, noisy=told).eval() for told in (True, False))
+    torch.nn.init.normal_(noisy.head.weight, generator=torch.Generator().manual_seed(0))
+    x, level = from_uint8(data.images), torch.tensor([-3.0])
+    assert noisy(x, level).shape == (4, 3) and torch.equal(noisy(x, level), noisy(x, level.expand(4)))
+    assert not torch.allclose(noisy(x, level), noisy(x, level + 5))
+    for ask in (lambda: noisy(x), lambda: other(x, level), lambda: observe(noisy, data.images)):
+        with pytest.raises(Refused, match="log-SNR"):
+            ask()
+
+
+def test_noised_images_are_signal_and_noise_of_their_levels():
+    x_0 = torch.full((4000, 1, 8, 8), 0.5)
+    x_t, level = noised(x_0, np.random.default_rng(0))
+    a, sigma = alpha_sigma(level)
+    assert level.min() >= LEVELS[0] and level.max() <= LEVELS[1] and abs(level.mean() + 2) < 0.3
+    eps = ((x_t - a.view(-1, 1, 1, 1) * x_0) / sigma.view(-1, 1, 1, 1)).flatten(1)
+    assert abs(eps.mean()) < 0.01 and abs(eps.var() - 1) < 0.01
+
+
+@pytest.mark.slow
+def test_under_noise_it_learns_how_sure_it_may_be(tmp_path):
+    """Black and white images, as many of each: in much noise one half is right, in little noise one alone."""
+    label = np.arange(400) % 2
+    pixels = (255 * label[:, None, None, None] * np.ones((1, 1, 8, 8))).astype(np.uint8)
+    train = ImageSet(pixels, label, ("black", "white"))
+    list(fit_classifier(train, train, tmp_path, width=4, epochs=40, noisy=True, seed=0))
+    classifier = checkpoint.load_classifier(tmp_path)
+    metrics = classifier.card["metrics"]
+    assert classifier.card["noisy"] and metrics == finish_noisy(classifier, train, train)
+    at = dict(zip(metrics["log_snr"], metrics["accuracy"], strict=True))
+    assert at[6.0] > 0.99 and 0.4 < at[-10.0] < 0.75, "at log-SNR -10 the best guess is right in 66 %"
+    x_t = torch.randn(500, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    p = classifier(x_t, torch.tensor([-12.0])).softmax(1)
+    assert (p.max(1).values.mean() < 0.75) and classifier(from_uint8(pixels), torch.tensor([8.0])).softmax(
+        1
+    ).max() > 0.95
 
 
 @pytest.mark.slow
@@ -135,3 +186,15 @@ def test_a_shipped_classifier_is_as_accurate_as_its_card_says(data, wanted):
     classifier, test = checkpoint.load_classifier(f"{data}-classifier"), load_images(data, split="test")
     accuracy = (observe(classifier, test.images)[1].argmax(1).numpy() == test.labels).mean()
     assert accuracy > wanted and accuracy == pytest.approx(classifier.card["metrics"]["accuracy"], abs=5e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("DDGAN_DATA" not in os.environ, reason="needs the data sets")
+def test_the_shipped_classifier_of_noisy_digits_is_as_sure_as_it_is_right():
+    classifier, test = checkpoint.load_classifier("mnist-noisy-classifier"), load_images("mnist", split="test")
+    few = ImageSet(test.images[:2000], test.labels[:2000], test.classes)
+    found, card = finish_noisy(classifier, few, few), classifier.card["metrics"]
+    assert found["accuracy"] == pytest.approx(card["accuracy"], abs=0.04)
+    right = found["accuracy"]
+    assert right[0] < 0.2 and right[-1] > 0.98 and right == pytest.approx(sorted(right), abs=0.01)
+    assert all(abs(v) < 0.05 for v in card["too_sure"])
