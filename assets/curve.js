@@ -2,16 +2,18 @@
 
 Dragged or moved by the arrow keys, a handle asks for the schedule whose signal goes there: `bend(t, a)` shows it, and
 says some time later whether it has. One question is on its way at a time; the newest place is asked for next. `rest` is
-called when nothing more is to come, `calm` says whether the strip must stay in its place. */
+called when nothing more is to come; a click picks the handle's state, as anywhere on the scrubber. `calm` says
+whether the strip must stay in its place. */
 
 const NUDGE = 0.02;                     // signal that an arrow key adds
+const STILL = 3;                        // css pixels that a pointer may move in a click
 const APART = 30;                       // css pixels between x_1 and x_0 that its handle needs
 
 /* Where a signal stands on a strip of this height, and back: buildScale draws the curve from 4 to 40 of 40. */
 const heightOf = signal => (40 - 36 * signal) / 40;
 const signalAt = height => clamp((40 - 40 * height) / 36, 0, 1);
 
-function curveEnds(strip, { bend, rest, calm }) {
+function curveEnds(strip, { bend, rest, calm, pick }) {
   const handles = ['noise', 'data'].map(end => {
     const handle = make('div', 'stage-end');
     handle.dataset.end = end;
@@ -22,7 +24,7 @@ function curveEnds(strip, { bend, rest, calm }) {
     strip.append(handle);
     return handle;
   });
-  let held = null, box = null, next = null, busy = false;
+  let held = null, from = null, box = null, next = null, busy = false;
 
   const place = (handle, a) => {
     handle.style.top = `${100 * heightOf(a)}%`;
@@ -49,6 +51,7 @@ function curveEnds(strip, { bend, rest, calm }) {
     handle.addEventListener('pointerdown', e => {
       if (e.button) return;
       held = handle;
+      from = e.clientY;
       calm(true);
       box = strip.getBoundingClientRect();
       handle.setPointerCapture(e.pointerId);
@@ -56,14 +59,16 @@ function curveEnds(strip, { bend, rest, calm }) {
       handle.focus();
     });
     handle.addEventListener('pointermove', e => {
-      if (held === handle) move(handle, signalAt((e.clientY - box.top) / box.height));
+      if (from !== null && Math.abs(e.clientY - from) > STILL) from = null;
+      if (held === handle && from === null) move(handle, signalAt((e.clientY - box.top) / box.height));
     });
     for (const what of ['pointerup', 'pointercancel'])
       handle.addEventListener(what, () => {
         if (held !== handle) return;
         held = null;
         calm(false);
-        if (!busy) rest();
+        if (from !== null) pick(+handle.dataset.state);
+        else if (!busy) rest();
       });
     handle.addEventListener('keydown', e => {
       if (e.ctrlKey || e.metaKey || e.altKey) return;
@@ -81,7 +86,7 @@ function curveEnds(strip, { bend, rest, calm }) {
       handles.forEach((handle, k) => {
         const i = k ? last - 1 : 0, word = `Signal at ${subscript(t[i])}`;
         handle.hidden = k > 0 && !(both && i > 0 && t[i] === 1 && strip.clientWidth > APART * last);
-        handle.dataset.t = t[i];
+        Object.assign(handle.dataset, { t: t[i], state: i });
         handle.style.left = `calc(var(--thumb) / 2 + ${i / last} * (100% - var(--thumb)))`;
         handle.setAttribute('aria-label', word);
         handle.title = `${word}: drag the schedule up or down (arrow keys)`;

@@ -114,6 +114,7 @@ const range = $('input[type=range]'), panels = $('.stage-panels'), live = $('.st
 const ends = curveEnds($('.stage-strip'), {
   bend,
   rest: () => trigger('undo'),                       // the controls follow
+  pick: i => glide(i),
   calm: on => Object.assign($('.stage-notice').style, on ? { height: `${$('.stage-notice').offsetHeight}px`,
     overflow: 'hidden', margin: 0, padding: 0 } : { height: '', overflow: '', margin: '', padding: '' }),
 });

@@ -19,7 +19,7 @@ FIREFOX = os.environ.get("FIREFOX") or shutil.which("firefox-esr") or shutil.whi
 
 def missing(what):
     """Skip the test, or fail it in CI, for want of something."""
-    (pytest.fail if os.environ.get("CI") else pytest.skip)(f"{what} is needed")
+    (pytest.fail if os.environ.get("DDGAN_CI") else pytest.skip)(f"{what} is needed")
 
 
 def pytest_collection_modifyitems(items):

@@ -112,6 +112,10 @@ def test_an_end_of_the_curve_is_dragged_and_the_range_follows_as_one_change(visi
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     page.mouse.move(x, y)
     page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector(f"{STAGE}[data-t='4']")  # a click is one on the scrubber
+    assert Request.from_query(drawn(page)) == before
+    page.mouse.down()
     for up in (5, 10, 15):
         page.mouse.move(x, y - up)
         page.wait_for_function(f"document.querySelector('{STAGE}').dataset.id.includes('span=0.1')")

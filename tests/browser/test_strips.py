@@ -233,7 +233,7 @@ def test_progress_is_shown_and_cancel_keeps_the_picture(visit):
 
 
 def test_a_download_is_the_librarys_file_of_what_is_shown(visit, address, tmp_path):
-    page = visit("?data=mnist&n=4&T=2&t=1", ready=READY)
+    page = visit("?data=mnist&n=4&T=2&t=1", ready=f"{READY}[data-t='1']")
     request, page_address = Request.from_query(page.get_attribute(GALLERY, "data-id")), address.rstrip("/") + "/"
     for kind, name in {"png": "PNG of this step", "webp": "WebP", "npz": "NumPy"}.items():
         with page.expect_download(timeout=60_000) as made:
@@ -242,7 +242,7 @@ def test_a_download_is_the_librarys_file_of_what_is_shown(visit, address, tmp_pa
         path = tmp_path / f"x.{kind}"
         files.write(path, Session(), request, t=1 if kind == "png" else None, address=page_address)
         if kind != "npz":
-            assert saved == path.read_bytes() and Image.open(io.BytesIO(saved)).size == Image.open(path).size
+            assert saved == path.read_bytes() and Image.open(io.BytesIO(saved)).size == Image.open(path).size, kind
             continue
         *_, last = Session().run(request, "ddgan")
         with np.load(io.BytesIO(saved)) as file:
