@@ -80,6 +80,8 @@ function curveEnds(strip, { bend, rest, calm, pick }) {
   }
 
   return {
+    /* The scrubber stands at this state: its thumb is grabbed beside the dot. */
+    at: state => handles.forEach(handle => handle.classList.toggle('here', +handle.dataset.state === state)),
     /* Of a run: its labels t, its signal a, and whether x_1 moves. */
     show({ t, a }, both) {
       const last = t.length - 1;

@@ -516,6 +516,7 @@ function describe(force = false) {
   if (!force && !turned && root.dataset.state === String(i)) return;
   if (root.dataset.state !== String(i)) state.anew = null;
   root.dataset.state = i;
+  ends.at(i);
   root.dataset.t = data.t[i];
   const words = showState(data, i), { steps } = state.gaps;
   // of very many steps not all were weighed: the nearest; none yet, but their words have their place
