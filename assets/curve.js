@@ -31,12 +31,18 @@ function curveEnds(strip, { bend, rest, calm, pick }) {
     handle.dataset.a = a;
     handle.setAttribute('aria-valuenow', a.toFixed(2));
   };
+  const letGo = () => {
+    held = null;
+    calm(false);
+  };
   async function ask() {
     busy = true;
     while (next) {
       const [t, a] = next;
       next = null;
-      if (!await bend(t, a)) next = held = null;       // something else was asked for meanwhile, such as Undo
+      if (await bend(t, a)) continue;
+      next = null;                                     // something else was asked for meanwhile, such as Undo
+      letGo();
     }
     busy = false;
     if (!held) rest();
@@ -65,8 +71,7 @@ function curveEnds(strip, { bend, rest, calm, pick }) {
     for (const what of ['pointerup', 'pointercancel'])
       handle.addEventListener(what, () => {
         if (held !== handle) return;
-        held = null;
-        calm(false);
+        letGo();
         if (from !== null) pick(+handle.dataset.state);
         else if (!busy) rest();
       });

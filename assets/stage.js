@@ -202,12 +202,11 @@ function reforked(forks) {
 
 /* The schedule of the same kind whose curve goes through a_t = a. */
 async function bend(t, a) {
-  const query = but(state.data.id, 'forks', 'span'), was = new URLSearchParams(state.data.id).get('span'),
-    { wanted } = state;
+  const { wanted, data: { id } } = state;
   try {
-    const { span } = await picture('bent', `${query}${was ? `&span=${was}` : ''}&at=${t},${a.toFixed(4)}`);
+    const { span } = await picture('bent', `${id}&at=${t},${a.toFixed(4)}`);
     if (state.wanted !== wanted) return false;
-    const bent = `${query}&span=${span.join()}`;
+    const bent = `${but(id, 'forks', 'span')}&span=${span.join()}`;
     await load(bent);
     return state.wanted === bent;
   } catch (error) { say(error.message, true); return false; }
@@ -593,7 +592,7 @@ function play() {
 /* The next speed of the film, up or down; a press of the button goes round. */
 function quicken(by, round = false) {
   const k = PACES.indexOf(state.pace) + by, pace = PACES[round ? k % PACES.length : clamp(k, 0, PACES.length - 1)];
-  Object.assign($('[data-act=pace]'), { textContent: `${pace === 0.5 ? '½' : pace}×` });
+  $('[data-act=pace]').textContent = `${pace === 0.5 ? '½' : pace}×`;
   state.pace = pace;
 }
 

@@ -24,12 +24,11 @@ from ..explorer.class_posterior import (
     largest_variance,
     reliability,
     speciation,
-    too_sure,
     u_turns,
 )
 from ..explorer.image_posterior import log_weights, redraws
 from ..explorer.session import Session
-from ..metrics.images import observe
+from ..metrics.images import observe, too_sure
 from ..models.checkpoint import load_classifier
 from ..models.classifier import Classifier
 from ..views.answers import SUBSCRIPT

@@ -35,7 +35,7 @@ from .image_posterior import log_weights
 
 __all__ = [
     "DECIDED", "by_label", "class_posterior", "classified", "decided", "decisions", "entropy", "entropy_curve", "kl",
-    "largest_variance", "reliability", "speciation", "too_sure", "u_turns",
+    "largest_variance", "reliability", "speciation", "u_turns",
 ]  # fmt: skip
 
 DECIDED = 0.9  # the probability of its likeliest class from which on an image is decided
@@ -110,12 +110,6 @@ def reliability(p: Tensor, label: Tensor, bins: int = 10) -> Tensor:
     place = (p * bins).long().clamp(max=bins - 1).flatten()
     found = torch.zeros(bins, 3, dtype=torch.float64)
     return found.index_add(0, place, torch.stack([torch.ones_like(right), p.double(), right], -1).flatten(0, 1))
-
-
-def too_sure(p: Tensor, label: Tensor) -> float:
-    """The probability of the likeliest class, on average, minus how often that is the class: 0 is as sure as right."""
-    sure, likeliest = p.max(1)
-    return float(sure.double().mean() - (likeliest == label).double().mean())
 
 
 def decided(p: Tensor) -> tuple[int, int] | None:

@@ -47,6 +47,7 @@ __all__ = [
     "observe",
     "precision_recall",
     "stacked_modes",
+    "too_sure",
 ]
 
 CHUNK = 256  # images or rows at a time
@@ -157,6 +158,12 @@ def observe(classifier: Classifier, images: np.ndarray) -> tuple[Tensor, Tensor]
     parts = [classifier.features(from_uint8(images[i : i + CHUNK])) for i in range(0, len(images), CHUNK)]
     features = torch.cat(parts)
     return features, classifier.head(features)
+
+
+def too_sure(p: Tensor, label: Tensor) -> float:
+    """The probability of the likeliest class, on average, minus how often that is the class: 0 is as sure as right."""
+    sure, likeliest = p.max(1)
+    return float(sure.double().mean() - (likeliest == label).double().mean())
 
 
 @torch.no_grad()

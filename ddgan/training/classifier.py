@@ -23,7 +23,7 @@ from ..diffusion.gaussian import like
 from ..diffusion.schedule import alpha_sigma
 from ..errors import Refused
 from ..machine import hardware, precision
-from ..metrics.images import cfd, moments, observe
+from ..metrics.images import cfd, moments, observe, too_sure
 from ..models import checkpoint
 from ..models.classifier import Classifier
 from ..models.layers import channels_last
@@ -160,7 +160,7 @@ def noised(x_0: Tensor, noise: np.random.Generator) -> tuple[Tensor, Tensor]:
 def finish_noisy(classifier: Classifier, train: ImageSet, test: ImageSet) -> dict[str, Any]:
     """Round the weights to what a file keeps and measure on the test images, noised, at log-SNRs from -10 to 6.
 
-    Returns lists, one number a level: the log-SNRs, accuracy, and by how much it is too sure: class_posterior.too_sure.
+    Returns lists, one number a level: the log-SNRs, accuracy, and by how much it is too sure (metrics.images).
     """
     _round(classifier)
     label, levels = torch.from_numpy(test.labels), torch.arange(-10.0, 7.0, 2.0)
@@ -172,10 +172,8 @@ def finish_noisy(classifier: Classifier, train: ImageSet, test: ImageSet) -> dic
         x_t = (a * x + sigma * torch.randn(x.shape, generator=noise) for x in x_0)
         with torch.no_grad():
             p = torch.cat([classifier(x, level).softmax(1) for x in x_t])
-        sure, likeliest = p.max(1)
-        right = (likeliest == label).double().mean()
-        found["accuracy"].append(round(float(right), 4))
-        found["too_sure"].append(round(float(sure.double().mean() - right), 4))
+        found["accuracy"].append(round(float((p.argmax(1) == label).double().mean()), 4))
+        found["too_sure"].append(round(too_sure(p, label), 4))
     return found
 
 

@@ -203,7 +203,7 @@ def _ways(view: dict[str, Any], panel: dict[str, Any], at: float) -> Image.Image
     """
     (layers, hold), n = view["look"], view["n"]
     ways = _Ways(view, panel, at)
-    if view["fields"] and (t := view["t"][round(at)]) and panel["key"]:
+    if view["fields"] and (t := view["t"][round(at)]):
         found = view["fields"](t)
         ways.arrows(found, next(p["moves"] for p in found["panels"] if p["key"] == panel["key"]))
     followed = [(2 * i + 1) * n // (2 * min(FOLLOWED, n)) for i in range(min(FOLLOWED, n))]

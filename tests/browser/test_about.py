@@ -18,7 +18,7 @@ SEEN = """([selector, most]) => { const card = document.querySelector('.tour').g
 TIP = "document.querySelector('.gloss-tip:not([hidden])')?.textContent"
 
 
-@pytest.mark.parametrize(("width", "height"), [(1366, 640), (1280, 900), (390, 664)])
+@pytest.mark.parametrize(("width", "height"), [(1366, 640), (1280, 900), (390, 844), (390, 664)])
 def test_the_tour_drives_the_real_controls(visit, width, height):
     page = visit(
         "?T=2&data=rings&n=500&schedule=cosine&span=0.1,0.9&denoisers=gaussian,ddgan", width=width, height=height
@@ -57,8 +57,9 @@ def test_a_link_chooses_the_tab_and_leaves_parts_out(visit):
     page.get_by_role("heading", name="What you are looking at").wait_for()
 
 
-def test_a_term_says_what_it_means_by_pointer_focus_and_tap(visit):
-    page = visit("?tab=about", ready=".about .katex")
+@pytest.mark.parametrize("dark", [False, True])
+def test_a_term_says_what_it_means_by_pointer_focus_and_tap(visit, dark):
+    page = visit("?tab=about", ready=".about .katex", dark=dark)
     law, mode = page.locator(".about .gloss", has_text="law").first, page.locator(".about .gloss", has_text="z").first
     for term in (law, mode):
         assert min(term.bounding_box()[side] for side in ("width", "height")) >= 24

@@ -137,3 +137,15 @@ def test_an_end_of_the_curve_is_dragged_and_the_range_follows_as_one_change(visi
     )
     after(page, lambda: choose(page, "schedule", "cosine"))
     assert page.locator(".stage-end:visible").count() == 1, "its other end does not move alone"
+
+
+def test_a_drag_that_is_refused_says_why_and_the_curve_stays(visit):
+    page = visit("?n=500&T=4&t=1")
+    before, box = drawn(page), page.locator(".stage-end").first.bounding_box()
+    page.route("**/bent?*", lambda route: route.fulfill(status=400, json={"detail": "No such curve."}))
+    page.mouse.move(box["x"] + 12, box["y"] + 12)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 12, box["y"] - 10)
+    page.wait_for_function("document.querySelector('.stage-notice').clientHeight > 10")
+    page.mouse.up()
+    assert page.inner_text(".stage-notice") == "No such curve." and drawn(page) == before

@@ -144,7 +144,7 @@ def test_everything_can_be_chosen_from_the_keyboard(shown):
     assert f"KL {ask(page, 'gap', 0, 127, 0.6):.2f} nats" in text
 
 
-@pytest.mark.parametrize("why", ["0.2,0.5,0", "1,0", "nan,0,0"])
+@pytest.mark.parametrize("why", ["0.2,0.5,0", "1,0", "a,b,c", "", "nan,0,0", "2,1,0"])
 def test_a_link_that_makes_no_sense_gets_a_sentence_and_the_first_view(shown, why):
     page = shown(f"?why={why}")
     assert "not understood" in page.inner_text(".why-notice")
@@ -196,7 +196,9 @@ def test_the_map_has_the_path_of_the_schedule_and_the_best_one_and_says_their_bo
     assert "no other 32 steps lose less" in page.inner_text(f"{WHY} .why-path p")
 
 
-@pytest.mark.parametrize(("asked", "path"), [("cosine,8", "cosine,8"), ("cosine,5", "vp,4"), ("<b>,4", "vp,4")])
+@pytest.mark.parametrize(
+    ("asked", "path"), [("cosine,8", "cosine,8"), ("cosine,5", "vp,4"), ("<b>,4", "vp,4"), ("", "vp,4")]
+)
 def test_a_link_chooses_a_path_that_there_is(shown, asked, path):
     stands(shown(f"?path={asked}"), *path.split(","))
 
@@ -324,7 +326,7 @@ def test_another_schedule_is_another_race_and_a_stop_leaves_what_there_is(shown)
     race(page, running=0)
 
 
-@pytest.mark.parametrize("asked", ["25-gaussians,nothing,energy", "a,b"])
+@pytest.mark.parametrize("asked", ["25-gaussians,nothing,energy", "a,b", "", "25-gaussians"])
 def test_a_link_to_no_race_shows_the_first_for_what_is_none(shown, asked):
     page = shown(f"?race={asked}")
     race(page, drawn="25-gaussians,vp,energy")

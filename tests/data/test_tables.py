@@ -75,10 +75,8 @@ def as_written(path, table):
     if len(found.names) > len(values[0]):
         assert unsure and not header  # one column of 1,5 is two of whole numbers, as good as it can be told
         return
-    words = (
-        "as it alone is in quotes",
-        "header skipped",
-    )  # "0,0" over 1 has to be in quotes, "1,5" over 1e-3 is no number
+    # "0,0" over 1 has to be in quotes, "1,5" over 1e-3 is no number
+    words = ("as it alone is in quotes", "header skipped")
     quoted = not header and any(word in found.said for word in words)
     if quoted or "taken for column names" in found.said:
         assert unsure

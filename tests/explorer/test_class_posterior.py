@@ -26,10 +26,10 @@ from ddgan.explorer.class_posterior import (
     largest_variance,
     reliability,
     speciation,
-    too_sure,
     u_turns,
 )
 from ddgan.explorer.image_posterior import log_weights
+from ddgan.metrics.images import too_sure
 
 RANDOM = np.random.default_rng(0)
 SHAPE = (1, 8, 8)

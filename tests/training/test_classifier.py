@@ -21,7 +21,7 @@ from ddgan.training.classifier import (
     new_classifier,
     noised,
     train_classifier,
-)  # fmt: skip
+)
 
 
 def images(n: int, shape: tuple[int, ...] = (1, 12, 12), seed: int = 0) -> ImageSet:
