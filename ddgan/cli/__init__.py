@@ -34,7 +34,7 @@ from ..explorer.posterior import Question
 from ..explorer.request import IMAGE_DEFAULTS, Request
 from ..explorer.scene import stepwise
 from ..explorer.session import Session
-from ..machine import device, precision, single_thread
+from ..machine import device, keep_pages, precision, single_thread
 from ..metrics.images import denoising_errors
 from ..models import checkpoint, official, registry
 from ..models.config import PRESETS, Config, preset, suited
@@ -56,6 +56,7 @@ HELD_OUT = 0.1  # of the images of each class, where a classifier's set has no t
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 for a bug, 2 for bad input, 130 for an interrupt."""
     single_thread()
+    keep_pages()
     try:
         options = parser().parse_args(argv)
         return globals()[f"_{options.command.replace('-', '_')}"](options) or 0

@@ -206,4 +206,5 @@ class ExactDenoiser(LawDenoiser):
         self.latent_dim = 1 + law.shape.numel()
 
     def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
-        return self.law.denoised(x_t, level).at(torch.special.ndtr(z[:, 0]), z[:, 1:].reshape(x_t.shape))
+        u = torch.special.ndtr(z[:, 0].double())  # in float32 -8 would be no u at all
+        return self.law.denoised(x_t, level).at(u, z[:, 1:].reshape(x_t.shape))

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache, reduce
 
 import numpy as np
 import torch
@@ -39,45 +39,58 @@ __all__ = ["NODES", "Law", "Mixture", "hermite", "lattice", "quasi_random"]
 NODES = 10  # of a Gauss-Hermite sum on a line: with 40 of them the mean gaps of the page differ by less than .005 nats
 TABLE = 2**21  # samples x components in one table, at most, where there may be many of both
 CACHED = 2**17  # numbers of a table that is worked on at a time
+ROWS = 64  # of it at least, while it is no larger than TABLE
+FEW = 4  # columns: a product with so few of them is three times as fast where each lies in one piece
 LEAST = -700.0  # nats below the most probable component: near the end of float64, past which exp is 40 times slower
 
 
 @dataclass(frozen=True, eq=False)
 class Mixture:
-    """One Gaussian mixture per item: sum_k exp(log_w[b, k]) N(scale[b, k] mu[k] + shift[b, k] x[b], var[b, k] I).
+    """One Gaussian mixture per item: sum_k w[b, k] N(scale[b, k] mu[k] + shift[b, k] x[b], var[b, k] I).
 
-    log_w, scale, shift, var: (B, K), log_w normalised over K; mu (K, *D), or (B, K, *D) where each item has its own;
-    x (B, *D). The component means are kept as that combination, since (B, K, *D) would not fit in memory for a set of
-    images.
+    `logits` (B, K) are log w up to a number per item. scale, shift, var: (B, K); mu (K, *D), or (B, K, *D) where each
+    item has its own; x (B, *D). The component means are kept as that combination, since (B, K, *D) would not fit in
+    memory for a set of images. Results are in the dtype of x.
     """
 
-    log_w: Tensor
+    logits: Tensor
     mu: Tensor
     scale: Tensor
     shift: Tensor
     x: Tensor
     var: Tensor
 
+    @cached_property
+    def w(self) -> Tensor:
+        """The weights, (B, K)."""
+        return self.logits.softmax(1)
+
+    @property
+    def log_w(self) -> Tensor:
+        """Their logarithms in nats, (B, K)."""
+        return self.logits.log_softmax(1).to(self.x)
+
     def component_means(self) -> Tensor:
         """The means of all components, (B, K, *D)."""
         ones = [1] * (self.x.ndim - 1)
         scale, shift = (v.reshape(*v.shape, *ones) for v in (self.scale, self.shift))
-        return scale * self.mu + shift * self.x[:, None]
+        return (scale * self.mu + shift * self.x[:, None]).to(self.x)
 
     def mean(self) -> Tensor:
         """E[x], (B, *D)."""
-        w = self.log_w.exp()
-        own = self.mu.ndim > self.x.ndim
-        share, mu = w * self.scale, self.mu.flatten(2 if own else 1)
-        atoms = ((share[:, None] @ mu)[:, 0] if own else share @ mu).reshape(self.x.shape)
-        return atoms + like((w * self.shift).sum(1), self.x) * self.x
+        x = self.x.flatten(1)
+        return (self._sum(self.scale, of=self._atoms) + self._sum(self.shift) * x).to(x).reshape(self.x.shape)
 
     def cov(self) -> Tensor:
-        """Cov[x] between the n = prod(D) flattened coordinates, (B, n, n)."""
-        w = self.log_w.exp()
-        centred = (self.component_means() - self.mean()[:, None]).flatten(2)  # (B, K, n)
-        within = (w * self.var).sum(1)[:, None, None] * torch.eye(centred.shape[-1]).to(w)
-        return within + (centred * w[..., None]).mT @ centred
+        """Cov[x] between the n = prod(D) flattened coordinates, (B, n, n): E[x x^T] - E[x] E[x]^T, in float64."""
+        x, mu = self.x.flatten(1).double(), self._atoms.double()
+        n = x.shape[1]
+        mean = self._sum(self.scale, of=mu) + self._sum(self.shift) * x
+        squares = self._sum(self.scale, self.scale, of=_outer(mu, mu).flatten(-2)).reshape(-1, n, n)
+        crossed = _outer(self._sum(self.scale, self.shift, of=mu), x)
+        known = self._sum(self.shift, self.shift)[..., None] * _outer(x, x)
+        within = self._sum(self.var)[..., None] * torch.eye(n).to(x)
+        return (squares + crossed + crossed.mT + known + within - _outer(mean, mean)).to(self.x)
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log density at x (B, *D) in nats, (B,). Every component needs a density: var > 0."""
@@ -93,14 +106,34 @@ class Mixture:
 
     def at(self, u: Tensor, eps: Tensor) -> Tensor:
         """The draw that u (B,) in [0, 1) and standard normal eps (B, *D) stand for: u picks k, eps the point."""
-        cdf = self.log_w.exp().cumsum(1)
+        cdf = self.w.cumsum(1)
         total = cdf[:, -1:].contiguous()
         k = torch.searchsorted(cdf, u.to(cdf)[:, None] * total, right=True)
         k = torch.minimum(k, torch.searchsorted(cdf, total))  # u = 1 in float32 is the last component of any weight
         scale, shift, var = (like(v.gather(1, k)[:, 0], self.x) for v in (self.scale, self.shift, self.var))
         k = k[:, 0]
         mu = self.mu[k] if self.mu.ndim == self.x.ndim else self.mu[torch.arange(len(k), device=k.device), k]
-        return scale * mu + shift * self.x + var.sqrt() * eps
+        return (scale * mu + shift * self.x + var.sqrt() * eps).to(self.x)
+
+    @property
+    def _atoms(self) -> Tensor:
+        """mu with flattened coordinates, (K, n) or (B, K, n)."""
+        return self.mu.flatten(1 if self.mu.ndim == self.x.ndim else 2)
+
+    def _sum(self, *factors: Tensor, of: Tensor | None = None) -> Tensor:
+        """sum_k w_k v_k of_k, (B, m), for v the product of factors (B, K) and of (K, m) or (B, K, m); (B, 1) without.
+
+        Where all components share one v, as those of one variance do, it is taken out of the sum.
+        """
+        shared = all(v.stride(1) == 0 for v in factors)
+        v = reduce(torch.mul, (f[:, :1] if shared else f for f in factors))
+        if of is None:
+            return v if shared else (self.w * v).sum(1, keepdim=True)
+        share = (self.w if shared else self.w * v).to(of)
+        if of.shape[-1] <= FEW:
+            of = of.mT.contiguous().mT
+        found = share @ of if of.ndim == 2 else (share[:, None] @ of)[:, 0]
+        return found * v if shared else found
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,8 +176,9 @@ class Law:
 
     @property
     def at_once(self) -> int:
-        """How many samples are worked on together where there may be many: those of a table with all components."""
-        return max(1, TABLE // len(self.mu))
+        """How many samples are worked on together: their table with all K components fits a cache, or TABLE."""
+        K = len(self.mu)
+        return max(1, min(TABLE // K, max(ROWS, CACHED // K)))
 
     @property
     def modes(self) -> int:
@@ -256,17 +290,36 @@ class Law:
         (a_s, sigma_s), (a_t, sigma_t) = (
             [v[:, None] for v in alpha_sigma(_shared(level))] for level in (level_s, level_t)
         )  # (B, 1) or (1, 1)
-        x = _shared(x_t.double())
         r = a_t / a_s
         v = sigma_t**2 - r**2 * sigma_s**2
-        c_s, c_t = a_s**2 * self.var + sigma_s**2, a_t**2 * self.var + sigma_t**2  # (B, K) or (1, K)
-        squared = _squared(x / like(a_t, x), self.mu) * a_t**2  # |x_t - a_t mu_k|^2, (B, K)
-        log_w = self.log_w + _log_normal(squared, c_t, self.mu[0].numel())
+        var = self.var[:1] if self._one_variance else self.var  # one variance for all: the tables have one column
+        c_s, c_t = a_s**2 * var + sigma_s**2, a_t**2 * var + sigma_t**2  # (B, K), (1, K), (B, 1) or (1, 1)
         gain = r * c_s / c_t
         B = len(x_t)
-        parts = (_normalised(log_w), a_s - gain * a_t, gain, v * c_s / c_t)
-        log_w, scale, shift, var = (p.to(x_t.dtype).expand(B, -1) for p in parts)
-        return Mixture(log_w, self.mu.to(x_t.dtype), scale, shift, x_t, var)
+        logits = self._logits(_shared(x_t.double()).flatten(1), a_t, c_t).expand(B, -1)
+        of_x = (v.to(x_t.dtype).expand(logits.shape) for v in (a_s - gain * a_t, gain, v * c_s / c_t))
+        scale, shift, var = of_x
+        return Mixture(logits, self.mu, scale, shift, x_t, var)
+
+    def _logits(self, x_t: Tensor, a: Tensor, c: Tensor) -> Tensor:
+        """log(pi_k N(x_t; a mu_k, c_k I)) up to a number per item, (B, K): x_t (B, n), a (B, 1), c (B, K) or (B, 1).
+
+        -|x_t - a mu_k|^2 / 2 is multiplied out: a product of matrices.
+        """
+        mu, known = self.mu.flatten(1), self.log_w - a**2 / (2 * c) * self._squares
+        if c.shape[1] == 1:  # what all components share is left out
+            return torch.addmm(known, a / c * x_t, mu.T)
+        table = (a * x_t) @ mu.T - x_t.square().sum(1, keepdim=True) / 2
+        return table.div_(c).add_(known - mu.shape[1] / 2 * c.log())
+
+    @cached_property
+    def _squares(self) -> Tensor:
+        """|mu_k|^2, (K,)."""
+        return self.mu.flatten(1).square().sum(1)
+
+    @cached_property
+    def _one_variance(self) -> bool:
+        return bool((self.var == self.var[0]).all())
 
 
 def _gap(log_w: Tensor, means: Tensor, var: Tensor, draws: int) -> Tensor:
@@ -324,6 +377,11 @@ def quasi_random(points: int, n: int) -> tuple[Tensor, Tensor]:
     """u (points,) uniform and eps (points, n) standard normal, from Sobol's sequence."""
     found = torch.quasirandom.SobolEngine(1 + n).draw(points + 1, dtype=torch.float64)[1:]
     return found[:, 0], torch.special.ndtri(found[:, 1:])
+
+
+def _outer(x: Tensor, y: Tensor) -> Tensor:
+    """x y^T, (B, n, n), for x and y (B, n)."""
+    return x[..., None] * y[..., None, :]
 
 
 def _shared(v: Tensor) -> Tensor:

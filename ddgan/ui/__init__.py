@@ -13,7 +13,7 @@ import gradio as gr
 
 from ..explorer.live import Studio
 from ..explorer.session import Session
-from ..machine import one_arena, single_thread
+from ..machine import keep_pages, one_arena, single_thread
 from ..views import looks
 from . import about, api, denoise, evidence, images, server, train, why_tab
 from .canvas import pictures_at
@@ -90,6 +90,7 @@ def launch(demo: server.Page, *, host: str | None = None, port: int | None = Non
     """Serve the page until interrupted or terminated; OSError, in one sentence, where nobody can listen there."""
     single_thread()
     one_arena()
+    keep_pages()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")
     server.log.setLevel(logging.INFO)
     os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "86400")

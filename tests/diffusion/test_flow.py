@@ -75,3 +75,11 @@ def test_a_map_is_kept_and_another_is_not_taken_for_it():
     assert denoiser.carried(x.clone(), TOP, CLEAN) is first
     assert not torch.equal(denoiser.carried(x + 0.1, TOP, CLEAN), first)
     assert not torch.equal(denoiser.carried(x, TOP, torch.zeros(1)), first)
+
+
+@pytest.mark.parametrize("name", ["25-unequal", "swiss-roll", "two-moons"])
+def test_eight_steps_integrate_a_toy(name):
+    """More steps move the median sample by a thousandth, and one in 200 to another place."""
+    law, x = toy(name), normal(1000, 2)
+    apart = (carried(law, x, TOP, CLEAN) - carried(law, x, TOP, CLEAN, steps=64)).norm(dim=1)
+    assert float(apart.median()) < 0.002 and float((apart > 0.1).double().mean()) < 0.005

@@ -25,10 +25,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...data.images import SETS, ImageSet, from_uint8
-from ...data.toys import toy
+from ...data.toys import TOYS, toy
 from ...diffusion.denoiser import Denoiser
 from ...diffusion.sampler import Draws, sample
 from ...diffusion.schedule import Schedule
+from ...explorer.methods import METHODS
 from ...explorer.request import Request
 from ...explorer.session import Session
 from ...machine import device, precision, record
@@ -51,6 +52,7 @@ __all__ = [
     "live",
     "looked_at",
     "paper_size",
+    "raced",
     "sampling_seconds",
     "served",
     "started",
@@ -83,6 +85,8 @@ def toys(seeds: int, say: Callable[[str], None]) -> dict[str, Any]:
             report[name].append(live(replace(recipe, seed=seed), seconds))
             say(f"{name} seed {seed}: {report[name][-1]}")
     report["sample_2000_x_4_ms"] = _sampling()
+    report["sample_2000_x_8"] = {name: raced(name) for name in TOYS}
+    say(f"sample_2000_x_8: {report['sample_2000_x_8']}")
     report["payload_kB"] = round(len(encoded(stage(staged(Session(), Request())))) / 1000)
     report |= _page(say)
     return {**report, "wall_s": round(time.perf_counter() - start, 1)}
@@ -128,6 +132,27 @@ def _sampling() -> dict[str, float]:
         clocks = [_clock(lambda name=name: list(session.run(request, name))) for _ in range(20)]
         times[name] = round(1000 * statistics.median(clocks), 1)
     return times
+
+
+def raced(data: str, rounds: int = 10) -> dict[str, float]:
+    """2,000 points of a toy in 8 steps: processor time of the DDGAN in milliseconds, and of each method in DDGANs.
+
+    Medians of rounds in which each method is timed once. `flow_ms` is a first map, which is then kept.
+    """
+    session, clocks = Session(), {name: [] for name in METHODS if name != "official"}
+    for i in range(rounds + 1):
+        for name in clocks:
+            request = Request(data=data, T=8, n=2000, seed=i)
+            run = partial(session.run, request, name)
+            clocks[name].append(1000 * _clock(lambda run=run: list(run()), time.process_time))
+    clocks = {name: clock[1:] for name, clock in clocks.items()}  # the first loads models
+    ratios = {
+        name: round(statistics.median(a / b for a, b in zip(clock, clocks["ddgan"], strict=True)), 2)
+        for name, clock in clocks.items()
+        if name not in ("ddgan", "flow")
+    }
+    first = {f"{name}_ms": round(statistics.median(clocks[name]), 1) for name in ("ddgan", "flow")}
+    return first | ratios
 
 
 def _clock(work: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
