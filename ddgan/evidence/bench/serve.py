@@ -107,8 +107,8 @@ async def _way(client: httpx.AsyncClient) -> tuple[Callable[[], Ask], Ask]:
         name = secrets.token_hex(6)
 
         async def ask(seed: int) -> int:
-            url = f"/{found.group()}/points?{query}seed={seed}"
-            while (answer := await client.get(url, headers={"x-visitor": name})).status_code == 429:
+            url = client.base_url.join(f"/{found.group()}/points?{query}seed={seed}")
+            while (answer := await _fetched(url, {"X-Visitor": name})).status_code == 429:
                 await asyncio.sleep(float(answer.headers["retry-after"]))
             answer.raise_for_status()
             return len(answer.content)
@@ -116,6 +116,21 @@ async def _way(client: httpx.AsyncClient) -> tuple[Callable[[], Ask], Ask]:
         return ask
 
     return visitor, visitor("")
+
+
+async def _fetched(url: httpx.URL, headers: dict[str, str]) -> httpx.Response:
+    """The answer to a GET on a connection of its own. httpx takes several times the server's time for it."""
+    reader, writer = await asyncio.open_connection(url.host, url.port, limit=2**20)
+    try:
+        said = {"Host": url.netloc.decode(), "Connection": "close", **headers}
+        lines = [f"GET {url.raw_path.decode()} HTTP/1.1", *(f"{name}: {value}" for name, value in said.items())]
+        writer.write("\r\n".join([*lines, "", ""]).encode())
+        head, body = await reader.readuntil(b"\r\n\r\n"), await reader.read()
+    finally:
+        writer.close()
+    status, *fields = head.decode("latin-1").strip().split("\r\n")
+    request, found = httpx.Request("GET", url), [tuple(field.split(": ", 1)) for field in fields]
+    return httpx.Response(int(status.split()[1]), headers=found, content=body, request=request)
 
 
 async def _queued(client: httpx.AsyncClient) -> tuple[Callable[[], Ask], Ask]:
