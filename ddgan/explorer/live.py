@@ -6,7 +6,7 @@ moving average samples, always from the same noise; D's logits over x_s for a fi
 draws there; losses and coverage so far. Its methods may be called from other threads, and take effect at the next
 update. An update asked for by hand may be of D or of G alone; in slow motion all are, D's and G's in turn.
 
-A `Studio` holds the runs of all visitors, one each, and says how many stand before a run that waits for its turn.
+A `LiveRuns` holds the runs of all visitors, one each, and says how many stand before a run that waits for its turn.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from .priority import give_way
 from .request import Request
 from .session import Session
 
-__all__ = ["FRAME", "LIMITS", "MAX_RUNS", "Frame", "Point", "Run", "Studio", "parse"]
+__all__ = ["FRAME", "LIMITS", "MAX_RUNS", "Frame", "Point", "Run", "LiveRuns", "parse"]
 
 FRAME = 0.16  # seconds of training between two frames
 HALF = 1.2  # seconds from one player's update to the other's in slow motion
@@ -418,7 +418,7 @@ class Run:
         return self._model
 
 
-class Studio:
+class LiveRuns:
     """The runs of all visitors, at most one each and MAX_RUNS in all, and what becomes of their models."""
 
     def __init__(self, session: Session) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from ..explorer.live import Studio
+from ..explorer.live import LiveRuns
 from ..explorer.session import Session
 from ..machine import keep_pages, one_arena, single_thread
 from ..views import looks
@@ -40,7 +40,7 @@ def build() -> server.Page:
     session = Session()
     about_it = {"title": "DDGAN Explorer", "analytics_enabled": False, "delete_cache": (600, 3600)}
     with server.Page(**about_it, pictures=server.Pictures(session)) as demo:
-        studio = Studio(session)
+        live = LiveRuns(session)
         about.head()
         with gr.Tabs(overflow_behavior="wrap") as tabs:  # all in the row, which scrolls: assets/tabs.js
             with gr.Tab("Denoise", id="denoise"):
@@ -54,12 +54,12 @@ def build() -> server.Page:
                 why_tab.build(demo, session)
             with gr.Tab("Train", id="train"):
                 _heading("Train: a DDGAN learns while you watch")
-                train.build(demo, studio, tabs, shown)
+                train.build(demo, live, tabs, shown)
             with gr.Tab("Evidence", id="evidence") as tab:
                 evidence.build(tab)
             with gr.Tab("About", id="about"):
                 about.build()
-        api.build(studio)
+        api.build(live)
     # who waits hears of it once a second: after every job, as is Gradio's way, a crowd's readers would hear of
     # nothing else
     return demo.queue(status_update_rate=1, max_size=server.MAX_WAITING, default_concurrency_limit=1, api_open=False)

@@ -25,7 +25,7 @@ import gradio as gr
 from ..data.images import SETS
 from ..diffusion.schedule import FAMILIES
 from ..errors import Refused
-from ..explorer.live import Studio, parse
+from ..explorer.live import LiveRuns, parse
 from ..explorer.methods import METHODS
 from ..explorer.parse import whole
 from ..explorer.posterior import Question
@@ -80,7 +80,7 @@ class Work(NamedTuple):
     """What an endpoint is asked for: of which size, for the log, and what does it."""
 
     of: Request | str
-    run: Callable[[Studio], Any]
+    run: Callable[[LiveRuns], Any]
 
 
 def denoise(
@@ -110,7 +110,7 @@ def denoise(
     if arrays:
         answers.afford(request, 2 * request.start + 1)
     kept = None if arrays else answers.summed_up(request)
-    return Work(request, lambda studio: answers.denoise(scene(studio.session, request, kept), arrays=arrays))
+    return Work(request, lambda live: answers.denoise(scene(live.session, request, kept), arrays=arrays))
 
 
 def compare(
@@ -137,9 +137,7 @@ def compare(
     request = _request(asked)
     if arrays:
         answers.afford(request, 1)
-    return Work(
-        request, lambda studio: answers.compare(scene(studio.session, request, t=(), scored=(0,)), arrays=arrays)
-    )
+    return Work(request, lambda live: answers.compare(scene(live.session, request, t=(), scored=(0,)), arrays=arrays))
 
 
 def picture(
@@ -162,7 +160,7 @@ def picture(
     shown = asked.pop("at")
     request = _request(asked)
     t = whole("at", shown, 0, request.start)
-    return Work(request, lambda studio: _painted(studio, request, t))
+    return Work(request, lambda live: _painted(live, request, t))
 
 
 def posterior(
@@ -185,7 +183,7 @@ def posterior(
     arrays = _flag("arrays", asked.pop("arrays"))
     question = {name: asked.pop(name) for name in ("x", "t", "of")}
     question = Question.of_request(_request({**asked, "n": 1}), question)
-    return Work(question.request, lambda studio: answers.posterior(studio.session, question, arrays=arrays))
+    return Work(question.request, lambda live: answers.posterior(live.session, question, arrays=arrays))
 
 
 def evaluate(
@@ -208,7 +206,7 @@ def evaluate(
     times = whole("samplings", asked.pop("samplings"), 1, MAX_SAMPLINGS)
     request = _request({"n": 64 if isinstance(data, str) and data in SETS else 10_000, **_given(asked)})
     request.afford(times)
-    return Work(request, lambda studio: answers.evaluate(studio.session, request, times))
+    return Work(request, lambda live: answers.evaluate(live.session, request, times))
 
 
 def train(
@@ -232,7 +230,7 @@ def train(
     """
     asked = _given(locals())
     config, length = parse(asked)
-    return Work(f"{length:.0f} s, batch {config.batch}, width {config.width}", lambda studio: _trained(studio, asked))
+    return Work(f"{length:.0f} s, batch {config.batch}, width {config.width}", lambda live: _trained(live, asked))
 
 
 def presets() -> Work:
@@ -240,17 +238,17 @@ def presets() -> Work:
     default = {**Config(Request.data).to_dict(), "data": None}
     known = {name: config.to_dict() for name, config in PRESETS.items()}
     changed = {name: {key: v for key, v in of.items() if v != default[key]} for name, of in known.items()}
-    return Work("", lambda studio: changed)
+    return Work("", lambda live: changed)
 
 
-def build(studio: Studio) -> None:
+def build(live: LiveRuns) -> None:
     """The endpoints, inside a gr.Blocks."""
     shared = {"concurrency_id": "sample", "concurrency_limit": 2}  # with the page's own sampling
     for asked in (denoise, compare, posterior, presets):
-        _publish(asked, _once(asked, studio), **shared)
-    _publish(picture, _stream(picture, studio, background=False), **shared)
-    _publish(evaluate, _once(evaluate, studio), concurrency_id="evaluate", concurrency_limit=1)
-    _publish(train, _stream(train, studio), concurrency_id="train", concurrency_limit=1)
+        _publish(asked, _once(asked, live), **shared)
+    _publish(picture, _stream(picture, live, background=False), **shared)
+    _publish(evaluate, _once(evaluate, live), concurrency_id="evaluate", concurrency_limit=1)
+    _publish(train, _stream(train, live), concurrency_id="train", concurrency_limit=1)
 
 
 def _request(asked: dict[str, Any]) -> Request:
@@ -267,46 +265,46 @@ def _flag(name: str, value: Any) -> bool:
     return value
 
 
-def _painted(studio: Studio, request: Request, t: int) -> Iterator[dict[str, Any]]:
+def _painted(live: LiveRuns, request: Request, t: int) -> Iterator[dict[str, Any]]:
     with TemporaryDirectory() as directory:  # Gradio serves a copy
         path = Path(directory, "picture.webp")
-        path.write_bytes(files.preview(studio.session, request, t))
+        path.write_bytes(files.preview(live.session, request, t))
         yield gr.FileData(path=str(path)).model_dump()
 
 
-def _trained(studio: Studio, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _trained(live: LiveRuns, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     visitor = secrets.token_hex(8)
-    run = studio.open(visitor, {"latent_dim": studio.coordinates(asked["data"]), **asked}, waits=False)
+    run = live.open(visitor, {"latent_dim": live.coordinates(asked["data"]), **asked}, waits=False)
     try:
         with closing(run.frames()) as frames:
             for frame in frames:
                 yield {**(last := answers.progress(frame)), "denoiser": None, "model": None}
     finally:
-        studio.close(visitor, run)
-    if name := studio.adopt(run, "api"):
+        live.close(visitor, run)
+    if name := live.adopt(run, "api"):
         with TemporaryDirectory() as directory:  # Gradio serves a copy
-            file = gr.FileData(path=str(studio.save(name, Path(directory))))
+            file = gr.FileData(path=str(live.save(name, Path(directory))))
             yield {**last, "denoiser": name, "model": file.model_dump()}
 
 
-def _once(asked: Callable[..., Work], studio: Studio) -> Callable[..., dict[str, Any]]:
+def _once(asked: Callable[..., Work], live: LiveRuns) -> Callable[..., dict[str, Any]]:
     @wraps(asked)
     def answer(*values: Any) -> dict[str, Any]:
         work = asked(*values)
         with job(f"api {asked.__name__}", work.of):
-            return work.run(studio)
+            return work.run(live)
 
     return answer
 
 
 def _stream(
-    asked: Callable[..., Work], studio: Studio, *, background: bool = True
+    asked: Callable[..., Work], live: LiveRuns, *, background: bool = True
 ) -> Callable[..., Iterator[dict[str, Any]]]:
     @wraps(asked)
     def replies(*values: Any) -> Iterator[dict[str, Any]]:
         work = asked(*values)
         with job(f"api {asked.__name__}", work.of, background=background):
-            yield from work.run(studio)
+            yield from work.run(live)
 
     return replies
 

@@ -14,15 +14,14 @@ import gradio as gr
 
 from ..data.toys import TOYS
 from ..errors import Refused
-from ..explorer.live import Run, Studio, parse
+from ..explorer.live import LiveRuns, Run, parse
 from ..explorer.methods import METHODS
 from ..explorer.session import Session
 from ..models.config import EXPERIMENTS, Config
 from ..training.trainer import BOTH
 from ..views.answers import data_label, sentence, title
 from ..views.encoding import encoded
-from ..views.training import lab as frame_payload
-from ..views.training import target
+from ..views.training import frame_payload, target
 from . import diagram
 from .canvas import drawn
 from .denoise import Tab
@@ -93,7 +92,7 @@ class Shown(NamedTuple):
     """The column of the training, the first one: BUTTONS, the picture, and what becomes of the model."""
 
     buttons: list[gr.Button]
-    lab: gr.HTML
+    canvas: gr.HTML
     compare: gr.Button
     download: gr.DownloadButton
     upload: gr.UploadButton
@@ -109,14 +108,14 @@ class Parts(NamedTuple):
     ticket: gr.State
 
 
-def build(demo: Page, studio: Studio, tabs: gr.Tabs, denoise: Tab) -> None:
+def build(demo: Page, live: LiveRuns, tabs: gr.Tabs, denoise: Tab) -> None:
     """The tab's components and events, inside `demo`; `denoise` is that tab."""
     with gr.Row(elem_classes="train"):
-        shown, asked = _shown(studio), _asked()
+        shown, asked = _shown(live), _asked()
     parts = Parts(shown, asked, gr.State(None), gr.State(None))
-    _wire_training(demo, parts, studio)
-    _wire_settings(demo, asked, studio)
-    _wire_model(parts, studio, tabs, denoise)
+    _wire_training(demo, parts, live)
+    _wire_settings(demo, asked, live)
+    _wire_model(parts, live, tabs, denoise)
 
 
 def _asked() -> Asked:
@@ -146,7 +145,7 @@ def _asked() -> Asked:
     return Asked(experiment, comment, settings, seconds)
 
 
-def _shown(studio: Studio) -> Shown:
+def _shown(live: LiveRuns) -> Shown:
     with gr.Column(scale=1, min_width=320):
         with gr.Row(elem_id="train-buttons"):
             buttons = [
@@ -156,8 +155,8 @@ def _shown(studio: Studio) -> Shown:
                 gr.Button("Stop", min_width=0, interactive=False, elem_id="stop"),
             ]
             compare = gr.Button("Compare in Denoise", min_width=0, interactive=False, elem_id="compare")
-        functions, picture = [_place(studio), _drive(studio)], diagram.update()
-        lab = drawn("training", "stage lab", elem_id="lab", target="", diagram=picture, server_functions=functions)
+        functions, picture = [_place(live), _drive(live)], diagram.update()
+        canvas = drawn("training", "stage lab", elem_id="lab", target="", diagram=picture, server_functions=functions)
         with gr.Row(elem_id="train-model"):
             download = gr.DownloadButton(
                 "Download the model", size="sm", min_width=90, interactive=False, elem_id="download"
@@ -166,32 +165,32 @@ def _shown(studio: Studio) -> Shown:
                 "Load a model", size="sm", min_width=90, file_types=[".safetensors"], elem_id="upload"
             )
         said = gr.HTML(_said(""), apply_default_css=False, elem_id="train-said")
-    return Shown(buttons, lab, compare, download, upload, said)
+    return Shown(buttons, canvas, compare, download, upload, said)
 
 
-def _wire_training(demo: Page, parts: Parts, studio: Studio) -> None:
+def _wire_training(demo: Page, parts: Parts, live: LiveRuns) -> None:
     """A training in the visitor's hands, from its start to its model."""
     shown, (*_, settings, seconds), own, ticket = parts
-    buttons, lab, said, runs = shown.buttons, shown.lab, shown.said, Runs(studio)
+    buttons, canvas, said, runs = shown.buttons, shown.canvas, shown.said, Runs(live)
     start, pause, step, stop = buttons
-    given, begun = [own, *settings, seconds], [lab, ticket, *buttons, said]
+    given, begun = [own, *settings, seconds], [canvas, ticket, *buttons, said]
     start.click(runs.begin, given, begun, **_HAND)
     step.click(runs.advance, given, begun, trigger_mode="multiple", **_HAND)
     pause.click(runs.toggle, None, None, **_HAND)
-    stop.click(runs.halt, None, [lab, *buttons], **_HAND)
+    stop.click(runs.halt, None, [canvas, *buttons], **_HAND)
     for name in ("lr_g", "lr_d", "gamma"):
         component = getattr(settings, name)
         component.input(runs.tuning(name), component, None, trigger_mode="always_last", **_HAND)
-    outputs = [lab, *buttons, own, shown.compare, shown.download, said]
+    outputs = [canvas, *buttons, own, shown.compare, shown.download, said]
     watched = ticket.change(
         runs.watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **_QUIET
     )
     watched.failure(partial(_buttons, "failed"), None, buttons, **_HAND)
     demo.unload(runs.leave)
-    demo.left.append(studio.close)  # where the browser could not say so, or there was none
+    demo.left.append(live.close)  # where the browser could not say so, or there was none
 
 
-def _wire_settings(demo: Page, asked: Asked, studio: Studio) -> None:
+def _wire_settings(demo: Page, asked: Asked, live: LiveRuns) -> None:
     """Experiment, settings and the address of the page follow one another."""
     experiment, comment, settings, seconds = asked
     linked = {"fn": None, "inputs": [*settings, seconds], "outputs": None, "js": _LINK, "api_visibility": "private"}
@@ -202,64 +201,64 @@ def _wire_settings(demo: Page, asked: Asked, studio: Studio) -> None:
     gr.on(edited, _edited, [experiment, *settings], [experiment, comment], trigger_mode="always_last", **_HAND)
     data, network, latent = settings.data, settings.network, settings.latent_dim
     for component, known in {data: [data, network, latent], network: [data, network]}.items():
-        component.input(_fitting(studio), known, latent, **_HAND).then(**linked)
+        component.input(_fitting(live), known, latent, **_HAND).then(**linked)
 
 
-def _wire_model(parts: Parts, studio: Studio, tabs: gr.Tabs, denoise: Tab) -> None:
+def _wire_model(parts: Parts, live: LiveRuns, tabs: gr.Tabs, denoise: Tab) -> None:
     """The visitor's model in Denoise, and the data of Denoise here."""
     shown, (experiment, comment, settings, _), own, _ = parts
-    models = Models(studio, denoise.view)
+    models = Models(live, denoise.view)
     shown.upload.upload(models.load, shown.upload, [own, shown.compare, shown.said], **_HAND)
     by_id = {component.elem_id: component for component in denoise.components}
     asked = [own, by_id["denoisers"], by_id["n"], by_id["seed"]]
     shown.compare.click(models.show, asked, [tabs, *denoise.components], **_HAND).then(**denoise.shown)
     data, latent = settings.data, settings.latent_dim
     known = [by_id["data"], data, settings.network, latent]
-    by_id["data"].change(_follow(studio), known, [data, latent, experiment, comment], **_HAND)
+    by_id["data"].change(_follow(live), known, [data, latent, experiment, comment], **_HAND)
 
 
 @dataclass(frozen=True)
 class Runs:
     """The run in a visitor's hands: what its buttons and rates answer, and its frames."""
 
-    studio: Studio
+    live: LiveRuns
 
     def begin(self, request: gr.Request, own: str | None, *values: Any, by_hand: bool = False) -> list[Any]:
         try:
             given = dict(zip((*FIELDS, "seconds"), values, strict=True))
-            run = self.studio.open(request.session_hash, {**given, "ema": EXPERIMENTS[FIRST][0].ema}, paused=by_hand)
+            run = self.live.open(request.session_hash, {**given, "ema": EXPERIMENTS[FIRST][0].ema}, paused=by_hand)
         except Refused as error:
             return [answered(error), *[gr.skip()] * (2 + BUTTONS)]
         if by_hand:
             run.step()
         words = _said("Until this training ends, Compare and Download are of the model before." if own else "")
-        return [_opening(self.studio.session, run), run.id, *_buttons("waiting"), words]
+        return [_opening(self.live.session, run), run.id, *_buttons("waiting"), words]
 
     def advance(self, request: gr.Request, own: str | None, *values: Any) -> list[Any]:
         """One update more, of a new run where there is none."""
-        if run := self.studio.run(request.session_hash):
+        if run := self.live.run(request.session_hash):
             run.step()
             return [gr.skip()] * (3 + BUTTONS)
         return self.begin(request, own, *values, by_hand=True)
 
     def toggle(self, request: gr.Request) -> None:
-        if run := self.studio.run(request.session_hash):
+        if run := self.live.run(request.session_hash):
             run.resume() if run.paused else run.pause()
 
     def halt(self, request: gr.Request) -> list[Any]:
         """Stop the run; one that waits for its turn is over at once, any other says so in its last frame."""
-        run = self.studio.run(request.session_hash)
+        run = self.live.run(request.session_hash)
         if run is None:  # it ended behind the page
             return [gr.skip(), *_buttons("stopped")]
         run.stop()
         if not run.over:
             return [gr.skip()] * (1 + BUTTONS)
-        self.studio.close(request.session_hash, run)
+        self.live.close(request.session_hash, run)
         return [encoded(frame_payload(run.waiting())), *_buttons(run.state)]
 
     def tuning(self, name: str) -> Callable[..., None]:
         def tune(value: float, request: gr.Request) -> None:
-            if run := self.studio.run(request.session_hash):
+            if run := self.live.run(request.session_hash):
                 run.tune(**{name: value})
 
         return tune
@@ -267,7 +266,7 @@ class Runs:
     def watch(self, request: gr.Request) -> Iterator[list[Any]]:
         """The frames of the visitor's run once its turn has come; in the end its model."""
         visitor, same = request.session_hash, [gr.skip()] * (1 + BUTTONS + 4)
-        run = self.studio.run(visitor)
+        run = self.live.run(visitor)
         if run is None:
             yield same
             return
@@ -283,12 +282,12 @@ class Runs:
                 line.outcome = run.state
         finally:
             frames.close()
-            self.studio.close(visitor, run)
-        name = self.studio.adopt(run, visitor)
+            self.live.close(visitor, run)
+        name = self.live.adopt(run, visitor)
         if name is None:
             return
         with TemporaryDirectory() as directory:  # Gradio serves a copy
-            path = self.studio.save(name, Path(directory))
+            path = self.live.save(name, Path(directory))
             words = f"{path.name} can be downloaded, and the model compared with the others in Denoise."
             yield [
                 *same[:5],
@@ -299,14 +298,14 @@ class Runs:
             ]
 
     def leave(self, request: gr.Request) -> None:
-        self.studio.close(request.session_hash)
+        self.live.close(request.session_hash)
 
 
 @dataclass(frozen=True)
 class Models:
     """Where a visitor's model comes from besides a run, and where it goes; `view` is that of the tab Denoise."""
 
-    studio: Studio
+    live: LiveRuns
     view: Callable[..., list[Any]]
 
     def load(self, path: str, request: gr.Request) -> list[Any]:
@@ -314,19 +313,19 @@ class Models:
         file = Path(path)
         try:
             with job("model file", f"{file.stat().st_size} bytes"):
-                name = self.studio.load(file, request.session_hash)
+                name = self.live.load(file, request.session_hash)
         except Refused as error:
             return [gr.skip(), gr.skip(), _said(sentence(error), failed=True)]
         finally:
             file.unlink(missing_ok=True)
-        words = f"Loaded: {title(name, self.studio.session.adopted[name])[1]}."
+        words = f"Loaded: {title(name, self.live.session.adopted[name])[1]}."
         return [name, gr.update(**READY), _said(words)]
 
     def show(self, name: str | None, denoisers: list[str], n: int, seed: int) -> list[Any]:
         """Denoise, with the visitor's model among its denoisers, on its data and with its T."""
-        adopted = self.studio.session.adopted
+        adopted = self.live.session.adopted
         others = [other for other in denoisers if other in METHODS or (other in adopted and other != name)]
-        asked = self.studio.request(name, others, n=n, seed=seed)
+        asked = self.live.request(name, others, n=n, seed=seed)
         home = asked.data == adopted[name].card["config"]["data"]
         problem = f"What this model was trained on is not in its file: here it stands on {data_label(asked.data)}."
         return [gr.Tabs(selected="denoise"), *self.view(asked, problem * (not home))]
@@ -353,8 +352,8 @@ def _opened(settings: Settings) -> Callable[[gr.Request], list[Any]]:
     return opened
 
 
-def _follow(studio: Studio) -> Callable[..., list[Any]]:
-    fitting = _fitting(studio)
+def _follow(live: LiveRuns) -> Callable[..., list[Any]]:
+    fitting = _fitting(live)
 
     def follow(shown: str, chosen: str, network: str, z: int) -> list[Any]:
         """Own data that Denoise shows can be trained on."""
@@ -371,28 +370,28 @@ def _opening(session: Session, run: Run) -> Any:
     return gr.update(value=encoded(frame_payload(run.waiting())), target=behind)
 
 
-def _fitting(studio: Studio) -> Callable[..., int]:
+def _fitting(live: LiveRuns) -> Callable[..., int]:
     def fitting(data: str, network: str, z: int = 1) -> int:
         """As many numbers in z as the network needs on these data, or none as before."""
-        n = studio.coordinates(data)
+        n = live.coordinates(data)
         return {"mixture": 1 + n, "flow": 0}.get(network, z and n)
 
     return fitting
 
 
-def _place(studio: Studio) -> Callable[[Any], int]:
+def _place(live: LiveRuns) -> Callable[[Any], int]:
     def place(run: Any) -> int:
         """How many trainings have their turn before the run of this id."""
-        return studio.ahead(run) if isinstance(run, str) else 0
+        return live.ahead(run) if isinstance(run, str) else 0
 
     return place
 
 
-def _drive(studio: Studio) -> Callable[[Any], None]:
+def _drive(live: LiveRuns) -> Callable[[Any], None]:
     def drive(asked):  # noqa: ANN001, ANN202 - Gradio hands over JSON
         """One update of D or of G alone, or another speed, for the run of this id."""
         name, what = asked if isinstance(asked, list) and len(asked) == 2 else (None, None)
-        run = studio.run_of(name) if isinstance(name, str) else None
+        run = live.run_of(name) if isinstance(name, str) else None
         if run is None:
             return
         if what in BOTH and run.paused:
@@ -444,11 +443,11 @@ def _steps(config: Config) -> int:
 
 def _buttons(state: str) -> list[Any]:
     """Start, Pause, One step, Stop in a state of the run."""
-    live, paused = state in ("training", "paused"), state == "paused"
-    idle = not live and state != "waiting"
+    going, paused = state in ("training", "paused"), state == "paused"
+    idle = not going and state != "waiting"
     return [
         gr.update(interactive=idle),
-        gr.update(interactive=live, value="Resume" if paused else "Pause"),
-        gr.update(interactive=live or idle),
+        gr.update(interactive=going, value="Resume" if paused else "Pause"),
+        gr.update(interactive=going or idle),
         gr.update(interactive=not idle),
     ]

@@ -16,14 +16,14 @@ from ..explorer.live import Frame
 from ..explorer.plane import scale, ticked, width
 from .encoding import GRID, density, quantised, upright
 
-__all__ = ["arrows", "lab", "levels", "target"]
+__all__ = ["arrows", "frame_payload", "levels", "target"]
 
 CURVE = 240  # points of a curve at most
 ARROW = 0.2  # of half the view: the longest arrow
 STEEP = 0.8  # the share of arrows that are not cut
 
 
-def lab(frame: Frame) -> dict[str, Any]:
+def frame_payload(frame: Frame) -> dict[str, Any]:
     """A frame of a training; the curve in at most CURVE points."""
     curve = np.array(frame.curve, dtype=np.float32).reshape(-1, 5)
     curve = curve[np.unique(np.linspace(0, len(curve) - 1, min(len(curve), CURVE)).astype(int))]

@@ -19,7 +19,7 @@ from ddgan.diffusion.sampler import Draws, sample
 from ddgan.diffusion.schedule import Schedule
 from ddgan.errors import Refused
 from ddgan.explorer import live, plane
-from ddgan.explorer.live import Run, Studio
+from ddgan.explorer.live import LiveRuns, Run
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.metrics.points import coverage
@@ -30,7 +30,7 @@ from ddgan.training.trainer import train
 from ddgan.views.answers import progress, title
 from ddgan.views.encoding import encoded
 from ddgan.views.stage import stage, staged
-from ddgan.views.training import ARROW, arrows, lab, target
+from ddgan.views.training import ARROW, arrows, frame_payload, target
 
 CONFIG = Config("8-gaussians", T=2, width=16, depth=2, batch=64, ema=0.05, steps=30)
 VALUES = {**CONFIG.to_dict(), "seconds": 20}
@@ -84,10 +84,10 @@ def test_a_run_without_a_discriminator_has_no_surface_and_no_loss_of_one(name):
     assert (last.state, last.step, last.surface) == ("done", 30, None) and last.cloud.isfinite().all()
     assert last.pulls is None
     assert all(np.isnan(point.d) and np.isfinite(point.g) for point in last.curve)
-    drawn = json.loads(encoded(lab(last)), parse_constant=pytest.fail)
+    drawn = json.loads(encoded(frame_payload(last)), parse_constant=pytest.fail)
     assert drawn["surface"] is drawn["arrows"] is None and progress(last)["d"] is None
     assert run.changes[0]["lr_g"] == 1e-3 and run._model.card is None
-    desk = Studio(Session())
+    desk = LiveRuns(Session())
     name = desk.adopt(run, "me")
     *_, shown = desk.session.run(asked := desk.request(name, ["exact"], n=live.CLOUD_POINTS, seed=0), name)
     assert asked.T == config.T and torch.equal(shown.x_s, last.cloud), "walked with by the same solver"
@@ -129,7 +129,7 @@ def test_a_step_of_one_player_moves_no_other_and_the_card_counts_it():
         assert frame.players == players and {name for name in after if not same(after[name], before[name])} == {
             *players
         }
-        assert lab(frame)["players"] == "".join(players)
+        assert frame_payload(frame)["players"] == "".join(players)
         assert [math.isfinite(loss) for loss in frame.curve[-1][1:3]] == ["d" in players, "g" in players]
     run.stop()
     *_, last = frames
@@ -302,14 +302,14 @@ def test_without_z_one_step_hardly_reaches_a_mode_and_with_it_all():
     ],
 )  # fmt: skip
 def test_a_visitor_asks_for_too_much_or_for_nonsense_in_vain(change, word):
-    desk = Studio(Session())
+    desk = LiveRuns(Session())
     with pytest.raises(ValueError, match=word):
         desk.open("a", {**VALUES, **change})
     assert not desk.runs
 
 
 def test_visitors_have_one_run_each_and_know_their_place(monkeypatch):
-    desk = Studio(Session())
+    desk = LiveRuns(Session())
     first, second = desk.open("a", VALUES), desk.open("b", VALUES)
     assert desk.run("a") is first and desk.run("b") is second and desk.run("c") is None
     assert (desk.ahead(first.id), desk.ahead(second.id), desk.ahead("nobody")) == (0, 1, 0)
@@ -325,7 +325,7 @@ def test_visitors_have_one_run_each_and_know_their_place(monkeypatch):
 
 
 def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only():
-    desk = Studio(Session())
+    desk = LiveRuns(Session())
     run = desk.open("a", VALUES)
     run.config = replace(run.config, steps=5)
     list(run.frames())
@@ -350,7 +350,7 @@ def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only()
 def test_a_frame_is_strict_json_and_its_arrays_are_the_frames():
     run = run_of()
     *_, frame = run.frames()
-    drawn = json.loads(encoded(lab(frame)), parse_constant=pytest.fail)
+    drawn = json.loads(encoded(frame_payload(frame)), parse_constant=pytest.fail)
     cloud = np.frombuffer(base64.b64decode(drawn["cloud"]), np.int16).reshape(-1, 2) * plane.scale(plane.LIMIT)
     assert np.abs(cloud - frame.cloud.clamp(-6, 6).numpy()).max() < 2e-4
     surface = np.frombuffer(base64.b64decode(drawn["surface"]["data"]), np.uint8).reshape(48, 48)
@@ -359,7 +359,7 @@ def test_a_frame_is_strict_json_and_its_arrays_are_the_frames():
     curve = np.frombuffer(base64.b64decode(drawn["curve"]), np.float32).reshape(-1, 5)
     assert np.allclose(curve, np.array(frame.curve, dtype=np.float32)) and len(curve) >= 1
     assert target(run.law)["dim"] == 2
-    assert lab(run_of().waiting())["cloud"] is None
+    assert frame_payload(run_of().waiting())["cloud"] is None
 
 
 def test_a_run_whose_frames_are_updates_apart_is_the_same_run_again_and_again():
@@ -410,8 +410,8 @@ def test_the_surface_is_what_the_discriminator_says():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """(studio, name of its model, path of the model's file)."""
-    desk = Studio(Session())
+    """(the live runs, name of its model, path of the model's file)."""
+    desk = LiveRuns(Session())
     run = desk.open("a", {**VALUES, "data": "25-gaussians", "T": 4})
     run.config = replace(run.config, steps=5)
     list(run.frames())
@@ -559,7 +559,7 @@ def test_the_curve_has_the_mean_losses_and_the_cloud_is_the_moving_averages_for_
 
 
 def test_a_run_that_need_not_wait_is_first_and_one_that_is_over_stands_before_nobody(monkeypatch):
-    desk = Studio(Session())
+    desk = LiveRuns(Session())
     first = desk.open("a", VALUES)
     monkeypatch.setattr(live, "MAX_RUNS", 1)
     now = desk.open("b", VALUES, waits=False)
@@ -570,7 +570,7 @@ def test_a_run_that_need_not_wait_is_first_and_one_that_is_over_stands_before_no
 
 def test_a_model_of_images_is_not_loaded_as_one_of_points():
     with pytest.raises(ValueError, match=r"data of shape \[1, 28, 28\], wanted one or two coordinates"):
-        Studio(Session()).load(checkpoint.WEIGHTS / "mnist" / "model.safetensors", "me")
+        LiveRuns(Session()).load(checkpoint.WEIGHTS / "mnist" / "model.safetensors", "me")
 
 
 def test_a_run_ends_by_the_clock_on_the_wall_too(monkeypatch):
