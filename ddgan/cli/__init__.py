@@ -280,7 +280,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     _say_ignored(session, request)
     near = files.neighbours(options.nearest, session, request) if options.nearest else {}  # first: it may refuse
     for name in request.denoisers:
-        rows[name] = session.judge(request, name, options.samplings, watch=progress, with_fid=options.fid)
+        rows[name] = session.evaluate(request, name, options.samplings, watch=progress, with_fid=options.fid)
         rows[name] |= {"nearest": near[name]} if near else {}
     if options.json:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}

@@ -31,7 +31,7 @@ from ..errors import Refused
 from ..explorer.request import Edit, Request
 from ..explorer.session import Session
 from ..machine import device, precision
-from ..metrics.images import judge_set
+from ..metrics.images import score_set
 from ..models import checkpoint
 from ..models.config import preset
 from ..training.run import new_objective
@@ -73,7 +73,7 @@ def _stacked(seed: int, model: str, T: int, n: int, weights: list[str]) -> dict[
     if weights == ["none"]:
         raise Refused(f"there is no {model} here: put {model}/card.json and {model}/model.safetensors into weights/")
     denoiser = checkpoint.load(model).to(device(), precision(device()))
-    judged = judge_set(draw(Schedule.vp(T), denoiser, seeds(seed, n), SETS["stackedmnist"]), "stackedmnist")
+    judged = score_set(draw(Schedule.vp(T), denoiser, seeds(seed, n), SETS["stackedmnist"]), "stackedmnist")
     return {"modes": judged["modes"], "kl": judged["kl"], "seen": _seen(denoiser.card)}
 
 
@@ -153,7 +153,7 @@ def _cifar(seed: int, **setting: Any) -> dict[str, Any]:
 
 def _shipped(seed: int, denoiser: str, T: int, n: int, weights: list[str]) -> dict[str, Any]:
     request, clock = Request(data="cifar10", denoisers=(denoiser,), T=T, seed=seed, n=n), _Clock()
-    judged, card = _session().judge(request, denoiser, watch=clock), _session().model(request, denoiser).card
+    judged, card = _session().evaluate(request, denoiser, watch=clock), _session().model(request, denoiser).card
     return {**judged, "seconds": clock.seconds / n * 100, "seen": _seen(card)}
 
 
@@ -168,7 +168,7 @@ def _learned(seed: int, T: int, n: int, steps: int, **changes: Any) -> dict[str,
     for _ in train(objective, batches(data, config.batch, seed=seed, flip=config.flip), seed=seed, steps=steps):
         pass
     denoiser = objective.denoiser.to(precision(device()))
-    judged = judge_set(clock(draw(Schedule.vp(T), denoiser, seeds(seed, n), data.shape)), "cifar10")
+    judged = score_set(clock(draw(Schedule.vp(T), denoiser, seeds(seed, n), data.shape)), "cifar10")
     return {**judged, "seconds": clock.seconds / n * 100, "seen": steps * config.batch / 1000}
 
 

@@ -29,7 +29,7 @@ from ..explorer.request import Request
 from ..explorer.session import Session
 from ..files import claimed
 from ..machine import device, record
-from ..metrics.points import coverage, evaluate
+from ..metrics.points import coverage, score
 from ..models.config import PRESETS, Config
 from ..training.run import new_objective
 from ..training.state import Saved, holds_state, load_state, save_state
@@ -252,7 +252,7 @@ def trained(config: Config, shape: str = "") -> tuple[Denoiser, Schedule, float]
 
 def _scores(x: Tensor) -> dict[str, Any]:
     law = toy(DATA)
-    return evaluate(x, law, law.sample(len(x), torch.Generator().manual_seed(1)))
+    return score(x, law, law.sample(len(x), torch.Generator().manual_seed(1)))
 
 
 def _train(seed: int, recipe: str, steps: int, shape: str = "", points: bool = False, **changes: Any) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from ..errors import Refused
 from ..explorer.methods import METHODS
 from ..explorer.request import Request
 from ..explorer.session import Session
-from ..metrics.points import judge
+from ..metrics.points import evaluate
 from ..models.config import PRESETS
 from .experiment import Beside, Cell, Column, Experiment, Result, weights
 from .figures import Race, races
@@ -56,7 +56,7 @@ def _judged(request: Request) -> dict[str, Any]:
         model.check(schedule)
     except Refused as error:
         return {"failed": str(error)}
-    found = session.judge(request, method)
+    found = session.evaluate(request, method)
     return {key: value for key, value in found.items() if key not in ("of_modes", "samplings", "n")}
 
 
@@ -261,7 +261,7 @@ def _anew(seed: int, method: str, T: int, n: int, updates: int) -> dict[str, Any
     config = PRESETS[DATA if model == "ddgan" else f"{DATA}-{model}"]
     denoiser, *_ = trained(replace(config, seed=seed, steps=updates))
     (x_0,) = draw(Schedule.vp(T), denoiser, seeds(seed, n), law.shape, at_once=n, solver=solver)
-    found = judge(law, n, lambda _: x_0)
+    found = evaluate(law, n, lambda _: x_0)
     return {key: v for key, v in found.items() if key not in ("of_modes", "samplings")}
 
 

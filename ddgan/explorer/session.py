@@ -27,8 +27,8 @@ from ..diffusion.sampler import Draws, Step, draw, sample, seeds
 from ..diffusion.schedule import Schedule
 from ..errors import Refused
 from ..machine import device, on_gpu, on_loan, precision
-from ..metrics.images import fid, judge_set
-from ..metrics.points import evaluate, judge, slices
+from ..metrics.images import fid, score_set
+from ..metrics.points import evaluate, score, slices
 from ..models import checkpoint
 from .catalogue import missing, source_of, training_images
 from .image_posterior import redraws
@@ -267,9 +267,9 @@ class Session:
     def score(self, request: Request, x: Tensor) -> dict[str, float]:
         """The metrics of samples x of the request's law."""
         reference = self.reference if len(x) <= KEPT else self._reference
-        return evaluate(x, self.law(request.data), reference(request.data, len(x)))
+        return score(x, self.law(request.data), reference(request.data, len(x)))
 
-    def judge(
+    def evaluate(
         self,
         request: Request,
         denoiser: str,
@@ -277,10 +277,10 @@ class Session:
         watch: Callable[[Iterator[Any], int], Iterator[Any]] = lambda parts, of: parts,
         with_fid: bool = False,
     ) -> dict[str, Any]:
-        """metrics.judge of a denoiser: the request's seed and, for more samplings, those that follow it.
+        """The metrics of a denoiser: the request's seed and, for more samplings, those that follow it.
 
-        Images are judged by image_metrics.judge_set, once, and where it is asked for by image_metrics.fid against the
-        training set; Refused for more samplings, for FID of other data, or where no classifier of theirs is here.
+        Images are scored once, by metrics.images.score_set, and with `with_fid` also by FID against the training set.
+        Refused for more samplings, for FID of other data, or where no classifier of theirs is here.
         `watch` is handed every iterator of parts of the work, with their number, and passes them on.
         """
         source = self.source(request.data)
@@ -294,13 +294,13 @@ class Session:
             first, again = tee(watch(*self._drawn(request, denoiser)))
             published = {"fid": fid(first, request.n, load_images(source.set))} if with_fid else {}
             del first  # which would keep what the other one gives out
-            return judge_set(again, source.set, self.classes(request, denoiser) or ()) | published
+            return score_set(again, source.set, self.classes(request, denoiser) or ()) | published
 
         def sampled(i: int) -> Tensor:
             *_, last = watch(self.run(replace(request, seed=request.seed + i), denoiser), request.T)
             return last.x_s
 
-        return judge(source.law, request.n, sampled, samplings)
+        return evaluate(source.law, request.n, sampled, samplings)
 
     def _drawn(self, request: Request, denoiser: str) -> tuple[Iterator[Tensor], int]:
         """The images of a request, AT_ONCE at a time, and how many times.

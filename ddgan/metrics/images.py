@@ -40,12 +40,12 @@ __all__ = [
     "denoising_errors",
     "fid",
     "frechet",
-    "judge_images",
-    "judge_set",
     "moments",
     "nearest",
     "observe",
     "precision_recall",
+    "score_images",
+    "score_set",
     "stacked_modes",
     "too_sure",
 ]
@@ -187,7 +187,7 @@ def denoising_errors(denoiser: Denoiser, data: ImageSet, n: int = 1000) -> dict[
     return {"levels": levels, "squared": [float(f"{v:.5g}") for v in found], "n": min(n, len(data))}
 
 
-def judge_images(
+def score_images(
     samples: Tensor | np.ndarray,
     classifier: Classifier,
     *,
@@ -222,21 +222,22 @@ def _floor(classifier: Classifier, train: ImageSet | None, test: ImageSet, n: in
     return floor
 
 
-def judge_set(batches: Iterable[Tensor], name: str, asked: Sequence[str] = ()) -> dict[str, Any]:
-    """judge_images of samples in [-1, 1], (B, C, H, W) at a time, by the shipped classifier of the image set `name`.
+def score_set(batches: Iterable[Tensor], name: str, asked: Sequence[str] = ()) -> dict[str, Any]:
+    """score_images of samples in [-1, 1], (B, C, H, W) at a time, by the shipped classifier of the image set `name`.
 
     Against that set where it is on this machine; of stackedmnist the modes, by the classifier of mnist. Refused
     where there is no such classifier.
     """
+    classifier = _classifier("mnist" if name == "stackedmnist" else name)
+    samples = np.concatenate([to_uint8(x) for x in batches])
     if name == "stackedmnist":
-        samples = np.concatenate([to_uint8(x) for x in batches])
-        return {"n": len(samples), **dict(zip(("modes", "kl"), stacked_modes(samples, _judge("mnist")), strict=True))}
-    classifier, samples = _judge(name), np.concatenate([to_uint8(x) for x in batches])
-    return judge_images(samples, classifier, train=_known(name, "train"), test=_known(name, "test"), asked=asked)
+        modes, kl = stacked_modes(samples, classifier)
+        return {"n": len(samples), "modes": modes, "kl": kl}
+    return score_images(samples, classifier, train=_known(name, "train"), test=_known(name, "test"), asked=asked)
 
 
 @lru_cache(maxsize=2)
-def _judge(name: str) -> Classifier:
+def _classifier(name: str) -> Classifier:
     """One object a set, since the features that `_features` keeps are those of one classifier."""
     if not name:
         raise Refused("this model was trained on images of its own, which no classifier here can judge")

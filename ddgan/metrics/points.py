@@ -18,7 +18,7 @@ from ..errors import Refused
 from .energy import energy, floor_energy
 
 __all__ = [
-    "Coverage", "coverage", "evaluate", "floor_sliced_w2", "judge", "mode_distance", "slices", "sliced_w2", "width",
+    "Coverage", "coverage", "evaluate", "floor_sliced_w2", "mode_distance", "score", "slices", "sliced_w2", "width",
 ]  # fmt: skip
 
 REACH = 4.0  # a sample is on a mode within this many standard deviations of a component
@@ -118,7 +118,7 @@ def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:
     return distance, law.mode.long()[component]
 
 
-def evaluate(x: Tensor, law: Law, reference: Tensor | np.ndarray) -> dict[str, float]:
+def score(x: Tensor, law: Law, reference: Tensor | np.ndarray) -> dict[str, float]:
     """All numbers of samples x (N, *D) against a law and a sample of it of the same size: as shown under a panel."""
     nearest, mode = _nearest(x, law)
     cover = _coverage(nearest, mode, law)
@@ -134,19 +134,19 @@ def evaluate(x: Tensor, law: Law, reference: Tensor | np.ndarray) -> dict[str, f
     }
 
 
-def judge(law: Law, n: int, sampled: Callable[[int], Tensor], samplings: int = 1) -> dict[str, float]:
-    """`evaluate` over several samplings, sampled(i) (n, *D), i = 0, 1, ..., each against another sample of the law.
+def evaluate(law: Law, n: int, sampled: Callable[[int], Tensor], samplings: int = 1) -> dict[str, float]:
+    """`score` over several samplings, sampled(i) (n, *D), i = 0, 1, ..., each against another sample of the law.
 
     The worst of modes, on_mode and kl; the mean of width, of sliced_w2, to be held against floor_sliced_w2, a mean as
     well, and of energy. floor_energy is that of one sampling: a mean of several exact ones is below it more often.
     """
-    scores = [evaluate(sampled(i), law, law.sample(n, torch.Generator().manual_seed(1 + i))) for i in range(samplings)]
+    scored = [score(sampled(i), law, law.sample(n, torch.Generator().manual_seed(1 + i))) for i in range(samplings)]
     return {
-        "modes": min(score["modes"] for score in scores),
+        "modes": min(found["modes"] for found in scored),
         "of_modes": law.modes,
-        "on_mode": min(score["on_mode"] for score in scores),
-        "kl": max(score["kl"] for score in scores),
-        **{name: sum(score[name] for score in scores) / samplings for name in ("width", "sliced_w2", "energy")},
+        "on_mode": min(found["on_mode"] for found in scored),
+        "kl": max(found["kl"] for found in scored),
+        **{name: sum(found[name] for found in scored) / samplings for name in ("width", "sliced_w2", "energy")},
         "floor_sliced_w2": floor_sliced_w2(law, n),
         "floor_energy": floor_energy(law, n),
         "samplings": samplings,

@@ -39,8 +39,8 @@ from ..diffusion.schedule import MAX_T, Schedule
 from ..diffusion.solver import ANCESTRAL, Renoise, Solver
 from ..errors import Refused
 from ..machine import device, give_user_a_name, hardware, precision
-from ..metrics.images import denoising_errors, judge_set
-from ..metrics.points import judge
+from ..metrics.images import denoising_errors, score_set
+from ..metrics.points import evaluate
 from ..models import checkpoint, registry
 from ..models.config import Config
 from . import crashes, distributed, state
@@ -48,7 +48,7 @@ from .pairs import Anywhere, Consecutive, Pairs
 from .rivals import Consistency, Likelihood
 from .trainer import Adversarial, Descent, Objective, Regression, TrainStep, train
 
-__all__ = ["fit", "new_objective", "score", "table_of"]
+__all__ = ["fit", "new_objective", "evaluate_model", "table_of"]
 
 _INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
 SHEET = 64  # images that samples.png shows
@@ -220,7 +220,7 @@ def fit(
         named = images is None and tuple(data.shape) == tuple(SETS.get(config.data, data.shape))
         if not distributed.rank() and (named or run.fingerprint == OFFICIAL.get(config.data)):
             both = {
-                longer: score(run.model(longer=longer), run.data, config)
+                longer: evaluate_model(run.model(longer=longer), run.data, config)
                 for longer in (False, True)[: 1 + (config.ema_long > 0)]
             }
             better = min(both, key=lambda longer: _distance(both[longer]))
@@ -463,7 +463,7 @@ def _history(config: Config) -> tuple[dict[str, Any], ...]:
     return (*card.get("history", ()), made)
 
 
-def score(
+def evaluate_model(
     denoiser: Denoiser, data: Law | ImageSet, config: Config, n: int = 10_000
 ) -> dict[str, dict[str, float | None]]:
     """What a card reports: three samplings of n, from seed 0 on, at the T that a model is for; one of images."""
@@ -484,11 +484,11 @@ def score(
     scores = {}
     for T in [config.T] if config.T is not None else many if config.objective == "regression" else few:
         if isinstance(data, Law):
-            numbers = judge(data, n, partial(sampled, T), samplings=3)
+            numbers = evaluate(data, n, partial(sampled, T), samplings=3)
         else:
             given, labels = range(STACKED if stacked else JUDGED), _labels(denoiser, data)
             asked = [data.names[k] for k in labels(given).tolist()] if labels else []
-            numbers = judge_set(draw(Schedule.vp(T), denoiser, given, data.shape, labels=labels), config.data, asked)
+            numbers = score_set(draw(Schedule.vp(T), denoiser, given, data.shape, labels=labels), config.data, asked)
             numbers.pop("right_by_class", None)
         scores[f"T={T}"] = {name: round(v, 6) if math.isfinite(v) else None for name, v in numbers.items()}
     return scores

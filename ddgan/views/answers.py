@@ -293,8 +293,8 @@ def _digits(values: Iterable[float]) -> list[float]:
 
 
 def evaluate(session: Session, request: Request, samplings: int) -> dict[str, Any]:
-    """Per denoiser its metrics over several samplings: `Session.judge`."""
-    judged = each(request, lambda name: finite(session.judge(request, name, samplings)))
+    """Per denoiser its metrics over several samplings: `Session.evaluate`."""
+    judged = each(request, lambda name: finite(session.evaluate(request, name, samplings)))
     return {"request": _asked(request, False), "samplings": samplings, "denoisers": judged}
 
 

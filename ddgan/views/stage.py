@@ -37,7 +37,7 @@ MAX_SHOWN = 5000
 MAX_FRAMES = 129
 MAX_SCORED = 33  # with more states than these only the samples are scored
 MAX_GAPS = 16
-METRICS = {  # as the stage names them, and as metrics.evaluate does
+METRICS = {  # as the stage names them, and as metrics.points.score does
     **{"energy": "energy", "floor": "floor_energy", "modes": "modes", "of": "of_modes", "on_mode": "on_mode"},
     **{"kl": "kl", "width": "width", "sw2": "sliced_w2"},
 }

@@ -17,7 +17,7 @@ from ddgan.data.images import ImageSet
 from ddgan.explorer.posterior import Question
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
-from ddgan.metrics.images import judge_images
+from ddgan.metrics.images import score_images
 from ddgan.models.checkpoint import load_classifier
 from ddgan.views.landscape import PLOTLY, page
 
@@ -239,7 +239,7 @@ def test_train_classifier_writes_a_classifier_that_judges(capsys, monkeypatch, t
     words = "train-classifier", "mnist", "--out", tmp_path, "--width", 2
     code, out, err = run(capsys, *words, "--epochs", 2)
     assert code == 0 and out.strip() == f"{tmp_path}/classifier.safetensors" and "update 2  100%" in err
-    assert judge_images(data.images, load_classifier(tmp_path))["cfd"] == pytest.approx(0, abs=1e-5)
+    assert score_images(data.images, load_classifier(tmp_path))["cfd"] == pytest.approx(0, abs=1e-5)
     assert run(capsys, *words, "--minutes", 0) == (2, "", "ddgan: --minutes must be above 0, got 0\n")
 
 

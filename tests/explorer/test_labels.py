@@ -71,13 +71,13 @@ def test_each_sample_has_the_class_of_its_seed_unless_one_is_asked_for(session, 
 
 
 def test_images_that_are_judged_are_told_the_same_classes(session, name, monkeypatch):
-    def judge_set(batches, _, asked):
+    def score_set(batches, _, asked):
         bright = torch.cat(list(batches))[:, 0, 0, 0]
         assert [NAMES[k] for k in (4 * (1 - bright)).round().long().tolist()] == list(asked)
         return {"n": len(bright)}
 
-    monkeypatch.setattr("ddgan.explorer.session.judge_set", judge_set)
-    assert session.judge(request(name, n=230), name) == {"n": 230}
+    monkeypatch.setattr("ddgan.explorer.session.score_set", score_set)
+    assert session.evaluate(request(name, n=230), name) == {"n": 230}
 
 
 def test_a_class_that_the_model_does_not_know_is_one_sentence(session, name):
@@ -85,7 +85,7 @@ def test_a_class_that_the_model_does_not_know_is_one_sentence(session, name):
         asked = request(name, label=label)
         for way in (
             lambda a: session.run(a, name),
-            lambda a: session.judge(a, name),
+            lambda a: session.evaluate(a, name),
             lambda a: session.classes(a, name),
         ):
             with pytest.raises(Refused, match="label must be any or one of cat, dog, 7, owl, got"):

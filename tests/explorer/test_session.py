@@ -82,7 +82,7 @@ def test_a_visitor_is_told_what_a_fork_changed_and_where_noise_is_not_all(query,
 def test_images_are_not_judged_as_if_forks_and_edits_were_none():
     request = Request.parse({"data": "mnist", "T": 2, "n": 4, "forks": "z.1.5"})
     with pytest.raises(ValueError, match="without forks and without an edit"):
-        Session().judge(request, "ddgan")
+        Session().evaluate(request, "ddgan")
 
 
 def test_two_judges_of_images_see_the_same_ones_drawn_once(monkeypatch):
@@ -96,9 +96,9 @@ def test_two_judges_of_images_see_the_same_ones_drawn_once(monkeypatch):
     monkeypatch.setattr("ddgan.explorer.session.load_images", lambda name: name)
     monkeypatch.setattr("ddgan.explorer.session.fid", lambda batches, n, data: seen.append([*batches]) or 3.75)
     monkeypatch.setattr(
-        "ddgan.explorer.session.judge_set", lambda batches, name, asked: seen.append([*batches]) or {"n": 4}
+        "ddgan.explorer.session.score_set", lambda batches, name, asked: seen.append([*batches]) or {"n": 4}
     )
-    numbers = Session().judge(Request("stackedmnist", ("ddgan",), T=1, n=4), "ddgan", watch=watch, with_fid=True)
+    numbers = Session().evaluate(Request("stackedmnist", ("ddgan",), T=1, n=4), "ddgan", watch=watch, with_fid=True)
     assert numbers == {"n": 4, "fid": 3.75} and len(drawn) == 1
     assert all(len(batches) == 1 and batches[0] is drawn[0] for batches in seen)
 
@@ -417,7 +417,7 @@ def test_the_noise_of_a_fork_is_no_seeds_own():
 def test_every_sampling_that_is_judged_has_a_seed_of_its_own(monkeypatch):
     session, seen, run = Session(), [], Session.run
     monkeypatch.setattr(session, "run", lambda request, name: seen.append(request.seed) or run(session, request, name))
-    session.judge(Request(denoisers=("exact",), seed=4, n=50, T=1), "exact", 3)
+    session.evaluate(Request(denoisers=("exact",), seed=4, n=50, T=1), "exact", 3)
     assert seen == [4, 5, 6]
 
 

@@ -20,12 +20,12 @@ from ddgan.metrics.images import (
     clear,
     fid,
     frechet,
-    judge_images,
-    judge_set,
     moments,
     nearest,
     observe,
     precision_recall,
+    score_images,
+    score_set,
     stacked_modes,
 )
 from ddgan.models.checkpoint import load
@@ -132,7 +132,7 @@ def judge():
 
 def test_the_training_images_themselves_are_at_distance_zero_and_unseen_ones_at_the_floor(judge):
     classifier, data, numbers = judge
-    seen = judge_images(data.images, classifier, train=data, test=images(100, seed=1))
+    seen = score_images(data.images, classifier, train=data, test=images(100, seed=1))
     assert seen["cfd"] == pytest.approx(0, abs=1e-5) and seen["class_kl"] == pytest.approx(0, abs=1e-6)
     assert seen["precision"] == seen["recall"] == 1 and seen["n"] == 200
     assert seen["floor_cfd"] == numbers["floor_cfd"] > seen["cfd"]
@@ -140,14 +140,14 @@ def test_the_training_images_themselves_are_at_distance_zero_and_unseen_ones_at_
 
 def test_images_are_judged_as_the_uint8_that_they_become(judge):
     classifier, data, _ = judge
-    as_uint8 = judge_images(data.images, classifier)
-    assert as_uint8 == judge_images(from_uint8(data.images) * 1.001, classifier)
-    assert as_uint8 == judge_images(torch.from_numpy(data.images), classifier)
+    as_uint8 = score_images(data.images, classifier)
+    assert as_uint8 == score_images(from_uint8(data.images) * 1.001, classifier)
+    assert as_uint8 == score_images(torch.from_numpy(data.images), classifier)
 
 
 def test_darker_images_are_further_than_the_floor(judge):
     classifier, data, _ = judge
-    dark = judge_images(data.images // 4, classifier, test=images(100, seed=1))
+    dark = score_images(data.images // 4, classifier, test=images(100, seed=1))
     assert dark["cfd"] > 5 * dark["floor_cfd"]
 
 
@@ -163,7 +163,7 @@ def test_darker_images_are_further_than_the_floor(judge):
 )
 def test_what_cannot_be_judged_is_refused_in_a_sentence(judge, samples, words):
     with pytest.raises(ValueError, match=words):
-        judge_images(samples, judge[0])
+        score_images(samples, judge[0])
 
 
 def test_fid_is_torch_fidelitys_and_says_what_it_needs(monkeypatch):
@@ -212,8 +212,8 @@ def test_copies_of_few_training_images_are_precise_and_recall_little_as_samples_
     classifier, data, _ = judge
     few = ImageSet(np.repeat(data.images[:4], 20, 0))
     for numbers, name in [
-        (judge_images(few.images, classifier, train=data), ""),
-        (judge_images(data.images[:80], classifier, train=data, test=few), "floor_"),
+        (score_images(few.images, classifier, train=data), ""),
+        (score_images(data.images[:80], classifier, train=data, test=few), "floor_"),
     ]:
         assert numbers[f"{name}precision"] == 1 and numbers[f"{name}recall"] < 0.1
 
@@ -223,24 +223,24 @@ def test_the_cfd_is_the_frechet_distance_as_a_share_of_the_variance_and_the_floo
     dark, test = data.images[:90] // 4, images(100, seed=1)
     real = Moments(classifier.mean.double(), classifier.covariance.double())
     due = frechet(moments(observe(classifier, dark)[0]), real) / float(real.covariance.trace())
-    numbers = judge_images(dark, classifier, test=test)
+    numbers = score_images(dark, classifier, test=test)
     assert numbers["cfd"] == pytest.approx(due) and "floor_n" not in numbers
-    assert numbers["floor_cfd"] == judge_images(test.images[:90], classifier)["cfd"]
-    assert judge_images(data.images, classifier, test=test)["floor_n"] == 100
+    assert numbers["floor_cfd"] == score_images(test.images[:90], classifier)["cfd"]
+    assert score_images(data.images, classifier, test=test)["floor_n"] == 100
 
 
 def test_a_set_is_judged_against_its_training_images_with_the_floor_of_its_test_images(judge, monkeypatch):
     classifier, data, _ = judge
     sets = {"train": data, "test": images(100, seed=1)}
-    monkeypatch.setattr("ddgan.metrics.images._judge", lambda name: classifier)
+    monkeypatch.setattr("ddgan.metrics.images._classifier", lambda name: classifier)
     monkeypatch.setattr("ddgan.metrics.images._known", lambda name, split: sets[split])
     parts = map(from_uint8, np.split(data.images // 4, 4))
-    assert judge_set(parts, "mnist") == judge_images(data.images // 4, classifier, **sets)
+    assert score_set(parts, "mnist") == score_images(data.images // 4, classifier, **sets)
 
 
 def test_precision_and_recall_are_against_as_many_training_images(judge):
     classifier, data, _ = judge
-    numbers = judge_images(data.images[:50], classifier, train=data)
+    numbers = score_images(data.images[:50], classifier, train=data)
     assert numbers["recall"] == numbers["precision"] == 1, "the first 50, of which these are all"
 
 
@@ -248,7 +248,7 @@ def test_precision_and_recall_are_against_as_many_training_images(judge):
 def test_shipped_digits_are_digits():
     """64 of them: .14 where all is well, .34 with the halves of a pixel block exchanged."""
     x = torch.cat(list(draw(Schedule.vp(4), load("mnist"), range(64), (1, 28, 28))))
-    assert judge_set([x], "mnist")["cfd"] < 0.2
+    assert score_set([x], "mnist")["cfd"] < 0.2
 
 
 def test_an_image_is_clear_where_its_likeliest_class_has_more_than_95_hundredths():
@@ -261,9 +261,9 @@ def test_samples_asked_for_by_class_are_right_where_the_classifier_sees_that_cla
     classifier.card = {"classes": ["even", "odd"]}
     seen = [("even", "odd")[k] for k in observe(classifier, data.images)[1].argmax(1).tolist()]
     asked = ["even", *seen[1:]]
-    numbers = judge_images(data.images, classifier, test=images(100, seed=1), asked=asked)
+    numbers = score_images(data.images, classifier, test=images(100, seed=1), asked=asked)
     wrong = int(seen[0] == "odd")
     assert numbers["right"] == 1 - wrong / 200 and 0 <= numbers["floor_clear"] <= 1
     assert numbers["right_by_class"]["even"] == 1 - wrong / asked.count("even")
-    assert "right" not in judge_images(data.images, classifier, asked=["cat"] * 200), "it knows no cats"
-    assert "right" not in judge_images(data.images, classifier)
+    assert "right" not in score_images(data.images, classifier, asked=["cat"] * 200), "it knows no cats"
+    assert "right" not in score_images(data.images, classifier)

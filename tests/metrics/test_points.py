@@ -11,8 +11,8 @@ from ddgan.metrics.points import (
     coverage,
     evaluate,
     floor_sliced_w2,
-    judge,
     mode_distance,
+    score,
     sliced_w2,
     width,
 )
@@ -137,7 +137,7 @@ def test_sliced_w2_is_a_pure_function_and_refuses_unequal_sizes():
 def test_evaluate_says_what_its_parts_say():
     x, y = CORNERS.sample(500, torch.Generator().manual_seed(0)), CORNERS.sample(500, torch.Generator().manual_seed(1))
     cover = coverage(x, CORNERS)
-    assert evaluate(x, CORNERS, y) == {
+    assert score(x, CORNERS, y) == {
         **cover._asdict(),
         "of_modes": 4,
         "width": width(x, CORNERS),
@@ -172,19 +172,19 @@ def test_several_samplings_are_judged_by_their_worst_and_by_the_mean_of_their_di
         )  # the second has too many on one mode, the third most on none
         return x
 
-    numbers = judge(law, n, sampled, samplings=3)
-    alone = [evaluate(sampled(i), law, law.sample(n, torch.Generator().manual_seed(1 + i))) for i in range(3)]
+    numbers = evaluate(law, n, sampled, samplings=3)
+    alone = [score(sampled(i), law, law.sample(n, torch.Generator().manual_seed(1 + i))) for i in range(3)]
     assert (
         asked[:3] == [0, 1, 2]
-        and len({score["on_mode"] for score in alone}) > 1
-        and len({score["kl"] for score in alone}) == 3
+        and len({found["on_mode"] for found in alone}) > 1
+        and len({found["kl"] for found in alone}) == 3
     )
     assert numbers == {
-        "modes": min(score["modes"] for score in alone),
+        "modes": min(found["modes"] for found in alone),
         "of_modes": 4,
-        "on_mode": min(score["on_mode"] for score in alone),
-        "kl": max(score["kl"] for score in alone),
-        **{key: pytest.approx(sum(score[key] for score in alone) / 3) for key in ("width", "sliced_w2", "energy")},
+        "on_mode": min(found["on_mode"] for found in alone),
+        "kl": max(found["kl"] for found in alone),
+        **{key: pytest.approx(sum(found[key] for found in alone) / 3) for key in ("width", "sliced_w2", "energy")},
         "floor_sliced_w2": floor_sliced_w2(law, n),
         "floor_energy": floor_energy(law, n),
         "samplings": 3,

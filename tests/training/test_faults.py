@@ -137,7 +137,7 @@ def test_an_update_that_does_not_end_is_broken_off_and_not_saved(capsys, monkeyp
 
 def test_a_signal_does_not_wait_for_judging(capsys, monkeypatch, tmp_path, whole):
     monkeypatch.setattr(
-        importlib.import_module("ddgan.training.run"), "score", lambda *_: signal.raise_signal(signal.SIGTERM)
+        importlib.import_module("ddgan.training.run"), "evaluate_model", lambda *_: signal.raise_signal(signal.SIGTERM)
     )
     assert train(capsys, tmp_path / "run")[0] == 130
     assert load(tmp_path / "run").card["metrics"] == {} and faults.same(tmp_path / "run", whole)

@@ -21,7 +21,7 @@ from ddgan.models.checkpoint import load
 from ddgan.models.config import Config, preset, suited
 from ddgan.training.pairs import Anywhere, Consecutive
 from ddgan.training.rivals import Trajectories
-from ddgan.training.run import fit, new_objective, score
+from ddgan.training.run import evaluate_model, fit, new_objective
 from ddgan.training.trainer import train
 
 LINE = toy("4-gaussians-1d")
@@ -110,7 +110,7 @@ def test_a_map_that_is_learned_from_trajectories_makes_the_law_in_one_step():
 @pytest.mark.parametrize("config", [MIXTURE, CONSISTENCY], ids=["mixture", "consistency"])
 def test_a_run_that_was_stopped_goes_on_bit_for_bit_and_its_model_is_loaded(config, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.import_module("ddgan.training.rivals"), "PER_CHUNK", 2)  # it has to make them again
-    monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "score", partial(score, n=200))
+    monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "evaluate_model", partial(evaluate_model, n=200))
     config = replace(config, steps=6, batch=32)
     steps = fit(config, tmp_path / "a")
     next(islice(steps, 3, None)), steps.close()

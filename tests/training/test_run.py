@@ -25,7 +25,7 @@ from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.models.checkpoint import load, load_discriminator
 from ddgan.models.config import Config, preset
-from ddgan.training.run import fit, new_objective, score
+from ddgan.training.run import evaluate_model, fit, new_objective
 from ddgan.training.state import load_state
 from ddgan.training.trainer import Descent, Objective, train
 
@@ -151,11 +151,11 @@ def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
     trained(TINY, folder, tmp_path)
     assert load(tmp_path).card["metrics"] == {}, "what is not MNIST is not judged as MNIST"
     with pytest.raises(ValueError, match="images of its own, which no classifier here can judge"):
-        Session().judge(Request(str(tmp_path), ("ddgan",), T=1, n=4), "ddgan")
+        Session().evaluate(Request(str(tmp_path), ("ddgan",), T=1, n=4), "ddgan")
     with pytest.raises(
         ValueError, match="FID is measured against cifar10, stackedmnist; .* is of images that have no name here"
     ):
-        Session().judge(Request(str(tmp_path), ("ddgan",), T=1, n=50_000), "ddgan", watch=pytest.fail, with_fid=True)
+        Session().evaluate(Request(str(tmp_path), ("ddgan",), T=1, n=50_000), "ddgan", watch=pytest.fail, with_fid=True)
 
 
 @pytest.mark.parametrize("loss", ["r1r2", "rpgan"])
@@ -225,7 +225,7 @@ def test_a_stop_while_the_model_is_judged_does_not_cost_the_model(tmp_path, monk
     def stopped(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "score", stopped)
+    monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "evaluate_model", stopped)
     with pytest.raises(KeyboardInterrupt):
         list(fit(Config("8-gaussians", width=8, depth=1, batch=16, steps=3), tmp_path))
     assert load(tmp_path).card["steps"] == 3 and load(tmp_path).card["metrics"] == {}
@@ -397,13 +397,13 @@ def test_the_file_of_points_holds_the_moving_average(tmp_path):
 def test_a_card_is_judged_by_three_samplings_of_their_own_noise(monkeypatch):
     found = []
 
-    def judge(law, n, sampled, samplings):
+    def evaluate(law, n, sampled, samplings):
         found.append([sampled(i) for i in range(samplings)])
         return {"modes": 8}
 
-    monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "judge", judge)
+    monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "evaluate", evaluate)
     config, law = Config("8-gaussians", T=2, width=8, depth=1), toy("8-gaussians")
-    assert score(new_objective(config, law).denoiser, law, config, n=20) == {"T=2": {"modes": 8}}
+    assert evaluate_model(new_objective(config, law).denoiser, law, config, n=20) == {"T=2": {"modes": 8}}
     ((a, b, c),) = found
     assert len(a) == 20 and torch.cdist(a, b).min() > 0 and torch.cdist(b, c).min() > 0
 
@@ -508,7 +508,7 @@ def test_regression_with_classes_converges_to_the_mean_of_the_class_and_of_all_w
 
 def test_an_average_whose_distance_is_not_finite_is_not_the_one_that_is_kept(tmp_path, monkeypatch):
     found = iter([{"T=4": {"kl": None}}, {"T=4": {"kl": 0.5}}])
-    monkeypatch.setattr("ddgan.training.run.score", lambda *_: next(found))
+    monkeypatch.setattr("ddgan.training.run.evaluate_model", lambda *_: next(found))
     config = Config("25-gaussians", width=8, depth=1, batch=8, steps=1, ema_long=0.01)
     assert len(list(fit(config, tmp_path))) == 1
     assert load(tmp_path).card["ema_kept"] == config.ema_long

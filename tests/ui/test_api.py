@@ -103,7 +103,7 @@ def test_compare_and_evaluate_give_the_metrics_of_the_session(client):
         assert np.array_equal(array(compared[name]["x"]), last.x_s.numpy())
         assert compared[name]["metrics"]["on_mode"] == SESSION.score(request, last.x_s)["on_mode"]
     judged = client.predict(**asked, api_name="/evaluate")["denoisers"]
-    assert judged["exact"] == pytest.approx(SESSION.judge(request, "exact"), rel=1e-6)
+    assert judged["exact"] == pytest.approx(SESSION.evaluate(request, "exact"), rel=1e-6)
     assert judged["exact"]["on_mode"] > 0.99 > judged["gaussian"]["on_mode"]
 
 

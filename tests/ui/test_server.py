@@ -946,7 +946,7 @@ assert not spaces.calls, "points stay on the CPU"
 request = Request.parse({"data": "mnist", "T": 2, "n": 2, "forks": "eps.1.5.1"})
 *_, picture = map(encoded, drawing(session, request))
 *_, answer = map(encoded, explore(session, ImageQuestion(request, 1, 0, "ddgan")))
-judged = session.judge(Request("mnist", T=1, n=4), "ddgan")
+judged = session.evaluate(Request("mnist", T=1, n=4), "ddgan")
 *_, refused = map(encoded, drawing(session, Request.parse({"data": "mnist", "T": 128, "n": 1})))
 found = {"placed": placed, "calls": spaces.calls, "picture": picture, "answer": answer}
 print(json.dumps({**found, "judged": judged, "refused": refused}))

@@ -71,7 +71,7 @@ def test_a_model_of_other_data_is_refused_in_its_own_panel_wherever_it_is_asked(
     good, bad = last["panels"]
     assert good["error"] is None and "shape (3, 32, 32), not (1, 28, 28)" in bad["error"]
     with pytest.raises(ValueError, match="shape"):
-        session.judge(Request("mnist", (wide,), T=1, n=2), wide)
+        session.evaluate(Request("mnist", (wide,), T=1, n=2), wide)
     answer = ask(session, posterior.Question(Request("25-gaussians", ("exact", line)), 4, (0.0, 0.0)))
     assert "shape (1,), not (2,)" in str(answer.draws[line]) and list(answer.distances) == ["exact"]
 

@@ -33,7 +33,7 @@ from ...explorer.methods import METHODS
 from ...explorer.request import Request
 from ...explorer.session import Session
 from ...machine import device, precision, record
-from ...metrics.points import evaluate
+from ...metrics.points import score
 from ...models import checkpoint, layers, registry, unet
 from ...models.config import PRESETS, Config
 from ...training.cuda_graph import Recorded
@@ -101,7 +101,7 @@ def live(config: Config, seconds: float) -> dict[str, Any]:
 
     def numbers() -> dict[str, float]:
         *_, last = sample(Schedule.vp(config.T or 4), objective.denoiser, draws)
-        return evaluate(last.x_s, law, reference)
+        return score(last.x_s, law, reference)
 
     reached = None
     long = replace(config, steps=10**9)  # the clock ends the run
