@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ __all__ = [
     "OURS",
     "claimed",
     "header_length",
+    "in_lines",
     "in_turn",
     "read_bytes",
     "read_header",
@@ -106,6 +107,13 @@ def read_bytes(path: Path, times: int = 1) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise Refused(f"{path} cannot be read ({error.strerror})") from error
+
+
+def in_lines(head: Mapping[str, Any], name: str, rows: Iterable[Any], **options: Any) -> bytes:
+    """The JSON object of `head` and of a list `name`, a line for each item, as diffs want it; see json.dumps."""
+    fields = "".join(f"{json.dumps(key)}: {json.dumps(value)}, " for key, value in head.items())
+    lines = ",\n".join(json.dumps(row, **options) for row in rows)
+    return f"{{{fields}{json.dumps(name)}: [\n{lines}\n]}}\n".encode()
 
 
 def write(path: Path, data: bytes, keep: Path | None = None) -> None:

@@ -25,7 +25,7 @@ from PIL import Image
 from plotly import graph_objects as go
 
 from ..errors import Refused
-from ..files import in_turn, write
+from ..files import in_lines, in_turn, write
 from ..machine import record
 from ..models.checkpoint import WEIGHTS
 from .pictures import digest, picture
@@ -147,11 +147,9 @@ def run(
         found = Result(*cell, _plain(numbers), made)
         with in_turn(out):
             done = {_key(result): result for result in [*read(experiment.name, out), found]}
-            results = [done[_key(cell)] for cell in cells if _key(cell) in done]
-            lines = ",\n".join(json.dumps(result._asdict(), allow_nan=False) for result in results)
-            write(
-                out / f"{experiment.name}.json", f'{{"name": "{experiment.name}", "cells": [\n{lines}\n]}}\n'.encode()
-            )
+            results = [done[_key(cell)]._asdict() for cell in cells if _key(cell) in done]
+            text = in_lines({"name": experiment.name}, "cells", results, allow_nan=False)
+            write(out / f"{experiment.name}.json", text)
         short = {key: value for key, value in found.numbers.items() if not isinstance(value, str)}
         say(f"{number} of {len(wanted)}: {names[_key(cell)]}, {made['wall_s']} s: {short}")
     return read(experiment.name, out)

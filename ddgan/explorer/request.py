@@ -52,9 +52,7 @@ INTEGRATED = 64  # evaluations of the mean that a step of the exact flow takes, 
 
 
 class Fork(NamedTuple):
-    """Other noise at one step: `what` (z | eps) of the step from t comes from `seed`,
-    for one item or (None) for all.
-    """
+    """Other noise at one step: `seed` draws `what` (z | eps) of the step from t, for one item or, if None, for all."""
 
     what: str
     t: int
@@ -66,7 +64,7 @@ class Fork(NamedTuple):
 
 
 class Edit(NamedTuple):
-    """Begin not at noise but at x_t of an image, made by noise: `image` is images.encode_pixels of it."""
+    """Begin at the x_t of an image instead of at noise. `image` holds its pixels as data.images.encode_pixels."""
 
     t: int
     image: str
@@ -79,12 +77,12 @@ class Edit(NamedTuple):
 class Request:
     """What to sample. Sample i has seed seeds(seed, n)[i].
 
-    `data` is a toy's name, holds its points itself (data.encode_points) or, on this machine, names a file (tables.py).
-    `span` is the schedule family's (lo, hi), None for its default. `forks`, in their order, change the noise of single
-    steps: what came before stays, bit for bit. With an `edit` the steps begin at the x_t of an image. `eta` is DDIM's,
-    0 unless given. With the `budget` "nfe" T counts evaluations, not steps: a solver of two a step takes half as many.
-    `label` is the class that models which know classes draw (labels.py): its name or index, "any", or None, with which
-    each sample has a class of its own.
+    `data` is the name of a toy or of an image set, or it holds points (data.points.encode_points). A local caller may
+    also name a file (data/tables.py). `span` is the (lo, hi) of the schedule's family; None is the default. `forks`
+    change the noise of single steps, in this order; the states before a changed step stay, bit for bit. With an `edit`
+    the steps begin at the x_t of an image. `eta` belongs to DDIM; None is 0. With the `budget` "nfe", T counts
+    evaluations instead of steps: a solver that evaluates twice a step takes half as many. `label` (labels.py) is for
+    models that know classes: the name or index of a class, "any", or None, which gives each sample a class of its own.
     """
 
     data: str = "25-gaussians"

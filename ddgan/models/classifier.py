@@ -1,4 +1,4 @@
-"""A small residual classifier of images: its features are what image_metrics compares, its logits what it counts.
+"""A small residual classifier of images: its features are what metrics/images.py compares, its logits what it counts.
 
 Three times: a convolution to twice the channels, half the resolution, and a residual pair of convolutions, so that
 every layer costs the same. After He et al. 2016, in the nine-layer form of fast CIFAR-10 training.

@@ -152,7 +152,7 @@ def npz(path: Path, scene: Scene) -> None:
 def neighbours(path: Path, session: Session, request: Request, k: int = 5) -> dict[str, float]:
     """Write a .png of up to eight images a denoiser, each before the k training images nearest to it.
 
-    Returns by denoiser how far the nearest one is on average, in grey levels (image_metrics.nearest): what was learned
+    Returns by denoiser how far the nearest one is on average, in grey levels (metrics.images.nearest): what was learned
     by heart would be at 0.
     """
     if path.suffix.lower() != ".png":

@@ -27,7 +27,7 @@ from ..errors import Refused
 from ..explorer.live import Frame, Run
 from ..explorer.race import Entry, Now, Race
 from ..explorer.session import Session
-from ..files import write
+from ..files import in_lines, write
 from ..machine import hardware, record
 from ..models.config import EXPERIMENTS, Config
 from .encoding import packed, unpacked
@@ -142,8 +142,7 @@ def record_race(session: Session, watch: Callable[[Iterator[Now]], Iterator[Now]
     request = race.request("exact", 1)
     made = {"data": race.data, "schedule": race.schedule, "n": request.n, "seed": request.seed, **record()}
     rows = [{**e._asdict(), "refusal": e.refusal and str(e.refusal)} for e in race.entries.values()]
-    lines = ",\n".join(json.dumps(row, default=float) for row in rows)
-    write(RACE, f'{json.dumps(made)[:-1]}, "entries": [\n{lines}\n]}}\n'.encode())
+    write(RACE, in_lines(made, "entries", rows, default=float))
     return RACE
 
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 try:
     import av
-except ImportError:  # without it the page says so: tests/test_export.py
+except ImportError:  # without it the page says so: tests/views/test_files.py
     av = None
 
 from ddgan.explorer.request import Request, link

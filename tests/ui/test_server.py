@@ -10,7 +10,7 @@
 9   isolation            test_twenty_sessions_at_once_get_what_each_gets_alone
 10  CPU and GPU          test_cpu_and_gpu_draw_the_same_images
 11  a long day           soak: test_five_thousand_requests_and_a_thousand_sessions
-12  restart, exports     browser/test_restart.py, test_export.py
+12  restart, exports     browser/test_restart.py, views/test_files.py
 13  routes               test_every_route_is_known
 """
 
