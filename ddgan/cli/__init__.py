@@ -201,7 +201,7 @@ def _errors(options: argparse.Namespace) -> None:
     config = Config.from_dict(card["config"])
     if config.objective != "regression" or config.network not in registry.IMAGE_NETWORKS:
         found = f"{options.model} is {config.objective} of {config.data}"
-        raise Refused(f"errors are of a learned Gaussian of images, {found}")
+        raise Refused(f"only a learned Gaussian of images has such errors, {found}")
     size, of = (card["shape"][-1] if options.data else None), "test images"
     try:
         data = _images(options.data or config.data, "test", size)
@@ -319,7 +319,7 @@ def _export(options: argparse.Namespace) -> None:
     if options.out.suffix.lower() == ".html":
         return _landscape(options, session, request)
     if options.at is not None:
-        raise Refused(f"--at is of an .html, got {options.out.name}")
+        raise Refused(f"--at is for an .html, got {options.out.name}")
     _say_ignored(session, request)
     look = Look.parse(options.layers, options.hold)
     files.write(options.out, session, request, t=options.t, address=options.address, glide=options.glide, look=look)
@@ -330,7 +330,7 @@ def _landscape(options: argparse.Namespace, session: Session, request: Request) 
     """Write the law at one x_t as a landscape."""
     for name in ("t", "hold", "glide"):
         if getattr(options, name):
-            raise Refused(f"--{name} is of pictures and films: an .html shows the law of --at")
+            raise Refused(f"--{name} is for pictures and films: an .html shows the law of --at")
     law = session.law(request.data)
     first = ",".join(["1", *("0.3", "0.2")[: len(law.mu[0])], "x_0"])  # as the page begins
     question = Question.of_words(request, options.at or first, law)

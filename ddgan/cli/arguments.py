@@ -124,7 +124,7 @@ def _train_classifier(commands: Any) -> None:
         "--width", type=int, default=32, help="channels at full resolution; 8 times as many features (default 32)"
     )
     add.add_argument("--epochs", type=int, default=16, help="default 16")
-    add.add_argument("--noisy", action="store_true", help="of x_t at every level of noise, which it is told")
+    add.add_argument("--noisy", action="store_true", help="train on x_t at every level of noise, and tell it the level")
     add.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of training")
     add.add_argument("--seed", type=int, default=0)
 
@@ -152,9 +152,9 @@ def _sampled(commands: Any) -> None:
         add.add_argument("--T", help="number of steps (default 4)")
         add.add_argument("--schedule", help=f"{', '.join(FAMILIES)} (default vp)")
         add.add_argument("--span", help="the schedule's range, LO,HI")
-        add.add_argument("--eta", help="of ddim: 0 (default) draws nothing, 1 is ancestral sampling")
+        add.add_argument("--eta", help="for ddim: 0 (default) draws nothing, 1 is ancestral sampling")
         add.add_argument("--seed", help="default 0")
-        words = "class to draw, of models that know classes: a name, an index or any (default: each sample its own)"
+        words = "class to draw, for models that know classes: a name, an index or any (default: each sample its own)"
         add.add_argument("--label", help=words)
         add.add_argument(
             "-n",
@@ -169,7 +169,7 @@ def _sampled(commands: Any) -> None:
                 help="sample with this many seeds, from --seed on; report the worst score, and the mean distance",
             )
             add.add_argument(
-                "--fid", action="store_true", help="measure FID too, of 50,000 images (needs torch-fidelity)"
+                "--fid", action="store_true", help="measure FID too, with 50,000 images (needs torch-fidelity)"
             )
             add.add_argument(
                 "--nearest", type=Path, help="write a .png of samples, each beside the training images nearest to it"
@@ -187,7 +187,7 @@ def _sampled(commands: Any) -> None:
             add.add_argument(
                 "--layers",
                 default="samples,density",
-                help="what is drawn of points: samples,density,x0,paths,field (default samples,density)",
+                help="what a picture of points shows: samples,density,x0,paths,field (default samples,density)",
             )
             add.add_argument(
                 "--at", help="the law that an .html shows, as in a link: t,X,Y,x_0 or t,X,Y,x_s (default 1,0.3,0.2,x_0)"
@@ -214,7 +214,12 @@ def _bench(commands: Any) -> None:
         action="store_true",
         help="do less: one seed instead of five, one kill instead of a hundred, and so on",
     )
-    add.add_argument("--against", type=Path, metavar="DIR", help="of serve: another checkout, measured beside this")
+    add.add_argument(
+        "--against",
+        type=Path,
+        metavar="DIR",
+        help="serve: the directory of another checkout, to measure beside this one",
+    )
 
 
 def _record(commands: Any) -> None:

@@ -93,7 +93,7 @@ class Levels:
                     "one of these" if len(known) > 1 else "that"
                 )
         return (
-            f"this model knows the levels of its own schedule alone, which has T = {n} (log-SNR "
+            f"this model knows only the levels of its own schedule, which has T = {n} (log-SNR "
             f"{', '.join(f'{level:.2f}' for level in self.values)}): choose that"
         )
 

@@ -286,8 +286,8 @@ class Run:
         """End, with the last good model for the one that is lost."""
         self.last, weights = self._good
         self._objective.denoiser.load_state_dict(weights)
-        kept = f"kept is the model after update {self.last.step:,}" if self.last.step else "there was no good update"
-        self._end("failed", f"{reason[0].upper()}{reason[1:]}: stopped, {kept}.")
+        kept = f"The model after update {self.last.step:,} is kept" if self.last.step else "There was no good update"
+        self._end("failed", f"{reason[0].upper()}{reason[1:]}: stopped. {kept}.")
 
     def _may_go(self, due: float) -> bool:
         """Whether to make an update now; carries out what was commanded, and waits while paused."""
@@ -309,7 +309,7 @@ class Run:
                 self._idle += time.monotonic() - before
             self.state, self.note = (
                 "paused",
-                f"Paused; after {PAUSE_LIMIT / 60:.0f} minutes of pause it ends by itself.",
+                f"Paused. The training ends after {PAUSE_LIMIT / 60:.0f} minutes of pause.",
             )
             if self._idle > PAUSE_LIMIT:
                 self._end(

@@ -294,7 +294,7 @@ def fold(session: Session, question: Question) -> Fold:
     request, schedule = question.request, session.schedule(question.request)
     of = next((name for name in request.denoisers if name == "ddgan" or name not in METHODS), None)
     if of is None:
-        raise Refused("the grid of z is that of a DDGAN: choose one")
+        raise Refused("the grid of z shows a DDGAN: choose one")
     model = session.model(request, of)
     model.check(schedule)
     if model.latent_dim < 2:

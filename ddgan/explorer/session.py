@@ -186,8 +186,8 @@ class Session:
         errors = (self.denoiser(request.data, "regression").card or {}).get("errors")
         if not errors:
             raise Refused(
-                f"the learned Gaussian of {request.data} has no errors in its card, "
-                "by which the optimal schedule is found"
+                f"the optimal schedule of {request.data} needs the errors of its learned Gaussian, "
+                "and its card has none"
             )
         return gaussianity.optimal_for_means(errors["levels"], errors["squared"], request.T, request.span)
 

@@ -239,8 +239,8 @@ _LIVE = replace(PRESETS["25-gaussians-live"], steps=10**9)  # the clock ends it
 EXPERIMENTS: dict[str, tuple[Config, str]] = {
     "Works: T = 4": (
         _LIVE,
-        "All 25 modes within seconds, nine samples in ten on one, and more by the end: z chooses among the modes "
-        "that x<sub>t</sub> allows.",
+        "Within seconds it has all 25 modes and nine samples in ten on one, more by the end: z chooses among the "
+        "modes that x<sub>t</sub> allows.",
     ),
     "Works: any T": (
         replace(_LIVE, T=None),
@@ -254,28 +254,27 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
     ),
     "Fails: no z, T = 1": (
         replace(_LIVE, latent_dim=0, T=1),
-        "Of real pairs x₀ hardly depends on x₁, of fake ones it is a function of it, which D sees: the cloud shrinks, "
-        "and hardly a sample lands on a mode.",
+        "In a real pair x₀ hardly depends on x₁; in a fake one it is a function of x₁, and D sees that. So the cloud "
+        "shrinks, and hardly a sample lands on a mode.",
     ),
     "Fails: T = 1, plain networks": (
         replace(_LIVE, T=1, network="plain"),
-        "One step, by networks without Fourier features of the points: modes are missing, and many samples lie "
-        "between. "
-        "Skip networks need no more than one here.",
+        "Without Fourier features of the points, one step misses modes, and many samples lie between. Networks with "
+        "a head start need no more than one.",
     ),
     "Rival: a mixture, by likelihood": (
         replace(suited(_LIVE, "mixture"), T=4, batch=256, ema=0.005, steps=10**9),
-        "No adversary: 32 Gaussians for x₀ given x<sub>t</sub>, by likelihood. All modes within seconds, and hardly a "
-        "sample off them: on a plane that is enough.",
+        "Likelihood fits 32 Gaussians to x₀ given x<sub>t</sub>. All modes come within seconds, with hardly a sample "
+        "off them: on a plane, that is enough.",
     ),
     "Rival: consistency, one step": (
         replace(suited(_LIVE, "consistency"), T=1, batch=256, ema=0.005, steps=10**9),
-        "No z, no adversary: x₀ as a function of x₁, regressed on the law's exact flow. One step finds every mode; "
-        "what lands between shrinks slowly.",
+        "It has no z and no adversary: regression on the law's exact flow makes x₀ a function of x₁. One step finds "
+        "every mode; fewer and fewer samples land between.",
     ),
     "Uneven: no R2": (
         replace(_LIVE, loss="paper"),
-        "R1 holds D's slope down at the data only: every mode is found, but some get several times the samples of "
+        "R1 holds D's slope down at the data only. G finds every mode, but gives some several times the samples of "
         "others.",
     ),
     "Uneven: no penalty": (
@@ -289,8 +288,8 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
     ),
     "Slow: the paper's networks, low rates": (
         replace(PRESETS["25-gaussians-paper"], clean=Config.clean, steps=10**9),
-        "Made for 50,000 updates of networks 512 wide: a CPU makes a few a second, and the cloud is still a blur "
-        "at the end.",
+        "This recipe takes 50,000 updates of networks 512 wide. A CPU makes a few a second, so the cloud is still a "
+        "blur at the end.",
     ),
 }
 

@@ -60,7 +60,7 @@ def discriminator(
 
 def _without_classes(kind: str, classes: int) -> None:
     if classes:
-        raise Refused(f"classes are of networks of images, {kind!r} is a network of points")
+        raise Refused(f"classes are for networks of images, {kind!r} is a network of points")
 
 
 def new_generator(config: Config, shape: tuple[int, ...]) -> Denoiser:

@@ -47,19 +47,19 @@ In *Denoise* every data set is a mixture of Gaussians, so a formula gives the tr
 | Learned Gaussian (DDPM) | a network trained by least squares; it returns a mean and draws nothing |
 | Exact mean (DDPM) | the true mean, which a perfect network of that kind would return |
 | DDIM, DPM-Solver++, Heun (EDM) | the true or the learned mean, by other rules and without noise """
-    r"""(η = 1 makes DDIM the row above) |
+    r"""(with η = 1, DDIM is the row above) |
 | Exact flow map | the point to which the probability flow carries $x_t$ |
 
 The numbers judge the $x_0$ that is predicted from the state shown, drawn in orange: its [[energy distance]] (the noise
 floor in brackets), how many modes get at least a tenth of their share, the share [[on a mode]], the
-[[KL of the histogram]], the [[width]] of the modes, and [[SW₂]]. None is a verdict alone. A star marks the least
-energy distance, and what chance cannot tell from it. Each panel says its evaluations ([[NFE]]).
+[[KL of the histogram]], the [[width]] of the modes, and [[SW₂]]. No number is a verdict alone. A star marks the least
+energy distance, and any that chance cannot tell from it. Each panel says its evaluations ([[NFE]]).
 
 A bar behind the scrubber shows what a Gaussian loses in that step: the [[KL]] from the true law of $x_s$ to its best
 Gaussian, averaged over $x_t$. It is full at 5 [[nat|nats]].
 
-*Mean step* draws $E[x_s \mid x_t] - x_t$ as arrows. The best Gaussian has the arrows of the exact law: it lacks only
-what is drawn around them. *Add noise* plays the process that all panels undo.
+*Mean step* draws $E[x_s \mid x_t] - x_t$ as arrows. The best Gaussian has the same arrows as the exact law:
+only the draws around them differ. *Add noise* plays the process that all panels undo.
 
 A click asks about one $x_t$; each denoiser then draws 800 times. The *best discriminator* is the log of the true
 density over that of the DDGAN's draws, both blurred a little: zero where the DDGAN is right. *Grid of z* shows how
@@ -67,10 +67,10 @@ density over that of the DDGAN's draws, both blurred a little: zero where the DD
 
 ## What the claim needs
 
-The claim is about the paper's [[schedule]], *vp*, and about steps that draw. The numbers are of 25 Gaussians; the tab
-*Evidence* has all of them.
+The claim is about the paper's [[schedule]], *vp*, and about steps that draw. These numbers are measured on
+25 Gaussians; the tab *Evidence* has all of them.
 
-- **On *vp* with the paper's range no Gaussian step and no solver survives few steps.** At T = 4 the best Gaussian has
+- **On *vp* with the paper's range no Gaussian step and no solver works in few steps.** At T = 4 the best Gaussian has
   3 % of its samples on a mode, DDIM 3 %, DPM-Solver++ 3 % and Heun, with 7 evaluations, 1 %.
 - **With well-chosen levels a Gaussian needs few steps.** On *optimal* its [[bound]] is .49 nats at T = 4 and .11 at
   T = 10; the KL of its samples is .10 nats at T = 4.

@@ -63,8 +63,8 @@ _THERE = "() => [document.querySelector('#evidence h2') ? 'there' : '']"
 _PARTS = "${value.above}@children${value.below}"  # of a section: its figure stands between them
 _NOTHING = {"above": "", "below": ""}
 _HEAD = """<h2>The paper's argument, measured here</h2>
-<p>Each part has a claim, a figure, and our numbers beside the paper's. Behind its fold are all numbers, and the command
-that wrote them into the file of which this page, the README and the figures are made. Where ours falls short of the
+<p>Each part has a claim, a figure, and our numbers beside the paper's. Its fold has all numbers and the command that
+measures them. This page, the README and the figures are made from the same files. If a result falls short of the
 paper's, the table or its note says so.</p>"""
 MEASURES = (
     "±", "on a mode", "KL of the histogram", "energy distance", "width", "bound", "NFE", "SW₂", "precision", "recall",

@@ -37,9 +37,9 @@ _QUESTION = glossed("""<div class="race-question"><h2>How many steps until a Gau
 <p>That depends on the [[schedule]], and on what takes the steps. In the race all methods start at the same noise and go
 through the same levels. Each pays for every evaluation of its network, mean or map ([[NFE]]). What is true, with 25
 [[Gaussian|Gaussians]] and 2,000 samples:</p><ul>
-<li>On <b>vp</b>, the paper's schedule, no Gaussian step and no solver survives few evaluations: with 8 (Heun: 15) none
-of them puts more than 8 % of its samples on a [[mode]], the DDGAN 98 %, on all 25 modes. The schedule spends its steps
-where nothing is decided.</li>
+<li>On <b>vp</b>, the paper's schedule, no Gaussian step and no solver works with few evaluations: with 8 (Heun: 15)
+none of them puts more than 8 % of its samples on a [[mode]], the DDGAN 98 %, on all 25 modes. The schedule spends its
+steps where nothing is decided.</li>
 <li>Under <b>optimal</b>, the levels of the least [[bound]] from [[log-SNR]] −10 on, a chain of best Gaussians with
 T = 10 steps is at most 0.11 [[nat|nats]] from the [[law]]. With T = 4 that bound is 0.49 nats, on vp 4.72. The samples
 are nearer: with T = 4 their own KL is 0.10 nats, on vp 4.67.</li>

@@ -231,7 +231,7 @@ class Runs:
             return [answered(error), *[gr.skip()] * (2 + BUTTONS)]
         if by_hand:
             run.step()
-        words = _said("Until this training ends, Compare and Download are of the model before." if own else "")
+        words = _said("Until this training ends, Compare and Download use the model before it." if own else "")
         return [_opening(self.live.session, run), run.id, *_buttons("waiting"), words]
 
     def advance(self, request: gr.Request, own: str | None, *values: Any) -> list[Any]:
@@ -327,7 +327,7 @@ class Models:
         others = [other for other in denoisers if other in METHODS or (other in adopted and other != name)]
         asked = self.live.request(name, others, n=n, seed=seed)
         home = asked.data == adopted[name].card["config"]["data"]
-        problem = f"What this model was trained on is not in its file: here it stands on {data_label(asked.data)}."
+        problem = f"The file does not contain its training data; it is shown on {data_label(asked.data)} instead."
         return [gr.Tabs(selected="denoise"), *self.view(asked, problem * (not home))]
 
 

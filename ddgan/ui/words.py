@@ -36,8 +36,8 @@ TERMS = {
     "z": "z holds a few random numbers, drawn anew at every step. With another z the generator guesses another "
     "x<sub>0</sub> for the same x<sub>t</sub>.",
     "G": "G, the generator, is the network that samples: from x<sub>t</sub> and z it guesses clean data x<sub>0</sub>.",
-    "D": "D, the discriminator, is a network of the training alone. It sees a pair (x<sub>s</sub>, x<sub>t</sub>) and "
-    "says whether the step is real or made with G.",
+    "D": "D, the discriminator, is a network that only training uses. It sees a pair (x<sub>s</sub>, x<sub>t</sub>) "
+    "and says whether the step is real or made with G.",
     "posterior": "A posterior is the law of something unknown, given what was seen. Given x<sub>t</sub> and "
     "x<sub>0</sub>, that of x<sub>s</sub> is a Gaussian with a formula; given x<sub>t</sub> alone it can have many "
     "modes.",
@@ -48,18 +48,18 @@ TERMS = {
     "±": "The standard deviation over seeds, the numbers that a training's randomness starts from.",
     "on a mode": "The share of samples within four standard deviations of a mode. All of them may be on one mode, so "
     "this number needs the modes and KL beside it.",
-    "KL of the histogram": "How unevenly the samples are spread over the modes or classes, in nats. 0 is as in the "
-    "law.",
+    "KL of the histogram": "How unevenly the samples are spread over the modes or classes, in nats. It is 0 for "
+    "the shares of the law.",
     "energy distance": "How far the samples are from the law. It is 0 for equal laws; 95 % of exact samplings score "
     "less than its noise floor.",
     "width": "How wide the modes of the samples are: 1 is as wide as the law's, less is too narrow.",
-    "bound": "The sum of KL(q ‖ p) over the steps of a chain, in nats. The samples are at most so far from the law in "
-    "KL.",
-    "SW₂": "The sliced Wasserstein distance to as many exact samples: how far they have to be moved, seen from all "
-    "sides.",
+    "bound": "The sum of KL(q ‖ p) over the steps of a chain, in nats. The KL from the law to the samples is at most "
+    "this sum.",
+    "SW₂": "The sliced Wasserstein distance to as many exact samples: how far one set has to be moved to become the "
+    "other, seen from all sides.",
     "precision": "The share of generated images that lie among real ones.",
     "recall": "The share of real images that lie among generated ones.",
-    "floor": "What real or exact samples score: chance alone.",
+    "floor": "The score that real or exact samples get by chance.",
     "CFD": "The Fréchet distance to the training images in the features of our own classifier, as a share of their "
     "variance.",
     "FID": "The Fréchet distance in the features of the Inception network, which papers report. CFD and FID do not "

@@ -118,8 +118,8 @@ def title(name: str, own: Denoiser | None = None) -> tuple[str, str]:
 
 
 def told(scene: Scene, panel: Panel) -> tuple[str, str]:
-    """`title`, and a word where a DDGAN is asked for longer steps than it was trained for,
-    or a model for a class in vain.
+    """`title`, and a warning if a DDGAN is asked for longer steps than it was trained for,
+    or if a model that knows no classes is asked for one.
     """
     called, what = title(panel.name, panel.own)
     if (model := panel.model) is None:
@@ -128,7 +128,7 @@ def told(scene: Scene, panel: Panel) -> tuple[str, str]:
     levels, regression = model.levels, (model.card or {}).get("config", {}).get("objective") == "regression"
     T = scene.request.T
     longer = levels and not (levels.continuous or regression) and T < len(levels.values)
-    what += f"; never learned steps as long as those of T = {T}" * bool(longer)
+    what += f"; was not trained on steps as long as those of T = {T}" * bool(longer)
     return called, what + "; knows no classes" * ignored(model, scene.request.label)
 
 
@@ -170,9 +170,9 @@ def message(scene: Scene) -> str | None:
         if off is not None and off < OFF:
             return None
         return (
-            f"With this range {x_T} keeps {kept:.2f} of the signal, and sampling begins at noise all the same: every "
-            + ("denoiser starts off the mark." if off is None
-               else f"denoiser, the exact law too, starts {off:.2f} nats off the law of {x_T}.")
+            f"With this range {x_T} keeps {kept:.2f} of the signal. Sampling still starts from pure noise, so every "
+            + ("denoiser starts from the wrong distribution." if off is None
+               else f"denoiser, even the exact law, starts {off:.2f} nats from the law of {x_T}.")
         )  # fmt: skip
     what, t, _, item = request.forks[-1]
     if what == "eps" and t == 1:
@@ -182,7 +182,7 @@ def message(scene: Scene) -> str | None:
     noise = "z" if what == "z" else "posterior noise"
     of = "all samples" if item is None else f"sample #{item}"
     return (
-        f"New {noise} at the step {t} → {t - 1} for {of}: x{str(t).translate(SUBSCRIPT)} and before are as they were."
+        f"New {noise} at the step {t} → {t - 1} for {of}: x{str(t).translate(SUBSCRIPT)} and before stay as they were."
     )
 
 

@@ -83,7 +83,7 @@ def write(
     if look.hold is not None and look.hold >= request.n:
         raise Refused(f"the held sample must be in 0..{request.n - 1}, got {look.hold}")
     if glide and kind in ("png", "npz", "json"):
-        raise Refused(f"glide is of animations; a .{kind} is none")
+        raise Refused(f"glide is for animations, and a .{kind} is not one")
     from_link = link(request, address)
     if kind == "npz":
         _afford(session, request)

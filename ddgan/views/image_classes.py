@@ -31,10 +31,10 @@ from .looks import OTHER, RUNNERS
 __all__ = ["bars"]
 
 EXACT = "exact"
-MEANS = "its one answer, a mean, classified"
+MEANS = "the classes of its one answer, a mean"
 FOR_THE_SET = (
-    "Exact is exact for the set, not for the world: close to x₀ the nearest training image takes all the weight, also "
-    "where the sample is none of them."
+    "The exact row holds for the training set, not for the world: close to x₀ the nearest training image takes all the "
+    "weight, even if the sample is not in the set."
 )
 ABSENT = (
     "The exact row needs the training set, which is not on this machine. It comes with the page for the first "
@@ -84,7 +84,7 @@ def _model(session: Session, question: ImageQuestion, states: Way, classes: Sequ
         p = learned(session, question, states, name)
     except Refused as error:
         return {"error": sentence(error)}
-    return {"note": MEANS if few else f"{DRAWS} redraws of z, classified", **_bars(p, states.t, classes)}
+    return {"note": MEANS if few else f"the classes of {DRAWS} redraws of z", **_bars(p, states.t, classes)}
 
 
 def _exact(session: Session, question: ImageQuestion, states: Way, classes: Sequence[str], name: str) -> dict[str, Any]:

@@ -266,9 +266,9 @@ def _floor(entries: Sequence[Entry], race: Race) -> list[str]:
     each = [f"{label(name)} {e.nfe} ({e.scores['on_mode']:.0%}, {e.scores['width']:.2f})" for name, e in first.items()]
     behind = [label(name) for name in dict.fromkeys(e.method for e in scored) if name not in first]
     said = (
-        f"{data_label(race.data)}, {race.schedule}: evaluations with which the energy distance is first below the "
-        "noise floor "
-        "(in brackets what that distance hardly sees: samples on a mode, and the width of the modes, 1 is the law's): "
+        f"{data_label(race.data)}, {race.schedule}: the fewest evaluations with an energy distance "
+        "below the noise floor (in brackets: samples on a mode, and the width of the modes, 1 for the law's; the "
+        "distance hardly sees these two): "
     )
     return [said + "; ".join(each) + "." + (f" Not yet: {'; '.join(behind)}." if behind else "")]
 

@@ -294,7 +294,7 @@ def test_a_training_follows_the_rate_that_was_changed_and_no_other_setting(visit
     download.value.save_as(tmp_path / "model.safetensors")
     assert checkpoint.load(tmp_path / "model.safetensors").card["changes"] == [{"after": 1, "gamma": 0.05}]
     page.click("#start")
-    page.wait_for_function("document.querySelector('#train-said').textContent.includes('are of the model before')")
+    page.wait_for_function("document.querySelector('#train-said').textContent.includes('use the model before it')")
     page.click("#stop")
 
 
@@ -352,7 +352,7 @@ def test_a_model_of_points_that_its_file_does_not_hold_says_on_what_it_is_shown(
     page.wait_for_selector("#compare:not([disabled])")
     page.click("#compare")
     page.wait_for_selector(f"{STAGE} .stage-panel >> nth=3", timeout=WHILE)
-    assert "is not in its file: here it stands on 25 Gaussians" in page.inner_text(".stage-notice")
+    assert "does not contain its training data; it is shown on 25 Gaussians instead" in page.inner_text(".stage-notice")
 
 
 def test_a_foreign_file_and_settings_that_do_not_fit_are_a_sentence(visit, tmp_path):

@@ -146,7 +146,7 @@ def test_consecutive_levels_refuse_others_in_a_sentence():
     assert str(error.value) == "this model knows vp with T = 1, 2 or 4 alone: choose one of these"
     with pytest.raises(ValueError, match="this model knows vp with T = 1, 2 or 4 alone"):
         Consecutive(VP).levels().check(Schedule.cosine(4))
-    with pytest.raises(ValueError, match=r"of its own schedule alone, which has T = 2 \(log-SNR 1.00, -3.00\): choose"):
+    with pytest.raises(ValueError, match=r"of its own schedule, which has T = 2 \(log-SNR 1.00, -3.00\): choose"):
         Levels((1.0, -3.0), continuous=False).check(VP)
 
 

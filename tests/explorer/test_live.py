@@ -337,7 +337,7 @@ def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only()
     assert title(name, desk.session.adopted[name]) == ("Your model", "trained on 8 Gaussians, T = 2, skip, r1r2")
     for T, told in {2: False, 1: True}.items():
         (_, panel) = stage(staged(desk.session, replace(asked, T=T)))["panels"]
-        assert panel["error"] is None and (f"never learned steps as long as those of T = {T}" in panel["note"]) == told
+        assert panel["error"] is None and (f"not trained on steps as long as those of T = {T}" in panel["note"]) == told
     other = Session()
     with pytest.raises(ValueError, match="no longer here"):
         other.run(asked, name)

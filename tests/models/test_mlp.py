@@ -211,5 +211,5 @@ def test_a_network_without_an_opponent_learns_by_every_weight_and_by_its_own_ite
         registry.discriminator(kind, (2,), width=16, depth=2)
     with pytest.raises(ValueError, match="latent"):
         registry.generator(kind, (2,), latent_dim=2, width=16, depth=2)
-    with pytest.raises(ValueError, match="classes are of networks of images"):
+    with pytest.raises(ValueError, match="classes are for networks of images"):
         registry.generator(kind, (2,), latent_dim=latent_dim, width=16, depth=2, classes=3)

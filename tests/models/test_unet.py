@@ -416,7 +416,7 @@ def test_a_class_that_a_model_does_not_know_is_refused():
         g.given(6)
     with pytest.raises(ValueError, match="knows no classes"):
         generator("unet", 4).given(0)
-    with pytest.raises(ValueError, match="classes are of networks of images"):
+    with pytest.raises(ValueError, match="classes are for networks of images"):
         registry.generator("skip", (2,), latent_dim=2, width=8, depth=1, classes=2)
 
 

@@ -43,10 +43,10 @@ def test_a_long_way_has_children_at_some_of_its_states():
 @pytest.mark.parametrize(
     ("likeliest", "said"),
     [
-        ([[0, 1, 2], [1, 1, 2], [1, 1, 1]], "The leaves of x₃ are of 3 classes; from x₁ on all are one."),
-        ([[1, 1, 1], [1, 1, 1], [1, 1, 1]], "The leaves of x₃ are of 1 class; from x₃ on all are one."),
-        ([[0, 0, 0], [1, 1, 1], [1, 1, 1]], "The leaves of x₃ are of 1 class; from x₂ on all are one."),
-        ([[0, 1, 2], [1, 1, 2], [1, 0, 1]], "The leaves of x₃ are of 3 classes, and those of x₁ of 2."),
+        ([[0, 1, 2], [1, 1, 2], [1, 1, 1]], "The leaves of x₃ show 3 classes; from x₁ on all show one."),
+        ([[1, 1, 1], [1, 1, 1], [1, 1, 1]], "The leaves of x₃ show 1 class; from x₃ on all show one."),
+        ([[0, 0, 0], [1, 1, 1], [1, 1, 1]], "The leaves of x₃ show 1 class; from x₂ on all show one."),
+        ([[0, 1, 2], [1, 1, 2], [1, 0, 1]], "The leaves of x₃ show 3 classes, and those of x₁ show 2."),
     ],
 )
 def test_it_says_from_which_state_on_all_children_agree(likeliest, said):
