@@ -1,4 +1,4 @@
-"""Three outcomes that are not an answer, three types: a refusal, nobody waits any more, and any other error: a bug."""
+"""Why there is no answer: `Refused` for what cannot be done, `Cancelled` if nobody waits; any other error is a bug."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ __all__ = ["Cancelled", "Refused"]
 
 
 class Refused(ValueError):
-    """What was asked for cannot be done; the message is one sentence for whoever asked: what was wanted, what came."""
+    """What was asked for cannot be done. The message says in one sentence what was wanted, and what came."""
 
 
 class Cancelled(Exception):

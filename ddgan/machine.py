@@ -89,7 +89,7 @@ def hardware() -> str:
 
 
 def record() -> dict[str, Any]:
-    """What every number that is published goes with: commit, torch, hardware, device, threads."""
+    """The commit, torch, hardware, device and threads that stand beside every published number."""
     return {
         "commit": commit(),
         "torch": torch.__version__,

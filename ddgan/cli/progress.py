@@ -1,4 +1,4 @@
-"""How far a command is, on standard error, and how a training is stopped."""
+"""The progress of a command on standard error, and how a training is stopped."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _progressed(step: TrainStep, batch: int) -> str:
 
 
 def progress(parts: Iterator[Any], of: int) -> Iterator[Any]:
-    """The same parts; from the third second on, how many there are yet and how long they will still take."""
+    """The same parts. From the third second on it prints how many are done and how long the rest will take."""
     with time_left() as watch:
         for done, part in enumerate(parts, 1):
             yield part

@@ -32,7 +32,7 @@ __all__ = ["CIFAR10", "MNIST", "SOURCES", "Archive", "Arrays", "NoSplit", "fetch
 
 
 class NoSplit(Refused):
-    """A set is there, and the split of it that was asked for is not."""
+    """The set is here, but not the split of it that was asked for."""
 
 
 class Arrays(NamedTuple):
@@ -85,7 +85,7 @@ _CALLABLE = {
 
 
 def read(path: Path, split: str) -> Arrays | None:
-    """What an official archive, its folder, or torchvision's root of it holds; None where `path` is none of them.
+    """The images of an official archive, of its folder, or of torchvision's root; None if `path` is none of these.
 
     Refused, one sentence, where it is damaged, incomplete or not the original.
     """
@@ -108,7 +108,7 @@ def read(path: Path, split: str) -> Arrays | None:
 
 
 def places(folder: Path, split: str) -> dict[str, list[Path]]:
-    """Where in a folder the official CIFAR-10 and MNIST may lie; of each, what is fastest to read comes first."""
+    """Where in a folder the official CIFAR-10 and MNIST may lie; for each set, the fastest to read comes first."""
     return {
         "cifar10": [folder / name for archive in CIFAR10 for name in (archive.folder, archive.file)],
         "mnist": [_idx_path(folder / inside, split, "images-idx3") for inside in ("mnist", "MNIST/raw", "raw", "")],
@@ -116,7 +116,7 @@ def places(folder: Path, split: str) -> dict[str, list[Path]]:
 
 
 def fetch(name: str, folder: Path, watch: Callable[[int, int], None] = lambda done, size: None) -> Path:
-    """Download the official files of a set of SOURCES into `folder`, or check those that lie there; the first's path.
+    """Download the official files of a set of SOURCES into `folder`, or check those there; the path of the first.
 
     `watch(done, size)` is told the bytes as they come. A file gets its name once its size and md5 are right.
     """

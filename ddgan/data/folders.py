@@ -82,8 +82,8 @@ def read(
 ) -> Pictures:
     """The pictures of a folder or zip, of one split where it has splits; nothing is written to disk.
 
-    `size`: the middle square of each, resized to (size, size). `watch(done, of)` is told of each picture,
-    and (0, of) before. NoSplit where there is no `split` test; Refused, one sentence, for what is not to be read.
+    `size`: the middle square of each, resized to (size, size). `watch(done, of)` is told of each picture, and (0, of)
+    before. NoSplit where there is no `split` test; Refused, in one sentence, for what cannot be read.
     """
     left: Counter[str] = Counter()
     with _opened(path, left) as found:

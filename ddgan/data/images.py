@@ -94,7 +94,7 @@ def encode_pixels(image: np.ndarray) -> str:
 
 
 def decode_pixels(text: str, shape: Sequence[int]) -> np.ndarray:
-    """The uint8 image of `shape` that encode_pixels made; Refused, short, where it is none."""
+    """The uint8 image of `shape` that encode_pixels made; Refused, with a short sentence, for any other text."""
     size = int(np.prod(shape))
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
@@ -123,9 +123,9 @@ def sheet(images: np.ndarray, columns: int, gap: int = 1) -> Image.Image:
 def batches(
     data: ImageSet, batch: int, *, seed: int, flip: bool
 ) -> Callable[[int, torch.Generator], tuple[Tensor, Tensor | None]]:
-    """(step, noise) -> x_0 (batch, C, H, W) in [-1, 1] and its classes, where noise is: every epoch each image once.
+    """(step, noise) -> x_0 (batch, C, H, W) in [-1, 1] and its classes, on the device of `noise`.
 
-    Every epoch has an order of its own.
+    Every epoch has each image once, in an order of its own.
 
     With `flip` half of them are mirrored, left to right. The order is a function of (seed, epoch), the mirroring one of
     (seed, step), so a resumed run sees what an unbroken one sees.
@@ -195,7 +195,7 @@ def read_images(
 
     `size`: the middle square of each, resized to (size, size). `split`, train or test, chooses where there are both: in
     official archives, and where there are folders train and test (or val). `watch(done, of)` is told each picture.
-    NoSplit where there is no such split; Refused, one sentence, for what is not to be read.
+    NoSplit where there is no such split; Refused, in one sentence, for what cannot be read.
     """
     path = Path(os.path.expanduser(path))
     if split not in ("train", "test"):

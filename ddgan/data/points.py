@@ -43,7 +43,7 @@ JOINED = (12.0, 0.6)
 
 
 class Axis(NamedTuple):
-    """A column of a user's table: a coordinate x of the law stands for centre + unit x of it."""
+    """A column of a user's table. A coordinate x of the law stands for the value centre + unit x of the column."""
 
     name: str
     centre: float
@@ -83,8 +83,8 @@ def from_points(points: Tensor | np.ndarray, std: float | None = None, *, scale:
 def of_columns(points: np.ndarray, names: Sequence[str], known: str | None = None) -> tuple[Law, tuple[Axis, ...]]:
     """The law of a table's columns (N, n), and its axes; `known` is the fingerprint of the law a model was trained on.
 
-    Models of earlier versions were trained on a law whose axes shared one scale: where only that has the fingerprint,
-    or there is "", it is the law. Refused where neither has.
+    Models of earlier versions were trained on a law whose axes shared one scale: if only that law has the fingerprint,
+    or if `known` is "", it is returned. Refused if neither law has it.
     """
     x = torch.as_tensor(points, dtype=torch.float64)
     law, scale = from_points(x), _deviation(x)
@@ -97,7 +97,7 @@ def of_columns(points: np.ndarray, names: Sequence[str], known: str | None = Non
 
 
 def fingerprint(law: Law) -> str:
-    """What tells the law of a user's points from that of others: 16 hexadecimal digits."""
+    """16 hexadecimal digits that tell the law of a user's points from that of other points."""
     return hashlib.sha256(law.mu.numpy().tobytes()).hexdigest()[:16]
 
 
@@ -162,12 +162,12 @@ def encode_points(points: Tensor | np.ndarray | Sequence[Sequence[float]], colum
 
 
 def decode_points(name: str) -> Tensor:
-    """The points (N, 2) or (N, 1) of a data name, float64 in -EXTENT..EXTENT; Refused, short, where it is none."""
+    """The points (N, 2) or (N, 1) of a data name, float64 in -EXTENT..EXTENT; Refused for any other name."""
     return decoded(name)[0]
 
 
 def decoded(name: str) -> tuple[Tensor, list[list[Any]]]:
-    """The points of a data name, and name, mean and standard deviation of the columns that they are."""
+    """The points of a data name, and the name, mean and standard deviation of each column."""
     text, dot, said = name.removeprefix(POINTS_PREFIX).partition(".")
     if not name.startswith(POINTS_PREFIX) or len(text) > 4 * MAX_NAMED * 4 / 3 + 1 or len(said) > MAX_AXES:
         raise Refused(

@@ -162,7 +162,7 @@ def read_table(data: str | Path, path: Path | None = None) -> Table:
 def read_sheet(path: str | Path) -> Sheet:
     """All columns of a file.
 
-    Refused, in one sentence, where it is no table of numbers or may be read in two ways.
+    Refused, in one sentence, if it is no table of numbers or can be read in two ways.
     """
     path = Path(path)
     text, encoding = _text(path)

@@ -120,7 +120,7 @@ class Denoiser(nn.Module):
         return OfClass(self, label)
 
     def output_scale(self, level: Tensor) -> Tensor:
-        """What one in the network's own output is in x_0 at levels (B,), (B,): what regression measures in. Here 1."""
+        """How much x_0 changes per unit of the network's own output, at levels (B,): the unit of regression. Here 1."""
         return torch.ones_like(level)
 
     @property
@@ -129,7 +129,7 @@ class Denoiser(nn.Module):
         return next(self.parameters(), torch.empty(0)).device
 
     def fit(self, x: Tensor) -> None:
-        """Take from samples x (N, *D) what the network is to know before training: nothing, unless it says so."""
+        """Take from samples x (N, *D) what the network has to know before training. By default that is nothing."""
 
     def check(self, schedule: Schedule) -> None:
         """Refused, in one sentence, where the schedule has a level that this denoiser was not made for."""

@@ -142,7 +142,7 @@ def _chain_kl(line: Law, schedule: Schedule) -> float:
 
 @lru_cache(maxsize=64)
 def optimal(law: Law, T: int, span: tuple[float, float] | None = None) -> Schedule:
-    """The T levels of the least `bound` from x_T at log-SNR span[0] on, none cleaner than span[1] but x_0.
+    """The T levels with the least `bound`: x_T is at log-SNR span[0], and none but x_0 is cleaner than span[1].
 
     The shortest path of T steps through a table of mean gaps, by dynamic programming. Refused for T above MOST_STEPS or
     components without a density.
@@ -172,11 +172,11 @@ def _costs(law: Law, lo: float, hi: float) -> tuple[Tensor, Tensor]:
 def optimal_for_means(
     levels: Sequence[float], squared: Sequence[float], T: int, span: tuple[float, float] | None = None
 ) -> Schedule:
-    """The same for DDPM's chain, of which E|x_0 - E[x_0 | x_t]|^2 is `squared` at the log-SNRs `levels`, both (L,).
+    """The same for DDPM's chain, whose E|x_0 - E[x_0 | x_t]|^2 is `squared` at the log-SNRs `levels`, both (L,).
 
     A step costs (SNR_s - SNR_t) E|x_0 - E[x_0 | x_t]|^2 / 2 nats, SNR = a^2 / sigma^2 (Kingma et al., "Variational
-    Diffusion Models", 2021, eq. 14). That to x_0, where DDPM draws nothing, has no such cost: x_1 is at span[1] itself.
-    Between `levels`, rising, the errors' logarithms are lines.
+    Diffusion Models", 2021, eq. 14). The step to x_0, in which DDPM draws nothing, has no such cost: x_1 is at span[1]
+    itself. The logarithms of the errors are interpolated linearly between the rising `levels`.
     """
     lo, hi = span_of("optimal", T, span)
     if T == 1:

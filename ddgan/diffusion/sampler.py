@@ -53,7 +53,7 @@ class Draws(NamedTuple):
         return cls(noise[0], _normal(each, purpose=1, rows=range(T), columns=latent_dim), noise[1:])
 
     def reroll(self, what: str, t: int, seeds: Sequence[int], items: Sequence[int] | slice = slice(None)) -> Draws:
-        """The same draws but for `what` (z | eps) of the step from t: of some items or all, by these B seeds."""
+        """The same draws, but with `what` (z | eps) of the step from t by these B seeds, for some items or for all."""
         if what not in ("z", "eps"):
             raise Refused(f"what is drawn again must be z or eps, got {what!r}")
         if not 1 <= t <= len(self.z):
@@ -134,5 +134,5 @@ def draw(
 
 
 def seeds(seed: int, n: int) -> range:
-    """The seeds of n samples: those of one sampling are no other's."""
+    """The seeds of n samples; another `seed` gives others."""
     return range(seed * MAX_N, seed * MAX_N + n)

@@ -25,7 +25,7 @@ __all__ = ["Source", "missing", "source_of", "training_images"]
 class Source(NamedTuple):
     """What a data name stands for: the shape of a sample, its law where that is known, and where its models are.
 
-    Of a user's table also what its columns are, and in words how it was read.
+    For a user's table it also has the columns, and a sentence on how the table was read.
     """
 
     shape: torch.Size
@@ -37,7 +37,7 @@ class Source(NamedTuple):
 
 
 def training_images(data: str) -> ImageSet:
-    """A set's, with their labels, and with their mirror images where its networks are trained on both."""
+    """The training images of a set, with labels, and with mirror images if its networks are trained on both."""
     known = load_images(data)
     if not PRESETS[data].flip:
         return known
@@ -63,7 +63,7 @@ def missing(data: str, name: str, others: list[str]) -> str:
 
 
 def source_of(data: str) -> Source:
-    """What the name stands for; Refused where it is none, or its file is damaged."""
+    """What the name stands for; Refused for an unknown name or a damaged file."""
     if data in TOYS or data in SETS:
         others = ("regression", "mixture", "consistency", "official")
         endings = {"ddgan": "", **{name: f"-{name}" for name in others}}

@@ -5,8 +5,8 @@ If q(x_0) is uniform over N labelled images, the weights of their posterior (ima
     p(class | x_t) = sum over the images i of that class of softmax_i(-|x_t - a_t x_i|^2 / (2 sigma_t^2)).
 
 That is exact for the set and not for the world: where little noise is left, the nearest image takes all the weight,
-also for an x_t that was made of none of them. A denoiser's class posterior is what a classifier sees in its redraws of
-x_0 from the same x_t; one without z has a single redraw, its mean.
+even for an x_t that was made from no image of the set. A denoiser's class posterior is what a classifier sees in its
+redraws of x_0 from the same x_t; one without z has a single redraw, its mean.
 
 Where does it fall? Along the largest principal direction of the data, of variance v, signal and noise are equally
 strong at a_t^2 v = sigma_t^2: the level of speciation (Biroli et al. 2024, "Dynamical regimes of diffusion models").
@@ -60,7 +60,7 @@ def classified(classifier: Classifier, x_0: Tensor) -> Tensor:
 
 
 def entropy(p: Tensor) -> Tensor:
-    """In nats, of probabilities (..., classes)."""
+    """The entropy in nats of probabilities (..., classes)."""
     return torch.xlogy(p, p).sum(-1).neg().clamp(min=0)
 
 
@@ -82,7 +82,7 @@ def entropy_curve(
 
 
 def decisions(curve: Tensor, levels: Tensor) -> Tensor:
-    """Nats that each step decides (F - 1,), of states at log-SNRs (F,), rising, by a curve (L, 2): log-SNRs, entropies.
+    """How many nats each step decides, (F - 1,), for states at rising log-SNRs (F,) and an entropy `curve` (L, 2).
 
     Between the points of the curve a line is drawn, beyond them its ends hold; at +inf, x_0, nothing is open.
     """
@@ -140,7 +140,7 @@ def speciation(variance: float) -> float:
 
 @torch.no_grad()
 def u_turns(schedule: Schedule, denoiser: Denoiser, x_0: Tensor, t: int, K: int, seed: int = 0) -> Tensor:
-    """Images (B, C, H, W), each noised to x_t K times, by noise of its own, and denoised again: (B, K, C, H, W)."""
+    """Noise each image (B, C, H, W) to x_t K times, by noise of its own, and denoise it again: (B, K, C, H, W)."""
     draws = Draws.from_seeds(seeds(seed, len(x_0) * K), x_0.shape[1:], schedule.T, denoiser.latent_dim)
     x_t = schedule.marginal(x_0.repeat_interleave(K, 0), t).at(draws.x_T)
     *_, last = sample(schedule, denoiser, draws._replace(x_T=x_t), t)

@@ -1,4 +1,4 @@
-"""When is the class of one sample decided? p(class | x_t) at every state of its way, a row for everybody who answers.
+"""When is the class of one sample decided? Rows of p(class | x_t) at every state of its way, from several sources.
 
 The training set answers exactly; where it is not on this machine, the rows of some samples are shipped in
 assets/class-posterior.json: their probabilities in thousandths, and of every set the variance along its largest
@@ -54,7 +54,7 @@ class Way(NamedTuple):
 
 
 def way(session: Session, question: ImageQuestion, most: int = MOST) -> Way:
-    """The way of the sample that is asked about, at `most` states of it or fewer; the question's own t is ignored."""
+    """The way of the sample of a question, at no more than `most` states; the t of the question is ignored."""
     request = question.request.walked(question.of)
     steps = list(session.run(request, question.of, slice(question.item, question.item + 1)))
     x = {**{step.t: step.x_t[0] for step in steps}, 0: steps[-1].x_s[0]}
@@ -64,12 +64,12 @@ def way(session: Session, question: ImageQuestion, most: int = MOST) -> Way:
 
 
 def class_names(session: Session, data: str) -> tuple[str, ...]:
-    """The classes of the bars, those of the classifier of this data; Refused where none is here."""
+    """The classes of the bars, as the classifier of this data has them; Refused if there is no such classifier."""
     return tuple(_classifier(session.source(data).set).card["classes"])
 
 
 def learned(session: Session, question: ImageQuestion, states: Way, name: str) -> Tensor:
-    """p(class | x_t) (F, classes) of a denoiser that is told no class; of x_0 itself what the classifier sees in it."""
+    """p(class | x_t) (F, classes) of a denoiser that is told no class; for x_0, what the classifier sees in it."""
     request = replace(question.request.walked(question.of), label=ANY)
     classifier = _classifier(session.source(request.data).set)
     x_0 = session.redraws_along(request, name, states.x[:-1], states.t[:-1], DRAWS)
@@ -100,7 +100,7 @@ def exact(session: Session, data: str, states: Way) -> Tensor | None:
 
 
 def of_shipped(session: Session, question: ImageQuestion) -> Tensor | None:
-    """`exact` of a shipped example, None for another sample, and where the model is not that of the example."""
+    """`exact` from the shipped examples; None for any other sample, and if the model is not the example's."""
     request, data = question.request.walked(question.of), question.request.data
     ways = _shipped()["ways"].get(_key(request, question.of), ())
     if question.item >= len(ways) or _weights(session, request, question.of) != _shipped()[data][question.of]:
@@ -110,13 +110,13 @@ def of_shipped(session: Session, question: ImageQuestion) -> Tensor | None:
 
 
 def spoken(data: str) -> tuple[int, float] | None:
-    """(how many images the law of a set has, the log-SNR of its speciation), None where that is not shipped."""
+    """(the number of images in a set, the log-SNR of its speciation); None where these are not shipped."""
     known = _shipped().get(data)
     return known and (known["images"], speciation(known["largest_variance"]))
 
 
 def curve(data: str) -> Tensor | None:
-    """(log-SNR, H(class | x_t) in nats) of a set (L, 2), noise first, None where that is not shipped."""
+    """(log-SNR, H(class | x_t) in nats) of a set, (L, 2), noise first; None where the curve is not shipped."""
     known = _shipped().get(data)
     return known and torch.tensor(known["entropy"], dtype=torch.float64)
 

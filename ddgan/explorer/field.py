@@ -1,8 +1,8 @@
 """Where a point goes in one step on average, E[x_s | x_t] - x_t, as a field over the plane of x_t.
 
-For the exact law that is the mean of q(x_s | x_t) less x_t, in closed form. The best Gaussian has the same mean at
-every x_t, so the two fields are one: they differ in what they draw around it. Of any other denoiser it is a mean over
-DRAWS of z. The noise eps of the step has mean 0. A multistep solver is asked as at its first step.
+For the exact law it is the mean of q(x_s | x_t) minus x_t, in closed form. The best Gaussian has the same mean at every
+x_t, so the two fields are one: they differ in what they draw around it. For any other denoiser it is a mean over DRAWS
+of z. The noise eps of the step has mean 0. A multistep solver is asked as at its first step.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The class that a request asks for, as a model that knows classes is told it.
+"""How a model that knows classes is told the class that a request asks for.
 
 Without one each sample has a class of its own, a function of its seed, by the shares of the training set. "any" is the
 model's own "any class"; a name, or an index, is that class for all samples.
@@ -22,7 +22,7 @@ NAMED = 12  # classes that a refusal lists
 
 
 def class_names(card: dict[str, Any] | None, known: int) -> tuple[str, ...]:
-    """The names of the classes that a model knows, so many, their numbers where its card has none."""
+    """The names of the classes that a model knows; their numbers if its card has no names."""
     return tuple((card or {}).get("classes") or map(str, range(known))) if known else ()
 
 
@@ -51,5 +51,5 @@ def labels(denoiser: Denoiser, label: str | None) -> Labels | None:
 
 
 def ignored(denoiser: Denoiser, label: str | None) -> bool:
-    """Whether a class is asked for that the model cannot be told: it knows none."""
+    """Whether a class is asked for, but the model knows no classes."""
     return label not in (None, ANY) and not denoiser.classes

@@ -4,7 +4,7 @@ A `Run` drives the library's own `train`; pausing is not advancing it, so a run 
 other run of k updates. `Run.frames` advances it for a moment, and yields what there is to see: the cloud that the
 moving average samples, always from the same noise; D's logits over x_s for a fixed x_t, and where they pull what G
 draws there; losses and coverage so far. Its methods may be called from other threads, and take effect at the next
-update. An update asked for by hand may be of D or of G alone; in slow motion all are, D's and G's in turn.
+update. By hand, D or G can be updated alone; in slow motion they are always updated alone, in turn.
 
 A `LiveRuns` holds the runs of all visitors, one each, and says how many stand before a run that waits for its turn.
 """
@@ -109,7 +109,7 @@ class Frame(NamedTuple):
 class Run:
     """A training of at most `seconds`, in the state `waiting` until its frames are drawn.
 
-    Its frames follow the clock, or, where `every` is given, are so many updates apart.
+    Its frames follow the clock or, if `every` is given, come after that many updates.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Run:
         self._good: tuple[TrainStep, dict[str, Tensor]] | None = None  # when the cloud was last finite, and its weights
 
     def waiting(self) -> Frame:
-        """The frame of a run that has not begun: all words, no picture."""
+        """The frame of a run that has not begun: it has words, and no picture."""
         T = self.config.T or ANY_T
         return Frame(
             self.id, self.state, self.note, T, 0, (), 0.0, self.seconds, self.law.modes, None, None, None, (),
@@ -169,7 +169,7 @@ class Run:
             self._command(_paused=True, _granted=(*self._granted, players))
 
     def slow_motion(self, on: bool) -> None:
-        """Make an update of D alone, then of G alone, HALF seconds apart; or go on as ever."""
+        """Update D alone, then G alone, HALF seconds apart; or go on as usual."""
         self._command(_slow=on)
 
     def stop(self) -> None:
@@ -429,8 +429,8 @@ class LiveRuns:
     def open(self, visitor: str, values: Mapping[str, Any], *, paused: bool = False, waits: bool = True) -> Run:
         """A visitor's new run, which ends the one before; Refused, in a sentence, for bad values or a full house.
 
-        `values` are fields of a Config, T = 0 standing for any number of steps, and `seconds`, the length. One that
-        need not wait has its turn now, before all that do.
+        `values` are fields of a Config, T = 0 standing for any number of steps, and `seconds`, the length. A run that
+        `waits` has its turn after those before it; any other has its turn at once.
         """
         config, seconds = parse(values)
         law = self.session.law(config.data)
@@ -456,7 +456,7 @@ class LiveRuns:
             return next((run for run in self.runs.values() if run.id == name), None)
 
     def close(self, visitor: str, run: Run | None = None) -> None:
-        """Stop and forget the visitor's run: whichever it is, or this one only."""
+        """Stop and forget the visitor's run; if `run` is given, only if it is this one."""
         with self._lock:
             if run is None or self.runs.get(visitor) is run:
                 self._close(visitor)
@@ -497,7 +497,7 @@ class LiveRuns:
         return self.session.source(Request.parse({"data": data}).data).shape.numel()
 
     def request(self, name: str | None, denoisers: list[str], *, n: int, seed: int) -> Request:
-        """What shows an adopted model beside others: its data and its T; Refused where there is no such model."""
+        """The request that shows an adopted model beside others, on its data, with its T; Refused if it is not here."""
         if name not in self.session.adopted:
             raise Refused("this model is no longer here: train it again, or load its file")
         config = self.session.adopted[name].card["config"]

@@ -1,6 +1,4 @@
-"""Whose turn it is: work that nobody waits for any more ends,
-and the background gives way to what somebody waits for.
-"""
+"""Whose turn it is. Work that nobody waits for ends, and background work gives way to work that somebody waits for."""
 
 from __future__ import annotations
 
@@ -38,7 +36,7 @@ _urgent = 0
 
 @contextmanager
 def urgent(really: bool = True) -> Iterator[None]:
-    """What somebody waits for is computed inside: work in the background gives way to it."""
+    """Inside, something is computed that somebody waits for: background work gives way to it."""
     global _urgent
     with _idle:
         _urgent += really
@@ -51,8 +49,6 @@ def urgent(really: bool = True) -> Iterator[None]:
 
 
 def give_way() -> None:
-    """Wait while anything urgent is computed, COURTESY at most:
-    the background then goes slowly, and never stands still.
-    """
+    """Wait while anything urgent is computed, for COURTESY at most: background work slows down, but never stops."""
     with _idle:
         _idle.wait_for(lambda: not _urgent, COURTESY)

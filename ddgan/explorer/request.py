@@ -105,7 +105,7 @@ class Request:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """That of one sample; Refused where the data is a file."""
+        """The shape of one sample; Refused where the data is a file."""
         return tuple(SETS.get(self.data) or law_of(self.data).shape)
 
     @property
@@ -236,21 +236,19 @@ def _schedule(family: str, T: int, span: tuple[float, float] | None) -> Schedule
 
 
 def forked(forks: str, what: str, t: Any, item: Any = None) -> str:
-    """A request's forks, as a link holds them, and one more: new noise at the step from t, for one item or for all."""
+    """A request's forks, as in a link, with one more: new noise at the step from t, for one item or for all."""
     before = forks.split(",") if forks else []
     one = "" if item is None else f".{item}"
     return ",".join([*before, f"{what}.{t}.{len(before) + 1}{one}"])
 
 
 def unforked(forks: str) -> str:
-    """The same without the last one."""
+    """The forks without the last one."""
     return forks.rpartition(",")[0]
 
 
 def still_forked(shown: Request, asked: Request) -> str:
-    """The forks of a request that is shown, as a link holds them,
-    where another asks for the same but for its denoisers; else none.
-    """
+    """The forks of `shown`, as in a link, if `asked` differs from it in its denoisers alone; else none."""
     same = replace(asked, denoisers=shown.denoisers, forks=()) == replace(shown, forks=())
     return ",".join(map(str, shown.forks)) if same else ""
 

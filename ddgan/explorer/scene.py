@@ -131,11 +131,11 @@ def stepwise(
 
 
 def standing(kept: Collection[int], T: int, own: int) -> dict[int, int]:
-    """Where a chain of `own` steps stands while others are at these t of T: before the step that it is in."""
+    """The t of a chain of `own` steps while others are at these t of T: the one before the step that it is in."""
     return {t: -(-t * own // T) for t in kept}
 
 
 def scene(session: Session, request: Request, t: Collection[int] | None = None, scored: Collection[int] = ()) -> Scene:
-    """The same in one go: a denoiser that refuses leaves the others their panels."""
+    """The scene of a request in one go. If one denoiser refuses, the others still have their panels."""
     *_, found = stepwise(session, request, t, scored)
     return found

@@ -177,7 +177,7 @@ class Session:
     def schedule(self, request: Request) -> Schedule:
         """The schedule that a request walks; Refused where the optimal one of its data is not known.
 
-        The optimal one is that of the best Gaussian where there is a law, else that of the learned Gaussian's errors.
+        If the data has a law, the optimal one is found for the best Gaussian, else from the learned Gaussian's errors.
         """
         if request.schedule != "optimal":
             return request.steps()
@@ -277,7 +277,7 @@ class Session:
         watch: Callable[[Iterator[Any], int], Iterator[Any]] = lambda parts, of: parts,
         with_fid: bool = False,
     ) -> dict[str, Any]:
-        """The metrics of a denoiser: the request's seed and, for more samplings, those that follow it.
+        """The metrics of a denoiser, sampled with the request's seed and, for more samplings, with the seeds after it.
 
         Images are scored once, by metrics.images.score_set, and with `with_fid` also by FID against the training set.
         Refused for more samplings, for FID of other data, or where no classifier of theirs is here.

@@ -161,7 +161,7 @@ def observe(classifier: Classifier, images: np.ndarray) -> tuple[Tensor, Tensor]
 
 
 def too_sure(p: Tensor, label: Tensor) -> float:
-    """The probability of the likeliest class, on average, minus how often that is the class: 0 is as sure as right."""
+    """The mean probability of the likeliest class minus the share of items of that class: 0 is as sure as right."""
     sure, likeliest = p.max(1)
     return float(sure.double().mean() - (likeliest == label).double().mean())
 
@@ -197,9 +197,9 @@ def score_images(
 ) -> dict[str, Any]:
     """The metrics of samples (N, C, H, W), uint8 or in [-1, 1], by a classifier that knows its training images.
 
-    With `train`, precision and recall against its first N. With `test`, the floor: what its first N images score, or as
-    many as there are, floor_n. With `asked`, the class of each sample by name, the share that is `right`, and the same
-    `right_by_class`. Refused for samples of another shape, or not finite.
+    With `train` it has precision and recall against the first N training images, with `test` the floor: what the first
+    N test images score, or floor_n if there are fewer. With `asked`, the class of each sample by name, it has the share
+    that is `right`, over all and `right_by_class`. Refused for samples of another shape, or not finite.
     """
     images = _as_uint8(samples, classifier.shape)
     n, (features, logits) = len(images), observe(classifier, images)
@@ -225,8 +225,8 @@ def _floor(classifier: Classifier, train: ImageSet | None, test: ImageSet, n: in
 def score_set(batches: Iterable[Tensor], name: str, asked: Sequence[str] = ()) -> dict[str, Any]:
     """score_images of samples in [-1, 1], (B, C, H, W) at a time, by the shipped classifier of the image set `name`.
 
-    Against that set where it is on this machine; of stackedmnist the modes, by the classifier of mnist. Refused
-    where there is no such classifier.
+    The samples are compared with that set if it is on this machine. For stackedmnist their modes are counted, by the
+    classifier of mnist. Refused where there is no such classifier.
     """
     classifier = _classifier("mnist" if name == "stackedmnist" else name)
     samples = np.concatenate([to_uint8(x) for x in batches])

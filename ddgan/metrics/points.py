@@ -119,7 +119,7 @@ def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:
 
 
 def score(x: Tensor, law: Law, reference: Tensor | np.ndarray) -> dict[str, float]:
-    """All numbers of samples x (N, *D) against a law and a sample of it of the same size: as shown under a panel."""
+    """All numbers that a panel shows of samples x (N, *D), against a law and a sample of it of the same size."""
     nearest, mode = _nearest(x, law)
     cover = _coverage(nearest, mode, law)
     return {
@@ -137,8 +137,9 @@ def score(x: Tensor, law: Law, reference: Tensor | np.ndarray) -> dict[str, floa
 def evaluate(law: Law, n: int, sampled: Callable[[int], Tensor], samplings: int = 1) -> dict[str, float]:
     """`score` over several samplings, sampled(i) (n, *D), i = 0, 1, ..., each against another sample of the law.
 
-    The worst of modes, on_mode and kl; the mean of width, of sliced_w2, to be held against floor_sliced_w2, a mean as
-    well, and of energy. floor_energy is that of one sampling: a mean of several exact ones is below it more often.
+    It has the worst modes, on_mode and kl, and the mean width, sliced_w2 and energy. Compare sliced_w2 with
+    floor_sliced_w2, a mean as well. floor_energy is for one sampling: the mean of several exact ones is below it more
+    often.
     """
     scored = [score(sampled(i), law, law.sample(n, torch.Generator().manual_seed(1 + i))) for i in range(samplings)]
     return {

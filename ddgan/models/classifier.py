@@ -1,4 +1,4 @@
-"""A small residual classifier of images: its features are what metrics/images.py compares, its logits what it counts.
+"""A small residual classifier of images: metrics/images.py compares its features and counts its logits.
 
 Three times: a convolution to twice the channels, half the resolution, and a residual pair of convolutions, so that
 every layer costs the same. After He et al. 2016, in the nine-layer form of fast CIFAR-10 training.
@@ -34,9 +34,9 @@ class Convolution(nn.Module):
 class Classifier(nn.Module):
     """Images (B, *shape) in [-1, 1] -> logits (B, classes), through features (B, 8 width).
 
-    A `noisy` one is of x_t at any level of noise: it takes the log-SNRs (B,) or (1,) too, as one more channel.
-    Its buffers say what it sees in the images that it was trained on: mean (F,) and covariance (F, F) of the features,
-    and the share of each class among its answers. Refused for images below 8 x 8.
+    A `noisy` one classifies x_t at any level of noise: it takes the log-SNRs (B,) or (1,) too, as one more channel. Its
+    buffers say what it sees in the images that it was trained on: mean (F,) and covariance (F, F) of the features, and
+    the share of each class among its answers. Refused for images below 8 x 8.
     """
 
     SCALE = 10.0  # of the channel of log-SNRs

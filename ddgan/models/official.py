@@ -1,9 +1,10 @@
 """The authors' CIFAR-10 generator, netG_1200.pth, as a model of ours.
 
 Their file is a pickled dict of tensors: `all_modules.N` are the layers in the order in which the network runs,
-`z_transform.N` the mapping network of z, and distributed training may have put `module.` before every name. The
-network is the UNet of unet.py at the paper's size. It knows a step by the index of its cleaner side, 0..3,
-which `IndexedUNet` finds from the level. Else only names differ, and attention has q, k and v apart, inputs x outputs.
+`z_transform.N` the mapping network of z, and distributed training may have put `module.` before every name. The network
+is the UNet of unet.py at the paper's size. It knows a step by the index of its cleaner side, 0..3, which `IndexedUNet`
+finds from the level. Apart from that only names differ, and attention has q, k and v as separate matrices, inputs x
+outputs.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def generator(
 ) -> Denoiser:  # fmt: skip
     """A freshly initialised generator for data of `shape`; latent_dim = 0 makes it a regression denoiser.
 
-    `multipliers`, `patch` and `classes` are of networks of images. Refused where the network does not fit the shape.
+    `multipliers`, `patch` and `classes` are for networks of images. Refused where the network does not fit the shape.
     """
     if kind in VECTORS or kind in ALONE:
         _without_classes(kind, classes)

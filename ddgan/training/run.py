@@ -184,14 +184,14 @@ def fit(
 ) -> Iterator[TrainStep]:
     """Train a config into a directory: one record an update; the state is saved every `save_every` training seconds.
 
-    `images` says where the config's image set is, if it is not to be found by name, and `size` what to resize it to;
-    `say` hears of what went wrong and was mended (a damaged state, updates that are not finite) and of images that
-    were left out; `reading(done, of)` is told each image of a folder or zip as it is read. Closing the iterator saves
-    and stops; with `resume` the run goes on from there, bit for bit. So it does from the state last saved where an
-    update was broken off, by KeyboardInterrupt or a kill: half an update is never saved. The model stands in `out`
-    with its card, which has metrics once the run has ended. Refused where `out` holds a run and `resume` was not
-    asked for, where it holds another run, where another process trains there, or where it cannot be written;
-    FloatingPointError where going back does not help.
+    `images` says where the config's image set is, if it cannot be found by name, and `size` what to resize it to. `say`
+    is told what went wrong and was mended (a damaged state, updates that are not finite), and which images were left
+    out. `reading(done, of)` is told of each image of a folder or zip that is read. Closing the iterator saves and
+    stops; with `resume` the run goes on from there, bit for bit. So it does from the state last saved where an update
+    was broken off, by KeyboardInterrupt or a kill: half an update is never saved. The model stands in `out` with its
+    card, which has metrics once the run has ended. Refused where `out` holds a run and `resume` was not asked for,
+    where it holds another run, where another process trains there, or where it cannot be written; FloatingPointError
+    where going back does not help.
     """
     if (images or size) and config.network not in registry.IMAGE_NETWORKS:
         raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
@@ -466,7 +466,7 @@ def _history(config: Config) -> tuple[dict[str, Any], ...]:
 def evaluate_model(
     denoiser: Denoiser, data: Law | ImageSet, config: Config, n: int = 10_000
 ) -> dict[str, dict[str, float | None]]:
-    """What a card reports: three samplings of n, from seed 0 on, at the T that a model is for; one of images."""
+    """The metrics on a card, at the T that a model is for: three samplings of n from seed 0 on, or one of images."""
     if (
         isinstance(data, ImageSet)
         and not (checkpoint.WEIGHTS / f"{config.data.removeprefix('stacked')}-classifier").is_dir()

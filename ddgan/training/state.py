@@ -90,7 +90,7 @@ def load_state(
     data: str = "",
     say: Callable[[str], None] = warnings.warn,
 ) -> Saved:
-    """The newest state of the run in this directory; where it is damaged, that is said, and the one before is it.
+    """The newest state of the run in this directory; if it is damaged, `say` is told, and the one before is returned.
 
     `expected` names the tensors that must be there; Adam's, which a fresh optimiser lacks, may be there too.
     Refused where there is no state, none is whole, its config differs (it says where), or it is of other data,

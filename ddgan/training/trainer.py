@@ -118,8 +118,8 @@ class Objective:
     ) -> dict[str, float]:
         """One step on a batch x_0 (B, *D) of classes (B,); `progress` in [0, 1] sets the rates. Returns losses by name.
 
-        Only the `players` learn, those of them that there are: D alone, say, leaves G and its averages as they are.
-        Refused where there is none of them.
+        Only the `players` learn: with D alone, G and its averages stay as they are. Refused if the objective has none
+        of these players.
 
         FloatingPointError where a loss is not finite: its network then keeps its weights. Also raised when each of the
         last `OVERFLOWS` updates skipped a step.
@@ -141,7 +141,7 @@ class Objective:
         return self._checked(dict(zip(losses, values, strict=True)), int(overflows))
 
     def tune(self, lr_g: float, lr_d: float, gamma: float) -> None:
-        """Other learning rates, and another weight of the penalty, from the next update on, where there are these."""
+        """Change the learning rates and the weight of the penalty, as far as there are any, from the next update on."""
         self.players["g"].lr = lr_g
 
     def _checked(self, losses: dict[str, float], overflows: int) -> dict[str, float]:
@@ -192,7 +192,7 @@ class Objective:
         return {**self.networks, **{name: average.network for name, average in self.averages.items()}}
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Everything that a resumed run needs, as named tensors: a copy, which training on does not change."""
+        """Everything that a resumed run needs, as named tensors: a copy, which further training does not change."""
         state = {"updates": torch.tensor(self.updates)}
         for name, network in self._kept().items():
             state |= {f"{name}.{key}": value for key, value in network.state_dict().items()}

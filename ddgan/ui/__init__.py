@@ -34,7 +34,7 @@ _THEME = gr.themes.Default(primary_hue="blue", font=_FONT).set(  # orange means 
 def build() -> server.Page:
     """The whole interface, not yet launched; nothing is sampled or loaded before the first visitor comes.
 
-    (On ZeroGPU the image models are: see session.py.)
+    (On ZeroGPU the image models are loaded at once: see explorer/session.py.)
     """
     server.own_files()
     session = Session()

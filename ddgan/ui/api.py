@@ -1,11 +1,11 @@
 """The public endpoints: denoise, compare, picture, posterior, evaluate, train, presets; the page's events are private.
 
-They are tools of a language model too, so answers are short: numbers that sum up the samples, and `picture`. The
-samples themselves come where `arrays` is true.
+Language models use them as tools too, so answers are short: numbers that sum up the samples, and `picture`. With
+`arrays` the samples come too.
 
-An endpoint is a typed function from its values to the work that they ask for. Calling it parses them, by
-`Request.parse` and its like, and is quick: that is done before a request is queued, and once more when its turn has
-come. Whatever is wrong with them comes back as one sentence. Replies are dicts: see views/answers.py.
+An endpoint is a typed function from its values to the work that they ask for. Calling it parses the values, which is
+quick: this is done before a request is queued, and again when its turn has come. Whatever is wrong with them comes back
+as one sentence. Replies are dicts: see views/answers.py.
 """
 
 # no annotations from __future__: Gradio makes the schema of the types themselves
@@ -77,7 +77,7 @@ WORDS = {
 
 
 class Work(NamedTuple):
-    """What an endpoint is asked for: of which size, for the log, and what does it."""
+    """What an endpoint is asked for: its size, for the log, and the function that does the work."""
 
     of: Request | str
     run: Callable[[LiveRuns], Any]
@@ -234,7 +234,7 @@ def train(
 
 
 def presets() -> Work:
-    """The configurations that `python -m ddgan train` knows, by name: of each the fields that are not the defaults."""
+    """The configurations of `python -m ddgan train` by name: of each the fields that differ from the default."""
     default = {**Config(Request.data).to_dict(), "data": None}
     known = {name: config.to_dict() for name, config in PRESETS.items()}
     changed = {name: {key: v for key, v in of.items() if v != default[key]} for name, of in known.items()}

@@ -1,4 +1,4 @@
-"""What a script of assets/ draws in the browser, as a component."""
+"""Components whose contents a script of assets/ draws in the browser."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ _SHOW = _SHOW.replace("CONTROLS", str(len(FIELDS)))
 
 
 class Parts(NamedTuple):
-    """What the tab's events are about. `problem` is what the stage says of a picture that stands for another."""
+    """The components of the tab's events. `problem` says why the stage shows another picture."""
 
     controls: Controls
     dice: gr.Button
@@ -166,12 +166,12 @@ def _wire(demo: gr.Blocks, parts: Parts, answers: Answers) -> None:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the events of the tab answer: the values of controls."""
+    """The answers to the events of the tab: values of controls."""
 
     session: Session
 
     def opened(self, request: gr.Request) -> list[Any]:
-        """The controls that the address of the page stands for: those of the first view, where it stands for none."""
+        """The controls for the address of the page; those of the first view if the address asks for nothing."""
         try:
             asked = request_of(str(request.query_params))
             return self.view(asked)[:-1]

@@ -178,7 +178,7 @@ def _wire(tab: gr.Tab, parts: Parts, answers: Answers) -> None:
 
 @dataclass(frozen=True)
 class Answers:
-    """What the events of the tab answer."""
+    """The answers to the events of the tab."""
 
     session: Session
 
@@ -197,9 +197,9 @@ class Answers:
     def changed(
         self, asked: str, *values: Any, forks: Callable[[str], str] = lambda kept: "", **other: Any
     ) -> Iterator[str]:
-        """The picture of the controls, some of other values; range and edit are those of the picture that is shown.
+        """The picture for the controls and `other` values; the picture that is shown keeps its range and its edit.
 
-        `forks` makes its forks of those that are shown, where it is the same but for its denoisers.
+        `forks` changes the forks that are shown. They are kept only if nothing but the denoisers changes.
         """
         before = _shown(json_of(asked))
         unseen = {"span": before.span, "edit": before.edit and str(before.edit)} if before else {}
@@ -236,7 +236,7 @@ class Answers:
             yield words.answered(error)
 
     def opened(self, address: str) -> Iterator[list[Any]]:
-        """The controls and the picture that the address of the page stands for; nothing where there is one already."""
+        """The controls and the picture for the address of the page; nothing if there is a picture already."""
         if not address:
             yield [gr.skip()] * (len(FIELDS) + 1)
             return

@@ -1,9 +1,8 @@
-"""The race in the tab *Why*: every way to take few steps, by the evaluations it takes,
-on a law and a schedule to choose.
+"""The race in the tab *Why*: every method by the evaluations that it takes, on a law and a schedule to choose.
 
-A run streams how far it is; assets/race.js asks for the figure of what is there, in the measure that is chosen. What
-was computed is kept for everybody: another measure, or the same race again, computes nothing. Until then the race of
-FIRST has the results that are shipped (views/recorded.py).
+A run streams its progress; assets/race.js asks for the figure of the results so far, in the chosen measure. Results are
+kept for everybody: another measure, or the same race again, computes nothing. Before that, the race of FIRST shows the
+shipped results (views/recorded.py).
 """
 
 from __future__ import annotations

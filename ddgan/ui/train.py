@@ -235,7 +235,7 @@ class Runs:
         return [_opening(self.live.session, run), run.id, *_buttons("waiting"), words]
 
     def advance(self, request: gr.Request, own: str | None, *values: Any) -> list[Any]:
-        """One update more, of a new run where there is none."""
+        """One more update, of a new run if there is none."""
         if run := self.live.run(request.session_hash):
             run.step()
             return [gr.skip()] * (3 + BUTTONS)
@@ -309,7 +309,7 @@ class Models:
     view: Callable[..., list[Any]]
 
     def load(self, path: str, request: gr.Request) -> list[Any]:
-        """The visitor's model, of a file, which is deleted."""
+        """Load the visitor's model from a file, which is then deleted."""
         file = Path(path)
         try:
             with job("model file", f"{file.stat().st_size} bytes"):
@@ -322,7 +322,7 @@ class Models:
         return [name, gr.update(**READY), _said(words)]
 
     def show(self, name: str | None, denoisers: list[str], n: int, seed: int) -> list[Any]:
-        """Denoise, with the visitor's model among its denoisers, on its data and with its T."""
+        """Show *Denoise* with the visitor's model among its denoisers, on its data and with its T."""
         adopted = self.live.session.adopted
         others = [other for other in denoisers if other in METHODS or (other in adopted and other != name)]
         asked = self.live.request(name, others, n=n, seed=seed)
@@ -333,7 +333,7 @@ class Models:
 
 def _opened(settings: Settings) -> Callable[[gr.Request], list[Any]]:
     def opened(request: gr.Request) -> list[Any]:
-        """The settings of a link; those of the first experiment where it names none, or none that can be."""
+        """The settings of a link; those of the first experiment if it has none, or none that are allowed."""
         names, given = (*FIELDS, "seconds"), request.query_params.get("train", "")
         if not given:
             return [gr.skip()] * (2 + len(names))
@@ -372,7 +372,7 @@ def _opening(session: Session, run: Run) -> Any:
 
 def _fitting(live: LiveRuns) -> Callable[..., int]:
     def fitting(data: str, network: str, z: int = 1) -> int:
-        """As many numbers in z as the network needs on these data, or none as before."""
+        """The numbers in z that the network needs on these data; still none if there were none."""
         n = live.coordinates(data)
         return {"mixture": 1 + n, "flow": 0}.get(network, z and n)
 

@@ -72,7 +72,7 @@ TOLD |= {"modes": "mode", "nats": "nat"}
 
 
 def glossed(text: str) -> str:
-    """The HTML, or Markdown, with a button for every term that it marks. KeyError for what is none of TERMS."""
+    """The HTML, or Markdown, with a button for every term that it marks. KeyError for a term that TERMS lacks."""
     return re.sub(r"\[\[([^]|]+)(?:\|([^]]+))?\]\]", lambda found: _gloss(found[1], found[2] or found[1]), text)
 
 
@@ -106,12 +106,12 @@ def data_choices(*own: str) -> list[tuple[str, str]]:
 
 
 def misunderstood(error: Refused) -> str:
-    """What is said of a link that is none."""
+    """The sentence about a link that was not understood."""
     return f"The link was not understood: {error}. {INSTEAD}"
 
 
 def note(kind: str, words: str, *, failed: bool = False) -> str:
-    """What a visitor is told beside a control, as HTML: `kind` is the class that styles it."""
+    """A note beside a control, as HTML; `kind` is the class that styles it."""
     return f'<p class="note {kind}{" failed" if failed else ""}" role="status">{html.escape(words)}</p>'
 
 

@@ -92,7 +92,7 @@ def sentence(words: str | ValueError) -> str:
 
 
 def refusal(error: Refused) -> dict[str, str]:
-    """What stands in place of an answer."""
+    """The refusal, in place of an answer."""
     return {"error": sentence(error)}
 
 
@@ -133,7 +133,7 @@ def told(scene: Scene, panel: Panel) -> tuple[str, str]:
 
 
 def counted(request: Request, name: str) -> str:
-    """How many evaluations a denoiser of a request takes, and how many steps where that is another number."""
+    """How many evaluations a denoiser of a request takes, and how many steps if that is another number."""
     method, T = request.method(name), request.walked(name).T
     n = method.solver.nfe(T)
     evaluations = f"{n} evaluation" + "s" * (n > 1)
@@ -190,7 +190,7 @@ def message(scene: Scene) -> str | None:
 
 
 def finite(value: Any) -> Any:
-    """The same with None for what is infinite: JSON has no word for it."""
+    """The same value with None for every number that is not finite, since JSON has no word for these."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -221,7 +221,7 @@ def states(panel: Panel) -> dict[str, np.ndarray]:
 
 
 def classes(panel: Panel) -> dict[str, list[str]]:
-    """The class that each sample was asked for, by name, where there are such."""
+    """The name of the class that each sample was asked for; nothing where no class was."""
     return {"classes": [*panel.classes]} if panel.classes else {}
 
 

@@ -62,10 +62,10 @@ def write(
 ) -> None:  # fmt: skip
     """Write what the ending of `path` names: see KINDS.
 
-    t: the state of a .png, 0 (the last) unless given, or the nearest that the stage shows. address: the page's, for the
-    link. glide: frames between two states of an animation of points. look: what a picture of points shows. Refused, in
-    one sentence, for another ending, a t or a held sample that there is not, too many numbers, data that has no
-    picture, or a path that cannot be written.
+    t: the state of a .png, by default 0, the last; the nearest one that the stage shows is taken. address: the page's,
+    for the link. glide: frames between two states of an animation of points. look: what a picture of points shows.
+    Refused, in one sentence, for another ending, a t or a held sample that does not exist, too many numbers, data
+    without a picture, or a path that cannot be written.
     """
     path = Path(path)
     kind = path.suffix[1:].lower()
@@ -150,10 +150,10 @@ def npz(path: Path, scene: Scene) -> None:
 
 
 def neighbours(path: Path, session: Session, request: Request, k: int = 5) -> dict[str, float]:
-    """Write a .png of up to eight images a denoiser, each before the k training images nearest to it.
+    """Write a .png of up to eight images per denoiser, each in front of the k training images nearest to it.
 
-    Returns by denoiser how far the nearest one is on average, in grey levels (metrics.images.nearest): what was learned
-    by heart would be at 0.
+    Returns, by denoiser, the mean distance of the nearest one, in grey levels (metrics.images.nearest). Images that a
+    model learned by heart would have 0.
     """
     if path.suffix.lower() != ".png":
         raise Refused(f"neighbours are written to a .png, got {path.name}")

@@ -43,7 +43,7 @@ ABSENT = (
 
 
 def bars(session: Session, question: ImageQuestion) -> Iterator[dict[str, Any]]:
-    """The row of the training set, and those of the models that the request shows, as one after the other is known.
+    """The row of the training set and the rows of the models in the request, one after the other as they are known.
 
     Refused where no classifier names the classes of these images.
     """

@@ -26,7 +26,7 @@ _HEAT = np.array([rgb(colour) for colour in HEAT])  # standard deviations of 0, 
 
 
 def explore(session: Session, question: ImageQuestion) -> Iterator[dict[str, Any]]:
-    """What the denoisers of the request draw at the x_t of a question; then, too, what the training set says."""
+    """First what the denoisers of the request draw at the x_t of a question, then also what the training set says."""
     x_t = question.x_t(session)
     answer = {
         "query": question.request.to_query(),

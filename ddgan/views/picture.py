@@ -53,7 +53,7 @@ class Look(NamedTuple):
 
     @classmethod
     def parse(cls, layers: str, hold: Any = None) -> Look:
-        """From words as in a link: samples,density,x0,paths or none; a sample's number. Refused for others."""
+        """From words as in a link, like samples,density,x0,paths or none, and a sample's number. Refused for others."""
         names = tuple(name for name in layers.split(",") if name not in ("", "none"))
         if not set(names) <= {*LAYERS}:
             raise Refused(f"layers must be some of {', '.join(LAYERS)}, or none; got {layers[:40]!r}")
@@ -63,7 +63,7 @@ class Look(NamedTuple):
         )
 
     def to_query(self) -> str:
-        """What a link says of it, after what it says of the request."""
+        """The part of a link that describes the look; it follows the part that describes the request."""
         layers = "" if self.layers == FIRST else f"&layers={','.join(self.layers) or 'none'}"
         return layers + (f"&hold={self.hold}" if self.hold is not None else "")
 
@@ -286,7 +286,7 @@ class _Ways:
                 self.line(line, colour, width, alpha * near)
 
     def guess(self, j: int) -> None:
-        """The x_0 that is predicted from here; x_0 itself predicts none."""
+        """The x_0 that is predicted from here; none at x_0 itself."""
         if self.at == self.last:
             return
         end = self.place("x0", self.at, j, self.last)

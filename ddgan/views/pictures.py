@@ -49,7 +49,9 @@ class Kind(NamedTuple):
 
 
 def request_of(query: str) -> Request:
-    """The points that a query asks for; a range that is the schedule's own is left out. Of images: the first view."""
+    """The request of a query for points, without a range that is the default; for images, the request of the first
+    view.
+    """
     request = Request.from_query(query)
     if request.data in SETS:  # the tab Images shows them
         return Request()
@@ -160,6 +162,6 @@ KINDS = {
 
 
 def private(asked: Any) -> bool:
-    """Whether the answer is one visitor's own: a model of theirs draws in it."""
+    """Whether the answer belongs to one visitor, because it shows a model of theirs."""
     request = asked.request if isinstance(asked, (Question, FieldQuestion)) else asked
     return isinstance(request, Request) and any(map(OWN.fullmatch, request.denoisers))

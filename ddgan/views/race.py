@@ -23,7 +23,7 @@ __all__ = ["MEASURES", "PLOTLY", "Measure", "drawing", "figure", "now", "shown",
 
 
 class Measure(NamedTuple):
-    """A number of Session.score: what it is called on the page and on its axis, and how a value is written."""
+    """A number of Session.score: its name on the page and on its axis, and how its values are written."""
 
     label: str
     axis: str

@@ -51,12 +51,12 @@ UNDISTURBED = 0.1  # the share of a run's frames that other work on the machine 
 
 
 def film() -> tuple[Config, int]:
-    """What is recorded: the config of the first experiment for UPDATES updates, and how many lie between two frames."""
+    """The config that is recorded, the first experiment for UPDATES updates, and the updates between two frames."""
     return replace(EXPERIMENTS[EXPERIMENT][0], steps=UPDATES), EVERY
 
 
 def filmed(law: Law, config: Config, every: int) -> Iterator[Frame]:
-    """The frames of a training, so many updates apart: the same on every machine, but for the last bits."""
+    """The frames of a training, one after `every` updates: the same on every machine, but for the last bits."""
     return Run(config, law, seconds=math.inf, every=every).frames()
 
 

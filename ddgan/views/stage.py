@@ -67,7 +67,7 @@ def _judged(shown: list[int]) -> list[int]:
 
 
 def scores(session: Session, scene: Scene) -> list[list[dict[str, Any] | None] | None]:
-    """The numbers under each panel of a scene that `staged` did not score, one a state; None of a panel without any."""
+    """The numbers under each panel of a scene that `staged` did not score, for each state; None for a panel without."""
     judged = _judged(scene.t)
     panels: list[dict[str, Any]] = []
     for panel in scene.panels:
@@ -103,7 +103,7 @@ def stage(scene: Scene) -> dict[str, Any]:
 
 
 def not_shown(panel: Panel) -> Refused | None:
-    """Why a panel of points shows none, if it does not."""
+    """Why a panel shows no points, if it shows none."""
     if panel.refusal is None and not all(x.isfinite().all() for x in panel.states + panel.predicted):
         return Refused("its samples are not finite")
     return panel.refusal
@@ -139,7 +139,7 @@ def _starred(panels: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def stars(scores: list[tuple[float | None, float | None]]) -> list[bool]:
-    """Which of several (energy distance, its floor) are the least, as far as chance lets that be told.
+    """Which of several (energy distance, its floor) are the least, as far as chance can tell them apart.
 
     A distance below its floor may be zero, and one that is less than a floor above the least may be as small. Where
     that is true of all, none is the least.

@@ -24,7 +24,7 @@ STEEP = 0.8  # the share of arrows that are not cut
 
 
 def frame_payload(frame: Frame) -> dict[str, Any]:
-    """A frame of a training; the curve in at most CURVE points."""
+    """What the page draws of a frame; the curve has at most CURVE points."""
     curve = np.array(frame.curve, dtype=np.float32).reshape(-1, 5)
     curve = curve[np.unique(np.linspace(0, len(curve) - 1, min(len(curve), CURVE)).astype(int))]
     return {
@@ -48,7 +48,7 @@ def levels(surface: Tensor) -> tuple[float, np.ndarray]:
 def arrows(pulls: Tensor, limit: float) -> Tensor:
     """Arrows (K, 2 n), each its tail and its head, from `Frame.pulls`.
 
-    Their lengths are as the slopes, in a scale that changes seldom; the steepest are cut.
+    Their lengths are proportional to the slopes, by a scale that changes seldom; the steepest are cut.
     """
     tail, slope = pulls.nan_to_num().unbind(1)
     length = slope.norm(dim=1, keepdim=True)

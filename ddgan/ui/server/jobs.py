@@ -1,4 +1,4 @@
-"""What the host of the page reads: one line a job - what, its size, seconds, outcome - and no word of a visitor's.
+"""The log for the host of the page: a line for each job with its kind, size, seconds and outcome; no visitor's words.
 
     2026-01-01 12:00:00 INFO points: 25-gaussians, T = 4, n = 2000, 3 denoisers: 0.02 s, ok
 
@@ -39,7 +39,7 @@ _awaited: ContextVar[Callable[[], bool]] = ContextVar("awaited", default=lambda:
 
 @contextmanager
 def while_wanted_by(awaited: Callable[[], bool]) -> Iterator[None]:
-    """What the calling thread computes inside is wanted as long as `awaited` says so."""
+    """Inside, the work of the calling thread is wanted as long as `awaited` says so."""
     token = _awaited.set(awaited)
     try:
         yield
@@ -83,6 +83,6 @@ def job(what: str, of: Request | str = "", *, background: bool = False) -> Itera
 
 
 def size(request: Request) -> str:
-    """How much a request asks for; its own points and models stay unnamed."""
+    """The size of a request, in words; a visitor's own points and models stay unnamed."""
     data = request.data if request.data in (*TOYS, *SETS) else "own points"
     return f"{data}, T = {request.T}, n = {request.n}, {len(request.denoisers)} denoisers"

@@ -1,4 +1,4 @@
-"""The page as Gradio runs it, but that every failure is answered in one sentence."""
+"""The page as Gradio runs it, except that every failure is answered in one sentence."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Page(gr.Blocks):
         self.left: list[Callable[[str], Any]] = []
 
     async def preprocess_data(self, *args: Any, **kw: Any) -> list[Any]:
-        """The inputs of an event; whatever they fail at was not sent by the page."""
+        """The inputs of an event; if they cannot be read, the page did not send them."""
         try:
             return await super().preprocess_data(*args, **kw)
         except Exception as error:

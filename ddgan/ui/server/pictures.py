@@ -1,8 +1,8 @@
 """Pictures of points as resources: GET gradio_api/pictures/VERSION/KIND?QUERY, binary, kept here and by every browser.
 
-The version is that of the code and the weights: under it an answer never changes. Two threads compute. Who asks for
-what is being computed waits for that computation; what nobody waits for any more is not computed. A query that is too
-long for an address comes as POST, {"query": ...}.
+The version is that of the code and the weights: under it an answer never changes. Two threads compute. A request for an
+answer that is being computed waits for it. An answer that nobody waits for is not computed. A query that is too long
+for an address comes as POST, {"query": ...}.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Pictures:
 
     @property
     def waiting(self) -> int:
-        """How many wait for their turn."""
+        """How many requests wait for their turn."""
         return sum(1 for flight in self._flights.values() if not flight.begun)
 
     async def answer(self, http: HttpRequest) -> Response:

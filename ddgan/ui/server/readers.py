@@ -37,7 +37,7 @@ class Readers:
         self._gone: set[str] = set()  # those that have read, and asked for nothing since
 
     def asked(self, session: str) -> None:
-        """The session has a new job, and some time to begin to read."""
+        """The session has a new job, and some time to begin reading."""
         self._last[session] = time.monotonic()
         self._gone.discard(session)
 

@@ -1,4 +1,4 @@
-"""Where the files of visitors go, for how long, and how much they may be."""
+"""Where the files of visitors are kept, for how long, and how large they may be."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXPORTS = (
 
 
 def files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every file there, but for those that others delete meanwhile."""
+    """Every file in a folder, except those that others delete meanwhile."""
     for where, _, names in os.walk(folder):
         for file in (Path(where, name) for name in names):
             with suppress(OSError):
