@@ -17,7 +17,7 @@ from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..errors import Refused
-from ..views.looks import GRID, INK, SERIES, Mark
+from ..views.looks import GRID_LINES, INK, SERIES, Mark
 
 __all__ = ["MARKS", "RACERS", "Race", "curves", "decode", "dots", "encode", "levels", "panels", "races"]
 
@@ -327,7 +327,7 @@ def _look(figure: go.Figure, setting: str, height: float, *, axes: bool = True) 
         title={"x": 0, "xanchor": "left", "pad_l": 4, "y": said / whole, "yanchor": "top"},
         legend={"itemclick": False, "itemdoubleclick": False},
     )
-    lines = {"gridcolor": GRID, "linecolor": GRID, "showline": True, "zeroline": False}
+    lines = {"gridcolor": GRID_LINES, "linecolor": GRID_LINES, "showline": True, "zeroline": False}
     name = {"title_standoff": 4, "title_font_size": 13}
     figure.update_xaxes(**lines, **name, fixedrange=True, automargin=True)
     figure.update_yaxes(**lines, **name, fixedrange=True, automargin=True)

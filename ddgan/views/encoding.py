@@ -18,9 +18,9 @@ from ..diffusion.mixture import Law
 from ..diffusion.schedule import Schedule
 from ..explorer.plane import LIMIT, centres, scale, width
 
-__all__ = ["GRID", "contact", "density", "encoded", "packed", "pictured", "quantised", "unpacked", "upright"]
+__all__ = ["DENSITY_CELLS", "contact", "density", "encoded", "packed", "pictured", "quantised", "unpacked", "upright"]
 
-GRID = {1: 256, 2: 96}  # cells of a density along an axis, by the dimension of the data
+DENSITY_CELLS = {1: 256, 2: 96}  # cells of a density along an axis, by the dimension of the data
 
 
 def encoded(answer: Any) -> str:
@@ -98,9 +98,11 @@ def pictured(law: Law, limit: float) -> np.ndarray:
     """One picture of `density`: that of a law itself, in a view of this limit."""
     dim = law.shape[0]
     if dim == 1:
-        p = law.widened((limit - LIMIT) / GRID[1]).on_grid(centres(GRID[1], limit))
+        p = law.widened((limit - LIMIT) / DENSITY_CELLS[1]).on_grid(centres(DENSITY_CELLS[1], limit))
         return (255 * p / p.max()).round().to(torch.uint8).numpy()
-    p = upright(law.widened(limit / GRID[2]).on_grid(centres(GRID[2], limit)))  # a mode thinner than a pixel is seen
+    p = upright(
+        law.widened(limit / DENSITY_CELLS[2]).on_grid(centres(DENSITY_CELLS[2], limit))
+    )  # a mode thinner than a pixel is seen
     return (255 * (p / p.max()).sqrt()).round().to(torch.uint8).numpy()
 
 

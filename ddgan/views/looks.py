@@ -12,8 +12,8 @@ from typing import NamedTuple
 from ..explorer.plane import LIMIT
 
 __all__ = [
-    "ALPHAS", "COLOURS", "DASHES", "FOLLOWED", "GRID", "HEAT", "INK", "OTHER", "PAINTS", "RUNNERS", "SERIES", "Mark",
-    "css", "mixed", "rgb", "script",
+    "ALPHAS", "COLOURS", "DASHES", "FOLLOWED", "GRID_LINES", "HEAT", "INK", "OTHER", "PAINTS", "RUNNERS", "SERIES",
+    "Mark", "css", "mixed", "rgb", "script",
 ]  # fmt: skip
 
 # one meaning a colour (Okabe and Ito's, legible to the colour-blind), on light and on dark paper
@@ -76,10 +76,8 @@ SERIES = {
     "DDGAN": Mark("#c568a0", "diamond"),
     "learned Gaussian": Mark("#d55e00", "cross"),
 }
-INK, GRID = (
-    "#757a82",
-    "rgba(117, 122, 130, 0.3)",
-)  # of a figure: contrast 4.3 with white and with GitHub's black, no grey has more
+# of a figure: a contrast of 4.3 with white and with GitHub's black; no grey has more
+INK, GRID_LINES = "#757a82", "rgba(117, 122, 130, 0.3)"
 # the methods of a race by name: those of SERIES as there, a rule of solvers has one colour with either mean
 RUNNERS = {
     "exact": SERIES["exact law"],

@@ -32,7 +32,7 @@ SAMPLE_ALPHA, X0_ALPHA, DENSITY_PEAK = (ALPHAS[of][0] for of in ("sample-alpha",
 _BAR = tuple(round(p + SAMPLE_ALPHA * (s - p)) for p, s in zip(PLOT, SAMPLE, strict=True))
 SIDE, GAP, TOP, ROW = 320, 18, 92, 21  # pixels: a panel, between panels, above them, a line of numbers below
 FINE = 3  # times as large lines are drawn, to be smooth
-GRID = 360  # about: a grid of images, each pixel a whole number of pixels
+GRID_PIXELS = 360  # about: a grid of images, each pixel a whole number of pixels
 METRICS = {
     "Energy distance (floor)": lambda m: "" if m["energy"] is None else f"{m['energy']:.4f} ({m['floor']:.4f})",
     "Modes": lambda m: f"{m['modes']} / {m['of']}",
@@ -122,7 +122,7 @@ def _contact(view: dict[str, Any], at: float) -> Image.Image:
     """Of every panel the images x_t and, beside them, the x_0 predicted from them."""
     panels, i, columns = view["panels"], round(at), math.ceil(math.sqrt(view["n"]))
     _, H, W = view["shape"]
-    rows, k = math.ceil(view["n"] / columns), max(1, round(GRID / (columns * (W + 1))))
+    rows, k = math.ceil(view["n"] / columns), max(1, round(GRID_PIXELS / (columns * (W + 1))))
     side, high = k * (columns * (W + 1) - 1), k * (rows * (H + 1) - 1)
     paper, pen = _paper(view, at, len(panels) * 2 * (side + GAP) + GAP, TOP + high + ROW + 34)
     for column, panel in enumerate(panels):

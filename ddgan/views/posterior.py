@@ -14,7 +14,7 @@ from ..explorer.plane import centres, scale, width
 from ..explorer.posterior import Answer, Question, ask, fold, gaps, kernel_density, log_ratio, weights
 from ..explorer.session import Session
 from .answers import label, sentence
-from .encoding import GRID, pictured, quantised, upright
+from .encoding import DENSITY_CELLS, pictured, quantised, upright
 
 __all__ = ["NATS", "SEEN", "folded", "gap_map", "posterior"]
 
@@ -35,7 +35,7 @@ def posterior(session: Session, question: Question) -> dict[str, Any]:
         **_asked(question),
         "dim": len(mean),
         "scale": scale(limit),
-        "size": GRID[len(mean)],
+        "size": DENSITY_CELLS[len(mean)],
         "truth": pictured(truth, limit),
         "modes": answer.modes,
         "weights": [{"at": at.tolist(), "weight": weight} for at, weight in weights(truth)],
@@ -58,7 +58,7 @@ def _drawn(name: str, answer: Answer, limit: float) -> dict[str, Any]:
     x = answer.draws[name]
     if isinstance(x, Refused):
         return {"key": name, "label": label(name), "error": sentence(x), "points": "", "density": ""}
-    density = kernel_density(x).widened(limit / GRID[1])
+    density = kernel_density(x).widened(limit / DENSITY_CELLS[1])
     pictures = {"points": quantised([x], limit), "density": pictured(density, limit)}
     shown = {"key": name, "label": label(name), "error": None, **pictures, "gaussian": _gaussian(name, answer)}
     return {**shown, **answer.distances[name]}
@@ -125,6 +125,6 @@ def gap_map(session: Session, question: Question) -> dict[str, Any]:
         "low": low,
         "top": top,
         "data": (255 * (found - low).clamp(min=0) / (top - low)).round().to(torch.uint8).numpy(),
-        "seen_size": GRID[len(question.x)],
+        "seen_size": DENSITY_CELLS[len(question.x)],
         "seen": pictured(marginal, limit),
     }

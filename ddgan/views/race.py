@@ -16,7 +16,7 @@ from ..explorer.methods import GROUPS, METHODS
 from ..explorer.race import STEPS, Entry, Now, Race
 from ..explorer.request import Request
 from .answers import data_label, label
-from .looks import COLOURS, DASHES, GRID, INK, OTHER, RUNNERS, Mark
+from .looks import COLOURS, DASHES, GRID_LINES, INK, OTHER, RUNNERS, Mark
 from .recorded import Results
 
 __all__ = ["MEASURES", "PLOTLY", "Measure", "drawing", "figure", "now", "shown", "table"]
@@ -150,7 +150,7 @@ def _paid(entry: Entry) -> str:
 
 def _layout(of: Measure, said: str, level: float | None) -> dict[str, Any]:
     """Axes, key, what is said above, and the dotted line."""
-    lines = {"gridcolor": GRID, "linecolor": GRID, "showline": True, "zeroline": False}
+    lines = {"gridcolor": GRID_LINES, "linecolor": GRID_LINES, "showline": True, "zeroline": False}
     ticks = {"tickmode": "array", "tickvals": NFE, "ticktext": [str(n) for n in NFE]}
     ends = [math.log10(NFE[0] / 1.15), math.log10(NFE[-1] * 1.15)]
     percent = {"tickformat": ".0%"} if of.form.endswith("%}") else {}

@@ -19,7 +19,7 @@ from ..explorer.request import Request
 from ..explorer.scene import Panel, Scene, scene
 from ..explorer.session import Session
 from .answers import message, sentence, told
-from .encoding import GRID, density, quantised
+from .encoding import DENSITY_CELLS, density, quantised
 
 __all__ = [
     "MAX_FRAMES",
@@ -56,7 +56,7 @@ def staged(session: Session, request: Request, *, scored: bool = True) -> Scene:
     if request.n > MAX_SHOWN:
         raise Refused(f"the page shows at most {MAX_SHOWN} points, got {request.n}")
     law = session.law(request.data)
-    if len(law.shape) != 1 or law.shape[0] not in GRID:
+    if len(law.shape) != 1 or law.shape[0] not in DENSITY_CELLS:
         raise Refused(f"the stage shows data of one or two coordinates, got {tuple(law.shape)}")
     shown = frames(request.T)
     return scene(session, request, shown, scored=_judged(shown) if scored else ())
@@ -96,7 +96,7 @@ def stage(scene: Scene) -> dict[str, Any]:
         "limit": limit,
         "scale": scale(limit),
         "axes": ticked(scene.source.axes, limit),
-        "density": {"size": GRID[dim], "data": density(law, scene.schedule, scene.t)},
+        "density": {"size": DENSITY_CELLS[dim], "data": density(law, scene.schedule, scene.t)},
         "panels": _starred([_panel(scene, panel, limit) for panel in scene.panels]),
         "message": message(scene),
     }

@@ -14,7 +14,7 @@ from ..diffusion.mixture import Law
 from ..diffusion.schedule import Schedule
 from ..explorer.live import Frame
 from ..explorer.plane import scale, ticked, width
-from .encoding import GRID, density, quantised, upright
+from .encoding import DENSITY_CELLS, density, quantised, upright
 
 __all__ = ["arrows", "frame_payload", "levels", "target"]
 
@@ -60,7 +60,7 @@ def arrows(pulls: Tensor, limit: float) -> Tensor:
 def target(law: Law, axes: tuple[Axis, ...] = ()) -> dict[str, Any]:
     """What stands behind the cloud of a training: the density of the law, and its axes."""
     limit, dim = width(law), law.shape[0]
-    picture = {"size": GRID[dim], "data": density(law, Schedule.vp(1), [0])}
+    picture = {"size": DENSITY_CELLS[dim], "data": density(law, Schedule.vp(1), [0])}
     return {"dim": dim, "limit": limit, "scale": scale(limit), "axes": ticked(axes, limit), **picture}
 
 

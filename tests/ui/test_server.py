@@ -408,7 +408,7 @@ MOST = guard.MAX_UPLOAD + 2**12
 
 @pytest.mark.parametrize("announced", [[(b"content-length", b"%d" % MOST)], []])
 def test_the_files_of_all_visitors_have_their_limit_those_that_still_come_too(tmp_path, monkeypatch, announced):
-    monkeypatch.setattr(storage, "MAX_FILES", 2**20 + 2 * MOST)
+    monkeypatch.setattr(storage, "MAX_SENT", 2**20 + 2 * MOST)
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
     (tmp_path / "old").write_bytes(bytes(2**20))
     uploads = partial(refused, "upload", [(b"content-type", b"multipart/form-data; boundary=x"), *announced])

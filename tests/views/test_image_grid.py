@@ -211,7 +211,7 @@ def test_a_picture_holds_exact_pixels(session, name, tmp_path, kind):
     with Image.open(path) as image:
         assert getattr(image, "n_frames", 1) == (1 if kind == "png" else 3)
         image.seek(0 if kind == "png" else 2)
-        k = round(picture.GRID / (2 * 29))
+        k = round(picture.GRID_PIXELS / (2 * 29))
         corner = np.asarray(image.convert("L"))[picture.TOP :: k, picture.GAP :: k][:28, :28]
     shown = steps[0].x_s if kind == "png" else last.x_s
     assert np.array_equal(corner, to_uint8(shown)[0, 0])

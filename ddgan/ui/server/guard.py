@@ -143,8 +143,8 @@ class Guard:
                 self._coming
             )  # before anything is awaited: of those that begin together, each adds those before it
             kept = await asyncio.to_thread(storage.kept_bytes, Path(upload_folder()), sum(self.demo.delete_cache))
-            if coming + kept > storage.MAX_FILES:
-                most = storage.MAX_FILES // 2**20
+            if coming + kept > storage.MAX_SENT:
+                most = storage.MAX_SENT // 2**20
                 raise HTTPException(429, f"The files of all visitors have {most} MB here: please try again in an hour.")
             return limited
         body = await _body(limited)

@@ -11,13 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["EXPORTS", "MAX_FILES", "PREFIX", "files", "kept_bytes", "own_files"]
+__all__ = ["EXPORTS", "MAX_SENT", "PREFIX", "files", "kept_bytes", "own_files"]
 
-MAX_FILES = 256 * 2**20  # bytes of all that was sent and is kept, for an hour
+MAX_SENT = 256 * 2**20  # bytes of all files that visitors sent; each is kept for an hour
 PREFIX = "ddgan-explorer-"
-EXPORTS = (
-    "exports"  # the directory, among Gradio's files, of those made to be downloaded, which have a limit of their own
-)
+EXPORTS = "exports"  # the directory, among Gradio's files, of those for download, which have a limit of their own
 
 
 def files(folder: Path) -> Iterator[tuple[Path, os.stat_result]]:
