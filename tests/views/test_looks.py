@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from ddgan.data.points import MAX_NAMED
 from ddgan.evidence import figures
 from ddgan.explorer.plane import LIMIT
 from ddgan.ui.canvas import script
-from ddgan.views import looks, picture
+from ddgan.views import looks, picture, stage
 
 ROOT = Path(__file__).parents[2]
 HOME = ROOT / "ddgan" / "views" / "looks.py"
@@ -71,6 +72,19 @@ def test_every_script_has_the_limits_from_python():
             not re.search(r"\blimit\s*[:=]\s*[\d.]", path.read_text(encoding="utf-8"), re.I)
             or path.stem == "points_board"
         ), path
+
+
+def test_layers_metrics_and_the_most_points_of_a_board_are_those_of_the_library():
+    text = (ROOT / "assets" / "stage.js").read_text(encoding="utf-8")
+    layers, metrics = (
+        re.search(rf"const {name} = \[(.*?)^\];", text, re.M | re.S)[1] for name in ("LAYERS", "METRICS")
+    )
+    assert re.findall(r"^  \['(\w+)', .*?(true|false)", layers, re.M) == [
+        (name, str(name in picture.FIRST).lower()) for name in picture.LAYERS
+    ]
+    assert re.findall(r"^  \['(\w+)',", metrics, re.M) == [key for key in stage.METRICS if key not in ("floor", "of")]
+    board = (ROOT / "assets" / "points_board.js").read_text(encoding="utf-8")
+    assert re.findall(r"const LIMIT = (\d+);", board) == [str(MAX_NAMED)]
 
 
 def test_exports_have_the_light_colours_and_figures_the_marks():
