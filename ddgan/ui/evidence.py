@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Callable
 from functools import cache
 from html import escape
@@ -16,6 +15,7 @@ from typing import Any
 import gradio as gr
 from PIL import Image
 from plotly import graph_objects as go
+from plotly.io.json import to_json_plotly
 
 from ..evidence import ASSETS, EXPERIMENTS, Beside, Experiment, Result, beside, provenance, read, summary, table
 from .server.gradio_internals import PlotData
@@ -160,8 +160,8 @@ def _plot(figure: go.Figure) -> PlotData:
     height, title = figure.layout.height, figure.layout.title
     if height > HEIGHT and not figure.layout.annotations:  # annotations are the panels' names
         figure.update_layout(height=HEIGHT, title_y=title.y * height / HEIGHT)  # the title keeps its place at the foot
-    shown = {**json.loads(figure.to_json()), "config": {"displayModeBar": False}}
-    return PlotData(type="plotly", plot=json.dumps(shown))
+    shown = {**figure.to_dict(), "config": {"displayModeBar": False}}
+    return PlotData(type="plotly", plot=to_json_plotly(shown))
 
 
 def _table(e: Experiment, lines: list[list[str]]) -> str:
