@@ -47,7 +47,7 @@ def figure(session: Session, question: Question) -> go.Figure:
 def shown(session: Session, question: Question) -> dict[str, Any]:
     """What the page draws: a figure, its words, and the version of plotly.js that it is made for."""
     land, axes = landscape(session, question), session.source(question.request.data).axes or PLANE
-    drawn = json.loads(_figure(land, question, axes).to_json())
+    drawn = _figure(land, question, axes).to_dict()  # its arrays are base64 already
     return {"figure": drawn, **_words(session, land, question, axes), "plotly": get_plotlyjs_version()}
 
 
