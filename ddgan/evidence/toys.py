@@ -44,9 +44,7 @@ SEEDS = range(5)
 N = 10_000  # samples behind each number
 SHOWN = 500  # points in each scatter plot
 ON_MODE = (Column("modes", "modes", "{:.1f}"), Column("on_mode", "on a mode", "{:.1%}"), Column("kl", "KL", "{:.3f}"))
-DISTANCE = Column(
-    "sliced_w2", "SW₂"
-)  # the share on a mode says nothing about the spread of samples; this distance does
+DISTANCE = Column("sliced_w2", "SW₂")  # unlike the share on a mode, it sees how samples spread
 
 
 def _drawn(denoiser: Denoiser, schedule: Schedule, seed: int, n: int = N) -> Tensor:

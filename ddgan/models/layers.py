@@ -33,9 +33,7 @@ __all__ = [
 Network = TypeVar("Network", bound=nn.Module)
 
 SQRT2 = math.sqrt(2)
-TINY = (
-    1e-5  # the gain of layers that end a branch of a generator: every block begins as the identity, the network at zero
-)
+TINY = 1e-5  # gain of the layers that end a generator's branches: blocks begin as the identity, the network at zero
 CLEAN = 12.0  # log-SNRs are embedded within +-CLEAN; clean data stands at the end
 FEW = 64  # pixels that attend to each other by plain products of matrices on a CPU
 

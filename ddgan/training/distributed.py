@@ -37,9 +37,8 @@ def joined() -> Iterator[None]:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
-        end = distributed.new_group(
-            backend="gloo", timeout=PATIENCE
-        )  # nccl would wait on the GPU, and for minutes only
+        # nccl would wait on the GPU, and for minutes only
+        end = distributed.new_group(backend="gloo", timeout=PATIENCE)
         yield
         with _heard():
             distributed.barrier(end)

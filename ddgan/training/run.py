@@ -197,9 +197,7 @@ def fit(
         raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
     out = Path(out)
     data = _points(config, out, resume) if is_table(config.data) else _data(config, images, size, reading)
-    if (
-        config.network == "unet-draw" and config.latent_dim and isinstance(data, ImageSet)
-    ):  # as many numbers as the data has, whichever it is
+    if config.network == "unet-draw" and config.latent_dim and isinstance(data, ImageSet):
         config = replace(config, latent_dim=_latent_dim(config, data))
     for note in getattr(data, "notes", ()) if not distributed.rank() else ():
         say(note)

@@ -14,7 +14,6 @@ from ..errors import Refused
 from ..explorer.labels import ANY
 from ..explorer.methods import METHODS
 from ..explorer.parse import json_of
-from ..explorer.posterior import ImageQuestion
 from ..explorer.request import Request, forked, still_forked, unforked
 from ..explorer.session import Session
 from ..views.image_grid import drawing
@@ -170,7 +169,8 @@ def _wire(tab: gr.Tab, parts: Parts, answers: Answers) -> None:
             for what, button in again.items()
         ),
     ]
-    exploring = parts.explored.click(answers.answered, parts.asked, parts.explorer, **last)
+    explored = partial(image_classes.answered, answers.session, "explore", explore)
+    exploring = parts.explored.click(explored, parts.asked, parts.explorer, **last)
     for event in (*runs, exploring):  # what failed, and said so, is not under way any more
         event.failure(None, None, None, js=calling("explorer" if event is exploring else "gallery", "idle"))
     parts.cancel.click(None, None, None, cancels=runs)
@@ -225,15 +225,6 @@ class Answers:
     def edited(self, asked: str, *values: Any) -> Iterator[str]:
         run = json_of(asked)
         yield from self.changed(asked, *values, edit=run.get("edit") if isinstance(run, dict) else "")
-
-    def answered(self, asked: str) -> Iterator[str]:
-        try:
-            with job("explore") as line:
-                question = ImageQuestion.parse(json_of(asked))
-                line.size = size(question.request)
-                yield from map(words.answered, explore(self.session, question))
-        except Refused as error:
-            yield words.answered(error)
 
     def opened(self, address: str) -> Iterator[list[Any]]:
         """The controls and the picture for the address of the page; nothing if there is a picture already."""

@@ -100,9 +100,8 @@ def pictured(law: Law, limit: float) -> np.ndarray:
     if dim == 1:
         p = law.widened((limit - LIMIT) / DENSITY_CELLS[1]).on_grid(centres(DENSITY_CELLS[1], limit))
         return (255 * p / p.max()).round().to(torch.uint8).numpy()
-    p = upright(
-        law.widened(limit / DENSITY_CELLS[2]).on_grid(centres(DENSITY_CELLS[2], limit))
-    )  # a mode thinner than a pixel is seen
+    widened = law.widened(limit / DENSITY_CELLS[2])  # so that a mode thinner than a pixel is seen
+    p = upright(widened.on_grid(centres(DENSITY_CELLS[2], limit)))
     return (255 * (p / p.max()).sqrt()).round().to(torch.uint8).numpy()
 
 

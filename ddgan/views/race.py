@@ -230,10 +230,9 @@ def shown(race: Race, measure: str, shipped: Results | None = None) -> dict[str,
     known = {**shipped.entries, **race.entries} if shipped else race.entries
     entries = list(known.values())
     drawn = drawing(entries, measure, race.data, race.schedule)
-    drawn["layout"]["uirevision"] = drawn["layout"]["xaxis"]["uirevision"] = (
-        f"{race.data} {race.schedule}"  # what is zoomed stays so
-    )
-    drawn["layout"]["yaxis"]["uirevision"] = f"{race.data} {race.schedule} {measure}"
+    layout, raced = drawn["layout"], f"{race.data} {race.schedule}"
+    layout["uirevision"] = layout["xaxis"]["uirevision"] = raced  # a zoomed figure stays zoomed
+    layout["yaxis"]["uirevision"] = f"{raced} {measure}"
     return {
         "entries": len(race.entries),
         "shown": len(entries),

@@ -52,9 +52,7 @@ async def _measure(address: str, memory: Callable[[], float], share: float, note
     async with httpx.AsyncClient(base_url=address, limits=limits, timeout=REQUEST_TIMEOUT) as client:
         visitors = [Visitor(client, known := await endpoints(client)) for _ in range(max(WAVES))]
         note("first_request_s", round((await visitors[0].ask("denoise", ASK_POINTS))[0], 2))
-        await wave(
-            visitors, 1, {**ASK_POINTS, "n": 1}
-        )  # as a visitor who has opened the page: the server then knows the session
+        await wave(visitors, 1, {**ASK_POINTS, "n": 1})  # as if each had opened the page: the server knows the session
         for users, times in WAVES.items():
             note(f"points_{users}", await wave(visitors[:users], times, ASK_POINTS))
         async with training(Visitor(client, known)):

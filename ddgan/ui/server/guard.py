@@ -77,9 +77,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, demo: Page, readers: Readers, head: str = "") -> None:
         self.app, self.demo, self.readers = app, demo, readers
-        self.compressed = GZipMiddleware(
-            Headed(app, head), compresslevel=5
-        )  # Gradio does so with scripts and styles alone
+        self.compressed = GZipMiddleware(Headed(app, head), compresslevel=5)  # Gradio packs only scripts and styles
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._calls: list[str] = []  # of server functions that wait or run, their sessions
         self._coming: list[int] = []  # of uploads that have not ended, the bytes that may still come
@@ -139,9 +137,7 @@ class Guard:
         if upload:
             self._coming.append(announced)
             held.callback(self._coming.remove, announced)
-            coming = sum(
-                self._coming
-            )  # before anything is awaited: of those that begin together, each adds those before it
+            coming = sum(self._coming)  # before anything is awaited: each upload adds those that began before it
             kept = await asyncio.to_thread(storage.kept_bytes, Path(upload_folder()), sum(self.demo.delete_cache))
             if coming + kept > storage.MAX_SENT:
                 most = storage.MAX_SENT // 2**20
