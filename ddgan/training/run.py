@@ -427,7 +427,7 @@ def _points(config: Config, out: Path, resume: bool) -> Law:
     table = table_of(config.data, out, resume)
     law, _ = of_columns(table.points, table.names)
     if resume and (known := state.trained_on(out)) != fingerprint(law):
-        with suppress(ValueError):  # what other points are refused for is said where the state is read
+        with suppress(Refused):  # what other points are refused for is said where the state is read
             law, _ = of_columns(table.points, table.names, known)
     return law
 

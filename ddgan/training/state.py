@@ -58,10 +58,10 @@ def holds_state(directory: Path) -> bool:
 
 def trained_on(directory: Path) -> str | None:
     """The fingerprint of the data of the run in this directory, from its card or state; None where neither is there."""
-    with suppress(ValueError, OSError):
+    with suppress(Refused, OSError):
         return read_card(directory).get("data", "")
     for path in _states(directory):
-        with suppress(ValueError, OSError):
+        with suppress(Refused, OSError):
             return _state(path)[0].data
     return None
 
