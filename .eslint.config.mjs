@@ -45,6 +45,7 @@ const rules = {
   'no-self-compare': 'error',
   'no-sparse-arrays': 'error',
   'no-undef': 'error',
+  'max-lines-per-function': ['error', { max: 60, skipComments: false, IIFEs: false }],
   'no-unreachable': 'error',
   'no-unsafe-negation': 'error',
   'no-unsafe-optional-chaining': 'error',

@@ -13,26 +13,57 @@ const APART = 30;                       // css pixels between x_1 and x_0 that i
 const heightOf = signal => (40 - 36 * signal) / 40;
 const signalAt = height => clamp((40 - 40 * height) / 36, 0, 1);
 
-function curveEnds(strip, { bend, rest, calm, pick }) {
-  const handles = ['noise', 'data'].map(end => {
-    const handle = make('div', 'stage-end');
-    handle.dataset.end = end;
-    for (const [name, value] of Object.entries({
-      role: 'slider', tabindex: 0, 'aria-valuemin': 0, 'aria-valuemax': 1, 'aria-orientation': 'vertical',
-    }))
-      handle.setAttribute(name, value);
-    strip.append(handle);
-    return handle;
-  });
-  let held = null, from = null, box = null, next = null, busy = false;
+/* A handle at each end of the curve. */
+const endHandles = strip => ['noise', 'data'].map(end => {
+  const handle = make('div', 'stage-end');
+  handle.dataset.end = end;
+  for (const [name, value] of Object.entries({
+    role: 'slider', tabindex: 0, 'aria-valuemin': 0, 'aria-valuemax': 1, 'aria-orientation': 'vertical',
+  }))
+    handle.setAttribute(name, value);
+  strip.append(handle);
+  return handle;
+});
 
-  const place = (handle, a) => {
-    handle.style.top = `${100 * heightOf(a)}%`;
-    handle.dataset.a = a;
-    handle.setAttribute('aria-valuenow', a.toFixed(2));
-  };
+/* A handle's drags and keys. `drag` says which one is held, where it was grabbed, null once it has moved, and the box
+   of the strip; `drop(clicked)` ends it. */
+function endMoves(handle, strip, drag, { calm, move, drop }) {
+  handle.addEventListener('pointerdown', e => {
+    if (e.button) return;
+    calm(true);
+    Object.assign(drag, { held: handle, from: e.clientY, box: strip.getBoundingClientRect() });
+    handle.setPointerCapture(e.pointerId);
+    e.preventDefault();
+    handle.focus();
+  });
+  handle.addEventListener('pointermove', e => {
+    const { held, from, box } = drag;
+    if (from !== null && Math.abs(e.clientY - from) > STILL) drag.from = null;
+    if (held === handle && drag.from === null) move(handle, signalAt((e.clientY - box.top) / box.height));
+  });
+  for (const what of ['pointerup', 'pointercancel'])
+    handle.addEventListener(what, () => { if (drag.held === handle) drop(handle, drag.from !== null); });
+  handle.addEventListener('keydown', e => {
+    if (e.ctrlKey || e.metaKey || e.altKey) return;
+    const by = n => () => move(handle, clamp(+handle.dataset.a + n * NUDGE, 0, 1));
+    const keys = { ArrowUp: by(1), ArrowRight: by(1), ArrowDown: by(-1), ArrowLeft: by(-1), PageUp: by(5),
+      PageDown: by(-5), Home: by(-50), End: by(50) };
+    if (obey(e, keys)) e.stopPropagation();       // the scrubber has these keys too
+  });
+}
+
+const placeEnd = (handle, a) => {
+  handle.style.top = `${100 * heightOf(a)}%`;
+  handle.dataset.a = a;
+  handle.setAttribute('aria-valuenow', a.toFixed(2));
+};
+
+function curveEnds(strip, { bend, rest, calm, pick }) {
+  const handles = endHandles(strip), drag = { held: null, from: null, box: null };
+  let next = null, busy = false;
+
   const letGo = () => {
-    held = null;
+    drag.held = null;
     calm(false);
   };
   async function ask() {
@@ -45,44 +76,19 @@ function curveEnds(strip, { bend, rest, calm, pick }) {
       letGo();
     }
     busy = false;
-    if (!held) rest();
+    if (!drag.held) rest();
   }
   const move = (handle, a) => {
-    place(handle, a);
+    placeEnd(handle, a);
     next = [+handle.dataset.t, a];
     if (!busy) ask();
   };
-
-  for (const handle of handles) {
-    handle.addEventListener('pointerdown', e => {
-      if (e.button) return;
-      held = handle;
-      from = e.clientY;
-      calm(true);
-      box = strip.getBoundingClientRect();
-      handle.setPointerCapture(e.pointerId);
-      e.preventDefault();
-      handle.focus();
-    });
-    handle.addEventListener('pointermove', e => {
-      if (from !== null && Math.abs(e.clientY - from) > STILL) from = null;
-      if (held === handle && from === null) move(handle, signalAt((e.clientY - box.top) / box.height));
-    });
-    for (const what of ['pointerup', 'pointercancel'])
-      handle.addEventListener(what, () => {
-        if (held !== handle) return;
-        letGo();
-        if (from !== null) pick(+handle.dataset.state);
-        else if (!busy) rest();
-      });
-    handle.addEventListener('keydown', e => {
-      if (e.ctrlKey || e.metaKey || e.altKey) return;
-      const by = n => () => move(handle, clamp(+handle.dataset.a + n * NUDGE, 0, 1));
-      const keys = { ArrowUp: by(1), ArrowRight: by(1), ArrowDown: by(-1), ArrowLeft: by(-1), PageUp: by(5),
-        PageDown: by(-5), Home: by(-50), End: by(50) };
-      if (obey(e, keys)) e.stopPropagation();       // the scrubber has these keys too
-    });
-  }
+  const drop = (handle, clicked) => {
+    letGo();
+    if (clicked) pick(+handle.dataset.state);
+    else if (!busy) rest();
+  };
+  for (const handle of handles) endMoves(handle, strip, drag, { calm, move, drop });
 
   return {
     /* The scrubber stands at this state: its thumb is grabbed beside the dot. */
@@ -97,7 +103,7 @@ function curveEnds(strip, { bend, rest, calm, pick }) {
         handle.style.left = `calc(var(--thumb) / 2 + ${i / last} * (100% - var(--thumb)))`;
         handle.setAttribute('aria-label', word);
         handle.title = `${word}: drag the schedule up or down (arrow keys)`;
-        if (held !== handle && !next) place(handle, a[i]);
+        if (drag.held !== handle && !next) placeEnd(handle, a[i]);
       });
     },
   };

@@ -327,27 +327,25 @@ const NUMBERS = [
   ['energy', 'Energy distance', v => signed(v, 3)],
 ];
 
-function build() {
-  const { answer } = state, { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : subscript(t - 1);
-  const wanted = [
+/* What a panel's picture shows. */
+function noteOf(p, { of, dim }) {
+  if (p.error) return '\u00a0';
+  if (of === 'x_0' && p.gaussian && p.key !== 'gaussian') return 'no draw: one x₀, a mean';
+  if (isFolded(p)) return 'the plane of z, by cells that are equally likely';
+  const draws = `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / dim} draws`;
+  return draws + (p.gaussian ? ', their Gaussian' : ' over the truth');
+}
+
+/* The cells of the answer: {key, label, note, error}. */
+function cellsOf(answer) {
+  const { panels, surfaces, of, t } = answer, target = of === 'x_0' ? 'x₀' : subscript(t - 1);
+  return [
     {
       key: 'truth',
       label: `Truth: q(${target}|${subscript(t)})`,
       note: answer.gap < HUMP ? 'hardly more than one hump; best Gaussian' : 'weights in %, best Gaussian',
     },
-    ...panels.map(p => ({
-      key: p.key,
-      label: p.label,
-      note: p.error
-        ? '\u00a0'
-        : of === 'x_0' && p.gaussian && p.key !== 'gaussian'
-          ? 'no draw: one x₀, a mean'
-          : isFolded(p)
-            ? 'the plane of z, by cells that are equally likely'
-            : `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / answer.dim} draws` +
-            (p.gaussian ? ', their Gaussian' : ' over the truth'),
-      error: p.error,
-    })),
+    ...panels.map(p => ({ key: p.key, label: p.label, note: noteOf(p, answer), error: p.error })),
     ...(surfaces
       ? [
           {
@@ -365,50 +363,53 @@ function build() {
       }]
       : []),
   ];
+}
+
+function newCell({ key, label, error }) {
+  const figure = make('figure', `posterior-cell ${key}`),
+    caption = make('figcaption'),
+    plot = make('div', 'posterior-plot'),
+    canvas = make('canvas');
+  caption.append(make('strong', '', label), make('span'));
+  canvas.setAttribute('role', 'img');
+  canvas.setAttribute('aria-label', label);
+  plot.append(canvas);
+  if (error) plot.append(make('p', '', error));
+  const numbers = make(['optimal', 'learned'].includes(key) ? 'div' : 'dl', 'posterior-numbers');
+  figure.append(caption, plot, numbers);
+  grid.append(figure);
+  return { key, figure, canvas, numbers, error };
+}
+
+/* The numbers under a cell: [name, value, noise floor if it has one]. */
+const fillNumbers = (cell, rows) => cell?.numbers.replaceChildren(...rows.map(([name, value, floor]) => {
+  const row = make('div'), dd = make('dd', '', value);
+  if (floor !== undefined) dd.append(make('small', '', `\u00a0(${floor})`));
+  row.title = floor === undefined ? '' : 'In brackets what exact draws score: the noise floor of so many draws.';
+  row.append(make('dt', '', name), dd);
+  return row;
+}));
+
+function build() {
+  const { answer } = state, { panels, surfaces, of, t } = answer, wanted = cellsOf(answer);
   const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));
   if (shape !== state.shape) {
     state.shape = shape;
     for (const cell of cells) cell.figure.remove();
-    cells = wanted.map(({ key, label, error }) => {
-      const figure = make('figure', `posterior-cell ${key}`),
-        caption = make('figcaption'),
-        plot = make('div', 'posterior-plot'),
-        canvas = make('canvas');
-      caption.append(make('strong', '', label), make('span'));
-      canvas.setAttribute('role', 'img');
-      canvas.setAttribute('aria-label', label);
-      plot.append(canvas);
-      if (error) plot.append(make('p', '', error));
-      const numbers = make(['optimal', 'learned'].includes(key) ? 'div' : 'dl', 'posterior-numbers');
-      figure.append(caption, plot, numbers);
-      grid.append(figure);
-      return { key, figure, canvas, numbers, error };
-    });
+    cells = wanted.map(newCell);
   }
   wanted.forEach(({ note }, i) => { cells[i].figure.querySelector('figcaption span').textContent = note; });
-  const fill = (cell, rows) => cell?.numbers.replaceChildren(...rows.map(([name, value, floor]) => {
-    const row = make('div'), dd = make('dd', '', value);
-    if (floor !== undefined) dd.append(make('small', '', `\u00a0(${floor})`));
-    row.title = floor === undefined ? '' : 'In brackets what exact draws score: the noise floor of so many draws.';
-    row.append(make('dt', '', name), dd);
-    return row;
-  }));
   const cell = key => cells.find(c => c.key === key);
-  fill(cell('truth'), [
+  const heaviest = answer.weights.slice(0, 3).map(m => percent(m.weight));
+  fillNumbers(cell('truth'), [
     ['Data modes ≥ 1 %', `${answer.modes} / ${answer.of_modes}`],
-    [
-      'The heaviest',
-      `${answer.weights
-        .slice(0, 3)
-        .map(m => percent(m.weight))
-        .join(', ')} %`,
-    ],
+    ['The heaviest', `${heaviest.join(', ')} %`],
     ['Entropy of weights', `${answer.entropy.toFixed(2)} nats`],
     [`KL to best Gaussian${of === 'x_0' && t > 1 ? ', at one go' : ''}`, `${signed(answer.gap, 2)} nats`],
   ]);
   for (const p of panels)
     if (!p.error)
-      fill(
+      fillNumbers(
         cell(p.key),
         NUMBERS.filter(([key]) => of === 'x_0' || key !== 'on_mode').map(([key, name, text]) => [
           name,

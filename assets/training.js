@@ -243,6 +243,19 @@ function describe() {
   turns.show(frame, state.playing);
   bar.hidden = recorded;
   if (recorded) describePlayer();
+  describeNumbers(frame);
+  describeCaptions(frame);
+  // the canvases' words at most once a second: screen readers and the DOM both tire
+  const now = performance.now();
+  if ((frame.state === 'training' || state.playing) && now - state.spoken < 1000) return;
+  state.spoken = now;
+  describeCanvases(frame);
+}
+
+/* A column of the curve's last row; null where there is none. */
+const lastOf = (frame, column) => frame.curve[frame.curve.length - 5 + column] ?? null;
+
+function describeNumbers(frame) {
   hint.hidden = !!frame.cloud;
   if (!frame.cloud) write(hint, frame.state === 'waiting' ? 'Waiting' : '');
   write($('.lab-state'), WORDS[frame.state]);
@@ -253,16 +266,22 @@ function describe() {
   const share = Math.min(1, frame.seconds / frame.budget);
   fill.style.width = `${100 * share}%`;
   bar.setAttribute('aria-valuenow', Math.round(100 * share));
-  const row = frame.curve.length - 5, last = column => row < 0 ? null : frame.curve[row + column];
-  for (const i of [0, 1]) write(values[i], row < 0 ? '' : loss(last(i + 1)));
-  write(values[2], row < 0 ? '' : `${last(3)} / ${frame.modes}`);
-  write(values[3], row < 0 ? '' : `${(100 * last(4)).toFixed(1)} %`);
+  const none = !frame.curve.length, last = column => lastOf(frame, column);
+  for (const i of [0, 1]) write(values[i], none ? '' : loss(last(i + 1)));
+  write(values[2], none ? '' : `${last(3)} / ${frame.modes}`);
+  write(values[3], none ? '' : `${(100 * last(4)).toFixed(1)} %`);
+}
+
+/* Whether this training has no D: what D thinks of it is then not shown. */
+const isAlone = frame => frame.cloud && !frame.surface;
+
+function describeCaptions(frame) {
+  const alone = isAlone(frame);
   write(
     $('.lab-cloud span'),
     `${frame.cloud ? count(frame.cloud.length / (state.target?.dim ?? 2)) : '1,000'} draws ` +
       `of the averaged generator, T = ${frame.T}, over the data`,
   );
-  const alone = frame.cloud && !frame.surface;
   key.style.visibility = pulled.parentElement.style.visibility = alone ? 'hidden' : '';
   write(
     $('.lab-surface span'),
@@ -274,11 +293,11 @@ function describe() {
     write(low, `less real −${frame.surface.peak}`);
     write(high, `${frame.surface.peak} more real`);
   }
-  // the canvases' words at most once a second: screen readers and the DOM both tire
-  const now = performance.now();
-  if ((frame.state === 'training' || state.playing) && now - state.spoken < 1000) return;
-  state.spoken = now;
-  if (row < 0) return;
+}
+
+function describeCanvases(frame) {
+  if (!frame.curve.length) return;
+  const last = column => lastOf(frame, column);
   cloud.setAttribute(
     'aria-label',
     `Samples after ${count(frame.step)} updates: ${last(3)} of ${frame.modes} modes covered, ` +
@@ -286,7 +305,7 @@ function describe() {
   );
   surface.setAttribute(
     'aria-label',
-    alone ? 'No discriminator in this training' :
+    isAlone(frame) ? 'No discriminator in this training' :
       `The discriminator's logits over x₀, between −${frame.surface?.peak} and ${frame.surface?.peak}, with ` +
       `${(frame.arrows?.length ?? 0) / (2 * (state.target?.dim ?? 2))} draws of G and where D pulls them`,
   );
