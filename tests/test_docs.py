@@ -20,6 +20,7 @@ from ddgan.diffusion.gaussianity import bound, chain_kl, optimal
 from ddgan.diffusion.sampler import draw, seeds
 from ddgan.diffusion.schedule import CURVES, Schedule
 from ddgan.diffusion.solver import DDIM, DPM, Heun
+from ddgan.errors import Refused
 from ddgan.evidence import read
 from ddgan.evidence.bench import served
 from ddgan.metrics.points import coverage
@@ -163,7 +164,7 @@ def test_the_levels_that_the_weights_name_are_where_a_shipped_model_ends():
     assert f"take at most {counts[0]} steps of `vp`" in " ".join(README.split())
     for family, T in zip(CURVES, map(int, counts), strict=True):
         load("25-gaussians").check(Schedule.named(family, T))
-        with pytest.raises(ValueError, match=f"choose {T} or fewer"):
+        with pytest.raises(Refused, match=f"choose {T} or fewer"):
             load("25-gaussians").check(Schedule.named(family, T + 1))
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 from ddgan.cli import main
 from ddgan.data import folders, images
 from ddgan.data.images import ImageSet, NoSplit, held_out, read_images
+from ddgan.errors import Refused
 from ddgan.models.config import preset
 from ddgan.training.run import fit
 
@@ -128,7 +129,7 @@ def test_what_is_left_out_is_said_in_one_line(tmp_path):
     many = {f"{i}.x{i % 9}": b"" for i in range(20)}
     (note,) = read_images(folder_of(tmp_path, many)).notes
     assert note.startswith("24 files left out: 3 .x0, 3 .x1, ") and note.endswith(" of other kinds") and len(note) < 200
-    with pytest.raises(ValueError, match=r"must hold images .*, got none; 2 files left out: 2 \.heic$"):
+    with pytest.raises(Refused, match=r"must hold images .*, got none; 2 files left out: 2 \.heic$"):
         read_images(folder_of(tmp_path / "phone", {"a.heic": b"", "b.heic": b""}))
 
 
@@ -181,7 +182,7 @@ def test_a_split_that_is_not_there_is_refused_and_val_is_a_test_split(tmp_path):
     assert data.notes == ("split test: the pictures in Validation, not those in train",)
     with pytest.raises(NoSplit, match="has no split train: it holds test, val"):
         read_images(folder_of(tmp_path / "none", {"val/0.png": dot, "test/0.png": dot}))
-    with pytest.raises(ValueError, match="has splits inside its classes, as in cat/test: wanted"):
+    with pytest.raises(Refused, match="has splits inside its classes, as in cat/test: wanted"):
         inside = {f"{k}/{split}/0.png": dot for k in ("cat", "dog") for split in ("train", "test")}
         read_images(folder_of(tmp_path / "inside", inside))
     assert len(read_images(zip_of(tmp_path / "test.zip", {"test/cat/0.png": dot, "test/dog/0.png": dot}))) == 2
@@ -190,7 +191,7 @@ def test_a_split_that_is_not_there_is_refused_and_val_is_a_test_split(tmp_path):
 def test_dataset_json_among_other_folders_is_refused_not_ignored(tmp_path):
     dot = picture("red")
     files = {"a/00/0.png": dot, "a/dataset.json": b'{"labels": null}', "b/0.png": dot}
-    with pytest.raises(ValueError, match="holds a/dataset.json among other folders"):
+    with pytest.raises(Refused, match="holds a/dataset.json among other folders"):
         read_images(folder_of(tmp_path, files))
 
 
@@ -287,7 +288,7 @@ def test_a_photo_of_48_megapixels_is_read_small_and_as_it_was_held(tmp_path):
     x = read_images(tmp_path, size=16).images
     assert x.shape == (1, 1, 16, 16) and x[0, 0, :7].max() < 8 and x[0, 0, 9:].min() > 247
     words = "8,064 x 6,048 pixels, at most 33,554,432 are decoded .of a JPEG 50,331,648, where a size is given"
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(Refused, match=words):
         read_images(tmp_path)
 
 
@@ -302,7 +303,7 @@ def test_a_jpeg_that_states_more_pixels_is_refused_before_it_is_decoded(tmp_path
     whole = picture("red", "JPEG", side=16)
     place = whole.index(b"\xff\xc0") + 5
     folder_of(tmp_path, {"a.jpg": whole[:place] + struct.pack(">HH", 9000, 9000) + whole[place + 4 :]})
-    with pytest.raises(ValueError, match="9,000 x 9,000 pixels"):
+    with pytest.raises(Refused, match="9,000 x 9,000 pixels"):
         read_images(tmp_path, size=32)
 
 
@@ -397,7 +398,7 @@ def test_a_training_says_what_was_left_out_and_which_size_would_fit(tmp_path):
     folder_of(tmp_path / "set", {**files, "a.heic": b""})
     said, config = [], preset("cifar10")
     for size, words in [(256, r"at most 144 x 144 fit \(--size 144\)"), (20, "multiples of 8, like 16 or 24")]:
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(Refused, match=words):
             next(fit(config, tmp_path / "run", images=str(tmp_path / "set"), size=size, say=said.append))
     assert said == ["1 file left out: 1 .heic"] and not (tmp_path / "run").exists()
 
@@ -425,5 +426,5 @@ def test_without_a_home_only_a_download_misses_it(tmp_path, monkeypatch, capsys)
     assert main(["presets"]) == 0
     capsys.readouterr()
     assert main(["data", "mnist"]) == 2 and "there is no home directory: give --out" in capsys.readouterr().err
-    with pytest.raises(ValueError, match=r"^cifar10 \(train\) is not here: `python -m ddgan data cifar10`"):
+    with pytest.raises(Refused, match=r"^cifar10 \(train\) is not here: `python -m ddgan data cifar10`"):
         images.load_images("cifar10")

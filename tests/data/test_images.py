@@ -31,6 +31,7 @@ from ddgan.data.images import (
     stacked_mnist,
     to_uint8,
 )
+from ddgan.errors import Refused
 
 RANDOM = np.random.default_rng(0)
 
@@ -234,7 +235,7 @@ def test_torchvisions_root_is_read_and_one_of_two_sets_is_asked_for(tmp_path, di
     assert np.array_equal(read_images(tmp_path, split="test").images, expected(batches, "test")[0])
     folder_of(tmp_path / "MNIST" / "raw", {"train-images-idx3-ubyte": idx(digits.images[:, 0])})
     with pytest.raises(
-        ValueError,
+        Refused,
         match="holds CIFAR-10 and MNIST: give one of them, .*cifar-10-batches-py or .*train-images-idx3-ubyte",
     ):
         read_images(tmp_path)
@@ -249,7 +250,7 @@ def test_stacked_mnist_is_three_digits_and_their_number(digits):
     again, other = stacked_mnist(digits, 200, seed=1), stacked_mnist(digits, 200, seed=2)
     assert np.array_equal(stacked.images, again.images) and np.array_equal(stacked.labels, again.labels)
     assert not np.array_equal(stacked.labels, other.labels)
-    with pytest.raises(ValueError, match="one channel"):
+    with pytest.raises(Refused, match="one channel"):
         stacked_mnist(stacked, 3, seed=0)
 
 
@@ -381,7 +382,7 @@ def test_a_name_is_looked_for_in_ddgan_data_then_in_the_cache(tmp_path, monkeypa
 def test_where_there_is_none_one_sentence_says_how_to_get_it(tmp_path, monkeypatch, name, way):
     monkeypatch.setenv("DDGAN_DATA", str(tmp_path / "none"))
     monkeypatch.setattr(images, "CACHE", tmp_path)
-    with pytest.raises(ValueError, match=way) as error:
+    with pytest.raises(Refused, match=way) as error:
         load_images(name)
     assert str(tmp_path / "none") in str(error.value) and "\n" not in str(error.value)
 
@@ -731,7 +732,7 @@ def test_a_hostile_or_damaged_file_is_one_sentence_in_little_memory(tmp_path, of
     before = sorted(tmp_path.rglob("*"))
     tracemalloc.start()
     try:
-        with pytest.raises(ValueError, match=expected) as error:
+        with pytest.raises(Refused, match=expected) as error:
             read_images(path)
         assert tracemalloc.get_traced_memory()[1] < 50e6
     finally:
@@ -758,14 +759,14 @@ def test_too_many_files_and_too_much_memory_are_refused(tmp_path, monkeypatch):
     sources = [folder_of(tmp_path / "folder", files), zip_of(tmp_path / "set.zip", files)]
     monkeypatch.setattr(folders, "MAX_FILES", 2)
     for path in sources:
-        with pytest.raises(ValueError, match="at most 2 files"):
+        with pytest.raises(Refused, match="at most 2 files"):
             read_images(path)
     monkeypatch.setattr(folders, "MAX_FILES", 3)
     monkeypatch.setattr(folders, "MAX_BYTES", x.nbytes - 1)
-    with pytest.raises(ValueError, match="take 144 bytes of memory, at most 143: give a smaller size"):
+    with pytest.raises(Refused, match="take 144 bytes of memory, at most 143: give a smaller size"):
         read_images(sources[0])
     monkeypatch.setattr(folders, "MAX_READ", 100)
-    with pytest.raises(ValueError, match="read at once"):  # its list of names
+    with pytest.raises(Refused, match="read at once"):  # its list of names
         read_images(sources[1])
 
 
@@ -794,7 +795,7 @@ def test_random_damage_is_read_or_refused_but_never_anything_else(tmp_path, kind
         target.write_bytes(data)
         try:
             assert len(read_images(path)) > 0
-        except ValueError as error:
+        except Refused as error:
             refused += 1
             assert "\n" not in str(error)
     assert refused > 100
@@ -803,9 +804,9 @@ def test_random_damage_is_read_or_refused_but_never_anything_else(tmp_path, kind
 @pytest.mark.parametrize("size", [0, -1, 5000])
 def test_size_and_split_are_checked(tmp_path, size):
     folder_of(tmp_path, {"a.png": DOT})
-    with pytest.raises(ValueError, match="size must be in"):
+    with pytest.raises(Refused, match="size must be in"):
         read_images(tmp_path, size=size)
-    with pytest.raises(ValueError, match="split must be train or test"):
+    with pytest.raises(Refused, match="split must be train or test"):
         read_images(tmp_path, split="validation")
 
 
@@ -832,7 +833,7 @@ def test_a_download_is_checked_before_it_gets_its_name(tmp_path, monkeypatch, py
     elsewhere(monkeypatch, "file:///nowhere/")
     assert archives.fetch("cifar10", target.parent) == target  # it is there
     target.write_bytes(flipped(target.read_bytes()))
-    with pytest.raises(ValueError, match="wanted md5"):
+    with pytest.raises(Refused, match="wanted md5"):
         archives.fetch("cifar10", target.parent)
 
 
@@ -848,7 +849,7 @@ def test_a_download_is_checked_before_it_gets_its_name(tmp_path, monkeypatch, py
 def test_a_wrong_download_leaves_nothing_behind(tmp_path, python_archive, change, expected):
     path, _ = python_archive
     path.write_bytes(change(path.read_bytes()))
-    with pytest.raises(ValueError, match=expected):
+    with pytest.raises(Refused, match=expected):
         archives.fetch("cifar10", tmp_path / "new")
     assert not [*(tmp_path / "new").iterdir()]
 
@@ -859,7 +860,7 @@ def test_offline_says_so_and_what_to_do(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().err
     assert "cannot be downloaded" in said and "give its path" in said and "DDGAN_DATA" in said and said.count("\n") == 1
     (tmp_path / "file").touch()
-    with pytest.raises(ValueError, match="cannot be written"):
+    with pytest.raises(Refused, match="cannot be written"):
         archives.fetch("cifar10", tmp_path / "file" / "new")
 
 

@@ -206,13 +206,13 @@ def test_what_was_understood_is_what_is_said(tmp_path, content, first, said):
     ],
 )
 def test_what_cannot_be_decided_is_refused_with_its_line(tmp_path, content, sentence):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(Refused) as caught:
         read_table(written(tmp_path, content))
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_missing_file_is_refused_in_a_sentence(tmp_path):
-    with pytest.raises(ValueError, match="none.csv cannot be read"):
+    with pytest.raises(Refused, match="none.csv cannot be read"):
         read_table(tmp_path / "none.csv")
 
 
@@ -246,7 +246,7 @@ def test_columns_are_chosen_by_name_or_number_and_the_others_need_not_be_whole(t
     ],
 )
 def test_a_choice_that_cannot_be_is_refused_in_a_sentence(tmp_path, columns, sentence):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(Refused) as caught:
         read_table(with_columns(str(written(tmp_path, MANY)), columns))
     assert sentence in str(caught.value)
 
@@ -257,7 +257,7 @@ def test_the_names_of_tables_and_of_their_columns():
     assert file_of("a#b.csv").name == "a#b.csv" and file_of("a#b.csv#x").name == "a#b.csv"
     assert with_columns("a.csv", None) == "a.csv"
     for data in ("rings", "a.csv#x"):
-        with pytest.raises(ValueError, match="--columns chooses from a .csv, .tsv, .txt file"):
+        with pytest.raises(Refused, match="--columns chooses from a .csv, .tsv, .txt file"):
             with_columns(data, "x,y")
 
 

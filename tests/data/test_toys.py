@@ -22,6 +22,7 @@ from ddgan.data.points import (
 from ddgan.data.toys import TOYS, axes_of, law_of, toy
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.schedule import Schedule
+from ddgan.errors import Refused
 from ddgan.explorer.plane import ticked, width
 from ddgan.explorer.request import Request
 
@@ -101,7 +102,7 @@ def test_a_toy_is_the_same_law_every_time():
 
 
 def test_an_unknown_toy_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match="data must be one of 25-gaussians, .*, got 'spiral'"):
+    with pytest.raises(Refused, match="data must be one of 25-gaussians, .*, got 'spiral'"):
         toy("spiral")
 
 
@@ -179,7 +180,7 @@ def test_names_of_columns_are_kept_short_and_in_one_spelling():
     points, axes = name.split(".")
     said = base64.urlsafe_b64decode(axes + "==").replace(b",", b" ,", 1)
     for other in [axes[:-4], "", "AAAA", "x" * 10_000, base64.urlsafe_b64encode(said).decode().rstrip("=")]:
-        with pytest.raises(ValueError, match="axes that this name|at most 1000 points") as caught:
+        with pytest.raises(Refused, match="axes that this name|at most 1000 points") as caught:
             decode_points(f"{points}.{other}")
         assert len(str(caught.value)) < 160
 
@@ -198,7 +199,7 @@ def test_the_law_that_a_model_knew_is_found_again_and_other_points_are_refused()
         law, axes = of_columns(points, "xy", known)
         torch.testing.assert_close(law.mu, shared.mu)
         assert axes[0].unit == axes[1].unit
-    with pytest.raises(ValueError, match="not the points that the model was trained on"):
+    with pytest.raises(Refused, match="not the points that the model was trained on"):
         of_columns(points[1:], "xy", fingerprint(now))
 
 
@@ -231,12 +232,12 @@ def test_own_points_may_be_numpy_and_integers():
     ],
 )
 def test_own_points_that_are_no_law_are_refused_in_a_sentence(points, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(Refused, match=sentence):
         from_points(points)
 
 
 def test_a_width_that_leaves_no_room_for_the_points_is_refused_in_a_sentence():
-    with pytest.raises(ValueError, match="std must be"):
+    with pytest.raises(Refused, match="std must be"):
         from_points(torch.tensor([[0.0], [1.0]]), std=1.5)
 
 
@@ -300,11 +301,11 @@ def named(raw: bytes) -> str:
     ],
 )
 def test_a_name_that_holds_no_points_is_refused_in_a_short_sentence(name, sentence):
-    with pytest.raises(ValueError, match=sentence) as caught:
+    with pytest.raises(Refused, match=sentence) as caught:
         decode_points(name)
     assert len(str(caught.value)) < 160
     if name.startswith(POINTS_PREFIX):
-        with pytest.raises(ValueError, match=sentence):
+        with pytest.raises(Refused, match=sentence):
             Request.parse({"data": name})
 
 
@@ -312,7 +313,7 @@ def test_a_name_that_holds_no_points_is_refused_in_a_short_sentence(name, senten
 def test_any_text_is_a_law_or_a_value_error(text):
     try:
         request = Request.parse({"data": POINTS_PREFIX + text})
-    except ValueError:
+    except Refused:
         return
     law = from_points(decode_points(request.data))
     assert law.mu.isfinite().all() and law.modes >= 1
@@ -325,7 +326,7 @@ def test_any_text_is_a_law_or_a_value_error(text):
     + [[[0, 0], [math.nan, 1]], [[0, 0], [math.inf, 1]], [[0, 0], [1e300, 1]], [[0, 1]] * 1001, [[0, 0], [10**400, 0]]],
 )
 def test_what_cannot_be_named_is_refused_in_a_sentence(points):
-    with pytest.raises(ValueError, match="your own") as caught:
+    with pytest.raises(Refused, match="your own") as caught:
         encode_points(points)
     assert len(str(caught.value)) < 120
 

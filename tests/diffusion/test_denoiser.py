@@ -9,6 +9,7 @@ from torch import Tensor
 from ddgan.diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.schedule import Schedule
+from ddgan.errors import Refused
 from ddgan.models import registry
 from ddgan.training.pairs import Anywhere, Consecutive
 
@@ -141,12 +142,12 @@ def test_consecutive_levels_accept_their_own_and_coarser_nested_grids():
 
 
 def test_consecutive_levels_refuse_others_in_a_sentence():
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(Refused) as error:
         Consecutive(VP).levels().check(Schedule.vp(8))
     assert str(error.value) == "this model knows vp with T = 1, 2 or 4 alone: choose one of these"
-    with pytest.raises(ValueError, match="this model knows vp with T = 1, 2 or 4 alone"):
+    with pytest.raises(Refused, match="this model knows vp with T = 1, 2 or 4 alone"):
         Consecutive(VP).levels().check(Schedule.cosine(4))
-    with pytest.raises(ValueError, match=r"of its own schedule, which has T = 2 \(log-SNR 1.00, -3.00\): choose"):
+    with pytest.raises(Refused, match=r"of its own schedule, which has T = 2 \(log-SNR 1.00, -3.00\): choose"):
         Levels((1.0, -3.0), continuous=False).check(VP)
 
 
@@ -155,7 +156,7 @@ def test_levels_between_accept_every_schedule_inside_and_refuse_those_outside_in
     for T in (1, 3, 8, 50):
         levels.check(Schedule.vp(T))
     for T in (51, 64, 1000):
-        with pytest.raises(ValueError, match="^this model knows up to 50 steps of vp: choose 50 or fewer$"):
+        with pytest.raises(Refused, match="^this model knows up to 50 steps of vp: choose 50 or fewer$"):
             levels.check(Schedule.vp(T))
 
 
@@ -174,14 +175,14 @@ def test_levels_between_accept_every_schedule_inside_and_refuse_those_outside_in
 )
 def test_a_refusal_says_what_to_choose(schedule, words):
     levels = Anywhere(Schedule.vp(1000)).levels()
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(Refused, match=words):
         levels.check(schedule)
 
 
 def test_a_hundredth_of_a_nat_is_rounding_and_a_tenth_is_another_level():
     known = VP.level(torch.arange(1, 5))
     Levels(tuple((known + 0.009).tolist()), continuous=False).check(VP)
-    with pytest.raises(ValueError):
+    with pytest.raises(Refused):
         Levels(tuple((known + 0.1).tolist()), continuous=False).check(VP)
 
 
@@ -191,7 +192,7 @@ def test_closed_forms_accept_every_schedule_and_a_trained_network_only_its_own()
     trained = network("skip", 2)
     trained.levels = Consecutive(VP).levels()
     trained.check(VP)
-    with pytest.raises(ValueError, match="this model knows"):
+    with pytest.raises(Refused, match="this model knows"):
         trained.check(Schedule.cosine(4))
 
 
@@ -203,7 +204,5 @@ def test_the_gaussian_denoiser_of_fewer_points_than_coordinates_is_finite():
 
 def test_more_noise_than_was_trained_on_is_refused_and_fewer_steps_are_no_way_out():
     levels = Anywhere(Schedule.vp(1000)).levels()
-    with pytest.raises(
-        ValueError, match="as much noise as x_T .*log-SNR -25.0; .* choose a range that begins with less"
-    ):
+    with pytest.raises(Refused, match="as much noise as x_T .*log-SNR -25.0; .* choose a range that begins with less"):
         levels.check(Schedule.vp(4, 0.1, 50.0))

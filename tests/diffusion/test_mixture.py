@@ -7,6 +7,7 @@ from torch.distributions import MultivariateNormal
 from ddgan.data.toys import toy
 from ddgan.diffusion.mixture import Law, Mixture
 from ddgan.diffusion.schedule import Schedule, alpha_sigma
+from ddgan.errors import Refused
 
 SHAPES = pytest.mark.parametrize("shape", [(2,), (3, 8, 8)])
 STEPS = pytest.mark.parametrize(("s", "t"), [(1, 2), (1, 4), (2, 3), (3, 4)])
@@ -170,7 +171,7 @@ def test_multimodality_lives_in_the_last_step():
     ],
 )
 def test_a_law_refuses_what_is_none(wrong, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(Refused, match=sentence):
         wrong()
 
 
@@ -190,7 +191,7 @@ def test_levels_may_differ_within_a_batch():
 
 def test_modes_without_a_component_are_refused():
     for mode in ([0, 2], [-1, 0]):
-        with pytest.raises(ValueError, match="numbered 0, 1, ... without a gap"):
+        with pytest.raises(Refused, match="numbered 0, 1, ... without a gap"):
             Law.uniform(torch.zeros(2, 1), 1.0, torch.tensor(mode))
 
 

@@ -8,6 +8,7 @@ from ddgan.diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, 
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.sampler import Draws, Step, draw, own_classes, reverse_step, sample
 from ddgan.diffusion.schedule import FAMILIES, Schedule
+from ddgan.errors import Refused
 from ddgan.metrics.points import coverage, sliced_w2
 from ddgan.models import registry
 
@@ -119,7 +120,7 @@ def test_a_denoiser_reads_the_first_latent_numbers_only():
     short, long = (Draws.from_seeds(range(4), (2,), 2, L) for L in (2, 7))
     results = [list(sample(schedule, denoiser, draws))[-1].x_s for draws in (short, long)]
     assert torch.equal(*results)
-    with pytest.raises(ValueError, match="this denoiser reads 2 latent numbers, z has 1"):
+    with pytest.raises(Refused, match="this denoiser reads 2 latent numbers, z has 1"):
         reverse_step(schedule, denoiser, short.x_T, 1, 2, z=short.z[0, :, :1], eps=short.eps[0])
 
 
@@ -127,7 +128,7 @@ def test_sampling_builds_no_graph_and_refuses_draws_that_do_not_fit():
     net = registry.generator("plain", (2,), latent_dim=2, width=8, depth=1)
     draws = Draws.from_seeds([0], (2,), 3, 2)
     assert not list(sample(Schedule.vp(3), net, draws))[-1].x_s.requires_grad
-    with pytest.raises(ValueError, match="the schedule has T = 4 steps, the draws have 3"):
+    with pytest.raises(Refused, match="the schedule has T = 4 steps, the draws have 3"):
         next(sample(Schedule.vp(4), net, draws))
 
 
@@ -200,9 +201,9 @@ def test_reroll_changes_one_noise_of_the_chosen_step_and_items_only(what):
 @pytest.mark.parametrize("t", [0, 5])
 def test_reroll_refuses_a_step_or_a_noise_that_is_not_there_in_a_sentence(t):
     draws = Draws.from_seeds([0], (2,), 4, 3)
-    with pytest.raises(ValueError, match=rf"t must be in 1\.\.4, got {t}"):
+    with pytest.raises(Refused, match=rf"t must be in 1\.\.4, got {t}"):
         draws.reroll("z", t, [1])
-    with pytest.raises(ValueError, match="must be z or eps, got 'x_T'"):
+    with pytest.raises(Refused, match="must be z or eps, got 'x_T'"):
         draws.reroll("x_T", 1, [1])
 
 
@@ -219,7 +220,7 @@ def test_reroll_changes_later_states_only_and_the_past_is_bit_identical(shape, w
 
 def test_seeds_are_a_sequence_of_whole_numbers():
     for wrong in ([], [[1, 2]], 3):
-        with pytest.raises(ValueError, match="seeds must be a non-empty sequence of whole numbers"):
+        with pytest.raises(Refused, match="seeds must be a non-empty sequence of whole numbers"):
             Draws.from_seeds(wrong, (2,), 1, 1)
 
 
@@ -231,7 +232,7 @@ def test_a_start_at_t_is_the_rest_of_the_way_and_T_is_all_of_it():
     rest = list(sample(schedule, ExactDenoiser(law), draws._replace(x_T=whole[2].x_t), whole[2].t))
     assert [step.t for step in rest] == [2, 1] and torch.equal(rest[-1].x_s, whole[-1].x_s)
     for start in (0, 5):
-        with pytest.raises(ValueError, match=r"start must be in 1\.\.4"):
+        with pytest.raises(Refused, match=r"start must be in 1\.\.4"):
             next(sample(schedule, ExactDenoiser(law), draws, start))
 
 

@@ -168,14 +168,14 @@ def test_level_is_the_log_snr_and_alpha_sigma_its_inverse(family):
     ],
 )
 def test_errors_say_what_was_wanted_and_what_came(wrong, sentence):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(Refused) as error:
         wrong()
     assert sentence in str(error.value)
 
 
 def test_one_bad_pair_in_a_batch_is_refused():
     x = torch.zeros(2, 2)
-    with pytest.raises(ValueError, match="earlier s < t"):
+    with pytest.raises(Refused, match="earlier s < t"):
         Schedule.vp(4).posterior(x, x, torch.tensor([0, 2]), torch.tensor([1, 2]))
 
 

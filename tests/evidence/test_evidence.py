@@ -20,6 +20,7 @@ from ddgan.cli.arguments import parser
 from ddgan.diffusion.denoiser import MeanDenoiser
 from ddgan.diffusion.sampler import reverse_step
 from ddgan.diffusion.schedule import Schedule
+from ddgan.errors import Refused
 from ddgan.evidence import classes, figures, pictures, report, toys
 from ddgan.evidence.pictures import digest
 from ddgan.explorer.request import Request
@@ -101,7 +102,7 @@ def test_runs_that_share_the_work_lose_none_of_it(tmp_path):
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda seed: evidence.run(shared, tmp_path, only=f"seed {seed}"), range(4)))
     assert [(r.row, r.seed) for r in numbers(tmp_path)] == [(c.row, c.seed) for c in cells]
-    with pytest.raises(ValueError, match="named like 'seed 7'; the first is 'row 0, seed 0'"):
+    with pytest.raises(Refused, match="named like 'seed 7'; the first is 'row 0, seed 0'"):
         evidence.run(one, tmp_path, only="seed 7")
 
 
@@ -171,7 +172,7 @@ def test_a_readme_says_what_was_not_measured(tmp_path):
     marks = "".join(report.MARKS)
     assert report.with_rows(marks, tmp_path).count("not measured yet") == len(report.ROWS) == 6
     assert report.page(evidence.EXPERIMENTS.values(), tmp_path).count("(not run yet)") == len(evidence.EXPERIMENTS)
-    with pytest.raises(ValueError, match="no place for the evidence"):
+    with pytest.raises(Refused, match="no place for the evidence"):
         report.with_rows("# Title")
 
 
@@ -295,7 +296,7 @@ def test_every_value_of_a_chart_has_a_mark_that_tells_it_and_a_small_one_stands_
     assert [*one.marker.symbol] == ["circle"] * 3 and two.marker.color != one.marker.color
     assert two.customdata == (-0.2,) and two.x == ((0.01,) if log else (-0.2,))
     assert [*two.marker.symbol] == ["square-open" if log else "square"]
-    with pytest.raises(ValueError, match="at least one value"):
+    with pytest.raises(Refused, match="at least one value"):
         figures.dots({"a": {"one": []}}, "v", "data", log=log)
 
 

@@ -5,6 +5,7 @@ import pytest
 from ddgan import evidence
 from ddgan.diffusion.schedule import FAMILIES
 from ddgan.diffusion.solver import ANCESTRAL, Heun
+from ddgan.errors import Refused
 from ddgan.evidence import figures, trial
 from ddgan.explorer.methods import METHODS
 from ddgan.explorer.request import Request
@@ -106,7 +107,7 @@ def test_a_race_has_a_panel_a_look_for_every_series_and_hollow_marks_on_the_floo
     assert [*ddgan.marker.symbol] == ["diamond", "diamond-open"] and new.y == floor.y[:1] == (0.02,)
     assert again.y == (3.0,) and again.marker.color == new.marker.color and new.showlegend and not again.showlegend
     assert again.xaxis != new.xaxis and {a.text for a in figure.layout.annotations} == {"a", "b"}
-    with pytest.raises(ValueError, match="at least one value above 0"):
+    with pytest.raises(Refused, match="at least one value above 0"):
         figures.races({"a": figures.Race("nats", {"x": [(1, 0.0)]})}, "T", "")
 
 

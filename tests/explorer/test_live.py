@@ -255,7 +255,7 @@ def test_rates_and_penalty_change_between_updates_and_the_card_says_so():
     *_, _ = frames
     assert run.denoiser().card["changes"] == [{"after": 1, "lr_g": 0.0, "gamma": 0.5}]
     for bad in ({"width": 3}, {"lr_g": -1.0}, {"gamma": float("nan")}):
-        with pytest.raises(ValueError):
+        with pytest.raises(Refused):
             run.tune(**bad)
 
 
@@ -303,7 +303,7 @@ def test_without_z_one_step_hardly_reaches_a_mode_and_with_it_all():
 )  # fmt: skip
 def test_a_visitor_asks_for_too_much_or_for_nonsense_in_vain(change, word):
     desk = LiveRuns(Session())
-    with pytest.raises(ValueError, match=word):
+    with pytest.raises(Refused, match=word):
         desk.open("a", {**VALUES, **change})
     assert not desk.runs
 
@@ -320,7 +320,7 @@ def test_visitors_have_one_run_each_and_know_their_place(monkeypatch):
     desk.close("b")
     assert second.over and desk.ahead(again.id) == 0
     monkeypatch.setattr(live, "MAX_RUNS", 1)
-    with pytest.raises(ValueError, match="try again"):
+    with pytest.raises(Refused, match="try again"):
         desk.open("c", VALUES)
 
 
@@ -339,11 +339,11 @@ def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only()
         (_, panel) = stage(staged(desk.session, replace(asked, T=T)))["panels"]
         assert panel["error"] is None and (f"not trained on steps as long as those of T = {T}" in panel["note"]) == told
     other = Session()
-    with pytest.raises(ValueError, match="no longer here"):
+    with pytest.raises(Refused, match="no longer here"):
         other.run(asked, name)
-    with pytest.raises(ValueError, match="no longer here"):
+    with pytest.raises(Refused, match="no longer here"):
         desk.request("own-0000000000000000", [], n=50, seed=3)
-    with pytest.raises(ValueError, match="trained on data of shape"):
+    with pytest.raises(Refused, match="trained on data of shape"):
         desk.session.run(replace(asked, data="4-gaussians-1d"), name)
 
 
@@ -506,7 +506,7 @@ def test_a_hostile_file_is_refused_in_one_sentence(trained, tmp_path, what):
     bad = tmp_path / "bad.safetensors"
     bad.write_bytes(HOSTILE[what](path))
     known = set(desk.session.adopted)
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(Refused) as error:
         desk.load(bad, "me")
     assert "bad.safetensors" in str(error.value) and "\n" not in str(error.value)
     assert str(tmp_path) not in str(error.value) and len(str(error.value)) < 400
@@ -526,7 +526,7 @@ def test_a_model_whose_card_names_a_file_of_the_server_reads_none(trained, tmp_p
 
 def test_a_file_that_is_too_large_is_not_read(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(files, "MAX_BYTES", 1000)
-    with pytest.raises(ValueError, match="larger"):
+    with pytest.raises(Refused, match="larger"):
         trained[0].load(trained[2], "me")
 
 
@@ -535,12 +535,12 @@ def test_a_model_of_data_that_its_file_does_not_hold_says_so(trained, tmp_path):
     denoiser = checkpoint.load(trained[2])
     denoiser.card = {**denoiser.card, "config": {**denoiser.card["config"], "data": "/etc/hosts.csv"}}
     checkpoint.save_file(path, denoiser)
-    with pytest.raises(ValueError, match="does not hold"):
+    with pytest.raises(Refused, match="does not hold"):
         Session().source(str(path))
     name = trained[0].load(path, "me")  # it can still be compared, on other data
     assert trained[0].request(name, [], n=10, seed=0).data == Request().data
     denoiser.card["long"] = "x" * 70_000
-    with pytest.raises(ValueError, match="header"):
+    with pytest.raises(Refused, match="header"):
         checkpoint.save_file(tmp_path / "long.safetensors", denoiser)
 
 
@@ -569,7 +569,7 @@ def test_a_run_that_need_not_wait_is_first_and_one_that_is_over_stands_before_no
 
 
 def test_a_model_of_images_is_not_loaded_as_one_of_points():
-    with pytest.raises(ValueError, match=r"data of shape \[1, 28, 28\], wanted one or two coordinates"):
+    with pytest.raises(Refused, match=r"data of shape \[1, 28, 28\], wanted one or two coordinates"):
         LiveRuns(Session()).load(checkpoint.WEIGHTS / "mnist" / "model.safetensors", "me")
 
 

@@ -106,7 +106,7 @@ def test_a_generator_that_is_right_leaves_nothing_to_tell_apart_but_chance(monke
     ],
 )  # fmt: skip
 def test_a_question_that_is_none_gets_a_sentence(wrong, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(Refused, match=words):
         Question.parse({"query": "T=4", "t": 1, "x": [0.2, 0.1], **wrong})
 
 
@@ -263,7 +263,7 @@ def test_a_landscape_shows_the_whole_view_or_the_part_in_which_something_is():
 
 
 def test_a_line_has_no_landscape():
-    with pytest.raises(ValueError, match="a landscape needs two coordinates"):
+    with pytest.raises(Refused, match="a landscape needs two coordinates"):
         landscape(SESSION, question(1, (0.2,), query="data=4-gaussians-1d"))
 
 
@@ -280,7 +280,7 @@ def test_a_question_reads_back_what_a_link_holds(words):
     "words", ["", "2", "2,x_s", "x,0,0,x_0", "5,0,0,x_0", "1,0,0,x_1", "1,0,0,0,x_0", "1,nan,0,x_0"]
 )
 def test_words_that_are_no_question_are_one_sentence(words):
-    with pytest.raises(ValueError, match=r"^\S.*, got .*$"):
+    with pytest.raises(Refused, match=r"^\S.*, got .*$"):
         Question.of_words(Request(), words)
 
 

@@ -16,7 +16,7 @@ from ddgan.data.toys import TOYS, law_of, toy
 from ddgan.diffusion.denoiser import ExactDenoiser, MeanDenoiser
 from ddgan.diffusion.sampler import Draws, sample
 from ddgan.diffusion.schedule import FAMILIES
-from ddgan.errors import Cancelled
+from ddgan.errors import Cancelled, Refused
 from ddgan.explorer import priority
 from ddgan.explorer.catalogue import training_images
 from ddgan.explorer.methods import METHODS
@@ -81,7 +81,7 @@ def test_a_visitor_is_told_what_a_fork_changed_and_where_noise_is_not_all(query,
 
 def test_images_are_not_judged_as_if_forks_and_edits_were_none():
     request = Request.parse({"data": "mnist", "T": 2, "n": 4, "forks": "z.1.5"})
-    with pytest.raises(ValueError, match="without forks and without an edit"):
+    with pytest.raises(Refused, match="without forks and without an edit"):
         Session().evaluate(request, "ddgan")
 
 
@@ -113,7 +113,7 @@ def test_a_short_link_of_images_asks_for_models_that_are_shipped(data):
 def test_a_request_survives_its_link_and_its_json(values):
     try:
         request = Request.parse(values)
-    except ValueError as error:
+    except Refused as error:
         assert "limited" in str(error)  # n x T x denoisers
         return
     assert Request.from_query(request.to_query()) == request
@@ -134,7 +134,7 @@ def test_a_request_survives_its_link_and_its_json(values):
 def test_any_mapping_is_a_request_within_bounds_or_one_sentence(values):
     try:
         request = Request.parse(values)
-    except ValueError as error:
+    except Refused as error:
         assert str(error) and "\n" not in str(error) and len(str(error)) < 400
     else:
         assert request.data in TOYS and set(request.denoisers) <= set(METHODS)
@@ -144,14 +144,14 @@ def test_any_mapping_is_a_request_within_bounds_or_one_sentence(values):
 
 def test_a_strangers_images_are_priced_by_their_steps():
     wanted = {"data": "cifar10", "denoisers": "regression", "T": 1000, "n": 5}
-    with pytest.raises(ValueError, match="images x T x denoisers is limited to 4,000, got 5,000"):
+    with pytest.raises(Refused, match="images x T x denoisers is limited to 4,000, got 5,000"):
         Request.parse(wanted)
     assert Request.parse({**wanted, "n": 4}).n == 4 and Request.parse(wanted, local=True).n == 5
 
 
 def test_a_law_is_priced_by_its_components():
     def price(**values):
-        with pytest.raises(ValueError, match="is limited to 200,000,000, got") as error:
+        with pytest.raises(Refused, match="is limited to 200,000,000, got") as error:
             Request.parse(values)
         return int(str(error.value).rsplit(" ", 1)[1].replace(",", ""))
 
@@ -191,7 +191,7 @@ def test_a_fork_keeps_the_past_and_the_other_samples_and_changes_the_rest():
     "fork", ["z", "z.2", "x.2.7", "z.5.7", "z.0.7", "z.2.7.20", "z.2.-1", "z.2.7.3.1", "z.2.7.3.", ["z.1.1"] * 65]
 )
 def test_a_fork_that_is_none_gets_a_sentence(fork):
-    with pytest.raises(ValueError, match="fork"):
+    with pytest.raises(Refused, match="fork"):
         Request.parse({"n": 20, "T": 4, "forks": fork})
 
 
@@ -239,9 +239,9 @@ def test_a_trained_directory_serves_where_a_data_name_stands(tmp_path):
     *_, last = Session().run(request, "ddgan")
     assert last.x_s.shape == (10, 2) and last.x_s.isfinite().all()
     wrong = Request.parse({**request.to_dict(), "T": 3}, local=True)
-    with pytest.raises(ValueError, match="T = 1 or 2 alone: choose one of these"):
+    with pytest.raises(Refused, match="T = 1 or 2 alone: choose one of these"):
         list(Session().run(wrong, "ddgan"))
-    with pytest.raises(ValueError, match="no Learned Gaussian"):
+    with pytest.raises(Refused, match="no Learned Gaussian"):
         Session().run(request, "regression")
 
 
@@ -251,13 +251,13 @@ def test_a_training_set_that_could_not_be_read_is_read_again(monkeypatch):
     def reading(data):
         tries.append(data)
         if len(tries) == 1:
-            raise ValueError("not all of it")
+            raise Refused("not all of it")
         return "the images"
 
     monkeypatch.setattr("ddgan.explorer.session.find_images", lambda data: data)
     monkeypatch.setattr("ddgan.explorer.session.training_images", reading)
     session = Session()
-    with pytest.raises(ValueError, match="not all of it"):
+    with pytest.raises(Refused, match="not all of it"):
         session.images("mnist")
     assert session.images("mnist") == "the images" and len(tries) == 2
 
@@ -284,7 +284,7 @@ def test_image_models_that_are_not_here_say_how_to_get_them(monkeypatch, tmp_pat
         "official": "python -m ddgan import-official",
         "exact": "no closed form",
     }.items():
-        with pytest.raises(ValueError, match=expected):
+        with pytest.raises(Refused, match=expected):
             Session().run(Request.parse({"data": "cifar10", "denoisers": name}), name)
 
 
@@ -314,7 +314,7 @@ def test_a_model_of_an_earlier_version_keeps_the_one_scale_that_its_axes_shared(
         assert torch.equal(found.law.mu, before.mu) and found.axes == axes
     (run / "card.json").write_text(json.dumps(card))
     (run / "points.csv").write_text("x,y\n1,2\n3,4\n")
-    with pytest.raises(ValueError, match="points.csv: these are not the points that the model was trained on"):
+    with pytest.raises(Refused, match="points.csv: these are not the points that the model was trained on"):
         Session().source(str(run))
 
 
@@ -338,7 +338,7 @@ def test_a_run_keeps_its_table_and_the_choice_of_its_columns(tmp_path, columns):
 def test_a_run_is_neither_overwritten_nor_confused_with_another(tmp_path, again, message):
     list(fit(tiny(), tmp_path / "run"))
     before = (tmp_path / "run" / "model.safetensors").read_bytes()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(Refused, match=message):
         next(again(tmp_path / "run"))
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == before
 
@@ -354,11 +354,11 @@ def test_a_request_may_hold_its_own_points_and_says_what_has_not_been_trained_on
     assert torch.equal(last.x_s, own.x_s)
     assert session.score(request, last.x_s)["of_modes"] == law.modes
     for name, ending in {"ddgan": " yet: the tab Train does it", "regression": ""}.items():
-        with pytest.raises(ValueError, match=f"has been trained on these points{ending}$") as caught:
+        with pytest.raises(Refused, match=f"has been trained on these points{ending}$") as caught:
             session.run(request, name)
         assert len(str(caught.value)) < 120
     many = {"data": request.data, "n": 5000, "T": 256, "denoisers": "exact,gaussian,mean"}
-    with pytest.raises(ValueError, match="the components of this law, .* is limited to 200,000,000, got 1,152,000,000"):
+    with pytest.raises(Refused, match="the components of this law, .* is limited to 200,000,000, got 1,152,000,000"):
         Request.parse(many)
     assert Request.parse(many, local=True).n == 5000
 
@@ -370,19 +370,19 @@ def test_a_model_of_own_points_brings_them_along(tmp_path):
 
 
 def test_a_stranger_draws_64_images_at_most_and_pays_for_every_sampling():
-    with pytest.raises(ValueError, match="at most 64 images are drawn at a time, got n = 65"):
+    with pytest.raises(Refused, match="at most 64 images are drawn at a time, got n = 65"):
         Request.parse({"data": "mnist", "n": 65, "T": 1})
     assert Request.parse({"data": "mnist", "n": 64, "T": 1}).n == 64
     request = Request.parse({"data": "25-gaussians", "denoisers": "exact", "n": 5000, "T": 1000})
-    with pytest.raises(ValueError, match="n x T x samplings x 25 .* is limited to 200,000,000, got 250,000,000"):
+    with pytest.raises(Refused, match="n x T x samplings x 25 .* is limited to 200,000,000, got 250,000,000"):
         request.afford(2)
-    with pytest.raises(ValueError, match="n x T x denoisers x samplings is limited to 20,000,000, got 25,000,000"):
+    with pytest.raises(Refused, match="n x T x denoisers x samplings is limited to 20,000,000, got 25,000,000"):
         request.afford(5, local=True)
 
 
 @pytest.mark.parametrize("denoisers", ["exact,exact", []])
 def test_denoisers_are_chosen_each_once_and_one_at_least(denoisers):
-    with pytest.raises(ValueError, match="one or more denoisers, each once"):
+    with pytest.raises(Refused, match="one or more denoisers, each once"):
         Request.parse({"denoisers": denoisers})
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ddgan.data.images import ImageSet, from_uint8
 from ddgan.diffusion.sampler import draw
 from ddgan.diffusion.schedule import Schedule
+from ddgan.errors import Refused
 from ddgan.metrics.images import (
     Moments,
     _known,
@@ -74,7 +75,7 @@ def test_frechet_is_zero_for_equal_samples_and_a_shift_adds_its_square(n):
 def test_moments_are_those_of_numpy():
     x = randn(50, 4)
     assert np.allclose(moments(x).covariance, np.cov(x.T.numpy())) and np.allclose(moments(x).mean, x.numpy().mean(0))
-    with pytest.raises(ValueError, match="at least 2 samples, got 1"):
+    with pytest.raises(Refused, match="at least 2 samples, got 1"):
         moments(x[:1])
 
 
@@ -100,7 +101,7 @@ def test_a_ball_reaches_to_the_kth_neighbour():
     """On a line, real 0, 1, 3, 6: the ball around 0 has radius 1 with k = 1, and 3 with k = 2."""
     real, fake = torch.tensor([[0.0], [1], [3], [6]]), torch.tensor([[-0.9], [-2.9], [-9], [6]])
     assert precision_recall(real, fake, k=1)[0] == 0.5 and precision_recall(real, fake, k=2)[0] == 0.75
-    with pytest.raises(ValueError, match="more than 4 samples, got 4 and 4"):
+    with pytest.raises(Refused, match="more than 4 samples, got 4 and 4"):
         precision_recall(real, fake, k=4)
 
 
@@ -117,7 +118,7 @@ def test_the_nearest_images_are_exact_and_in_grey_levels():
     assert place[:, 0].tolist() == [3, 590] and distance[:, 0].tolist() == [0, 0]
     assert place[0, 1] == np.argsort(others)[1] and float(distance[0, 1]) == pytest.approx(np.sort(others)[1])
     assert torch.equal(nearest(from_uint8(data.images[[3, 590]]), data, 2)[0], place)
-    with pytest.raises(ValueError, match=r"k must be in 1\.\.600"):
+    with pytest.raises(Refused, match=r"k must be in 1\.\.600"):
         nearest(data.images[:1], data, 601)
 
 
@@ -162,14 +163,14 @@ def test_darker_images_are_further_than_the_floor(judge):
     ],
 )
 def test_what_cannot_be_judged_is_refused_in_a_sentence(judge, samples, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(Refused, match=words):
         score_images(samples, judge[0])
 
 
 def test_fid_is_torch_fidelitys_and_says_what_it_needs(monkeypatch):
     data, samples = images(9), np.zeros((50_000, 3, 8, 8), np.uint8)
     monkeypatch.setitem(sys.modules, "torch_fidelity", None)
-    with pytest.raises(ValueError, match="pip install torch-fidelity"):
+    with pytest.raises(Refused, match="pip install torch-fidelity"):
         fid(iter(lambda: pytest.fail("drawn in vain"), None), 50_000, data)
 
     def calculate_metrics(input1, input2, fid, **_):
@@ -178,7 +179,7 @@ def test_fid_is_torch_fidelitys_and_says_what_it_needs(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "torch_fidelity", SimpleNamespace(calculate_metrics=calculate_metrics))
     assert fid([samples[:20_000], samples[20_000:]], 50_000, data) == 3.75
-    with pytest.raises(ValueError, match="50,000 samples, got 9"):
+    with pytest.raises(Refused, match="50,000 samples, got 9"):
         fid(iter(lambda: pytest.fail("drawn in vain"), None), 9, data)
 
 

@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ddgan.data.toys import TOYS, toy
 from ddgan.diffusion.mixture import Law
+from ddgan.errors import Refused
 from ddgan.metrics.energy import energy, floor_energy
 from ddgan.metrics.points import (
     coverage,
@@ -130,7 +131,7 @@ def test_sliced_w2_of_a_shift_is_its_length_over_root_n(shape):
 def test_sliced_w2_is_a_pure_function_and_refuses_unequal_sizes():
     x, y = randn(500, 2), randn(500, 2, seed=1)
     assert sliced_w2(x, y) == sliced_w2(x, y)
-    with pytest.raises(ValueError, match=r"one shape, got \(500, 2\) and \(499, 2\)"):
+    with pytest.raises(Refused, match=r"one shape, got \(500, 2\) and \(499, 2\)"):
         sliced_w2(x, y[1:])
 
 

@@ -7,6 +7,7 @@ import torch
 
 from ddgan import files
 from ddgan.diffusion.denoiser import Levels
+from ddgan.errors import Refused
 from ddgan.models import checkpoint, registry
 from ddgan.models.config import Config
 
@@ -63,7 +64,7 @@ def test_damaged_weights_are_refused_in_a_sentence(model, how, trusting):
         card = json.loads((directory / "card.json").read_text())
         card["sha256"] = hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()
         (directory / "card.json").write_text(json.dumps(card))
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(Refused) as error:
         checkpoint.load(directory)
     assert "model.safetensors" in str(error.value) and "\n" not in str(error.value)
 
@@ -75,7 +76,7 @@ def test_damaged_weights_are_refused_in_a_sentence(model, how, trusting):
 def test_a_foreign_card_is_refused_in_a_sentence(model, text):
     directory, _ = model
     (directory / "card.json").write_text(text)
-    with pytest.raises(ValueError, match=r"card\.json is not a card"):
+    with pytest.raises(Refused, match=r"card\.json is not a card"):
         checkpoint.load(directory)
 
 
@@ -94,12 +95,12 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
     denoiser = registry.new_generator(CONFIG, (2,))
     next(denoiser.parameters()).data[0, 0] = torch.nan
     checkpoint.save(tmp_path, denoiser, CONFIG, shape=(2,), made={})
-    with pytest.raises(ValueError, match="not finite"):
+    with pytest.raises(Refused, match="not finite"):
         checkpoint.load(tmp_path)
 
 
 def test_an_unknown_model_is_a_sentence():
-    with pytest.raises(ValueError, match="no model 'nowhere'"):
+    with pytest.raises(Refused, match="no model 'nowhere'"):
         checkpoint.load("nowhere")
 
 
@@ -111,14 +112,14 @@ def test_a_failed_write_leaves_the_old_file_and_says_so(model, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(ValueError, match="cannot be written .No space left"):
+    with pytest.raises(Refused, match="cannot be written .No space left"):
         checkpoint.save(directory, denoiser, CONFIG, shape=(2,), made={})
     assert (directory / "model.safetensors").read_bytes() == before
 
 
 def test_a_discriminator_is_kept_beside_its_model_and_checked(model, tmp_path):
     directory, denoiser = model
-    with pytest.raises(ValueError, match="without its discriminator"):
+    with pytest.raises(Refused, match="without its discriminator"):
         checkpoint.load_discriminator(directory)
     d = registry.discriminator(CONFIG.network, (2,), width=CONFIG.width, depth=CONFIG.depth)
     checkpoint.save(tmp_path, denoiser, CONFIG, shape=(2,), made={}, discriminator=d)
@@ -128,7 +129,7 @@ def test_a_discriminator_is_kept_beside_its_model_and_checked(model, tmp_path):
     with open(tmp_path / "discriminator.safetensors", "r+b") as file:
         file.seek(-1, 2)
         file.write(b"\x7f")
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(Refused, match="damaged"):
         checkpoint.load_discriminator(tmp_path)
 
 

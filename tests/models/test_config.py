@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ddgan.data.toys import TOYS, toy
+from ddgan.errors import Refused
 from ddgan.models import registry
 from ddgan.models.checkpoint import WEIGHTS, read_card
 from ddgan.models.config import PRESETS, Config, preset
@@ -26,7 +27,7 @@ def test_a_config_survives_json():
 def test_any_dict_gives_a_valid_config_or_one_sentence(values):
     try:
         config = Config.from_dict(values)
-    except ValueError as error:
+    except Refused as error:
         assert str(error) and "\n" not in str(error)
     else:
         assert Config.from_dict(config.to_dict()) == config
@@ -38,7 +39,7 @@ def test_difference_names_what_changed():
 
 
 def test_an_unknown_preset_is_a_sentence_with_the_known_ones():
-    with pytest.raises(ValueError, match="25-gaussians"):
+    with pytest.raises(Refused, match="25-gaussians"):
         preset("26-gaussians")
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from ddgan.diffusion.denoiser import ExactDenoiser, MeanDenoiser
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.schedule import FAMILIES, Schedule, alpha_sigma
+from ddgan.errors import Refused
 from ddgan.models import registry
 from ddgan.models.mlp import level_features, with_fourier
 
@@ -108,7 +109,7 @@ def test_the_bare_skip_is_the_exact_denoiser_of_standard_normal_data(kind, laten
 
 
 def test_the_skip_generator_refuses_other_latents_in_a_sentence():
-    with pytest.raises(ValueError, match="the skip generator's latent has 0 or 2 numbers, as the data, got 3"):
+    with pytest.raises(Refused, match="the skip generator's latent has 0 or 2 numbers, as the data, got 3"):
         registry.generator("skip", (2,), latent_dim=3, width=8, depth=1)
 
 
@@ -207,9 +208,9 @@ def test_a_network_without_an_opponent_learns_by_every_weight_and_by_its_own_ite
     (-model.law(x_t, level).log_prob(x_t) if kind == "mixture" else together).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad.isfinite().all() and parameter.grad.any(), name
-    with pytest.raises(ValueError, match="has no discriminator"):
+    with pytest.raises(Refused, match="has no discriminator"):
         registry.discriminator(kind, (2,), width=16, depth=2)
-    with pytest.raises(ValueError, match="latent"):
+    with pytest.raises(Refused, match="latent"):
         registry.generator(kind, (2,), latent_dim=2, width=16, depth=2)
-    with pytest.raises(ValueError, match="classes are for networks of images"):
+    with pytest.raises(Refused, match="classes are for networks of images"):
         registry.generator(kind, (2,), latent_dim=latent_dim, width=16, depth=2, classes=3)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ddgan.cli import main
 from ddgan.diffusion.schedule import Schedule
+from ddgan.errors import Refused
 from ddgan.models import checkpoint, official, registry
 from ddgan.models.config import Config
 
@@ -123,7 +124,7 @@ def test_an_imported_model_says_whose_it_is_and_which_steps_it_knows(imported):
     denoiser = checkpoint.load(imported / "out")
     assert "non-commercial" in denoiser.card["license"] and "NVlabs" in denoiser.card["source"]
     denoiser.check(Schedule.vp(4))
-    with pytest.raises(ValueError, match="T = 1, 2 or 4 alone: choose one of these"):
+    with pytest.raises(Refused, match="T = 1, 2 or 4 alone: choose one of these"):
         denoiser.check(Schedule.vp(8))
 
 
@@ -180,7 +181,7 @@ WRONG = {
 def test_another_file_is_refused_in_a_sentence_and_nothing_is_written(tmp_path, capsys, what):
     make, words = WRONG[what]
     make(path := tmp_path / "wrong.pth")
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(Refused, match=words):
         official.convert(path, tmp_path / "out")
     assert main(["import-official", str(path), "--out", str(tmp_path / "out")]) == 2
     assert capsys.readouterr().err.count("\n") == 1 and not (tmp_path / "out").exists()
@@ -188,6 +189,6 @@ def test_another_file_is_refused_in_a_sentence_and_nothing_is_written(tmp_path, 
 
 def test_a_directory_that_holds_a_model_is_left_alone(imported):
     card = (imported / "out" / "card.json").read_text()
-    with pytest.raises(ValueError, match="already holds a model"):
+    with pytest.raises(Refused, match="already holds a model"):
         official.convert(imported / "netG_1200.pth", imported / "out")
     assert (imported / "out" / "card.json").read_text() == card and json.loads(card)["shape"] == [3, 8, 8]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ddgan.diffusion.schedule import Schedule, alpha_sigma
+from ddgan.errors import Refused
 from ddgan.machine import zero_divisor
 from ddgan.models import discriminator as discriminators
 from ddgan.models import registry
@@ -204,7 +205,7 @@ def test_a_generator_with_bfloat16_weights_gives_nearly_the_same_images(kind, la
     ],
 )
 def test_sizes_that_do_not_fit_are_refused_in_a_sentence(shape, size, words):
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(Refused, match=words):
         registry.generator("unet", shape, latent_dim=4, depth=1, **{"multipliers": (1, 2), **size})
 
 
@@ -217,7 +218,7 @@ def test_the_discriminator_halves_images_only_while_they_are_larger_than_4_x_4(s
 
 
 def test_a_draw_unet_refuses_a_latent_of_another_size_in_a_sentence():
-    with pytest.raises(ValueError, match="the latent of this network has 0 or 192 numbers, as the data, got 100"):
+    with pytest.raises(Refused, match="the latent of this network has 0 or 192 numbers, as the data, got 100"):
         generator("unet-draw", 100)
 
 
@@ -412,11 +413,11 @@ def test_two_batches_of_d_share_the_labels():
 
 def test_a_class_that_a_model_does_not_know_is_refused():
     g, _ = labelled("unet")
-    with pytest.raises(ValueError, match=r"a class must be in 0..4, or 5 for any, got 6"):
+    with pytest.raises(Refused, match=r"a class must be in 0..4, or 5 for any, got 6"):
         g.given(6)
-    with pytest.raises(ValueError, match="knows no classes"):
+    with pytest.raises(Refused, match="knows no classes"):
         generator("unet", 4).given(0)
-    with pytest.raises(ValueError, match="classes are for networks of images"):
+    with pytest.raises(Refused, match="classes are for networks of images"):
         registry.generator("skip", (2,), latent_dim=2, width=8, depth=1, classes=2)
 
 

@@ -153,17 +153,17 @@ def test_a_damaged_classifier_is_refused_in_a_sentence(fitted, name, content, wo
     path.write_bytes(
         content if isinstance(content, bytes) else json.dumps(json.loads(path.read_text()) | content).encode()
     )
-    with pytest.raises(ValueError, match=words) as error:
+    with pytest.raises(Refused, match=words) as error:
         checkpoint.load_classifier(fitted[0])
     assert "\n" not in str(error.value)
 
 
 def test_a_classifier_is_no_model_and_a_model_no_classifier(fitted):
-    with pytest.raises(ValueError, match="card.json is not a card of this project"):
+    with pytest.raises(Refused, match="card.json is not a card of this project"):
         checkpoint.load(fitted[0])
-    with pytest.raises(ValueError, match="25-gaussians/card.json is not the card of a classifier"):
+    with pytest.raises(Refused, match="25-gaussians/card.json is not the card of a classifier"):
         checkpoint.load_classifier("25-gaussians")
-    with pytest.raises(ValueError, match="already holds a model"):
+    with pytest.raises(Refused, match="already holds a model"):
         next(fit_classifier(*fitted[1:], fitted[0], width=2, epochs=1))
 
 
@@ -174,7 +174,7 @@ def test_images_without_classes_or_of_two_kinds_are_refused(tmp_path):
         (data, images(4, (1, 8, 8)), r"must be as the training images, \(1, 12, 12\), got \(1, 8, 8\)"),
         (images(4, (1, 4, 9)), images(4, (1, 4, 9)), r"at least 8 x 8, got \(1, 4, 9\)"),
     ]:
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(Refused, match=words):
             next(fit_classifier(train, test, tmp_path, width=2, epochs=1))
 
 

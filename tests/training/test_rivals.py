@@ -16,6 +16,7 @@ from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.sampler import draw, seeds
 from ddgan.diffusion.schedule import Schedule, alpha_sigma
 from ddgan.diffusion.solver import Renoise
+from ddgan.errors import Refused
 from ddgan.metrics.points import coverage
 from ddgan.models.checkpoint import load
 from ddgan.models.config import Config, preset, suited
@@ -141,12 +142,12 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit_and_its_model_is_loaded(conf
 def test_what_does_not_go_together_is_refused_in_one_sentence(config, sentence):
     images = config.network.startswith("unet")
     data = ImageSet(np.zeros((8, 1, 28, 28), np.uint8)) if images else LINE
-    with pytest.raises(ValueError, match=sentence) as caught:
+    with pytest.raises(Refused, match=sentence) as caught:
         new_objective(config, data)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("objective", ["mixture", "consistency"])
 def test_no_config_of_images_suits_an_objective_of_points(objective):
-    with pytest.raises(ValueError, match=f"the {objective} objective is for points"):
+    with pytest.raises(Refused, match=f"the {objective} objective is for points"):
         suited(preset("cifar10"), objective)

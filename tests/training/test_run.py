@@ -116,14 +116,14 @@ def test_a_run_goes_on_with_the_data_that_it_began_with_and_no_other(folder, tmp
         return directory
 
     trained(TINY, folder, tmp_path / "run")
-    with pytest.raises(ValueError, match="was trained on other data"):
+    with pytest.raises(Refused, match="was trained on other data"):
         list(fit(TINY, tmp_path / "run", images=str(one(100, tmp_path / "other")), resume=True))
     points = tmp_path / "points.csv"
     points.write_text("0,0\n1,1\n0,1\n")
     config = Config(str(points), width=8, depth=1, batch=16, steps=2)
     list(fit(config, tmp_path / "line"))
     points.write_text("0,0\n1,1\n0,2\n")
-    with pytest.raises(ValueError, match="was trained on other data"):
+    with pytest.raises(Refused, match="was trained on other data"):
         list(fit(config, tmp_path / "line", resume=True))
 
 
@@ -140,27 +140,27 @@ def test_the_points_decide_whether_a_run_goes_on_not_the_path_of_their_file(tmp_
     for path in (points, "here/points.csv", "here/../copy.TXT"):
         list(fit(replace(config, data=str(path)), tmp_path / "run", resume=True))
         assert load(tmp_path / "run").card["seen"] == 4 * 16
-    with pytest.raises(ValueError, match="another configuration: width 8 there and 9 now"):
+    with pytest.raises(Refused, match="another configuration: width 8 there and 9 now"):
         list(fit(replace(config, data=str(points), width=9), tmp_path / "run", resume=True))
     points.write_text("0.5,0\n1,1\n0,2\n")
-    with pytest.raises(ValueError, match="trained on other data"):
+    with pytest.raises(Refused, match="trained on other data"):
         list(fit(replace(config, data=str(points)), tmp_path / "run", resume=True))
 
 
 def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
     trained(TINY, folder, tmp_path)
     assert load(tmp_path).card["metrics"] == {}, "what is not MNIST is not judged as MNIST"
-    with pytest.raises(ValueError, match="images of its own, which no classifier here can judge"):
+    with pytest.raises(Refused, match="images of its own, which no classifier here can judge"):
         Session().evaluate(Request(str(tmp_path), ("ddgan",), T=1, n=4), "ddgan")
     with pytest.raises(
-        ValueError, match="FID is measured against cifar10, stackedmnist; .* is of images that have no name here"
+        Refused, match="FID is measured against cifar10, stackedmnist; .* is of images that have no name here"
     ):
         Session().evaluate(Request(str(tmp_path), ("ddgan",), T=1, n=50_000), "ddgan", watch=pytest.fail, with_fid=True)
 
 
 @pytest.mark.parametrize("loss", ["r1r2", "rpgan"])
 def test_finite_differences_are_refused_for_images(folder, tmp_path, loss):
-    with pytest.raises(ValueError, match=f"loss {loss} takes D's slope from a finite difference, too rough for images"):
+    with pytest.raises(Refused, match=f"loss {loss} takes D's slope from a finite difference, too rough for images"):
         next(fit(replace(TINY, loss=loss), tmp_path, images=str(folder)))
 
 
@@ -169,7 +169,7 @@ def test_a_model_is_not_written_over(folder, tmp_path):
     card = (tmp_path / "card.json").read_bytes()
     for path in tmp_path.glob("state*"):
         path.unlink()  # as of what is shipped
-    with pytest.raises(ValueError, match="already holds a model: choose another directory"):
+    with pytest.raises(Refused, match="already holds a model: choose another directory"):
         next(fit(TINY, tmp_path, images=str(folder)))
     assert (tmp_path / "card.json").read_bytes() == card
 
@@ -216,7 +216,7 @@ def test_a_batch_in_parts_gives_the_gradients_of_the_whole(objective, monkeypatc
 
 def test_a_batch_that_cannot_be_cut_says_so(tmp_path):
     """Before anything is written: the directory is free for another try."""
-    with pytest.raises(ValueError, match="a batch of 16 cannot be cut into 3 equal parts"):
+    with pytest.raises(Refused, match="a batch of 16 cannot be cut into 3 equal parts"):
         next(fit(Config("rings", width=8, depth=1, batch=16, accumulate=3, steps=1), tmp_path / "a"))
     assert not (tmp_path / "a").exists()
 
@@ -279,7 +279,7 @@ def test_images_of_a_known_set_in_another_size_are_not_judged(tmp_path, monkeypa
 
 def test_weights_of_another_network_are_refused_in_a_sentence(folder, tmp_path):
     trained(TINY, folder, tmp_path)
-    with pytest.raises(ValueError, match=r"another network: width 16 there and 32 now$"):
+    with pytest.raises(Refused, match=r"another network: width 16 there and 32 now$"):
         new_objective(replace(TINY, width=32, init=str(tmp_path)), ImageSet(np.zeros((8, 1, 28, 28), np.uint8)))
 
 
@@ -476,7 +476,7 @@ def test_images_without_classes_train_without_labels_and_that_is_said(folder, tm
 
 
 def test_another_number_of_classes_than_the_images_have_is_refused(sides, tmp_path):
-    with pytest.raises(ValueError, match="labels of 3 classes were asked for, these data have 2"):
+    with pytest.raises(Refused, match="labels of 3 classes were asked for, these data have 2"):
         list(fit(replace(TINY, classes=3), tmp_path / "run", images=str(sides)))
     assert not (tmp_path / "run").exists()
 

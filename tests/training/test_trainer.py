@@ -220,7 +220,7 @@ def test_a_run_that_skips_for_ever_is_stopped(monkeypatch):
 
 
 def test_an_unknown_loss_is_refused_in_a_sentence():
-    with pytest.raises(ValueError, match="loss must be one of paper, r1r2, .*, got 'hinge'"):
+    with pytest.raises(Refused, match="loss must be one of paper, r1r2, .*, got 'hinge'"):
         adversarial(PAIRS["consecutive"], loss="hinge")
 
 
@@ -478,7 +478,7 @@ def test_a_short_run_reaches_all_8_gaussians_in_4_steps_as_no_gaussian_denoiser_
 def test_the_trained_denoiser_knows_its_levels():
     objective = regression(PAIRS["consecutive"])
     objective.denoiser.check(Schedule.vp(4))
-    with pytest.raises(ValueError, match="this model knows"):
+    with pytest.raises(Refused, match="this model knows"):
         objective.denoiser.check(Schedule.vp(8))
     regression(PAIRS["anywhere"]).denoiser.check(Schedule.vp(8))
 

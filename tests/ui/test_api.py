@@ -24,6 +24,7 @@ from PIL import Image
 
 from ddgan import cli
 from ddgan.data.points import encode_points
+from ddgan.errors import Refused
 from ddgan.evidence.bench import crowd, served
 from ddgan.explorer.posterior import Question, ask
 from ddgan.explorer.request import Request
@@ -293,7 +294,7 @@ def test_a_raw_body_that_is_none_is_refused_without_a_traceback(address, body):
 
 def test_the_code_of_what_does_not_fit_into_a_reply_gives_the_last_states(address):
     request, space = Request("8-gaussians", ("exact", "mean"), T=128, n=5000), {}
-    with pytest.raises(ValueError, match="a reply holds at most"):
+    with pytest.raises(Refused, match="a reply holds at most"):
         answers.afford(request, 257)
     exec(snippets(request, address)["python"], space)
     *_, last = SESSION.run(request, "mean")
@@ -372,7 +373,7 @@ def test_any_values_of_any_endpoint_are_work_or_get_one_sentence(asked, data):
     values = data.draw(st.dictionaries(st.sampled_from(names), ANY, max_size=4))
     try:
         asked(**{**({"x": [0.0, 0.0]} if "x" in names else {}), **values})
-    except ValueError as error:
+    except Refused as error:
         assert str(error) and "\n" not in str(error) and len(str(error)) < 400
 
 
@@ -382,7 +383,7 @@ def test_any_values_of_any_endpoint_are_work_or_get_one_sentence(asked, data):
 def test_ten_thousand_values_are_a_request_or_get_one_sentence(values):
     try:
         assert Request.parse(Request.parse(values).to_dict()) == Request.parse(values)
-    except ValueError as error:
+    except Refused as error:
         assert str(error) and "\n" not in str(error) and len(str(error)) < 400
 
 

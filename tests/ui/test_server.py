@@ -488,7 +488,7 @@ def test_a_download_is_made_once_for_all_looks_that_it_does_not_show_and_again_w
     tmp_path, monkeypatch
 ):
     session, small = Session(), Request("rings", ("exact",), T=1, n=20)
-    with pytest.raises(ValueError, match="held sample"):
+    with pytest.raises(Refused, match="held sample"):
         exports._file(session, tmp_path, "png", small, 0, Look(hold=20), "")
     assert not [*tmp_path.rglob("*")], "what is refused leaves nothing"
     for kind, count in {"png": 2, "npz": 1, "json": 1}.items():

@@ -12,6 +12,7 @@ from PIL import Image
 
 from ddgan.data.points import encode_points
 from ddgan.data.toys import law_of
+from ddgan.errors import Refused
 from ddgan.explorer.field import mean_step
 from ddgan.explorer.plane import LIMIT
 from ddgan.explorer.request import Fork, Request, link
@@ -156,9 +157,9 @@ def test_the_link_in_a_picture_says_how_it_is_looked_at(session, tmp_path):
         "hold must be a number": ("none", "x"),
         "0..4999": ("none", 9999),
     }.items():
-        with pytest.raises(ValueError, match=words):
+        with pytest.raises(Refused, match=words):
             Look.parse(*values)
-    with pytest.raises(ValueError, match="the held sample must be in 0..39, got 40"):
+    with pytest.raises(Refused, match="the held sample must be in 0..39, got 40"):
         write(tmp_path / "x.png", session, SMALL, look=Look(hold=40))
 
 
@@ -196,14 +197,14 @@ def test_a_video_is_read_by_imageio_too(session, tmp_path):
 
 def test_without_the_video_package_an_mp4_is_refused_in_a_sentence(session, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ValueError, match="an .mp4 needs the package av"):
+    with pytest.raises(Refused, match="an .mp4 needs the package av"):
         write(tmp_path / "x.mp4", session, LINE)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_film_that_would_fill_the_memory_is_refused(session, tmp_path):
     with pytest.raises(
-        ValueError,
+        Refused,
         match=r"a film may take 2 GB of memory, this one takes \d.* \(7,809 pictures\): choose a smaller glide",
     ):
         write(tmp_path / "x.webp", session, replace(LINE, T=128), glide=60)
@@ -276,7 +277,7 @@ def test_what_one_denoiser_refuses_is_said_and_the_others_are_there(session, tmp
 def test_a_file_that_would_hold_nothing_is_not_written(session, tmp_path, kind):
     needs(kind)
     for request in Request("rings", (GONE,), T=2, n=30), Request("stackedmnist", (GONE,), T=2, n=1):
-        with pytest.raises(ValueError, match="no longer here"):
+        with pytest.raises(Refused, match="no longer here"):
             write(tmp_path / f"x.{kind}", session, request)
     assert not list(tmp_path.iterdir())
 
@@ -342,14 +343,14 @@ def test_the_default_picture_is_small_enough_to_mail(session, tmp_path):
 )
 def test_what_cannot_be_written_is_refused_in_a_sentence(session, tmp_path, name, options, sentence):
     (tmp_path / "taken").write_text("no folder")
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises(Refused, match=sentence):
         write(tmp_path / name, session, SMALL, **options)
     assert list(tmp_path.iterdir()) == [tmp_path / "taken"]
 
 
 def test_more_numbers_than_a_file_holds_are_refused_before_they_are_computed(tmp_path):
     request = Request("rings", ("exact", "mean"), T=100, n=50_000)
-    with pytest.raises(ValueError, match="at most 25,000,000 numbers, this is 60,000,000"):
+    with pytest.raises(Refused, match="at most 25,000,000 numbers, this is 60,000,000"):
         write(tmp_path / "x.npz", Session(), request)
 
 

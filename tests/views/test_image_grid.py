@@ -15,6 +15,7 @@ from PIL import Image
 
 from ddgan.data.images import ImageSet, decode_pixels, encode_pixels, from_uint8, to_uint8
 from ddgan.diffusion.denoiser import Denoiser
+from ddgan.errors import Refused
 from ddgan.explorer import posterior
 from ddgan.explorer.posterior import ImageQuestion, ask
 from ddgan.explorer.request import Edit, Request
@@ -70,7 +71,7 @@ def test_a_model_of_other_data_is_refused_in_its_own_panel_wherever_it_is_asked(
     *_, last = explore(session, ImageQuestion(Request("mnist", (name, wide), T=2, n=2), 2, 0, name))
     good, bad = last["panels"]
     assert good["error"] is None and "shape (3, 32, 32), not (1, 28, 28)" in bad["error"]
-    with pytest.raises(ValueError, match="shape"):
+    with pytest.raises(Refused, match="shape"):
         session.evaluate(Request("mnist", (wide,), T=1, n=2), wide)
     answer = ask(session, posterior.Question(Request("25-gaussians", ("exact", line)), 4, (0.0, 0.0)))
     assert "shape (1,), not (2,)" in str(answer.draws[line]) and list(answer.distances) == ["exact"]
@@ -94,7 +95,7 @@ def test_progress_counts_every_step_and_a_model_that_is_gone_is_a_sentence(sessi
     assert [p["progress"]["done"] for p in early] == [1, 2, 3]
     there, gone = last["panels"]
     assert there["error"] is None and gone["error"].endswith(".") and not gone["x"]
-    with pytest.raises(ValueError, match="a set of points, not of images"):
+    with pytest.raises(Refused, match="a set of points, not of images"):
         next(image_grid.drawing(session, Request("rings")))
 
 
@@ -134,7 +135,7 @@ BOMB = encode_pixels(np.zeros((1, 3000, 3000), np.uint8))
     ],
 )
 def test_an_edit_that_is_none_gets_a_sentence(values, message):
-    with pytest.raises(ValueError, match=message) as caught:
+    with pytest.raises(Refused, match=message) as caught:
         Request.parse({"data": "mnist", **values})
     assert len(str(caught.value)) < 160
 
@@ -177,11 +178,11 @@ def test_an_answer_is_of_the_x_t_that_was_asked_about(session, name, monkeypatch
     "values", [{"step": 0}, {"step": 4}, {"item": 4}, {"of": "exact"}, {"query": "T=0"}, {"step": "x"}]
 )
 def test_a_question_that_is_none_gets_a_sentence(name, values):
-    with pytest.raises(ValueError):
+    with pytest.raises(Refused):
         question(name, **values)
-    with pytest.raises(ValueError, match="25-gaussians is a set of points, not of images"):
+    with pytest.raises(Refused, match="25-gaussians is a set of points, not of images"):
         question(name, query="data=25-gaussians", of="ddgan")
-    with pytest.raises(ValueError, match="a question must have"):
+    with pytest.raises(Refused, match="a question must have"):
         ImageQuestion.parse(None)
 
 
@@ -229,9 +230,9 @@ def test_neighbours_stand_beside_their_sample(session, name, tmp_path, monkeypat
     for sample, neighbour, x, place in zip(cells[::2], cells[1::2], to_uint8(last.x_s), (7, 4, 11), strict=True):
         assert np.array_equal(sample, x[0]) and np.array_equal(neighbour, known[place, 0])
     assert 0 < distance[name] < 4
-    with pytest.raises(ValueError, match="25-gaussians is none"):
+    with pytest.raises(Refused, match="25-gaussians is none"):
         files.neighbours(tmp_path / "y.png", session, Request())
-    with pytest.raises(ValueError, match="written to a .png, got 2000"):
+    with pytest.raises(Refused, match="written to a .png, got 2000"):
         files.neighbours(tmp_path / "2000", session, request)
 
 
@@ -248,5 +249,5 @@ def test_numbers_of_images_need_no_law(session, name, tmp_path):
 
 
 def test_images_do_not_glide(session, name, tmp_path):
-    with pytest.raises(ValueError, match="from state to state"):
+    with pytest.raises(Refused, match="from state to state"):
         files.write(tmp_path / "x.webp", session, Request("mnist", (name,), n=2), glide=3)

@@ -6,6 +6,7 @@ from itertools import islice
 import numpy as np
 import pytest
 
+from ddgan.errors import Refused
 from ddgan.explorer import race as races
 from ddgan.explorer.methods import METHODS
 from ddgan.explorer.race import Race, steps
@@ -63,7 +64,7 @@ def test_a_run_is_recorded_and_read_back(session, tmp_path, monkeypatch):
     found = played(session)
     assert found["step"].tolist() == [0, 2, 4, 6] and len(found["curve"]) == 3 * 4
     (tmp_path / "run.gz").write_bytes(b"no gzip")
-    with pytest.raises(ValueError, match="no recorded run"):
+    with pytest.raises(Refused, match="no recorded run"):
         played(session)
 
 
@@ -78,7 +79,7 @@ def test_the_shipped_race_is_the_one_that_is_first_and_has_every_method_and_all_
         try:
             session.model(request, name).check(session.schedule(request))
             assert entry.scores and entry.refusal is None
-        except ValueError as why:
+        except Refused as why:
             assert entry.scores is None and str(entry.refusal) == str(why)
     assert raced("checkerboard", "vp") is None
 
