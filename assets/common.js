@@ -13,6 +13,12 @@ const make = (tag, className = '', text = '') => {
   node.append(...text.split(/([ₛₜ])/).map((part, i) => i % 2 ? make('sub', '', part === 'ₛ' ? 's' : 't') : part));
   return node;
 };
+/* Another text in a node that has nothing else. The node of the text stays: where nodes come or go, the browser looks
+   through the page for what :has() says now, and that takes milliseconds. */
+const retext = (node, text) => {
+  const only = node.childNodes.length === 1 && text ? node.firstChild : node;
+  if (only.textContent !== text) only.textContent = text;
+};
 const offscreen = (width, height) => Object.assign(document.createElement('canvas'), { width, height });
 
 /* A notice; where it stands out of sight, a copy of it floats over the page for a while. */

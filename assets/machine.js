@@ -36,9 +36,12 @@ const machine = node => {
     <path class="arrow" d="M62 160V170H582V105m-4 5l4-5l4 5"/></svg></div>`;
   const find = selector => node.querySelector(selector);
   const write = (selector, text) => {
-    find(selector).innerHTML = text.replace(
-      /x_(\w+)/g, 'x<tspan dy="3" font-size="75%">$1</tspan><tspan dy="-3">\u200b</tspan>',
-    );
+    const parts = text.replace(/x_(\w+)/g, 'x\n$1\n\u200b\n').split('\n').filter(Boolean), at = find(selector);
+    if (at.childNodes.length !== parts.length)
+      at.innerHTML = text.replace(
+        /x_(\w+)/g, 'x<tspan dy="3" font-size="75%">$1</tspan><tspan dy="-3">\u200b</tspan>',
+      );
+    at.childNodes.forEach((node, k) => retext(node, parts[k]));
   };
   write('.z text', 'z ~ N(0, I)');
   write('.eps text', 'ε ~ N(0, I)');

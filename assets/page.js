@@ -81,11 +81,11 @@ const style = Object.assign(document.createElement('style'), { textContent: `
     border: 1px solid var(--border-color-primary, #ccc); box-shadow: 0 8px 30px rgb(0 0 0 / 0.25);
     font: 15px/1.45 var(--font, system-ui, sans-serif); }
   .tour[hidden] { display: none; }
-  body:has(.tour:not([hidden])) :is(.stage:not(.narrow) .stage-panel, .lab .stage-plot) {  /* the card fits below */
+  html[data-touring] :is(.stage:not(.narrow) .stage-panel, .lab .stage-plot) {  /* the card fits below */
     max-width: clamp(180px, var(--tour-room, 560px), 560px); }
-  body:has(.tour:not([hidden])) .stage.narrow .stage-panel {
+  html[data-touring] .stage.narrow .stage-panel {
     grid-template-columns: clamp(96px, (100dvh - 370px) / 3, 57%) 1fr !important; }
-  body:has(.tour:not([hidden])) .stage.narrow :is(figcaption span, .stage-metrics > div:nth-of-type(n + 3)) {
+  html[data-touring] .stage.narrow :is(figcaption span, .stage-metrics > div:nth-of-type(n + 3)) {
     display: none !important; }
   .tour p { margin: 0 0 10px; }
   .tour-buttons { display: flex; gap: 8px; align-items: center; }
@@ -332,6 +332,7 @@ async function go(to) {
   const mine = ++turn, moves = card.querySelectorAll('[data-go=back], [data-go=next]');
   step = to === null || to < 0 || to >= STEPS.length ? null : to;
   card.hidden = step === null;
+  document.documentElement.toggleAttribute('data-touring', !card.hidden);
   if (step === null) { card.dataset.step = ''; find('[data-tour]')?.focus(); return; }
   card.querySelector('.tour-text').textContent = STEPS[step][0];
   card.querySelector('.tour-count').textContent = `${step + 1} of ${STEPS.length}`;

@@ -7,32 +7,32 @@ function readTheme() {
   const colour = colours(), { data, views } = state, w = Math.max(...views.map(v => v.w)), dpr = views[0]?.dpr || 1;
   const big = whole.hasAttribute(PRESENT) ? 1.6 : 1,
     radius = big * clamp(w / 230 * Math.sqrt(2000 / data.n), 0.9, 3.2) * dpr;
-  const [r, g, b] = rgb(colour('density')), peak = +colour('density-peak');
-  // Half smooth, half in bands: the bands read as contour lines without their clutter.
-  const lut = Uint32Array.from({ length: 256 }, (_, v) => {
-    const banded = 0.55 * v / 255 + 0.45 * Math.floor(v / 255 * 7) / 7;
-    return (Math.round(255 * peak * banded) << 24 | b << 16 | g << 8 | r) >>> 0;
-  });
-  const theme = { lut, font: getComputedStyle(root).fontFamily };
+  const ground = packed(colour('plot')), density = packed(colour('density')), peak = 256 * colour('density-peak');
+  const theme = {
+    ground: over(ground, 256, 0),
+    // Half smooth, half in bands: the bands read as contour lines without their clutter.
+    bands: Float32Array.from({ length: 256 }, (_, v) => peak * (0.55 * v / 255 + 0.45 * Math.floor(v / 255 * 7) / 7)),
+    shades: Int32Array.from({ length: 257 }, (_, opacity) => over(density, opacity, ground)),
+    font: getComputedStyle(root).fontFamily,
+  };
   for (const name of ['sample', 'x0', 'ink', 'focus', 'paper', 'line', 'density']) theme[name] = colour(name);
   theme.dots = {
-    sample: splat(theme.sample, radius, +colour('sample-alpha'), b << 16 | g << 8 | r),
-    x0: splat(theme.x0, radius * 0.85, +colour('x0-alpha'), b << 16 | g << 8 | r),
+    sample: dot(theme.sample, radius, +colour('sample-alpha')),
+    x0: dot(theme.x0, radius * 0.85, +colour('x0-alpha')),
   };
   state.field.key = null;
   return theme;
 }
 
-/* A disc as a square of coverages, and what its colour is over the density's, for drawPoints. */
-function splat(colour, radius, alpha, below) {
-  const size = 2 * Math.ceil(radius) + 1, ctx = offscreen(size, size).getContext('2d');
-  ctx.fillStyle = colour;
-  const [r, g, b] = rgb(ctx.fillStyle);
+const packed = hex => rgb(hex).reduceRight((bits, v) => bits << 8 | v);
+
+/* A disc for drawPoints: its colour, and the opacities of the square around it. */
+function dot(colour, radius, alpha) {
+  const size = 2 * Math.ceil(radius - 0.5) + 1, ctx = offscreen(size, size).getContext('2d');
   ctx.arc(size / 2, size / 2, radius, 0, 7);
   ctx.fill();
-  const kernel = ctx.getImageData(0, 0, size, size).data.filter((_, i) => i % 4 === 3).map(v => v * alpha);
-  const packed = b << 16 | g << 8 | r;
-  return { size, kernel, rgb: packed, over: overlays(packed, below) };
+  const covered = ctx.getImageData(0, 0, size, size).data.filter((_, i) => i % 4 === 3);
+  return { size, rgb: packed(colour), opacities: Array.from(covered, v => 256 * alpha * v / 255) };
 }
 
 /* Offsets of the states before and after `at` in an array with `row` entries a state, and how far we are between. */
@@ -67,63 +67,49 @@ function draw(view) {
   if (focused() !== null) drawFocus(view, focused());
 }
 
-/* The density between two states, as large as a panel: RGBA of each pixel. Panels are of one size: it is made once. */
+/* The density between two states, as large as a panel. Panels are of one size: it is made once. */
 function densityPixels(W, H) {
-  const { field, theme, data, at } = state, G = data.density.size, key = `${at} ${W} ${H}`;
+  const { field, theme, data, at } = state, G = data.density.size, key = `${at} ${W} ${H}`, shape = `${G} ${W} ${H}`;
   if (field.key === key) return field.pixels;
-  if (field.canvas.width !== G || !field.image) {
-    field.canvas.width = field.canvas.height = G;
-    field.image = new ImageData(G, G);
-  }
-  const small = new Uint32Array(field.image.data.buffer), source = data.density.data, [a, b, f] = around(G * G);
+  if (field.shape !== shape)
+    Object.assign(field, { shape, small: new Float32Array(G * G), pixels: new Int32Array(W * H),
+      across: spread(G, W), down: spread(G, H) });
+  const source = data.density.data, [a, b, f] = around(G * G), { small, across, down, pixels } = field;
   for (let k = 0; k < small.length; k++)
-    small[k] = theme.lut[(source[a + k] + (source[b + k] - source[a + k]) * f) | 0];
-  field.canvas.getContext('2d').putImageData(field.image, 0, 0);
-  const ctx = field.large.getContext('2d', { willReadFrequently: true });
-  if (field.large.width !== W || field.large.height !== H) Object.assign(field.large, { width: W, height: H });
-  else ctx.clearRect(0, 0, W, H);
-  ctx.imageSmoothingQuality = Number.isInteger(at) ? 'high' : 'low';      // between two states it is on the move
-  ctx.drawImage(field.canvas, 0, 0, W, H);
-  field.pixels = new Uint32Array(ctx.getImageData(0, 0, W, H).data.buffer);
+    small[k] = theme.bands[(source[a + k] + (source[b + k] - source[a + k]) * f) | 0];
+  enlarge(small, G, across, down, theme.shades, pixels);
   field.key = key;
-  return field.pixels;
+  return pixels;
 }
 
 /* Density and points of a panel, put together by hand: many times faster than one canvas call a point. */
 function drawPoints(view) {
-  const { layer, theme: { dots } } = state, W = view.canvas.width, H = view.canvas.height;
+  const { layer, theme: { dots, ground, line: edge } } = state, { canvas: { width: W, height: H }, ctx, w, h } = view;
   if (layer.image?.width !== W || layer.image.height !== H) {
-    const fours = [0, 1].map(() => new Uint32Array(Math.ceil(W * H / 4)));        // coverages, four at once
-    Object.assign(layer, { image: new ImageData(W, H), fours, covers: fours.map(four => new Uint8Array(four.buffer)) });
+    layer.image = new ImageData(W, H);
+    layer.pixels = new Int32Array(layer.image.data.buffer);
   }
-  const pixels = new Uint32Array(layer.image.data.buffer), [samples, x0] = layer.covers, [s4, o4] = layer.fours;
-  if (shows('density')) pixels.set(densityPixels(W, H)); else pixels.fill(0);
-  cover(samples, view, shows('samples') ? xOf(view) : null, dots.sample, 1);
-  cover(x0, view, shows('x0') ? view.panel.x0 : null, dots.x0, ahead());
-  for (let k = 0; k < pixels.length; k++) {
-    if (!(k & 3 || s4[k >> 2] | o4[k >> 2])) { k += 3; continue; }
-    const s = samples[k], o = x0[k];
-    if (!(s | o)) continue;
-    const below = pixels[k] >>> 24;       // the density has one colour
-    if (!o) pixels[k] = dots.sample.over[s << 8 | below];
-    else pixels[k] = s ? over(dots.x0.rgb, o, dots.sample.over[s << 8 | below]) : dots.x0.over[o << 8 | below];
-  }
-  view.ctx.putImageData(layer.image, 0, 0);
+  if (shows('density')) layer.pixels.set(densityPixels(W, H)); else layer.pixels.fill(ground);
+  if (shows('samples')) strew(layer.pixels, view, xOf(view), dots.sample, 1);
+  if (shows('x0')) strew(layer.pixels, view, view.panel.x0, dots.x0, ahead());
+  ctx.putImageData(layer.image, 0, 0);
+  ctx.beginPath();
+  ctx.roundRect(0.5, 0.5, w - 1, h - 1, 9.5);
+  Object.assign(ctx, { strokeStyle: edge, lineWidth: 1 });
+  ctx.stroke();
 }
 
-/* How much of each pixel of a panel the points of a buffer cover, 0..255, as a share `seen` of their opacity. */
-function cover(found, view, buffer, { size, kernel }, seen) {
-  found.fill(0);
-  if (!buffer || !seen) return;
+/* The points of a buffer, as discs of a share `seen` of their opacity. */
+function strew(pixels, view, buffer, { size, rgb, opacities }, seen) {
   const { n, scale, limit } = state.data, [a, b, f] = around(2 * n);
   const W = view.canvas.width, H = view.canvas.height, unit = scale * W / (2 * limit);
-  const left = (W - size + 1) / 2, top = (H - size + 1) / 2, disc = seen < 1 ? kernel.map(v => v * seen) : kernel;
+  const left = (W - size + 1) / 2, top = (H - size + 1) / 2, disc = Int32Array.from(opacities, v => v * seen + 0.5);
   for (let k = 0; k < 2 * n; k += 2) {
     const x = Math.floor(left + unit * (buffer[a + k] + (buffer[b + k] - buffer[a + k]) * f));
     const y = Math.floor(top - unit * (buffer[a + k + 1] + (buffer[b + k + 1] - buffer[a + k + 1]) * f));
     if (x < 0 || y < 0 || x + size > W || y + size > H) continue;
     for (let v = 0, m = 0, row = y * W + x; v < size; v++, row += W)
-      for (let u = row; u < row + size; u++, m++) found[u] += disc[m] * (255 - found[u]) >> 8;
+      for (let u = row; u < row + size; u++, m++) pixels[u] = over(rgb, disc[m], pixels[u]);
   }
 }
 

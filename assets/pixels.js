@@ -11,20 +11,42 @@ function greyed(data, paper) {
   if (paper && mean > 127) for (let k = 0; k < data.length; k++) if (k % 4 < 3) data[k] = 255 - data[k];
 }
 
-/* A colour 0xBBGGRR of opacity 0..255 over a pixel 0xAABBGGRR: a pixel, not premultiplied, as ImageData has them. */
-function over(rgb, opacity, pixel) {
-  const left = (pixel >>> 24) * (255 - opacity) / 255, alpha = opacity + left;
-  if (left < 0.5) return (opacity << 24 | rgb) >>> 0;
-  const f = opacity / alpha, g = 1 - f;
-  const blue = (rgb >> 16 & 255) * f + (pixel >> 16 & 255) * g + 0.5 | 0;
-  const green = (rgb >> 8 & 255) * f + (pixel >> 8 & 255) * g + 0.5 | 0;
-  const red = (rgb & 255) * f + (pixel & 255) * g + 0.5 | 0;
-  return (alpha + 0.5 << 24 | blue << 16 | green << 8 | red) >>> 0;
+/* A colour 0xBBGGRR of opacity 0..256 over an opaque pixel 0xAABBGGRR: red and blue are mixed at once. */
+const over = (rgb, opacity, pixel) => 0xff000000
+  | (Math.imul(pixel & 0xff00ff, 256 - opacity) + Math.imul(rgb & 0xff00ff, opacity) + 0x800080) >>> 8 & 0xff00ff
+  | (Math.imul(pixel & 0xff00, 256 - opacity) + Math.imul(rgb & 0xff00, opacity) + 0x8000) >>> 8 & 0xff00;
+
+/* How n values make `size` that are evenly spread over them, smoothly (Mitchell's filter): `weights` of four values
+   each, of which the first is at `first`, where the n have been repeated twice beyond both ends. */
+function spread(n, size) {
+  const first = new Int32Array(size), weights = new Float32Array(4 * size);
+  for (let k = 0; k < size; k++) {
+    const at = (k + 0.5) * n / size - 0.5, i = Math.floor(at);
+    first[k] = i + 1;
+    for (let c = 0; c < 4; c++) {
+      const d = Math.abs(at - (i - 1 + c));
+      weights[4 * k + c] = d < 1 ? (21 * d ** 3 - 36 * d ** 2 + 16) / 18 : (-7 * d ** 3 + 36 * d ** 2 - 60 * d + 32) / 18;
+    }
+  }
+  return { first, weights };
 }
 
-/* `over` for every opacity over one colour of every opacity: entry opacity << 8 | that of the colour below. */
-const overlays = (rgb, below) =>
-  Uint32Array.from({ length: 65536 }, (_, k) => over(rgb, k >> 8, ((k & 255) << 24 | below) >>> 0));
+/* n x n values between cells as an opaque picture, row by row: `across` and `down` are spread(n, its width and height),
+   `shades` the pixel of each whole value. */
+function enlarge(values, n, across, down, shades, pixels) {
+  const row = new Float32Array(n + 4), width = across.first.length, height = down.first.length, w = across.weights;
+  for (let y = 0, k = 0; y < height; y++) {
+    const [a, b, c, d] = [-2, -1, 0, 1].map(by => n * Math.max(0, Math.min(n - 1, down.first[y] + by)));
+    const [e, f, g, h] = down.weights.subarray(4 * y);
+    for (let i = 0; i < n; i++) row[i + 2] = e * values[a + i] + f * values[b + i] + g * values[c + i] + h * values[d + i];
+    row.fill(row[2], 0, 2).fill(row[n + 1], n + 2);
+    for (let x = 0, i = 0; x < width; x++, i += 4) {
+      const at = across.first[x];
+      const v = w[i] * row[at] + w[i + 1] * row[at + 1] + w[i + 2] * row[at + 2] + w[i + 3] * row[at + 3];
+      pixels[k++] = shades[v > 0 ? v + 0.5 | 0 : 0];
+    }
+  }
+}
 
 /* Bytes as a word of an address. */
 const base64url = bytes =>

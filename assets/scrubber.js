@@ -49,7 +49,9 @@ const buildScale = ({ t, a, sigma }) => {
 /* State i of a run on the deck; returns it in words. */
 const showState = ({ t, T, a, sigma }, i) => {
   const signal = a[i].toFixed(2), noise = sigma[i].toFixed(2);
-  $('.stage-level').innerHTML = `<b>t = ${t[i]}</b><span>signal √ᾱ = ${signal}</span><span>noise σ = ${noise}</span>`;
+  const level = $('.stage-level');
+  if (!level.firstChild) level.innerHTML = '<b></b><span></span><span></span>';
+  [`t = ${t[i]}`, `signal √ᾱ = ${signal}`, `noise σ = ${noise}`].forEach((text, k) => retext(level.children[k], text));
   for (const tick of $('.stage-ticks').children) tick.classList.toggle('now', +tick.dataset.state === i);
   return `${subscript(t[i])}, ${t[i]} of ${T} steps left, signal ${signal}, noise ${noise}`;
 };

@@ -62,9 +62,8 @@ const state = {
   layers: Object.fromEntries(LAYERS.map(([name, , on]) => [name, on])),
   theme: null,                // colours and point shapes, read from CSS
   gaps: { of: '', steps: [] },  // what a Gaussian loses: [t, nats] of the steps of which data, T and schedule
-  // the density at `at`, as it is and as large as a panel, shared by all
-  field: { key: null, canvas: document.createElement('canvas'), large: document.createElement('canvas') },
-  layer: {},                  // what drawPoints writes: the pixels of a panel, coverages of two clouds
+  field: { key: null },       // the density at `at`, as large as a panel, shared by all
+  layer: {},                  // the pixels of a panel that drawPoints writes
   request: 0, last: 0,        // animation frame
   anew: null,                 // the t of the step drawn anew, while the state is shown that it led to
   greeted: false,             // the first run plays by itself, once
@@ -439,6 +438,7 @@ function buildPanels() {
     const numbers = make('dl', 'stage-metrics');
     const cells = rows.map(([, text, better]) => {
       const row = make('div'), name = make('dt', '', text), value = make('dd', '', '–');
+      value.append(make('small'));
       const [arrow, title] =
         better > 0
           ? ['↑', 'higher is better']
@@ -486,13 +486,13 @@ function fillMetrics(i) {
     const texts = view.rows.map(([key, , , text]) => (m?.[key] == null ? null : text(m)));
     view.rows.forEach(([key], r) => {
       const cell = view.cells[r], energy = key === 'energy' && texts[r] !== null;
-      cell.textContent = texts[r] ?? '–';
-      if (energy) cell.append(make('small', '', `\u00a0(${m.floor.toFixed(4)})`));
+      retext(cell.firstChild, texts[r] ?? '–');
+      retext(cell.lastChild, energy ? `\u00a0(${m.floor.toFixed(4)})` : '');
       cell.classList.toggle('best', energy && m.star);
       cell.title = !energy ? '' : m.star ? `${FLOOR}. ★ ${STAR}` : FLOOR;
     });
     const t = state.data.t[i];
-    view.main.textContent = m ? inTitle(m, t) : state.forward && !view.panel.error ? inFormula(state.data, i) : '';
+    retext(view.main, m ? inTitle(m, t) : state.forward && !view.panel.error ? inFormula(state.data, i) : '');
     view.main.title = state.forward
       ? 'Noise is added to data, the same noise at every level'
       : `${t ? 'Of the predicted x₀, orange' : 'Of the samples, blue'}: ${MAIN}${m?.star ? `. ★ ${STAR}` : ''}`;
@@ -522,13 +522,15 @@ function describe(force = false) {
   const [near, nats] = steps.reduce((best, step) =>
     Math.abs(step[0] - data.t[i]) < Math.abs(best[0] - data.t[i]) ? step : best, steps[0] ?? []);
   const lost = data.t[i] && steps.length
-    ? `a Gaussian loses ${nats.toFixed(2)} nats<em> in ` +
-      `${near === data.t[i] ? 'this step' : `the step from ${subscript(near)}`}</em>`
-    : 'bars: what a Gaussian step loses<em>, in nats</em>';
-  $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}">${lost}</span>`);
+    ? [`a Gaussian loses ${nats.toFixed(2)} nats`,
+      near === data.t[i] ? ' in this step' : ` in the step from ${subscript(near)}`]
+    : ['bars: what a Gaussian step loses', ', in nats'];
+  if (!$('.stage-level .gap'))
+    $('.stage-level').insertAdjacentHTML('beforeend', `<span class="gap" title="${GAP}"> <em></em></span>`);
+  $('.stage-level .gap').childNodes.forEach((node, k) => retext(node, lost[k]));
   if (!playing()) {           // screen readers hear of states that stay, not of every one that passes
     range.setAttribute('aria-valuetext', words);
-    if (!force) live.textContent = document.activeElement === range ? '' : words;
+    if (!force) retext(live, document.activeElement === range ? '' : words);
   }
   fillMetrics(i);
 }
