@@ -76,7 +76,7 @@ const machine = node => {
     find('.eps').style.visibility = s ? '' : 'hidden';
     find('.judge').style.visibility = key === 'ddgan' ? '' : 'hidden';
     const words = `${label}, the step from ${subscript(t)} to ${subscript(s)}`;
-    find('figcaption').textContent = key === 'ddgan' ? `${words}. D looks on in training only.` : words;
+    retext(find('figcaption'), key === 'ddgan' ? `${words}. D looks on in training only.` : words);
     const drawing = `draws x₀ from ${subscript(t)}, then ${subscript(s)} from both`;
     find('svg').setAttribute('aria-label', `${words}: it ${drawing}.`);
   };

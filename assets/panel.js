@@ -11,7 +11,7 @@ function readTheme() {
   const theme = {
     ground: over(ground, 256, 0),
     // Half smooth, half in bands: the bands read as contour lines without their clutter.
-    bands: Float32Array.from({ length: 256 }, (_, v) => peak * (0.55 * v / 255 + 0.45 * Math.floor(v / 255 * 7) / 7)),
+    bands: Float64Array.from({ length: 256 }, (_, v) => peak * (0.55 * v / 255 + 0.45 * Math.floor(v / 255 * 7) / 7)),
     shades: Int32Array.from({ length: 257 }, (_, opacity) => over(density, opacity, ground)),
     font: getComputedStyle(root).fontFamily,
   };
@@ -72,7 +72,7 @@ function densityPixels(W, H) {
   const { field, theme, data, at } = state, G = data.density.size, key = `${at} ${W} ${H}`, shape = `${G} ${W} ${H}`;
   if (field.key === key) return field.pixels;
   if (field.shape !== shape)
-    Object.assign(field, { shape, small: new Float32Array(G * G), pixels: new Int32Array(W * H),
+    Object.assign(field, { shape, small: new Float64Array(G * G), pixels: new Int32Array(W * H),
       across: spread(G, W), down: spread(G, H) });
   const source = data.density.data, [a, b, f] = around(G * G), { small, across, down, pixels } = field;
   for (let k = 0; k < small.length; k++)

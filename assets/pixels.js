@@ -19,30 +19,37 @@ const over = (rgb, opacity, pixel) => 0xff000000
 /* How n values make `size` that are evenly spread over them, smoothly (Mitchell's filter): `weights` of four values
    each, of which the first is at `first`, where the n have been repeated twice beyond both ends. */
 function spread(n, size) {
-  const first = new Int32Array(size), weights = new Float32Array(4 * size);
+  const first = new Int32Array(size), weights = new Float64Array(4 * size);
   for (let k = 0; k < size; k++) {
     const at = (k + 0.5) * n / size - 0.5, i = Math.floor(at);
     first[k] = i + 1;
     for (let c = 0; c < 4; c++) {
-      const d = Math.abs(at - (i - 1 + c));
-      weights[4 * k + c] = d < 1 ? (21 * d ** 3 - 36 * d ** 2 + 16) / 18 : (-7 * d ** 3 + 36 * d ** 2 - 60 * d + 32) / 18;
+      const d = Math.abs(at - (i - 1 + c)), [p, q, r, s] = d < 1 ? [21, -36, 0, 16] : [-7, 36, -60, 32];
+      weights[4 * k + c] = (p * d ** 3 + q * d ** 2 + r * d + s) / 18;
     }
   }
   return { first, weights };
 }
 
-/* n x n values between cells as an opaque picture, row by row: `across` and `down` are spread(n, its width and height),
-   `shades` the pixel of each whole value. */
+/* n x n values as an opaque picture, row by row, smooth between them: `across` and `down` are spread(n, its width and
+   height), `shades` the pixel of each whole value. */
 function enlarge(values, n, across, down, shades, pixels) {
-  const row = new Float32Array(n + 4), width = across.first.length, height = down.first.length, w = across.weights;
-  for (let y = 0, k = 0; y < height; y++) {
-    const [a, b, c, d] = [-2, -1, 0, 1].map(by => n * Math.max(0, Math.min(n - 1, down.first[y] + by)));
-    const [e, f, g, h] = down.weights.subarray(4 * y);
-    for (let i = 0; i < n; i++) row[i + 2] = e * values[a + i] + f * values[b + i] + g * values[c + i] + h * values[d + i];
+  const { first, weights: w } = across, width = first.length, wide = new Float64Array(n * width);
+  const row = new Float64Array(n + 4);
+  for (let y = 0, k = 0; y < n; y++) {
+    row.set(values.subarray(y * n, y * n + n), 2);
     row.fill(row[2], 0, 2).fill(row[n + 1], n + 2);
     for (let x = 0, i = 0; x < width; x++, i += 4) {
-      const at = across.first[x];
-      const v = w[i] * row[at] + w[i + 1] * row[at + 1] + w[i + 2] * row[at + 2] + w[i + 3] * row[at + 3];
+      const at = first[x];
+      wide[k++] = w[i] * row[at] + w[i + 1] * row[at + 1] + w[i + 2] * row[at + 2] + w[i + 3] * row[at + 3];
+    }
+  }
+  const start = y => width * Math.max(0, Math.min(n - 1, y));
+  for (let y = 0, k = 0; y < down.first.length; y++) {
+    const at = down.first[y], a = start(at - 2), b = start(at - 1), c = start(at), d = start(at + 1);
+    const [e, f, g, h] = down.weights.subarray(4 * y, 4 * y + 4);
+    for (let x = 0; x < width; x++) {
+      const v = e * wide[a + x] + f * wide[b + x] + g * wide[c + x] + h * wide[d + x];
       pixels[k++] = shades[v > 0 ? v + 0.5 | 0 : 0];
     }
   }

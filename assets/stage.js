@@ -510,9 +510,9 @@ function fillMetrics(i) {
 
 function describe(force = false) {
   const { data } = state, i = current();
-  range.value = state.at;
+  if (range.valueAsNumber !== state.at) range.value = state.at;
   const turned = showPlaying(playing());
-  if (!force && !turned && root.dataset.state === String(i)) return;
+  if (!force && !turned && root.dataset.state === String(i)) return false;
   if (root.dataset.state !== String(i)) state.anew = null;
   root.dataset.state = i;
   ends.at(i);
@@ -533,6 +533,7 @@ function describe(force = false) {
     if (!force) retext(live, document.activeElement === range ? '' : words);
   }
   fillMetrics(i);
+  return true;
 }
 
 // ---------------------------------------------------------------- motion
@@ -628,7 +629,7 @@ function invalidate() {
 function frame(now) {
   state.request = 0;
   if (!root.isConnected) return dispose();
-  if (!state.data || !root.clientWidth) {
+  if (!state.views[0]?.w) {
     state.last = 0;
     return;
   } // a hidden tab: ResizeObserver wakes us
@@ -636,13 +637,13 @@ function frame(now) {
   state.last = state.motion ? now : 0;
   state.theme ??= readTheme();
   if (!state.greeted && onScreen) { state.greeted = true; if (!reducedMotion.matches && state.at === 0) play(); }
-  describe();
+  const another = describe();
   findField();
   for (const view of state.views) draw(view);
-  drawMachine();
+  if (!another) drawMachine();
   root.dataset.id = state.data.id;
   root.dataset.ready = '1';
-  if (state.motion) invalidate();
+  if (state.motion || another) invalidate();            // the diagram of another state comes a frame later
 }
 
 function measure() {
