@@ -28,8 +28,9 @@ const say = (text, failed = false) => {
   notice.textContent = text ?? '';
   notice.classList.toggle('failed', failed);
   floating?.remove();
+  if (!text || !root.clientWidth) return;
   const { top, bottom } = notice.getBoundingClientRect();
-  if (!text || !root.clientWidth || bottom > 0 && top < innerHeight) return;
+  if (bottom > 0 && top < innerHeight) return;
   const mine = floating = make('p', 'notice-floating', text);
   mine.setAttribute('aria-hidden', 'true');
   document.body.append(mine);

@@ -30,6 +30,7 @@ const MAIN = 'modes that get at least a tenth of their share, and the share of t
 const MOST_LIKELY = 16;       // steps of a picture that is fetched before it is asked for: of more, it is large
 const IN_DIAGRAM = 120;       // samples of the diagram of a step
 const PACES = [0.5, 1, 2, 4]; // speeds of the film
+const A_FRAME = 17;           // ms
 const STALL_MS = 1000;        // the most that one frame moves the film on: after a longer gap the machine was asleep
 
 const LAYERS = [
@@ -236,7 +237,7 @@ async function load(query, problem = '', otherwise = null, place = null) {
     state.query = problem ? '' : found.query;
     state.forks = forksOf(found.id);
     keepRun();
-    tell('run', run());
+    setTimeout(() => state.data.id === found.id && tell('run', run()), A_FRAME);     // it is seen before others draw
     if (place !== null) trigger('undo');
     await judge(signal);
     await weigh(signal);
@@ -323,12 +324,12 @@ function show(data) {
   if (!before || before.n !== data.n) state.hover = state.pinned = null;
   if (!before) recall();
   state.field.key = null;
-  state.theme = null;
+  if (data.n !== before?.n) state.theme = null;
   if (kindOf(data) !== state.gaps.of) state.gaps = { of: '', steps: [] };
   range.max = lastState();
   range.disabled = false;
   buildPanels();
-  scale();
+  if (before && kindOf(before) === kindOf(data)) ends.show(data, isBent(data)); else scale();
   onward(null);
   invalidate();
   if (before && dataOf(data).startsWith('points:') && dataOf(data) !== dataOf(before)) {   // a visitor's own points
@@ -351,11 +352,13 @@ async function weigh(signal) {
   describe(true);
 }
 
+const isBent = data => CONTROLS.bent.includes(new URLSearchParams(data.id).get('schedule'));
+
 /* The scrubber's scale and, behind it, a bar a step: what a Gaussian loses there, on a scale that ends at MOST_NATS. */
 function scale() {
   const { data, gaps } = state, last = lastState();
   buildScale(data);
-  ends.show(data, CONTROLS.bent.includes(new URLSearchParams(data.id).get('schedule')));
+  ends.show(data, isBent(data));
   const place = gaps.steps.map(([t]) => data.t.findIndex(v => v <= t)); // the state that the step leaves
   $('.stage-strip svg').insertAdjacentHTML(
     'afterbegin',

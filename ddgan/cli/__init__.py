@@ -27,7 +27,7 @@ from ..errors import Refused
 from ..evidence import bench
 from ..evidence.bench import faults
 from ..evidence.bench.crowd import crowd
-from ..evidence.bench.serve import serve
+from ..evidence.bench.serve import scrub, serve
 from ..explorer.class_rows import EXAMPLES, examples
 from ..explorer.labels import ignored
 from ..explorer.posterior import Question
@@ -350,6 +350,7 @@ def _bench(options: argparse.Namespace) -> None:
         "images": (bench.images, 3, 1),
         "faults": (faulted, 100, 1),
         "serve": (partial(serve, against=options.against), 1, 0.02),
+        "scrub": (partial(scrub, against=options.against), 5, 1),
         "crowd": (crowd, 1, 0.02),
     }
     measure, much, little = table[options.what]

@@ -207,7 +207,7 @@ def _import_official(commands: Any) -> None:
 
 def _bench(commands: Any) -> None:
     add = commands.add_parser("bench", help="measure speed or reliability on this machine")
-    add.add_argument("what", choices=["toys", "images", "faults", "serve", "crowd"])
+    add.add_argument("what", choices=["toys", "images", "faults", "serve", "scrub", "crowd"])
     add.add_argument("--json", action="store_true", help="print one JSON object")
     add.add_argument(
         "--quick",
@@ -218,7 +218,7 @@ def _bench(commands: Any) -> None:
         "--against",
         type=Path,
         metavar="DIR",
-        help="serve: the directory of another checkout, to measure beside this one",
+        help="serve and scrub: the directory of another checkout, to measure beside this one",
     )
 
 

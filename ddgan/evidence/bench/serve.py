@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from ...machine import record
-from . import looked_at, started
+from . import CHROMIUM, looked_at, scrubbed, started
 from .crowd import API, REQUEST_TIMEOUT, Visitor, endpoints, percentiles, training
 
-__all__ = ["serve"]
+__all__ = ["scrub", "serve"]
 
 WAVES = {1: 20, 10: 5, 50: 2, 100: 2}  # visitors at once: pictures of each, in sequence
 BUTTON = "denoise-ask"  # what the page clicked before
@@ -48,6 +50,26 @@ def serve(share: float, say: Callable[[str], None], against: Path | None = None)
         for what in found["new"]
     }
     return {**record(), "pictures": table}
+
+
+def scrub(rounds: int, say: Callable[[str], None], against: Path | None = None) -> dict[str, Any]:
+    """Only how long the frames are while points are scrubbed: in this checkout and `against`, which take turns."""
+    from playwright.sync_api import sync_playwright
+
+    found: dict[str, list[Any]] = {}
+    with ExitStack() as running, sync_playwright() as playwright:
+        roots = {"new": None, **({"old": against} if against else {})}
+        pages = {way: running.enter_context(started(root=root))[1] for way, root in roots.items()}
+        browser = playwright.chromium.launch(
+            executable_path=os.environ.get("CHROMIUM", "/usr/bin/chromium"), args=CHROMIUM
+        )
+        for way, address in list(pages.items()) * rounds:
+            page = browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+            found.setdefault(way, []).append(scrubbed(page, address))
+            page.context.close()
+            say(f"{way}: {found[way][-1]}")
+        browser.close()
+    return {**record(), "scrub_5000_throttled": found}
 
 
 def _of(root: Path | None, share: float, say: Callable[[str], None]) -> dict[str, Any]:
