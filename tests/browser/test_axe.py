@@ -53,7 +53,7 @@ def unfold(page, tab):
         page.wait_for_selector(f"{RACE}[data-drawn]", timeout=WHILE)
         page.click("#race-run")
         page.wait_for_selector(f"{RACE}:not([data-entries='0'])", timeout=WHILE)
-        page.click("#race-stop")
+        page.locator("#race-stop").dispatch_event("click")  # by now it may be over
         page.click(f"{RACE} summary")
     if tab == "Evidence":
         page.wait_for_selector(OPENED[tab], timeout=WHILE)
