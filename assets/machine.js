@@ -16,6 +16,14 @@ const DRAWS = {
 const MEAN = ['mean', 'of x_0 given x_t', false];
 const SIDE = 112, TOP = 24; // of a plot; of its upper edge
 
+/* A text of an svg in which x_1 has its index below. */
+function writeLevels(node, text) {
+  const parts = text.replace(/x_(\w+)/g, 'x\n$1\n\u200b\n').split('\n').filter(Boolean);
+  if (node.childNodes.length !== parts.length)
+    node.innerHTML = text.replace(/x_(\w+)/g, 'x<tspan dy="3" font-size="75%">$1</tspan><tspan dy="-3">\u200b</tspan>');
+  node.childNodes.forEach((part, k) => retext(part, parts[k]));
+}
+
 const machine = node => {
   const plot = (name, left) => `<g class="${name}" transform="translate(${left} ${TOP})">
     <rect width="${SIDE}" height="${SIDE}" rx="8"/><path class="all"/>
@@ -35,14 +43,7 @@ const machine = node => {
     <path class="arrow" d="M62 160V170H928V105m-4 5l4-5l4 5"/></g>
     <path class="arrow" d="M62 160V170H582V105m-4 5l4-5l4 5"/></svg></div>`;
   const find = selector => node.querySelector(selector);
-  const write = (selector, text) => {
-    const parts = text.replace(/x_(\w+)/g, 'x\n$1\n\u200b\n').split('\n').filter(Boolean), at = find(selector);
-    if (at.childNodes.length !== parts.length)
-      at.innerHTML = text.replace(
-        /x_(\w+)/g, 'x<tspan dy="3" font-size="75%">$1</tspan><tspan dy="-3">\u200b</tspan>',
-      );
-    at.childNodes.forEach((node, k) => retext(node, parts[k]));
-  };
+  const write = (selector, text) => writeLevels(find(selector), text);
   write('.z text', 'z ~ N(0, I)');
   write('.eps text', 'ε ~ N(0, I)');
   write('.D .head', 'D');

@@ -158,7 +158,8 @@ def _wire(demo: gr.Blocks, parts: Parts, answers: Answers) -> None:
     of.schedule.input(_chosen, [of.schedule, of.of], **ranges)
     parts.reset.click(_ranged, of.schedule, **ranges).then(**draw)
     parts.dice.click(None, of.seed, of.seed, js=NEXT_SEED, api_visibility="private").then(**draw)
-    gone_back = parts.stage.undo(answers.undone, parts.problem, [*of, formula], js=_WANTED, **quiet)
+    last = {**quiet, "trigger_mode": "always_last"}  # several may come while one is answered
+    gone_back = parts.stage.undo(answers.undone, parts.problem, [*of, formula], js=_WANTED, **last)
     gone_back.then(**{**draw, "js": _HELD})
     for used in parts.used:
         used.then(_used, parts.own, of.data, js=_TO_STAGE, **quiet).then(**draw)
