@@ -36,6 +36,7 @@ CELLS = 4096  # of the table that a quantile is looked up in
 WAY = 2.35  # the whole way in theta, from q = 150 to .001
 ROUNDS = 50  # of Newton's steps, or of halving where they leave the cell, until the quantile is found
 NEAR = 20.0  # an integration ends where the noise is so many times smaller than the narrowest component
+POINT = 0.05  # the width that counts for points: nearer to them the equation is stiff, and E[x_0 | x] is one of them
 
 
 class FlowDenoiser(LawDenoiser):
@@ -118,11 +119,11 @@ def _of_quantile(line: Law, below: Tensor, above: Tensor) -> Tensor:
 
 
 def _integrated(law: Law, x_t: Tensor, level_t: Tensor, level_s: Tensor, steps: int | None = None) -> Tensor:
-    """The flow by Runge and Kutta's four evaluations a step, (B, *D) in float64; E[x_0 | x] is x_0 in the end.
+    """The flow by Runge and Kutta's four evaluations a step, (B, *D) in float64, and straight on where it ends.
 
     x is integrated over u = log q, and u = CENTRE + SPREAD tan(theta) with theta in equal steps.
     """
-    denoiser, narrow = MeanDenoiser(law), float(law.var.min().sqrt().clamp(min=1e-3))
+    denoiser, narrow = MeanDenoiser(law), max(float(law.var.min().sqrt()), 1e-3) if law.var.min() else POINT
     u_t, u_s = -level_t / 2, (-level_s / 2).clamp(min=math.log(narrow / NEAR)).minimum(-level_t / 2)
     begin, end = (((u - CENTRE) / SPREAD).atan() for u in (u_t, u_s))
     steps = steps or math.ceil(STEPS * min(1.0, float((begin - end).max()) / WAY) + 1e-6)
@@ -143,4 +144,5 @@ def _integrated(law: Law, x_t: Tensor, level_t: Tensor, level_s: Tensor, steps: 
         k_3 = slope(x + h / 2 * k_2, middle)
         k_4 = slope(x + h * k_3, next_u)
         x, u = x + h / 6 * (k_1 + 2 * k_2 + 2 * k_3 + k_4), next_u
-    return torch.where(level_s.isinf().reshape(-1, *[1] * (x.ndim - 1)), mean(x, u), x)
+    x_0, (a, sigma), (a_s, sigma_s) = mean(x, u), alpha_sigma(-2 * u), alpha_sigma(level_s)
+    return like(a_s, x) * x_0 + like(sigma_s / sigma, x) * (x - like(a, x) * x_0)

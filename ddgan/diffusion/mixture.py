@@ -126,12 +126,14 @@ class Mixture:
         Where all components share one v, as those of one variance do, it is taken out of the sum.
         """
         shared = all(v.stride(1) == 0 for v in factors)
-        v = reduce(torch.mul, (f[:, :1] if shared else f for f in factors))
+        if shared:
+            v = reduce(torch.mul, (f[:, :1].to(self.w) for f in factors))
+        share = self.w if shared else reduce(torch.mul, factors, self.w)  # in its precision: sums of `cov` cancel
         if of is None:
-            return v if shared else (self.w * v).sum(1, keepdim=True)
-        share = (self.w if shared else self.w * v).to(of)
+            return v if shared else share.sum(1, keepdim=True)
         if of.shape[-1] <= FEW:
             of = of.mT.contiguous().mT
+        share = share.to(of)
         found = share @ of if of.ndim == 2 else (share[:, None] @ of)[:, 0]
         return found * v if shared else found
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ddgan.data.toys import toy
 from ddgan.diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.schedule import Schedule
@@ -96,6 +97,19 @@ def test_the_gaussian_denoisers_moments_are_those_of_q(law, t):
     q = law.denoised(x_t, level)
     torch.testing.assert_close(x_0[0], q.mean().flatten())
     torch.testing.assert_close(L @ L.T, q.cov()[0], rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("level", [12.0, 15.0, 18.0, 25.0])
+@pytest.mark.parametrize("law", [toy("rings"), toy("25-unequal"), law_of((1, 3, 3))], ids=["rings", "unequal", "1x3x3"])
+def test_the_gaussian_denoiser_draws_as_widely_as_q_where_there_is_hardly_any_noise(law, level):
+    """In float32, and far outside of the data too: x_0 is then all but known, and its covariance is a tiny one."""
+    n, level = law.shape.numel(), torch.tensor([level])
+    noise = torch.Generator().manual_seed(0)
+    for x_t in (law.marginal(level).sample(500, noise), 30 * torch.randn(500, *law.shape, generator=noise)):
+        cov, exact = (law.denoised(x, level).cov().double() for x in (x_t, x_t.double()))
+        assert float((cov - exact).abs().max()) < 1e-3 * float(exact.diagonal(dim1=1, dim2=2).max()) + 1e-11
+        x_0 = GaussianDenoiser(law)(x_t, level.expand(500), torch.randn(500, n, generator=noise))
+        assert x_0.isfinite().all()
 
 
 def test_the_mean_denoiser_is_the_mean_of_the_exact_one():

@@ -83,3 +83,16 @@ def test_eight_steps_integrate_a_toy(name):
     law, x = toy(name), normal(1000, 2)
     apart = (carried(law, x, TOP, CLEAN) - carried(law, x, TOP, CLEAN, steps=64)).norm(dim=1)
     assert float(apart.median()) < 0.002 and float((apart > 0.1).double().mean()) < 0.005
+
+
+def test_points_are_reached_and_nearly_reached():
+    """A finite set: x_0 is the point that many steps lead to, and shortly before it x_s is near."""
+    points = normal(40, 2, seed=1)
+    law, x, before = Law.uniform(points, 0.0), normal(1000, 2), torch.tensor([15.0])
+    x_0 = carried(law, x, TOP, CLEAN)
+    assert float(torch.cdist(x_0, points).min(1).values.max()) < 1e-6
+    apart = (x_0 - carried(law, x, TOP, CLEAN, steps=200)).norm(dim=1)
+    assert float((apart > 1e-6).double().mean()) < 0.01
+    x_s = carried(law, x, TOP, before)
+    assert float((x_s - x_0).norm(dim=1).median()) < 0.005
+    assert float((carried(law, x_s, before, CLEAN) - x_0).norm(dim=1).max()) < 1e-6
