@@ -45,7 +45,8 @@ VP_LEVELS = 512  # levels of the vp schedule that a step of the picture may star
 MOST_STEPS = 64  # of an optimal schedule
 X_T = 2500  # points that stand for x_t at one level, at most
 CELLS = 2**23  # points x components of an entropy, which asks for more of them
-LEVELS = {True: 280, False: 70}  # that an optimal schedule chooses from: of laws that are products of lines, of others
+LEVELS = {True: 280, False: 160}  # that an optimal schedule chooses from: of laws that are products of lines, of others
+FEWER = 700  # points at each of the latter: more levels lower the bound more than more points do
 
 
 class Landscape(NamedTuple):
@@ -164,8 +165,10 @@ def _costs(law: Law, lo: float, hi: float) -> tuple[Tensor, Tensor]:
     parts = torch.linspace(lo, knee, size // 5), torch.linspace(knee, hi, size)[1:], torch.tensor([torch.inf])
     levels = torch.cat(parts).double()
     cost = torch.full((len(levels), len(levels)), torch.inf, dtype=torch.float64)
+    points = FEWER if law.lines() is None else 0
     for t in range(len(levels) - 1):  # entropies of single levels cancel along any way
-        cost[t, t + 1 :] = torch.stack([_off(line, levels[t + 1 :], float(levels[t])) for line in _lines(law)]).sum(0)
+        steps = [_off(line, levels[t + 1 :], float(levels[t]), points) for line in _lines(law)]
+        cost[t, t + 1 :] = torch.stack(steps).sum(0)
     return levels, cost
 
 
@@ -230,12 +233,12 @@ def _lines(law: Law) -> list[Law]:
     return law.lines() or [law]
 
 
-def _off(law: Law, level_s: Tensor, level_t: float) -> Tensor:
+def _off(law: Law, level_s: Tensor, level_t: float, points: int = 0) -> Tensor:
     """mean_gap + H(x_s) - H(x_t) of the steps from t to levels (S,) in float64.
 
-    That is E log det(2 pi e Cov[x_s | x_t]) / 2 - H(x_t | x_s).
+    That is E log det(2 pi e Cov[x_s | x_t]) / 2 - H(x_t | x_s). Its mean is over X_T places x_t or so many `points`.
     """
-    eigenvalues, weight = _uncertain(law, level_t)
+    eigenvalues, weight = _uncertain(law, level_t, points or X_T)
     n, a_t, a_s = eigenvalues.shape[1], 1 / (1 + math.exp(-level_t)), level_s.sigmoid()
     r_2 = a_t / a_s
     c_0, var = a_s.sqrt() * (1 - r_2) / (1 - a_t), (1 - r_2) * (1 - a_s) / (1 - a_t)
@@ -260,14 +263,14 @@ def _start(law: Law, level: float) -> float:
 
 
 @lru_cache(maxsize=512)
-def _uncertain(law: Law, level: float) -> tuple[Tensor, Tensor]:
-    """The eigenvalues of Cov[x_0 | x_t], (M, n), at points x_t of these weights, (M,).
+def _uncertain(law: Law, level: float, points: int) -> tuple[Tensor, Tensor]:
+    """The eigenvalues of Cov[x_0 | x_t], (M, n), at M <= `points` places x_t of these weights, (M,).
 
     With y = x_t / a, q = sigma / a and g_k = S_k / (S_k + q^2) the components of q(x_0 | x_t) are
     N(mu_k + g_k (y - mu_k), g_k q^2 I), of weights in proportion to pi_k N(y; mu_k, S_k + q^2).
     """
     a, sigma = alpha_sigma(torch.tensor([level], dtype=torch.float64))
-    x_t, weight = _points(law.marginal(torch.tensor([level], dtype=torch.float64)), X_T)
+    x_t, weight = _points(law.marginal(torch.tensor([level], dtype=torch.float64)), points)
     mu, q_2, n = law.mu.flatten(1), float(sigma / a) ** 2, law.mu[0].numel()
     gain, spread = (law.var / (law.var + q_2))[:, None], law.var + q_2
     ground, found = (law.log_w - n / 2 * spread.log()).float(), []

@@ -160,6 +160,13 @@ def test_the_best_schedule_of_25_gaussians_has_the_least_bound(T, least):
     assert bound(law, schedule) == pytest.approx(least, rel=0.01)
 
 
+@pytest.mark.parametrize("name", ["8-gaussians", "25-unequal"])
+def test_the_best_of_many_steps_are_better_than_half_as_many_and_than_evenly_spread_ones(name):
+    law, even = toy(name), torch.cat([torch.tensor([-10.0]), torch.linspace(-2, 5, 63)])
+    least = bound(law, optimal(law, 64))
+    assert least < 0.5 * bound(law, optimal(law, 32)) and least < 1.02 * bound(law, Schedule.of_levels(even))
+
+
 @pytest.mark.parametrize("name", ["4-gaussians-1d", "8-gaussians", "two-moons"])
 def test_no_other_schedule_has_a_lower_bound(name):
     law, T, noise = toy(name), 4, torch.Generator().manual_seed(0)
