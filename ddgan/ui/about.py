@@ -74,11 +74,11 @@ The claim is about the paper's [[schedule]], *vp*, and about steps that draw. Th
   3 % of its samples on a mode, DDIM 3 %, DPM-Solver++ 3 % and Heun, with 7 evaluations, 1 %.
 - **With well-chosen levels a Gaussian needs few steps.** On *optimal* its [[bound]] is .49 nats at T = 4 and .11 at
   T = 10; the KL of its samples is .10 nats at T = 4.
-- **A deterministic map needs no z.** *Exact flow map* is exact in one step: the choice of a mode lies in $x_T$. It has
-  to be learned, which consistency models do.
+- **A deterministic map needs no z.** From pure noise *Exact flow map* is exact in one step: the choice of a mode lies
+  in $x_T$. It has to be learned, which consistency models do.
 - **Many modes need not mean a GAN.** A mixture density network draws them in one step; images need a richer density.
 - **Data this simple need one step**; images are harder. On CIFAR-10 the paper has an [[FID]] of 14.6 in one step and
-  3.75 in four. On MNIST our DDGAN is ahead with one or two evaluations, and DPM-Solver++ with eight.
+  3.75 in four. On MNIST and *vp* our DDGAN is ahead with one or two evaluations, and DPM-Solver++ with eight.
 
 ## Images, your own data, training
 
