@@ -46,9 +46,9 @@ MAX_IMAGES, MAX_IMAGE_WORK = (
     4000,
 )  # of one request that does not come from this machine: images; times steps x denoisers
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
-MAX_PRICE = 200_000_000  # of one that does not come from this machine: some ten seconds of one core
-NETWORK = 40  # with how many components of a law a denoiser of CLOSED takes as long as a network
-INTEGRATED = 64  # evaluations of the mean that a step of the exact flow takes, where it is integrated
+MAX_PRICE = 1_500_000_000  # of one that does not come from this machine: some ten seconds of one core
+NETWORK = 300  # with how many components of a law a denoiser of CLOSED takes as long as a network
+WHOLE, PART = 64, 5  # evaluations of the mean of an integrated flow: of its whole way, twice, and of each step besides
 
 
 class Fork(NamedTuple):
@@ -130,16 +130,9 @@ class Request:
             return
         law = law_of(self.data)
         components, whole = len(law.mu), law.lines() is None
-        price = (
-            self.n
-            * samplings
-            * sum(
-                nfe[name]
-                * (components if given(name).closed else NETWORK)
-                * (INTEGRATED if name == "flow" and whole else 1)
-                for name in self.denoisers
-            )
-        )
+        evaluations = {**nfe, **({"flow": WHOLE + PART * nfe["flow"]} if "flow" in nfe and whole else {})}
+        each = (n * (components if given(name).closed else NETWORK) for name, n in evaluations.items())
+        price = self.n * samplings * sum(each)
         if price > MAX_PRICE:
             raise Refused(
                 f"n x T{times} x {components} for each closed-form denoiser, the components of this law, "

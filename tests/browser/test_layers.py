@@ -81,6 +81,7 @@ def test_noise_is_added_to_the_same_data_in_every_panel_and_then_the_film_goes_b
     show_state(page, 4)
     assert points(page, 1) == own
     page.click("[data-act=noise]")
+    page.wait_for_selector("[data-act=noise][aria-pressed=true]")
     page.wait_for_selector("[data-act=noise][aria-pressed=false]")  # noise is reached
     page.wait_for_selector(f"{STAGE}[data-playing='0'][data-t='0']")
     assert points(page, 1) == own

@@ -151,12 +151,20 @@ def test_a_strangers_images_are_priced_by_their_steps():
 
 def test_a_law_is_priced_by_its_components():
     def price(**values):
-        with pytest.raises(Refused, match="is limited to 200,000,000, got") as error:
+        with pytest.raises(Refused, match="is limited to 1,500,000,000, got") as error:
             Request.parse(values)
         return int(str(error.value).rsplit(" ", 1)[1].replace(",", ""))
 
-    assert price(data="checkerboard", n=5000, T=100, denoisers="exact") == 5000 * 100 * 512
-    assert price(data="25-gaussians", n=5000, T=1000, denoisers="exact,ddgan") == 5000 * 1000 * (25 + 40)
+    assert price(data="checkerboard", n=5000, T=1000, denoisers="exact") == 5000 * 1000 * 512
+    assert price(data="25-gaussians", n=5000, T=1000, denoisers="exact,ddgan") == 5000 * 1000 * (25 + 300)
+    assert price(data="rings", n=5000, T=1000, denoisers="flow,mean") == 5000 * 240 * (64 + 5 * 1000 + 1000)
+
+
+@pytest.mark.parametrize("data", TOYS)
+def test_a_visitor_may_ask_for_every_method_of_a_toy_at_once(data):
+    methods = [name for name in METHODS if name != "official"]
+    assert Request.parse({"data": data, "n": 5000, "T": 8, "denoisers": ",".join(methods[:6])}).n == 5000
+    assert Request.parse({"data": data, "n": 5000, "T": 8, "denoisers": ",".join(methods[6:])}).T == 8
 
 
 def test_a_visitor_has_few_models_and_takes_no_place_of_anothers():
@@ -357,8 +365,8 @@ def test_a_request_may_hold_its_own_points_and_says_what_has_not_been_trained_on
         with pytest.raises(Refused, match=f"has been trained on these points{ending}$") as caught:
             session.run(request, name)
         assert len(str(caught.value)) < 120
-    many = {"data": request.data, "n": 5000, "T": 256, "denoisers": "exact,gaussian,mean"}
-    with pytest.raises(Refused, match="the components of this law, .* is limited to 200,000,000, got 1,152,000,000"):
+    many = {"data": request.data, "n": 5000, "T": 1000, "denoisers": "exact,gaussian,mean"}
+    with pytest.raises(Refused, match="the components of this law, .* is limited to 1,500,000,000, got 4,500,000,000"):
         Request.parse(many)
     assert Request.parse(many, local=True).n == 5000
 
@@ -373,8 +381,8 @@ def test_a_stranger_draws_64_images_at_most_and_pays_for_every_sampling():
     with pytest.raises(Refused, match="at most 64 images are drawn at a time, got n = 65"):
         Request.parse({"data": "mnist", "n": 65, "T": 1})
     assert Request.parse({"data": "mnist", "n": 64, "T": 1}).n == 64
-    request = Request.parse({"data": "25-gaussians", "denoisers": "exact", "n": 5000, "T": 1000})
-    with pytest.raises(Refused, match="n x T x samplings x 25 .* is limited to 200,000,000, got 250,000,000"):
+    request = Request.parse({"data": "rings", "denoisers": "exact", "n": 5000, "T": 1000})
+    with pytest.raises(Refused, match="n x T x samplings x 240 .* is limited to 1,500,000,000, got 2,400,000,000"):
         request.afford(2)
     with pytest.raises(Refused, match="n x T x denoisers x samplings is limited to 20,000,000, got 25,000,000"):
         request.afford(5, local=True)
