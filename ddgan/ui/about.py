@@ -78,7 +78,7 @@ The claim is about the paper's [[schedule]], *vp*, and about steps that draw. Th
   in $x_T$. It has to be learned, which consistency models do.
 - **Many modes need not mean a GAN.** A mixture density network draws them in one step; images need a richer density.
 - **Data this simple need one step**; images are harder. On CIFAR-10 the paper has an [[FID]] of 14.6 in one step and
-  3.75 in four. On MNIST and *vp* our DDGAN is ahead with one or two evaluations, and DPM-Solver++ with eight.
+  3.75 in four. On MNIST and *vp* our DDGAN is ahead with one to four evaluations; with eight, DPM-Solver++ is as near.
 
 ## Images, your own data, training
 
