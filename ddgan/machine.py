@@ -12,9 +12,11 @@ import os
 import platform
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ __all__ = [
     "on_loan",
     "one_arena",
     "precision",
+    "ready_to_train",
     "record",
     "single_thread",
     "zero_divisor",
@@ -57,6 +60,13 @@ def keep_pages() -> None:
     """Let freed memory wait for its next use, up to 256 MB: new pages cost more than the arithmetic on a table."""
     _glibc("mallopt", -3, 2**25)  # M_MMAP_THRESHOLD, the most that glibc takes
     _glibc("mallopt", -1, 2**28)  # M_TRIM_THRESHOLD
+
+
+def ready_to_train(after: float) -> None:
+    """Import in some seconds what the first optimiser would import, which takes a second and stops all threads."""
+    timer = threading.Timer(after, import_module, ["torch._dynamo"])
+    timer.daemon = True
+    timer.start()
 
 
 def give_memory_back() -> None:

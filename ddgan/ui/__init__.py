@@ -13,7 +13,7 @@ import gradio as gr
 
 from ..explorer.live import LiveRuns
 from ..explorer.session import Session
-from ..machine import keep_pages, one_arena, single_thread
+from ..machine import keep_pages, one_arena, ready_to_train, single_thread
 from ..views import looks
 from . import about, api, denoise, evidence, images, server, train, why_tab
 from .canvas import pictures_at
@@ -118,6 +118,7 @@ def launch(demo: server.Page, *, host: str | None = None, port: int | None = Non
         )
         everywhere = " and, at this port, on every address of this machine" if host == "0.0.0.0" else ""
         print(f"DDGAN Explorer is at {demo.local_url}{everywhere}", flush=True)
+        ready_to_train(after=3.0)
         demo.block_thread()
     except KeyboardInterrupt:  # while it was starting: block_thread would have caught it
         demo.close(verbose=False)
