@@ -12,7 +12,6 @@ import os
 import platform
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -62,11 +61,9 @@ def keep_pages() -> None:
     _glibc("mallopt", -1, 2**28)  # M_TRIM_THRESHOLD
 
 
-def ready_to_train(after: float) -> None:
-    """Import in some seconds what the first optimiser would import, which takes a second and stops all threads."""
-    timer = threading.Timer(after, import_module, ["torch._dynamo"])
-    timer.daemon = True
-    timer.start()
+def ready_to_train() -> None:
+    """Import what the first optimiser would import: it takes a second, in which all threads stop."""
+    import_module("torch._dynamo")
 
 
 def give_memory_back() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import gradio as gr
 
 from ..explorer.live import LiveRuns
+from ..explorer.priority import once_idle
 from ..explorer.session import Session
 from ..machine import keep_pages, one_arena, ready_to_train, single_thread
 from ..views import looks
@@ -118,7 +119,7 @@ def launch(demo: server.Page, *, host: str | None = None, port: int | None = Non
         )
         everywhere = " and, at this port, on every address of this machine" if host == "0.0.0.0" else ""
         print(f"DDGAN Explorer is at {demo.local_url}{everywhere}", flush=True)
-        ready_to_train(after=3.0)
+        once_idle(3.0, ready_to_train)
         demo.block_thread()
     except KeyboardInterrupt:  # while it was starting: block_thread would have caught it
         demo.close(verbose=False)

@@ -26,6 +26,7 @@ from .crowd import API, REQUEST_TIMEOUT, Visitor, endpoints, percentiles, traini
 __all__ = ["scrub", "serve"]
 
 WAVES = {1: 20, 10: 5, 50: 2, 100: 2}  # visitors at once: pictures of each, in sequence
+IDLE = 6  # seconds after which a page that nobody uses has made itself ready to train
 BUTTON = "denoise-ask"  # what the page clicked before
 GOALS = {
     "distinct_50_p95_s": 1.0,
@@ -99,6 +100,7 @@ async def _waves(address: str, share: float, note: Callable[[str, Any], None]) -
                 note(f"distinct_{n}_{p}_s", seconds)
         for p, seconds in (await _wave(asks[: max(users)], 1, 1, same=True)).items():
             note(f"one_link_{max(users)}_{p}_s", seconds)
+        await asyncio.sleep(IDLE)
         async with training(Visitor(client, known)):
             for p, seconds in (await _wave(asks[:1], 20, 77_000)).items():
                 note(f"while_training_1_{p}_s", seconds)
