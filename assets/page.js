@@ -81,7 +81,7 @@ const style = Object.assign(document.createElement('style'), { textContent: `
     border: 1px solid var(--border-color-primary, #ccc); box-shadow: 0 8px 30px rgb(0 0 0 / 0.25);
     font: 15px/1.45 var(--font, system-ui, sans-serif); }
   .tour[hidden] { display: none; }
-  html[data-touring] :is(.stage:not(.narrow) .stage-panel, .lab .stage-plot) {  /* the card fits below */
+  html[data-touring] :is(.stage:not(.narrow) .stage-panel, .live .stage-plot) {  /* the card fits below */
     max-width: clamp(180px, var(--tour-room, 560px), 560px); }
   html[data-touring] .stage.narrow .stage-panel {
     grid-template-columns: clamp(96px, (100dvh - 370px) / 3, 57%) 1fr !important; }
@@ -277,10 +277,10 @@ const STEPS = [
       'real. Press Start: in about ten seconds a DDGAN of your own is there.',
     async () => {
       tab('Train');
-      await until(() => find('#lab .lab')?.dataset.ready);
+      await until(() => find('#live .live')?.dataset.ready);
       look('.train', 'start');
     },
-    () => all('#train-buttons, #lab .stage-plot'),
+    () => all('#train-buttons, #live .stage-plot'),
     '.train',
   ],
 ];

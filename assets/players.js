@@ -21,7 +21,7 @@ function turnOf({ state, players = '' }, playing = false) {
 const players = (node, pace, drive) => {
   const half = ([name, words]) => {
     const key = name.toLowerCase();
-    return `<div class="lab-half" data-half="${key}"><p><b>${name}’s half.</b> ${words}</p><button type="button"
+    return `<div class="live-half" data-half="${key}"><p><b>${name}’s half.</b> ${words}</p><button type="button"
       data-step="${key}" disabled>Step ${name}</button></div>`;
   };
   node.insertAdjacentHTML('beforeend', HALVES.map(half).join(''));

@@ -11,7 +11,7 @@ const FADE = 40;              // px, as in app.css
 /* What "Skip to the picture" leads to in each tab. */
 const PICTURES_OF = {
   Denoise: '#stage .stage-panels', Images: '#gallery .gallery-panels', Why: '#why .why-grid',
-  Train: '#lab .lab-pictures', Evidence: '#evidence', About: '.about',
+  Train: '#live .live-pictures', Evidence: '#evidence', About: '.about',
 };
 
 const onPage = (what, act, more = {}) => document.addEventListener(what, act, { signal: gone.signal, ...more });

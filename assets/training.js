@@ -1,4 +1,4 @@
-/* The lab: one training as it happens. Plain canvas, no library; colours and type are those of the stage.
+/* The live: one training as it happens. Plain canvas, no library; colours and type are those of the stage.
 
 Gradio runs it after common.js, pictures.js, replay.js and players.js, for ddgan/ui/train.py. Where nothing was trained
 yet, it plays the recorded run.
@@ -20,10 +20,10 @@ props.value, a JSON string, about six a second while it trains, "" before:
 or {"error": sentence}, which keeps the picture. `server.place(run)` says how many trainings stand before a waiting one;
 server.drive([run, what]) asks a run for what players.js says.
 
-For tests: .lab has data-ready, data-opened (it shows what it has), data-run, data-state, data-step, data-frames,
-data-playing and .lab = {points, curve}.
+For tests: .live has data-ready, data-opened (it shows what it has), data-run, data-state, data-step, data-frames,
+data-playing and .live = {points, curve}.
 The recorded run's data-run and data-state are "recorded".
-The page calls .lab.link(settings), which puts them in the address. */
+The page calls .live.link(settings), which puts them in the address. */
 
 const WORDS = {
   recorded: 'Recorded',
@@ -63,45 +63,45 @@ const PLAY = icon('M7 4l13 8-13 8z'), PAUSE = icon('M6 4h4v16H6zM14 4h4v16h-4z')
 
 root.innerHTML = `
   <p class="stage-notice" role="status" aria-live="polite"></p>
-  <div class="lab-deck">
-    <div class="lab-numbers"><b class="lab-state"></b><span data-n="step"></span><span data-n="rate"></span><span
-      data-n="left"></span><span class="lab-player" hidden><button type="button"></button><label>Speed
+  <div class="live-deck">
+    <div class="live-numbers"><b class="live-state"></b><span data-n="step"></span><span data-n="rate"></span><span
+      data-n="left"></span><span class="live-player" hidden><button type="button"></button><label>Speed
       <select>${SPEEDS.map(v => `<option value="${v}"${v === 1 ? ' selected' : ''}>${v}×</option>`).join('')}</select>
-      </label></span><span class="lab-player lab-pace" hidden><label>Speed <select><option value="full">full</option>
+      </label></span><span class="live-player live-pace" hidden><label>Speed <select><option value="full">full</option>
       <option value="slow">slow motion</option></select></label></span></div>
-    <div class="lab-track"><div class="lab-progress" role="progressbar" aria-label="Training" aria-valuemin="0"
+    <div class="live-track"><div class="live-progress" role="progressbar" aria-label="Training" aria-valuemin="0"
       aria-valuemax="100"><i></i></div><input type="range" min="0" value="0" step="any" hidden
       aria-label="Place in the recorded run"></div>
   </div>
-  <div class="lab-pictures">
-    <figure class="lab-cloud"><figcaption><strong>Samples</strong><span></span></figcaption><div
+  <div class="live-pictures">
+    <figure class="live-cloud"><figcaption><strong>Samples</strong><span></span></figcaption><div
       class="stage-plot"><canvas role="img" aria-label="Samples"></canvas><p>Press Start</p></div></figure>
-    <figure class="lab-surface"><figcaption><strong>How real D finds each x₀</strong><span></span></figcaption><div>
+    <figure class="live-surface"><figcaption><strong>How real D finds each x₀</strong><span></span></figcaption><div>
       <div class="stage-plot"><canvas role="img" aria-label="How real D finds each x₀"></canvas></div>
-      <div class="lab-key" aria-hidden="true"><span></span><i></i><span></span></div>
-      <label class="lab-arrows"><input type="checkbox" checked><span>What G draws there, and where D pulls
+      <div class="live-key" aria-hidden="true"><span></span><i></i><span></span></div>
+      <label class="live-arrows"><input type="checkbox" checked><span>What G draws there, and where D pulls
         it</span></label></div></figure>
-    <div class="lab-charts">${CHARTS.map(
+    <div class="live-charts">${CHARTS.map(
       c => `<figure><figcaption><strong>${c.name}</strong>${c.lines
         .map(
           ([label, , colour, dash]) =>
-            `<span class="lab-line"><svg viewBox="0 0 22 6" aria-hidden="true"><path class="${colour}" d="M0 3H22"
+            `<span class="live-line"><svg viewBox="0 0 22 6" aria-hidden="true"><path class="${colour}" d="M0 3H22"
               stroke-dasharray="${dash.join(' ')}"/></svg>${label} <b></b></span>`,
         )
         .join('')}</figcaption>
-      <div class="lab-chart"><canvas role="img" aria-label="${c.name}"></canvas></div></figure>`,
+      <div class="live-chart"><canvas role="img" aria-label="${c.name}"></canvas></div></figure>`,
     ).join('')}</div>
   </div>
-  <div class="lab-turns">${props.diagram}</div>`;
+  <div class="live-turns">${props.diagram}</div>`;
 
 const all = selector => [...root.querySelectorAll(selector)];
-const notice = $('.stage-notice'), bar = $('.lab-progress'), fill = $('.lab-progress i');
-const player = $('.lab-player'), play = $('.lab-player button'), pace = $('.lab-player select');
-const place = $('.lab-track input'), pulled = $('.lab-arrows input');
-const cloud = $('.lab-cloud canvas'), surface = $('.lab-surface canvas'), hint = $('.lab-cloud p'), key = $('.lab-key');
-const charts = all('.lab-chart canvas'), values = all('.lab-line b');
+const notice = $('.stage-notice'), bar = $('.live-progress'), fill = $('.live-progress i');
+const player = $('.live-player'), play = $('.live-player button'), pace = $('.live-player select');
+const place = $('.live-track input'), pulled = $('.live-arrows input');
+const cloud = $('.live-cloud canvas'), surface = $('.live-surface canvas'), hint = $('.live-cloud p'), key = $('.live-key');
+const charts = all('.live-chart canvas'), values = all('.live-line b');
 const canvases = [cloud, surface, ...charts];
-const turns = players($('.lab-turns'), $('.lab-pace'), what => server.drive([state.frame.run, what]));
+const turns = players($('.live-turns'), $('.live-pace'), what => server.drive([state.frame.run, what]));
 const number = n => $(`[data-n=${n}]`);
 const loss = v => (Number.isFinite(v) ? signed(v, 2) : '–');
 const count = v => v.toLocaleString('en');
@@ -258,7 +258,7 @@ const lastOf = (frame, column) => frame.curve[frame.curve.length - 5 + column] ?
 function describeNumbers(frame) {
   hint.hidden = !!frame.cloud;
   if (!frame.cloud) write(hint, frame.state === 'waiting' ? 'Waiting' : '');
-  write($('.lab-state'), WORDS[frame.state]);
+  write($('.live-state'), WORDS[frame.state]);
   write(number('step'), frame.step === 1 ? '1 update' : `${count(frame.step)} updates`);
   write(number('rate'), frame.seconds > 0 ? `${Math.round(frame.step / frame.seconds)} a second` : '');
   const live = frame.state === 'training' || frame.state === 'paused', left = Math.max(0, frame.budget - frame.seconds);
@@ -278,13 +278,13 @@ const isAlone = frame => frame.cloud && !frame.surface;
 function describeCaptions(frame) {
   const alone = isAlone(frame);
   write(
-    $('.lab-cloud span'),
+    $('.live-cloud span'),
     `${frame.cloud ? count(frame.cloud.length / (state.target?.dim ?? 2)) : '1,000'} draws ` +
       `of the averaged generator, T = ${frame.T}, over the data`,
   );
   key.style.visibility = pulled.parentElement.style.visibility = alone ? 'hidden' : '';
   write(
-    $('.lab-surface span'),
+    $('.live-surface span'),
     alone ? 'Nothing: this training has no D' :
       `in the last step, from x₁ = ${state.target?.dim === 1 ? '0' : '(0, 0), the cross'}`,
   );
@@ -529,7 +529,7 @@ onSize(() => {
 }, NARROW);
 onTheme(() => { state.theme = null; invalidate(); });
 
-root.lab = {
+root.live = {
   link: settings => keepInAddress({ train: settings.join(',') }),
   points: () => {
     const { frame, target } = state;

@@ -54,7 +54,7 @@ BUTTONS = 4  # Start, Pause, One step, Stop
 READY = {"interactive": True, "variant": "primary"}  # Compare, once there is a model
 # experiment and comment where the settings are the visitor's
 _BY_HAND = [OWN, "<p>Any settings below: what do you expect?</p>"]
-_LINK = "(...values) => { document.querySelector('#lab .lab')?.lab.link(values); return []; }"
+_LINK = "(...values) => { document.querySelector('#live .live')?.live.link(values); return []; }"
 _QUIET = {"show_progress": "hidden", "api_visibility": "private"}
 _HAND = {**_QUIET, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
 
@@ -156,7 +156,7 @@ def _shown(live: LiveRuns) -> Shown:
             ]
             compare = gr.Button("Compare in Denoise", min_width=0, interactive=False, elem_id="compare")
         functions, picture = [_place(live), _drive(live)], diagram.update()
-        canvas = drawn("training", "stage lab", elem_id="lab", target="", diagram=picture, server_functions=functions)
+        canvas = drawn("training", "stage live", elem_id="live", target="", diagram=picture, server_functions=functions)
         with gr.Row(elem_id="train-model"):
             download = gr.DownloadButton(
                 "Download the model", size="sm", min_width=90, interactive=False, elem_id="download"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import missing
 from test_strips import EXPLORER
-from test_train import LAB, WHILE
+from test_train import LIVE, WHILE
 from test_why import RACE, WHY
 
 # what is Gradio's and cannot be mended from here: (rule, selector of the element) -> why
@@ -20,7 +20,7 @@ OPENED = {
     "Denoise": ".posterior[data-answer]",
     "Images": f"{EXPLORER}[data-truth='done']",
     "Why": f"{WHY}[data-ready='1']",
-    "Train": f"{LAB}[data-ready='1']",
+    "Train": f"{LIVE}[data-ready='1']",
     "Evidence": "#evidence-oracle table",
     "About": ".about .katex",
 }
@@ -62,7 +62,7 @@ def unfold(page, tab):
         page.locator(".about .gloss").first.focus()
     if tab == "Train":
         page.click("#one-step")
-        page.wait_for_selector(f"{LAB}[data-state='paused']", timeout=WHILE)
+        page.wait_for_selector(f"{LIVE}[data-state='paused']", timeout=WHILE)
         page.click("#stop")
     page.wait_for_selector(OPENED[tab], timeout=WHILE)
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from test_page import STAGE, after, points
 from test_strips import EXPLORER, GALLERY
-from test_train import LAB, WHILE
+from test_train import LIVE, WHILE
 from test_why import WHY
 
 # canvases in sight, one colour all over
@@ -73,13 +73,13 @@ def test_every_other_tab_is_drawn_and_the_tour_leads_through(visit):
     page.keyboard.press("ArrowRight")
     page.wait_for_function("([why, t]) => document.querySelector(why).dataset.t !== t", arg=[WHY, t])
     is_drawn(page, 3)
-    open_tab(page, "Train", f"{LAB}[data-ready='1']")
+    open_tab(page, "Train", f"{LIVE}[data-ready='1']")
     page.click("#start")
-    page.wait_for_selector(f"{LAB}[data-state='training']", timeout=WHILE)
+    page.wait_for_selector(f"{LIVE}[data-state='training']", timeout=WHILE)
     page.wait_for_timeout(2000)
     page.click("#stop")
-    page.wait_for_selector(f"{LAB}[data-state='stopped']", timeout=WHILE)
-    assert int(attribute(page, LAB, "step")) > 0
+    page.wait_for_selector(f"{LIVE}[data-state='stopped']", timeout=WHILE)
+    assert int(attribute(page, LIVE, "step")) > 0
     is_drawn(page, 4)
     open_tab(page, "Evidence", "#evidence-oracle table")
     page.wait_for_function("[...document.querySelectorAll('#evidence img[src]')].every(image => image.naturalWidth)")

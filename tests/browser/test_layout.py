@@ -10,7 +10,7 @@ THERE = {
     "denoise": f"{STAGE}[data-ready='1'][data-opened]",
     "images": "#gallery .gallery[data-ready='1']",
     "why": "#why .why[data-ready='1']",
-    "train": "#lab .lab[data-opened][data-run]",
+    "train": "#live .live[data-opened][data-run]",
     "evidence": "#evidence-oracle table",
     "about": ".about .katex",
 }
@@ -73,7 +73,7 @@ def test_arrow_keys_walk_the_row_and_enter_chooses(visit):
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_the_first_focus_is_a_link_to_the_picture_of_the_tab(visit, dark):
     page = visit("?n=500", dark=dark)
-    for tab, inside in (("Denoise", "#stage"), ("Train", "#lab"), ("About", ".about")):
+    for tab, inside in (("Denoise", "#stage"), ("Train", "#live"), ("About", ".about")):
         page.get_by_role("tab", name=tab).click()
         page.wait_for_selector(f"{inside} >> nth=0")
         page.evaluate("document.activeElement.blur(); getSelection().removeAllRanges(); scrollTo(0, 0)")

@@ -92,7 +92,7 @@ def test_the_first_view_is_the_librarys_samples_on_one_noise(visit, width):
 
 
 @pytest.mark.parametrize(
-    "tab, picture", [("denoise", f"{STAGE} canvas"), ("images", ".gallery-grid canvas"), ("train", "#lab canvas")]
+    "tab, picture", [("denoise", f"{STAGE} canvas"), ("images", ".gallery-grid canvas"), ("train", "#live canvas")]
 )
 def test_a_phone_shows_a_picture_before_it_is_scrolled(visit, tab, picture):
     page = visit(f"?tab={tab}", width=390, height=664, ready=picture)

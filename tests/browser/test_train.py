@@ -12,7 +12,7 @@ from ddgan.explorer.request import Request
 from ddgan.models import checkpoint
 
 STAGE = "#stage .stage"
-LAB = "#lab .lab"
+LIVE = "#live .live"
 WHILE = 120_000  # ms: a busy machine trains slowly
 
 
@@ -24,15 +24,15 @@ def opened(visit, query="", **how):
 
 
 def state(page):
-    return page.get_attribute(LAB, "data-state")
+    return page.get_attribute(LIVE, "data-state")
 
 
 def step(page):
-    return int(page.get_attribute(LAB, "data-step"))
+    return int(page.get_attribute(LIVE, "data-step"))
 
 
 def reach(page, wanted):
-    page.wait_for_selector(f'{LAB}[data-state="{wanted}"]', timeout=WHILE)
+    page.wait_for_selector(f'{LIVE}[data-state="{wanted}"]', timeout=WHILE)
 
 
 def seconds(page, value):
@@ -47,7 +47,7 @@ def choose(page, control, option):
 
 def wait(page, condition):
     page.wait_for_function(
-        f"() => {{ const lab = document.querySelector('{LAB}'); return {condition}; }}", timeout=WHILE
+        f"() => {{ const live = document.querySelector('{LIVE}'); return {condition}; }}", timeout=WHILE
     )
 
 
@@ -62,7 +62,7 @@ def trained(visit):
     """A page on which a model was trained for a moment by hand."""
     page = opened(visit)
     page.click("#one-step")
-    wait(page, "lab.dataset.state === 'paused' && +lab.dataset.step === 1")
+    wait(page, "live.dataset.state === 'paused' && +live.dataset.step === 1")
     page.click("#stop")
     page.wait_for_selector("#compare:not([disabled])", timeout=WHILE)
     return page
@@ -86,22 +86,22 @@ def test_who_wants_no_motion_opens_at_the_end_of_the_recorded_run_and_can_walk_t
     page = opened(visit)
     reach(page, "recorded")
     end = step(page)
-    assert page.get_attribute(LAB, "data-playing") == "0" and end > 1000
-    assert "A recorded run of “Works: T = 4”" in page.inner_text(f"{LAB} .stage-notice")
-    assert "Start trains anew" in page.inner_text(f"{LAB} .stage-notice") and "25 / 25" in page.inner_text(LAB)
-    assert len(page.evaluate(f"document.querySelector('{LAB}').lab.points()")) == 1000
-    assert len(page.evaluate(f"document.querySelector('{LAB}').lab.curve()")) > 50
-    page.focus(f"{LAB} .lab-track input")
+    assert page.get_attribute(LIVE, "data-playing") == "0" and end > 1000
+    assert "A recorded run of “Works: T = 4”" in page.inner_text(f"{LIVE} .stage-notice")
+    assert "Start trains anew" in page.inner_text(f"{LIVE} .stage-notice") and "25 / 25" in page.inner_text(LIVE)
+    assert len(page.evaluate(f"document.querySelector('{LIVE}').live.points()")) == 1000
+    assert len(page.evaluate(f"document.querySelector('{LIVE}').live.curve()")) > 50
+    page.focus(f"{LIVE} .live-track input")
     page.keyboard.press("Home")
-    wait(page, "+lab.dataset.step === 0")
-    assert page.evaluate(f"document.querySelector('{LAB}').lab.curve()") == []
+    wait(page, "+live.dataset.step === 0")
+    assert page.evaluate(f"document.querySelector('{LIVE}').live.curve()") == []
     page.keyboard.press("End")
-    wait(page, f"+lab.dataset.step === {end}")
-    page.select_option(f"{LAB} .lab-player select", "4")
+    wait(page, f"+live.dataset.step === {end}")
+    page.select_option(f"{LIVE} .live-player select", "4")
     page.get_by_role("button", name="Play the recorded run again").click()
-    wait(page, f"lab.dataset.playing === '1' && +lab.dataset.step > 0 && +lab.dataset.step < {end}")
+    wait(page, f"live.dataset.playing === '1' && +live.dataset.step > 0 && +live.dataset.step < {end}")
     page.get_by_role("button", name="Pause the recorded run").click()
-    wait(page, "lab.dataset.playing === '0'")
+    wait(page, "live.dataset.playing === '0'")
     at = step(page)
     page.wait_for_timeout(400)
     assert step(page) == at
@@ -115,18 +115,18 @@ def test_the_recorded_run_plays_when_the_tab_is_shown_and_start_ends_it(visit):
     page.wait_for_timeout(300)
     assert not fetched, "what nobody looks at"
     page.get_by_role("tab", name="Train").click()
-    wait(page, "lab.dataset.playing === '1' && +lab.dataset.step > 0")
+    wait(page, "live.dataset.playing === '1' && +live.dataset.step > 0")
     page.get_by_role("tab", name="About").click()
     page.wait_for_timeout(300)
     at = step(page)
     page.wait_for_timeout(600)
     assert step(page) == at, "it stands still while nobody looks"
     page.get_by_role("tab", name="Train").click()
-    wait(page, f"+lab.dataset.step > {at}")
+    wait(page, f"+live.dataset.step > {at}")
     page.click("#start")
     reach(page, "training")
-    assert not page.is_visible(f"{LAB} .lab-player") and page.is_visible(f"{LAB} .lab-progress")
-    assert page.get_attribute(LAB, "data-playing") == "0" and "recorded" not in page.inner_text(LAB)
+    assert not page.is_visible(f"{LIVE} .live-player") and page.is_visible(f"{LIVE} .live-progress")
+    assert page.get_attribute(LIVE, "data-playing") == "0" and "recorded" not in page.inner_text(LIVE)
     page.click("#stop")
     reach(page, "stopped")
 
@@ -134,24 +134,24 @@ def test_the_recorded_run_plays_when_the_tab_is_shown_and_start_ends_it(visit):
 def test_on_a_projector_the_curves_stand_beside_the_cloud_in_the_first_view(visit):
     page = opened(visit, width=1366, height=768)
     reach(page, "recorded")
-    cloud = box(page, f"{LAB} .lab-cloud canvas")
-    for selector in (f"{LAB} .lab-charts", f"{LAB} .lab-surface canvas", "#compare", "#start"):
+    cloud = box(page, f"{LIVE} .live-cloud canvas")
+    for selector in (f"{LIVE} .live-charts", f"{LIVE} .live-surface canvas", "#compare", "#start"):
         assert box(page, selector)[3] <= 768, selector
-    charts = box(page, f"{LAB} .lab-charts")
+    charts = box(page, f"{LIVE} .live-charts")
     assert cloud[3] <= 768 and charts[0] >= cloud[2] and charts[1] < cloud[3]
 
 
 def test_on_a_phone_start_and_the_picture_come_before_the_settings(visit):
     page = opened(visit, width=390, height=844)
     reach(page, "recorded")
-    start, cloud, settings = (box(page, of) for of in ("#start", f"{LAB} .lab-cloud canvas", "#experiment"))
+    start, cloud, settings = (box(page, of) for of in ("#start", f"{LIVE} .live-cloud canvas", "#experiment"))
     assert start[3] <= cloud[1] and cloud[3] <= settings[1]
     assert start[3] <= 844 and cloud[1] < 844 / 2, "the picture is in the first view"
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
 
 
 def test_arrows_show_where_d_pulls_what_g_draws_and_can_be_left_out(visit, trained):
-    of = f"{LAB} .lab-surface canvas"
+    of = f"{LIVE} .live-surface canvas"
     with_arrows = pixels(trained, of)
     trained.get_by_label("What G draws there").uncheck()
     trained.wait_for_timeout(200)
@@ -163,7 +163,7 @@ def test_arrows_show_where_d_pulls_what_g_draws_and_can_be_left_out(visit, train
 
 def test_a_model_that_is_there_is_offered_for_comparison_beside_the_picture(visit, trained):
     assert "primary" in trained.get_attribute("#compare", "class")
-    assert box(trained, "#compare")[3] <= box(trained, f"{LAB} .lab-cloud canvas")[1], "above it, in sight"
+    assert box(trained, "#compare")[3] <= box(trained, f"{LIVE} .live-cloud canvas")[1], "above it, in sight"
 
 
 def test_a_short_training_reaches_25_modes_and_is_drawn_in_denoise(visit):
@@ -172,15 +172,15 @@ def test_a_short_training_reaches_25_modes_and_is_drawn_in_denoise(visit):
     page.click("#start")
     reach(page, "training")
     assert page.is_disabled("#start") and page.is_disabled("#compare") and page.is_enabled("#stop")
-    wait(page, "lab.lab.curve().some(row => row[3] === 25)")
-    assert int(page.get_attribute(LAB, "data-frames")) >= 3
-    assert len(page.evaluate(f"document.querySelector('{LAB}').lab.points()")) == 1000
+    wait(page, "live.live.curve().some(row => row[3] === 25)")
+    assert int(page.get_attribute(LIVE, "data-frames")) >= 3
+    assert len(page.evaluate(f"document.querySelector('{LIVE}').live.points()")) == 1000
     before = step(page)
-    wait(page, f"+lab.dataset.step > {before}")
+    wait(page, f"+live.dataset.step > {before}")
     page.click("#stop")
     reach(page, "stopped")
-    assert "Stopped after" in page.inner_text(f"{LAB} .stage-notice")
-    assert "25 / 25" in page.inner_text(LAB)
+    assert "Stopped after" in page.inner_text(f"{LIVE} .stage-notice")
+    assert "25 / 25" in page.inner_text(LIVE)
     page.wait_for_selector("#compare:not([disabled])", timeout=WHILE)
     old = page.get_attribute(STAGE, "data-id")
     page.click("#compare")
@@ -203,11 +203,11 @@ def test_a_training_without_a_discriminator_says_so_and_draws_losses_below_zero(
     choose(page, "network", "mixture, without D")
     page.wait_for_function("document.querySelector('#latent input').value === '3'")
     page.click("#start")
-    wait(page, "lab.lab.curve().some(row => row[2] < -1)")
-    assert "this training has no D" in page.inner_text(f"{LAB} .lab-surface")
-    assert page.inner_text(f"{LAB} .lab-line >> nth=0 >> b") == "–"
-    assert page.inner_text(f"{LAB} .lab-line >> nth=1 >> b").startswith("−")
-    assert page.evaluate(f"document.querySelector('{LAB}').lab.curve().every(row => Number.isNaN(row[1]))")
+    wait(page, "live.live.curve().some(row => row[2] < -1)")
+    assert "this training has no D" in page.inner_text(f"{LIVE} .live-surface")
+    assert page.inner_text(f"{LIVE} .live-line >> nth=0 >> b") == "–"
+    assert page.inner_text(f"{LIVE} .live-line >> nth=1 >> b").startswith("−")
+    assert page.evaluate(f"document.querySelector('{LIVE}').live.curve().every(row => Number.isNaN(row[1]))")
     page.click("#stop")
     reach(page, "stopped")
 
@@ -223,26 +223,26 @@ def test_pause_holds_one_step_steps_and_resume_goes_on(visit):
     page.wait_for_timeout(600)
     assert step(page) == at and page.inner_text("#pause") == "Resume"
     page.click("#one-step")
-    wait(page, f"+lab.dataset.step === {at + 1}")
+    wait(page, f"+live.dataset.step === {at + 1}")
     choose(page, "lr-g", "0.0005")
     page.click("#pause")
-    wait(page, f"+lab.dataset.step > {at + 1} && lab.dataset.state === 'training'")
+    wait(page, f"+live.dataset.step > {at + 1} && live.dataset.state === 'training'")
     page.click("#stop")
     reach(page, "stopped")
 
 
 def test_a_step_of_one_player_lights_that_player(visit):
     page = opened(visit)
-    turns = f"{LAB} .lab-turns"
+    turns = f"{LIVE} .live-turns"
     buttons = [page.get_by_role("button", name=f"Step {name}") for name in "DG"]
     assert all(button.is_disabled() for button in buttons), "only while a training is paused"
     page.click("#one-step")
     page.wait_for_selector(f"{turns}[data-turn='once']")
     for k, (button, player) in enumerate(zip(buttons, "dg", strict=True), start=2):
         button.click()
-        wait(page, f"+lab.dataset.step === {k}")
+        wait(page, f"+live.dataset.step === {k}")
         page.wait_for_selector(f"{turns}[data-turn='{player}']")
-    assert page.inner_text(f"{LAB} .lab-line >> nth=0 >> b") == "–", "D did not learn in G's step"
+    assert page.inner_text(f"{LIVE} .live-line >> nth=0 >> b") == "–", "D did not learn in G's step"
     page.click("#stop")
     reach(page, "stopped")
     assert all(button.is_disabled() for button in buttons) and page.get_attribute(turns, "data-turn") == ""
@@ -253,15 +253,15 @@ def test_in_slow_motion_an_update_is_two_halves(visit):
     seconds(page, 60)
     page.click("#start")
     reach(page, "training")
-    turns = f"{LAB} .lab-turns"
+    turns = f"{LIVE} .live-turns"
     page.wait_for_selector(f"{turns}[data-turn='turns']")
-    page.select_option(f"{LAB} .lab-pace select", "slow")
+    page.select_option(f"{LIVE} .live-pace select", "slow")
     page.wait_for_selector(f"{turns}[data-turn='d']")
-    assert "D learns alone, then G" in page.inner_text(f"{LAB} .stage-notice")
+    assert "D learns alone, then G" in page.inner_text(f"{LIVE} .stage-notice")
     at = step(page)
     page.wait_for_selector(f"{turns}[data-turn='g']")
-    wait(page, f"lab.querySelector('.lab-turns').dataset.turn === 'd' && +lab.dataset.step > {at}")
-    page.select_option(f"{LAB} .lab-pace select", "full")
+    wait(page, f"live.querySelector('.live-turns').dataset.turn === 'd' && +live.dataset.step > {at}")
+    page.select_option(f"{LIVE} .live-pace select", "full")
     page.wait_for_selector(f"{turns}[data-turn='turns']")
     page.click("#stop")
     reach(page, "stopped")
@@ -280,13 +280,13 @@ def test_a_term_of_a_comment_says_what_it_means(visit):
 def test_a_training_follows_the_rate_that_was_changed_and_no_other_setting(visit, tmp_path):
     page = opened(visit)
     page.click("#one-step")
-    wait(page, "lab.dataset.state === 'paused' && +lab.dataset.step === 1")
+    wait(page, "live.dataset.state === 'paused' && +live.dataset.step === 1")
     choose(page, "experiment", "Late: rates ten times higher")
     page.wait_for_function("document.querySelector('#lr-g input').value === '0.04'")
     choose(page, "gamma", "0.05")
     page.wait_for_timeout(500)
     page.click("#one-step")
-    wait(page, "+lab.dataset.step === 2")
+    wait(page, "+live.dataset.step === 2")
     page.click("#stop")
     page.wait_for_selector("#compare:not([disabled])", timeout=WHILE)
     with page.expect_download() as download:
@@ -306,9 +306,9 @@ def test_one_training_at_a_time_the_next_knows_its_place_and_stop_frees_the_slot
     second.click("#start")
     reach(second, "waiting")
     second.wait_for_function(
-        f"document.querySelector('{LAB} .stage-notice').textContent.includes('one is before yours')"
+        f"document.querySelector('{LIVE} .stage-notice').textContent.includes('one is before yours')"
     )
-    assert second.locator(f"{LAB}[data-state=training]").count() == 0
+    assert second.locator(f"{LIVE}[data-state=training]").count() == 0
     first.click("#stop")
     reach(first, "stopped")
     reach(second, "training")
@@ -364,7 +364,7 @@ def test_a_foreign_file_and_settings_that_do_not_fit_are_a_sentence(visit, tmp_p
     assert page.inner_text("#train-said") == "The file bad.safetensors is not a safetensors file, or is damaged."
     choose(page, "latent", "8")
     page.click("#start")
-    page.wait_for_function(f"document.querySelector('{LAB} .stage-notice').textContent.includes('latent has 0 or 2')")
+    page.wait_for_function(f"document.querySelector('{LIVE} .stage-notice').textContent.includes('latent has 0 or 2')")
     choose(page, "experiment", "Fails: no z")
     page.wait_for_function("document.querySelector('#comment').textContent.includes('Without z')")
     page.wait_for_function("document.querySelector('#latent input').value === '0'")
@@ -377,7 +377,7 @@ def test_own_points_of_a_link_are_trained_on(visit):
     page.wait_for_function("document.querySelector('#train-data input').value === 'your own points'")
     choose(page, "train-T", "3")
     page.click("#one-step")
-    wait(page, "lab.dataset.state === 'paused' && +lab.dataset.step === 1")
+    wait(page, "live.dataset.state === 'paused' && +live.dataset.step === 1")
     page.click("#stop")
     page.wait_for_selector("#compare:not([disabled])", timeout=WHILE)
     page.click("#compare")
@@ -394,9 +394,9 @@ def test_the_tab_fits_and_works_by_keyboard(visit, width, dark):
     page.wait_for_function("document.querySelector('#latent input').value === '1'")
     page.focus("#one-step")
     page.keyboard.press("Enter")
-    wait(page, "lab.dataset.state === 'paused' && +lab.dataset.step === 1")
-    assert len(page.evaluate(f"document.querySelector('{LAB}').lab.points()")[0]) == 1
-    assert "modes covered" in page.locator(f"{LAB} canvas").first.get_attribute("aria-label")
+    wait(page, "live.dataset.state === 'paused' && +live.dataset.step === 1")
+    assert len(page.evaluate(f"document.querySelector('{LIVE}').live.points()")[0]) == 1
+    assert "modes covered" in page.locator(f"{LIVE} canvas").first.get_attribute("aria-label")
     scroll, inner = page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
     assert scroll <= inner, "the page must not scroll sideways"
     page.focus("#stop")

@@ -238,7 +238,7 @@ def test_markup_goes_first_into_the_head_of_html_in_parts_and_into_nothing_else(
     async def keep(message):
         sent.append(message)
 
-    asyncio.run(Headed(app, "M")({"type": "http", "method": "GET"}, None, keep))
+    in_a_loop(Headed(app, "M")({"type": "http", "method": "GET"}, None, keep))
     body = b"".join(message.get("body", b"") for message in sent)
     assert body == (seen or b"".join(parts))
     assert dict(sent[0]["headers"])[b"content-length"] == str(len(body)).encode()
@@ -279,10 +279,10 @@ def test_twenty_press_train(server):
     opened, reading = [], []
 
     def begin(visitor):
-        lab, *_ = visitor.press("start", seconds=120)
-        if isinstance(lab, str):
-            return json.loads(lab)["error"]
-        run = json.loads(lab["value"])["run"]
+        live, *_ = visitor.press("start", seconds=120)
+        if isinstance(live, str):
+            return json.loads(live)["error"]
+        run = json.loads(live["value"])["run"]
         opened.append((visitor, run))
         visitor.join(visitor.watching)
         reading.append(results := visitor.results())  # or the place would be another's before all have come
@@ -293,8 +293,8 @@ def test_twenty_press_train(server):
         said = list(pool.map(begin, visitors))
     busy = [words for words in said if " " in words]
     assert len(busy) == 20 - MAX_RUNS and all(f"{MAX_RUNS} trainings" in words for words in busy)
-    lab = next(i for i, c in visitors[0].components.items() if c["props"].get("elem_id") == "lab")
-    places = [v.post("component_server", component_id=lab, fn_name="place", data=run).json() for v, run in opened]
+    live = next(i for i, c in visitors[0].components.items() if c["props"].get("elem_id") == "live")
+    places = [v.post("component_server", component_id=live, fn_name="place", data=run).json() for v, run in opened]
     assert sorted(places)[0] == 0 and all(isinstance(place, int) for place in places)
     for results in reading:
         results.close()

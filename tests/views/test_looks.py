@@ -48,7 +48,7 @@ def test_what_the_page_uses_is_in_the_table_and_the_table_holds_no_more():
     shades = {name for name in handed if name.startswith("shade-")}
     assert named <= handed and handed - named == shades and len(listed) == 3
     assert "colour(`shade-${i}`)" in text and "var(--look-shade-${" in text
-    others = {name for name in re.findall(r"var\(--([\w-]+)", text) if re.match("stage|why|draw|lab", name)}
+    others = {name for name in re.findall(r"var\(--([\w-]+)", text) if re.match("stage|why|draw|live", name)}
     assert others <= set(re.findall(r"--([\w-]+):", text)), "a property that nobody sets"
 
 
