@@ -356,7 +356,7 @@ def test_what_was_refused_leaves_the_last_picture_faded_and_may_be_asked_for_aga
     choose(page, "T", "8")
     page.wait_for_selector(f"{STAGE}.stale")
     assert page.inner_text(".stage-notice") == "No." and Request.from_query(drawn(page)).T == 4
-    choose(page, "T", "6")
+    assert after(page, lambda: choose(page, "T", "6")).T == 6
     assert after(page, lambda: choose(page, "T", "8")).T == 8
 
 
