@@ -16,7 +16,7 @@ const choices = JSON.parse(props.choices);
 const LIMIT = LOOKS.limit;                         // half the width of the view, in data units
 const BANDS = [0.01, 0.03, 0.1, 0.3, 1];           // nats: the edges of the map's colours
 const FRACTIONS = [[32, '1/32'], [8, '1/8'], [4, '1/4'], [2, '1/2'], [1, 'all']];
-const WALKS = [1, 2, 4, 8, 16, 32, 64];            // the T whose steps stand on the map
+const ON_MAP = [1, 2, 4, 8, 16, 32, 64];           // the T whose steps stand on the map
 const PAD = 0.35, OCTAVES = 6 + 2 * PAD;           // of the step's length, over the height of the map
 const FIRST = ['vp', 4];                           // the schedule and the T whose path is on the map at first
 const COUNTS = { 2: 'two', 3: 'three', 4: 'four', 6: 'six', 8: 'eight', 12: 'twelve' };
@@ -383,7 +383,7 @@ function drawMap() {
   }
   ctx.drawImage(state.map.canvas, left, top, width, height);
   levels(box);
-  for (const T of WALKS) {
+  for (const T of ON_MAP) {
     const y = Y(N / T);
     label(ctx, T === 1 ? 'T = 1' : String(T), left - 8, y, {
       align: 'right',
@@ -492,7 +492,7 @@ function chooseInFlow(event) {
 /* The step under the pointer; a step of one of the walks where one is near. */
 function chooseInMap(event) {
   const [t, v] = where(map, event), { N } = state.data, free = Math.min(N, length(v));
-  const walk = WALKS.find(T => Math.abs(Math.log2(N / T / free)) < 0.22),
+  const walk = ON_MAP.find(T => Math.abs(Math.log2(N / T / free)) < 0.22),
     near = walk && t > N / walk / 2,
     step = near ? N / walk : free;
   choose({ t: near ? Math.max(1, Math.round(t / step)) * step : Math.max(t, step), step });
