@@ -294,9 +294,14 @@ def test_a_mark_tells_the_method_what_it_paid_its_schedule_and_what_its_value_ma
     page.click(RUN)
     some(page)
     page.wait_for_selector(".race-plot .trace .point")
-    page.locator(".race-plot .trace").nth(0).locator(".point").first.hover(force=True)
-    page.wait_for_selector(".race-plot .hovertext")
-    told = page.locator(".race-plot .hovertext").text_content()
+    mark, text = page.locator(".race-plot .trace").nth(0).locator(".point").first, page.locator(".race-plot .hovertext")
+    for _ in range(40):  # each row that comes draws the marks anew, and none of them is pointed at then
+        page.mouse.move(0, 0)
+        mark.hover(force=True)
+        page.wait_for_timeout(250)
+        if text.count():
+            break
+    told = text.text_content(timeout=1000)
     for words in ("geometric, T = 1, 1 evaluation", "Energy distance", "of 4 modes", "on a mode"):
         assert words in told
     if page.is_enabled(STOP):
