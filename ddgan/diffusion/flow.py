@@ -124,8 +124,9 @@ def _integrated(law: Law, x_t: Tensor, level_t: Tensor, level_s: Tensor, steps: 
     x is integrated over u = log q, and u = CENTRE + SPREAD tan(theta) with theta in equal steps.
     """
     denoiser, narrow = MeanDenoiser(law), max(float(law.var.min().sqrt()), 1e-3) if law.var.min() else POINT
-    u_t, u_s = -level_t / 2, (-level_s / 2).clamp(min=math.log(narrow / NEAR)).minimum(-level_t / 2)
-    begin, end = (((u - CENTRE) / SPREAD).atan() for u in (u_t, u_s))
+    u = -level_t / 2
+    u_s = (-level_s / 2).clamp(min=math.log(narrow / NEAR)).minimum(u)
+    begin, end = (((v - CENTRE) / SPREAD).atan() for v in (u, u_s))
     steps = steps or math.ceil(STEPS * min(1.0, float((begin - end).max()) / WAY) + 1e-6)
 
     def mean(x: Tensor, u: Tensor) -> Tensor:
@@ -135,7 +136,7 @@ def _integrated(law: Law, x_t: Tensor, level_t: Tensor, level_s: Tensor, steps: 
         a = like(alpha_sigma(-2 * u)[0], x)
         return a * (a * x - mean(x, u))
 
-    x, u = x_t, u_t
+    x = x_t
     for i in range(1, steps + 1):
         next_u = CENTRE + SPREAD * torch.lerp(begin, end, i / steps).tan()
         middle, h = (u + next_u) / 2, like(next_u - u, x)

@@ -34,7 +34,7 @@ from torch import Tensor
 from ..errors import Refused
 from .gaussian import Gaussian
 from .mixture import NODES, Law, Mixture, hermite, lattice, quasi_random
-from .schedule import FAMILIES, U_0, Schedule, alpha_sigma, span_of
+from .schedule import FAMILIES, U_0, Schedule, span_of
 
 __all__ = [
     "MOST_STEPS", "VP_LEVELS", "Landscape", "bound", "chain_kl", "landscape", "mean_gap",
@@ -68,7 +68,7 @@ def mean_gap(law: Law, level_s: Tensor, level_t: Tensor) -> Tensor:
     found = torch.zeros(len(level_s), dtype=torch.float64)
     for line in _lines(law):
         entropy = torch.tensor([_entropy(line, float(v)) for v in level_s], dtype=torch.float64)
-        found += _off(line, level_s.double(), float(level_t)) - entropy + _entropy(line, float(level_t))
+        found += _off(line, level_s.double(), float(level_t), X_T) - entropy + _entropy(line, float(level_t))
     return found.clamp(min=0)
 
 
@@ -90,7 +90,7 @@ def bound(law: Law, schedule: Schedule) -> float:
     """
     level, found = schedule.level(torch.arange(schedule.T + 1)), 0.0
     for line in _lines(law):
-        off = sum(float(_off(line, level[t - 1 : t], float(level[t]))) for t in range(1, schedule.T + 1))
+        off = sum(float(_off(line, level[t - 1 : t], float(level[t]), X_T)) for t in range(1, schedule.T + 1))
         found += off - _entropy(line, math.inf) + _start(line, float(level[-1]))
     return max(0.0, found)
 
@@ -160,12 +160,12 @@ def optimal(law: Law, T: int, span: tuple[float, float] | None = None) -> Schedu
 @lru_cache(maxsize=16)
 def _costs(law: Law, lo: float, hi: float) -> tuple[Tensor, Tensor]:
     """The levels (L,) that an optimal schedule chooses from, rising to +inf, and what steps cost [from, to] (L, L)."""
-    size = LEVELS[law.lines() is not None]
+    free = law.lines() is not None  # of its coordinates
+    size, points = LEVELS[free], X_T if free else FEWER
     knee = lo + (hi - lo) / 3  # few steps stand where it is noisier: one level in six
     parts = torch.linspace(lo, knee, size // 5), torch.linspace(knee, hi, size)[1:], torch.tensor([torch.inf])
     levels = torch.cat(parts).double()
     cost = torch.full((len(levels), len(levels)), torch.inf, dtype=torch.float64)
-    points = FEWER if law.lines() is None else 0
     for t in range(len(levels) - 1):  # entropies of single levels cancel along any way
         steps = [_off(line, levels[t + 1 :], float(levels[t]), points) for line in _lines(law)]
         cost[t, t + 1 :] = torch.stack(steps).sum(0)
@@ -233,12 +233,12 @@ def _lines(law: Law) -> list[Law]:
     return law.lines() or [law]
 
 
-def _off(law: Law, level_s: Tensor, level_t: float, points: int = 0) -> Tensor:
+def _off(law: Law, level_s: Tensor, level_t: float, points: int) -> Tensor:
     """mean_gap + H(x_s) - H(x_t) of the steps from t to levels (S,) in float64.
 
-    That is E log det(2 pi e Cov[x_s | x_t]) / 2 - H(x_t | x_s). Its mean is over X_T places x_t or so many `points`.
+    That is E log det(2 pi e Cov[x_s | x_t]) / 2 - H(x_t | x_s). Its mean is over so many places x_t.
     """
-    eigenvalues, weight = _uncertain(law, level_t, points or X_T)
+    eigenvalues, weight = _uncertain(law, level_t, points)
     n, a_t, a_s = eigenvalues.shape[1], 1 / (1 + math.exp(-level_t)), level_s.sigmoid()
     r_2 = a_t / a_s
     c_0, var = a_s.sqrt() * (1 - r_2) / (1 - a_t), (1 - r_2) * (1 - a_s) / (1 - a_t)
@@ -264,27 +264,10 @@ def _start(law: Law, level: float) -> float:
 
 @lru_cache(maxsize=512)
 def _uncertain(law: Law, level: float, points: int) -> tuple[Tensor, Tensor]:
-    """The eigenvalues of Cov[x_0 | x_t], (M, n), at M <= `points` places x_t of these weights, (M,).
-
-    With y = x_t / a, q = sigma / a and g_k = S_k / (S_k + q^2) the components of q(x_0 | x_t) are
-    N(mu_k + g_k (y - mu_k), g_k q^2 I), of weights in proportion to pi_k N(y; mu_k, S_k + q^2).
-    """
-    a, sigma = alpha_sigma(torch.tensor([level], dtype=torch.float64))
-    x_t, weight = _points(law.marginal(torch.tensor([level], dtype=torch.float64)), points)
-    mu, q_2, n = law.mu.flatten(1), float(sigma / a) ** 2, law.mu[0].numel()
-    gain, spread = (law.var / (law.var + q_2))[:, None], law.var + q_2
-    ground, found = (law.log_w - n / 2 * spread.log()).float(), []
-    square = ((1 - gain) * mu)[:, :, None] * ((1 - gain) * mu)[:, None]  # (K, n, n)
-    moments = torch.cat([(1 - gain) * mu, gain, gain**2, ((1 - gain) * gain * mu), square.flatten(1)], 1)
-    for y in (x_t.flatten(1) / a).split(law.at_once):
-        log = torch.cdist(y.float(), mu.float(), compute_mode="donot_use_mm_for_euclid_dist").square_()
-        w = log.div_(-2 * spread.float()).add_(ground).softmax(1).double()
-        own, g, g_2, cross, second = (w @ moments).split([n, 1, 1, n, n * n], 1)
-        mean = own + g * y
-        product = cross[:, :, None] * y[:, None]
-        cov = second.unflatten(1, (n, n)) + product + product.mT + g_2[..., None] * y[:, :, None] * y[:, None]
-        cov = cov - mean[:, :, None] * mean[:, None] + q_2 * g[..., None] * torch.eye(n, dtype=torch.float64)
-        found.append(torch.linalg.eigvalsh(cov))
+    """The eigenvalues of Cov[x_0 | x_t], (M, n), at M <= `points` places x_t of these weights, (M,)."""
+    at = torch.tensor([level], dtype=torch.float64)
+    x_t, weight = _points(law.marginal(at), points)
+    found = [torch.linalg.eigvalsh(law.denoised(part, at).cov()) for part in x_t.split(law.at_once)]
     return torch.cat(found).clamp(min=1e-14), weight
 
 

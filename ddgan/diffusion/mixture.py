@@ -82,7 +82,7 @@ class Mixture:
         return (self._sum(self.scale, of=self._atoms) + self._sum(self.shift) * x).to(x).reshape(self.x.shape)
 
     def cov(self) -> Tensor:
-        """Cov[x] between the n = prod(D) flattened coordinates, (B, n, n): E[x x^T] - E[x] E[x]^T, in float64."""
+        """Cov[x] between the n = prod(D) flattened coordinates, (B, n, n): E[x x^T] - E[x] E[x]^T in float64."""
         x, mu = self.x.flatten(1).double(), self._atoms.double()
         n = x.shape[1]
         mean = self._sum(self.scale, of=mu) + self._sum(self.shift) * x
@@ -209,7 +209,7 @@ class Law:
         if n == 1:
             return [replace(self, mu=mu)]
         axes = [torch.unique(column, return_inverse=True) for column in mu.T]
-        if math.prod(len(values) for values, _ in axes) != len(w) or (self.var != self.var[0]).any():
+        if math.prod(len(values) for values, _ in axes) != len(w) or len(self._variances) > 1:
             return None
         parts = [torch.zeros(len(values)).to(w).index_add_(0, of, w) for values, of in axes]
         product = torch.stack([part[of] for part, (_, of) in zip(parts, axes, strict=True)]).prod(0)
@@ -246,8 +246,8 @@ class Law:
 
     def shares(self, x: Tensor) -> Tensor:
         """The probability of every visible mode given a sample, the mean over samples x (N, *D): (modes,)."""
-        log = _log_normal(_squared(x.double(), self.mu), self.var, self.mu[0].numel())
-        return self._by_mode(_normalised(log.add(self.log_w)).exp().mean(0))
+        logits = self._logits(x.double().flatten(1), self.var.new_ones(1, 1), self._variances[None])
+        return self._by_mode(logits.softmax(1).mean(0))
 
     def standardised(self) -> Law:
         """The same law moved and scaled (one factor for all axes) to zero mean and unit variance on average."""
@@ -294,8 +294,7 @@ class Law:
         )  # (B, 1) or (1, 1)
         r = a_t / a_s
         v = sigma_t**2 - r**2 * sigma_s**2
-        var = self.var[:1] if self._one_variance else self.var  # one variance for all: the tables have one column
-        c_s, c_t = a_s**2 * var + sigma_s**2, a_t**2 * var + sigma_t**2  # (B, K), (1, K), (B, 1) or (1, 1)
+        c_s, c_t = (a**2 * self._variances + sigma**2 for a, sigma in ((a_s, sigma_s), (a_t, sigma_t)))
         gain = r * c_s / c_t
         B = len(x_t)
         logits = self._logits(_shared(x_t.double()).flatten(1), a_t, c_t).expand(B, -1)
@@ -320,8 +319,9 @@ class Law:
         return self.mu.flatten(1).square().sum(1)
 
     @cached_property
-    def _one_variance(self) -> bool:
-        return bool((self.var == self.var[0]).all())
+    def _variances(self) -> Tensor:
+        """var, (K,), or (1,) where all components have one: what depends on it then has one column."""
+        return self.var[:1] if (self.var == self.var[0]).all() else self.var
 
 
 def _gap(log_w: Tensor, means: Tensor, var: Tensor, draws: int) -> Tensor:
@@ -405,9 +405,3 @@ def _log_sum_exp(log: Tensor) -> Tensor:
     """log sum exp over the last axis, but for what is below LEAST."""
     peak = log.amax(-1, keepdim=True)
     return (log - peak).clamp_(min=LEAST).exp_().sum(-1).log() + peak[..., 0]
-
-
-def _normalised(log_w: Tensor) -> Tensor:
-    """log softmax over the last axis, no component below LEAST."""
-    log_w = (log_w - log_w.amax(-1, keepdim=True)).clamp_(min=LEAST)
-    return log_w - log_w.exp().sum(-1, keepdim=True).log()
