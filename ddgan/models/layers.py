@@ -18,10 +18,11 @@ __all__ = [
     "Norm",
     "SQRT2",
     "TINY",
-    "blur",
+    "along",
     "channels_last",
     "conv",
     "dense",
+    "fir",
     "fits",
     "position",
     "shrink",
@@ -35,6 +36,7 @@ Network = TypeVar("Network", bound=nn.Module)
 SQRT2 = math.sqrt(2)
 TINY = 1e-5  # gain of the layers that end a generator's branches: blocks begin as the identity, the network at zero
 CLEAN = 12.0  # log-SNRs are embedded within +-CLEAN; clean data stands at the end
+SMALL = 64  # pixels of a map that is resampled by one product of matrices
 FEW = 64  # pixels that attend to each other by plain products of matrices on a CPU
 
 
@@ -61,34 +63,38 @@ def channels_last(network: Network) -> Network:
     return network
 
 
-def blur(x: Tensor) -> Tensor:
-    """Each channel convolved with [1, 2, 1] / 4 along both axes, zeros outside.
+def fir(n: int, x: Tensor) -> Tensor:
+    """The FIR filter as a matrix (n + 1, n) of x's kind: row i is [1, 3, 3, 1] / 8 at i - 2 ... i + 1, cut off."""
+    matrix = x.new_zeros(n + 1, n)
+    for offset, weight in zip(range(-2, 2), (1, 3, 3, 1), strict=True):
+        matrix.diagonal(offset).fill_(weight / 8)
+    return matrix
 
-    A convolution is what CPUs are fast at; its double backward goes through the channels one by one, which a GPU waits
-    for.
+
+def along(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """rows X columns^T for each channel X of x (B, C, H, W), in channels last.
+
+    Products of matrices: one for a small map, else one along each axis. Their derivatives of any order are such
+    products again; the second derivative of a convolution of each channel by itself goes through them one by one.
     """
-    return means_of_pairs(x) if x.is_cuda else convolved(x)
-
-
-def convolved(x: Tensor) -> Tensor:
-    """`blur` as it is defined."""
-    line = torch.tensor([0.25, 0.5, 0.25], dtype=x.dtype, device=x.device)
-    return F.conv2d(x, torch.outer(line, line).expand(x.shape[1], 1, 3, 3), padding=1, groups=x.shape[1])
-
-
-def means_of_pairs(x: Tensor) -> Tensor:
-    """`blur` as [1, 1] / 2 twice."""
-    return F.avg_pool2d(F.avg_pool2d(x, 2, stride=1, padding=1), 2, stride=1)
+    (B, C, H, W), to = x.shape, (len(rows), len(columns))
+    x = x.permute(0, 2, 3, 1)
+    if H * W <= SMALL:
+        x = torch.bmm(torch.kron(rows, columns).expand(B, -1, -1), x.reshape(B, H * W, C))
+    else:
+        x = torch.bmm(rows.expand(B, -1, -1), x.reshape(B, H, W * C))
+        x = torch.bmm(columns.expand(B * len(rows), -1, -1), x.reshape(-1, W, C))
+    return x.reshape(B, *to, C).permute(0, 3, 1, 2)
 
 
 def shrink(x: Tensor) -> Tensor:
-    """Half the size after the FIR filter [1, 3, 3, 1] / 8, which is [1, 2, 1] / 4 followed by the mean of pairs."""
-    return F.avg_pool2d(blur(x), 2)
+    """Half the size by the FIR filter [1, 3, 3, 1] / 8; of 7 pixels 3."""
+    return along(x, *(fir(n, x)[1:n:2] for n in x.shape[2:]))
 
 
 def stretch(x: Tensor) -> Tensor:
-    """Twice the size by the same filter: every pixel twice, then [1, 2, 1] / 4."""
-    return blur(F.interpolate(x, scale_factor=2, mode="nearest"))
+    """Twice the size by the same filter, between whose pixels zeros are put."""
+    return along(x, *(2 * fir(2 * n, x)[1::2].mT for n in x.shape[2:]))
 
 
 def sinusoid(position: Tensor, width: int) -> Tensor:

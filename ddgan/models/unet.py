@@ -34,9 +34,10 @@ from .layers import (
     Attention,
     Block,
     Norm,
-    blur,
+    along,
     conv,
     dense,
+    fir,
     fits,
     position,
     shrink,
@@ -58,9 +59,7 @@ class Pyramid(nn.Module):
         self.conv = conv(inputs, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        # [1, 3, 3, 1] is [1, 1] after [1, 2, 1]; the padding of 2 keeps what the filter spreads beyond the border
-        x = F.avg_pool2d(blur(F.pad(x, (2, 2, 2, 2))), 2, stride=1)[:, :, 1:-1, 1:-1]
-        return F.conv2d(x, self.conv.weight, self.conv.bias, stride=2)
+        return F.conv2d(along(x, *(fir(n, x) for n in x.shape[2:])), self.conv.weight, self.conv.bias, stride=2)
 
 
 class Down(nn.Module):

@@ -16,7 +16,7 @@ from ddgan.errors import Refused
 from ddgan.machine import zero_divisor
 from ddgan.models import discriminator as discriminators
 from ddgan.models import registry
-from ddgan.models.layers import Attention, Norm, convolved, means_of_pairs, shrink, stretch
+from ddgan.models.layers import Attention, Norm, shrink, stretch
 from ddgan.models.unet import DrawUNet, IndexedUNet, Pyramid
 from ddgan.training.pairs import Consecutive
 from ddgan.training.trainer import Adversarial, Descent, Regression
@@ -96,8 +96,9 @@ def resampled(x: Tensor, *, up: int = 1, down: int = 1, pad: int) -> Tensor:
     return filtered[:, 0, ::down, ::down].unflatten(0, (B, C))
 
 
-def test_the_fast_resampling_is_the_filter_of_its_definition():
-    x = randn(2, 5, 8, 12).double()
+@pytest.mark.parametrize("sides", [(8, 12), (7, 8), (4, 6), (7, 16)])
+def test_the_fast_resampling_is_the_filter_of_its_definition(sides):
+    x = randn(2, 5, *sides).double()
     torch.testing.assert_close(shrink(x), resampled(x, down=2, pad=1))
     torch.testing.assert_close(stretch(x), resampled(x, up=2, pad=1))
     pyramid = Pyramid(5, 7).double()
@@ -105,9 +106,10 @@ def test_the_fast_resampling_is_the_filter_of_its_definition():
     torch.testing.assert_close(pyramid(x), F.conv2d(filtered, pyramid.conv.weight, pyramid.conv.bias, stride=2))
 
 
-def test_the_blur_of_gpus_is_that_of_cpus():
-    x = randn(2, 3, 7, 8).double()
-    torch.testing.assert_close(means_of_pairs(x), convolved(x))
+@pytest.mark.parametrize("resample", [shrink, stretch])
+def test_resampling_is_linear_with_derivatives_of_both_orders(resample):
+    x = randn(2, 3, 4, 6).double().requires_grad_()
+    assert torch.autograd.gradcheck(resample, x) and torch.autograd.gradgradcheck(resample, x)
 
 
 @pytest.mark.parametrize("resample", [shrink, stretch])

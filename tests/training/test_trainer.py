@@ -22,7 +22,7 @@ from ddgan.diffusion.sampler import Draws, sample
 from ddgan.diffusion.schedule import MAX_T, Schedule
 from ddgan.errors import Refused
 from ddgan.metrics.points import coverage
-from ddgan.models import layers, registry
+from ddgan.models import registry
 from ddgan.models.config import Config
 from ddgan.training import trainer
 from ddgan.training.cuda_graph import Recorded
@@ -295,7 +295,6 @@ def test_an_update_never_waits_for_its_device(network, shape, loss, pairs, monke
         draw = getattr(torch, name)
         monkeypatch.setattr(torch, name, lambda *size, draw=draw, generator, **where: draw(*size, **where))
     monkeypatch.setattr(torch, "autocast", lambda *kind, **how: nullcontext())
-    monkeypatch.setattr(layers, "blur", layers.means_of_pairs)
     with Alone():
         objective._learn(
             torch.empty(8, *shape, device=meta),
