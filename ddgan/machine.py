@@ -27,6 +27,7 @@ import torch
 
 __all__ = [
     "commit",
+    "cores",
     "device",
     "give_memory_back",
     "give_user_a_name",
@@ -38,16 +39,21 @@ __all__ = [
     "precision",
     "ready_to_train",
     "record",
-    "single_thread",
+    "use_cores",
     "zero_divisor",
 ]
 
 GPU_SECONDS = 20  # that one call may take: a visitor has some minutes a day
 
 
-def single_thread() -> None:
-    """Compute on one core: networks this small lose more by sharing the work than they gain, most on a busy host."""
-    torch.set_num_threads(1)
+def use_cores(n: int = 1) -> None:
+    """Compute on n cores. More than one pay for images, on cores that nobody else uses: each waits for the slowest."""
+    torch.set_num_threads(n)
+
+
+def cores() -> int:
+    """How many this process may compute on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def one_arena() -> None:

@@ -34,7 +34,7 @@ from ..explorer.posterior import Question
 from ..explorer.request import IMAGE_DEFAULTS, Request
 from ..explorer.scene import stepwise
 from ..explorer.session import Session
-from ..machine import device, keep_pages, precision, single_thread
+from ..machine import cores, device, keep_pages, precision, use_cores
 from ..metrics.images import denoising_errors
 from ..models import checkpoint, official, registry
 from ..models.config import PRESETS, Config, preset, suited
@@ -55,7 +55,7 @@ HELD_OUT = 0.1  # of the images of each class, where a classifier's set has no t
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; returns the exit code: 0, 1 for a bug, 2 for bad input, 130 for an interrupt."""
-    single_thread()
+    use_cores()
     keep_pages()
     try:
         options = parser().parse_args(argv)
@@ -155,10 +155,20 @@ def _train(options: argparse.Namespace) -> None:
         )
     if not options.save_every >= 0:
         raise Refused(f"--save-every must be at least 0, got {options.save_every:g}")
+    _share(options.threads, images=config.network in registry.IMAGE_NETWORKS)
     with distributed.joined():
         if table and not distributed.rank():
             print(f"ddgan: {file_of(options.preset).name}: {table.said}", file=sys.stderr)
         _train_together(options, config)
+
+
+def _share(n: int, *, images: bool) -> None:
+    """Compute on n cores; where images would gain from more than one, say so."""
+    if not 1 <= n <= cores():
+        raise Refused(f"--threads must be from 1 to {cores()}, the cores of this computer, got {n}")
+    use_cores(n)
+    if images and n == 1 < cores() and device().type == "cpu":
+        print(f"ddgan: training on one of {cores()} cores; --threads {cores()} uses all of them", file=sys.stderr)
 
 
 def _train_together(options: argparse.Namespace, config: Config) -> None:
@@ -180,6 +190,7 @@ def _train_together(options: argparse.Namespace, config: Config) -> None:
 
 def _train_classifier(options: argparse.Namespace) -> None:
     _above_zero(options, "width", "epochs", "minutes")
+    _share(options.threads, images=True)
     train, measured_on = _images(options.data, "train", options.size), "the test split"
     try:
         test = _images(options.data, "test", options.size)

@@ -39,6 +39,7 @@ RATES = {
     "ema": "rate of the moving average of the weights",
     "ema-long": "rate of a second moving average; the better average is kept",
 }
+THREADS = "cores to compute on (default 1); more are faster for images, if nothing else uses them"
 OBJECTIVES = "ddgan, regression (the learned Gaussian), or of points mixture (a mixture density network), consistency"
 COLUMNS = "which columns of a table are the coordinates: one or two names, or numbers from 1, like height,weight or 2,3"
 
@@ -110,6 +111,7 @@ def _train(commands: Any) -> None:
         add.add_argument(f"--{name}", type=float, help=words)
     add.add_argument("--seconds", type=float, default=math.inf, help="stop after this many seconds of training")
     add.add_argument("--minutes", type=float, default=math.inf, help="the same in minutes; the shorter limit counts")
+    add.add_argument("--threads", type=int, default=1, help=THREADS)
     add.add_argument("--resume", action="store_true", help="continue the run in --out")
     add.add_argument("--save-every", type=float, default=30.0, help="seconds between two saved states (default 30)")
 
@@ -126,6 +128,7 @@ def _train_classifier(commands: Any) -> None:
     add.add_argument("--epochs", type=int, default=16, help="default 16")
     add.add_argument("--noisy", action="store_true", help="train on x_t at every level of noise, and tell it the level")
     add.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of training")
+    add.add_argument("--threads", type=int, default=1, help=THREADS)
     add.add_argument("--seed", type=int, default=0)
 
 

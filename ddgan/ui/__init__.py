@@ -14,7 +14,7 @@ import gradio as gr
 from ..explorer.live import LiveRuns
 from ..explorer.priority import once_idle
 from ..explorer.session import Session
-from ..machine import keep_pages, one_arena, ready_to_train, single_thread
+from ..machine import keep_pages, one_arena, ready_to_train, use_cores
 from ..views import looks
 from . import about, api, denoise, evidence, images, server, train, why_tab
 from .canvas import pictures_at
@@ -89,7 +89,7 @@ def _head() -> str:
 
 def launch(demo: server.Page, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
     """Serve the page until interrupted or terminated; OSError, in one sentence, where nobody can listen there."""
-    single_thread()
+    use_cores()
     one_arena()
     keep_pages()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%d %H:%M:%S")

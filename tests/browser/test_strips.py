@@ -13,7 +13,7 @@ from test_page import choose
 from ddgan.data.images import decode_pixels, to_uint8
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
-from ddgan.machine import single_thread
+from ddgan.machine import use_cores
 from ddgan.views import files
 
 GALLERY, EXPLORER, PAINT = "#gallery .gallery", "#explorer .explorer", "#paint .paint"
@@ -24,7 +24,7 @@ READY = f'{GALLERY}[data-ready="1"]'
 def as_the_page():
     """Sums of bfloat16 are the page's to the last bit on as many threads as it has."""
     threads = torch.get_num_threads()
-    single_thread()
+    use_cores()
     yield
     torch.set_num_threads(threads)
 

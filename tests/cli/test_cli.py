@@ -18,7 +18,7 @@ from ddgan.explorer.posterior import Question
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.metrics.images import score_images
-from ddgan.models.checkpoint import load_classifier
+from ddgan.models.checkpoint import load, load_classifier
 from ddgan.views.landscape import PLOTLY, page
 
 TINY = ["--width", "8", "--depth", "1", "--batch", "16", "--steps", "6"]
@@ -241,6 +241,25 @@ def test_train_classifier_writes_a_classifier_that_judges(capsys, monkeypatch, t
     assert code == 0 and out.strip() == f"{tmp_path}/classifier.safetensors" and "update 2  100%" in err
     assert score_images(data.images, load_classifier(tmp_path))["cfd"] == pytest.approx(0, abs=1e-5)
     assert run(capsys, *words, "--minutes", 0) == (2, "", "ddgan: --minutes must be above 0, got 0\n")
+
+
+@pytest.mark.slow
+def test_a_training_of_images_runs_on_as_many_cores_as_asked_and_repeats_bit_for_bit(capsys, monkeypatch, tmp_path):
+    noise = np.random.default_rng(0)
+    (tmp_path / "set").mkdir()
+    for i in range(8):
+        Image.fromarray(noise.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(tmp_path / "set" / f"{i}.png")
+    monkeypatch.setattr("ddgan.cli.cores", lambda: 2)
+    words = ["train", "cifar10", "--data", tmp_path / "set", "--size", 16, "--width", 16, "--batch", 8, "--steps", 2]
+    said = [run(capsys, *words, "--threads", n, "--out", tmp_path / out) for n, out in ((2, "a"), (2, "b"), (1, "c"))]
+    assert [code for code, _, _ in said] == [0, 0, 0], said
+    assert ["--threads 2 uses all" in err for _, _, err in said] == [False, False, True]
+    first, second, alone = (load(tmp_path / out) for out in "abc")
+    assert all(map(torch.equal, first.state_dict().values(), second.state_dict().values()))
+    told = [model.card["hardware"].split(", ")[-1] for model in (first, second, alone)]
+    assert told == ["2 thread(s)", "2 thread(s)", "1 thread(s)"]
+    code, _, err = run(capsys, *words, "--threads", 3, "--out", tmp_path / "d")
+    assert code == 2 and "--threads must be from 1 to 2, the cores of this computer, got 3" in err
 
 
 NOBODY = """
