@@ -32,7 +32,7 @@ from ...diffusion.schedule import Schedule
 from ...explorer.methods import METHODS
 from ...explorer.request import Request
 from ...explorer.session import Session
-from ...machine import device, precision, record
+from ...machine import cores, device, precision, record, use_cores
 from ...metrics.points import score
 from ...models import checkpoint, layers, registry, unet
 from ...models.config import PRESETS, Config
@@ -186,7 +186,9 @@ def images(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
         on_gpu = copy.deepcopy(paper).to(device(), precision(device()))
         note("cuda_paper_size_100_images_s", round(sampling_seconds(on_gpu, SHAPE, T, rounds=6, n=100), 3))
     for name in ("mnist", "cifar10"):
-        note(f"train_{name}_images_per_second", _training(PRESETS[name], SETS[name], full=rounds > 1))
+        for n in sorted({1, cores()}):
+            words = f"train_{name}_images_per_second" + f"_{n}_threads" * (n > 1)
+            note(words, _training(PRESETS[name], SETS[name], n, full=rounds > 1))
     return {**report, "wall_s": round(time.perf_counter() - start, 1)}
 
 
@@ -294,8 +296,12 @@ def _ddpm(rounds: int) -> dict[str, Any]:
     return report
 
 
-def _training(config: Config, shape: tuple[int, ...], full: bool) -> int:
-    """Count images per second in updates of both networks on noise. `full` includes the usual share of penalties."""
+def _training(config: Config, shape: tuple[int, ...], n: int, *, full: bool) -> int:
+    """Count images per second in updates of both networks on noise. `full` includes the usual share of penalties.
+
+    A second is one of processor time on one thread, of wall time on n or on a GPU.
+    """
+    use_cores(n)
     noise = np.random.default_rng(0).integers(0, 256, (2000, *shape), dtype=np.uint8)
     objective = new_objective(config, ImageSet(noise))
     generator = torch.Generator(objective.source)
@@ -309,9 +315,9 @@ def _training(config: Config, shape: tuple[int, ...], full: bool) -> int:
         for _ in range(updates):
             objective.update(x_0, generator, 0.0)
 
-    return round(
-        updates * config.batch / _clock(work, time.process_time if x_0.device.type == "cpu" else time.perf_counter)
-    )
+    seconds = _clock(work, time.process_time if x_0.device.type == "cpu" and n == 1 else time.perf_counter)
+    use_cores()
+    return round(updates * config.batch / seconds)
 
 
 def _peak() -> int | None:
