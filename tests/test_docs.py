@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
 
 import ddgan
 from ddgan.cli import _request
@@ -121,6 +122,21 @@ def test_no_file_needs_lfs():
 
 def _metrics(name, T):
     return json.loads((ROOT / "weights" / name / "card.json").read_text())["metrics"][f"T={T}"]
+
+
+def test_a_shipped_card_and_its_copy_in_the_model_say_the_same_and_name_no_place_of_a_machine():
+    copies = 0
+    for path in (ROOT / "weights").glob("*/model.safetensors"):
+        card = json.loads((path.parent / "card.json").read_text())
+        with safe_open(path, "pt") as file:
+            inside = json.loads((file.metadata() or {}).get("card", "null"))
+        for told in (card, inside or {}):
+            words = json.dumps([told.get(name) for name in ("config", "command", "go_on", "history")])
+            assert not re.search(r"(?<![\w.])[/~]\w", words), path
+        if inside:
+            assert [inside["command"], inside["seen"]] == [card["command"], card["seen"]], path
+            copies += 1
+    assert copies
 
 
 def test_the_results_are_what_the_cards_say():
