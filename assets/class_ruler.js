@@ -2,7 +2,7 @@
 
 ddgan/ui/canvas.py puts it before image_classes.js, after common.js. ruler(node) draws into a figure; its show(answer)
 takes what ddgan/views/image_classes.py makes, of which it reads t, rows (label, look, entropy) and ruler: null |
-{curve [[log-SNR, nats], ...], levels (null at x_0), step (from that state to the next most is decided), words}. */
+{curve [[log-SNR, nats], ...], levels (null at x_0), step (from that state to the next most is decided, or null), words}. */
 
 const SHAPES = {
   circle: 'M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z',
@@ -45,7 +45,7 @@ const ruler = node => {
     });
     const free = v => x(v) > LEFT && x(v) < wide - RIGHT - 64;       // of the name of the axis
     const numbers = [-10, -5, 0, 5].filter(free).map(v => text(x(v), base + 15, signed(v, 0)));
-    const [from, to] = states.slice(of.step, of.step + 2);
+    const [from, to] = of.step === null ? [0, 0] : states.slice(of.step, of.step + 2);
     const marks = rows.flatMap(({ entropy, look }) => (entropy ?? []).map((v, i) => shaped(look, states[i], y(v))));
     svg.setAttribute('viewBox', `0 0 ${wide} ${base + FOOT}`);
     svg.setAttribute('height', base + FOOT);
@@ -53,7 +53,7 @@ const ruler = node => {
     svg.innerHTML = `<rect class="most" x="${from}" y="${TOP}" width="${to - from}" height="${HIGH}"/>
       <polygon points="${points} ${flat}"/><path class="base" d="M${LEFT} ${base}H${wide - RIGHT}"/>
       <polyline points="${points}"/>${ticks.join('')}${numbers.join('')}
-      ${text(LEFT - 5, y(most) + 4, most.toFixed(1), 'class="end"')}${text(LEFT - 5, base + 4, '0', 'class="end"')}
+      ${text(2, TOP - 8, 'nats')}${text(LEFT - 5, y(most) + 4, most.toFixed(1), 'class="end"')}${text(LEFT - 5, base + 4, '0', 'class="end"')}
       ${text(wide - RIGHT, base + 15, 'log-SNR', 'class="end"')}${marks.reverse().join('')}`;
     caption.textContent = of.words;
   };

@@ -104,6 +104,11 @@ class Request:
         return self.edit.t if self.edit else self.T
 
     @property
+    def told(self) -> str | None:
+        """The class that models are told: `label`, and "any" where an edit begins with an image and none is asked for."""
+        return ANY if self.edit and self.label is None else self.label
+
+    @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one sample; Refused where the data is a file."""
         return tuple(SETS.get(self.data) or law_of(self.data).shape)

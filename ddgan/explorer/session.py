@@ -154,7 +154,7 @@ class Session:
         None where it knows none, or is to draw from any.
         """
         model = self.model(request, denoiser)
-        of = None if request.label == ANY else labels(model, request.label)
+        of = None if request.told == ANY else labels(model, request.told)
         names = class_names(model.card, model.classes)
         return of and tuple(names[k] for k in of(seeds(request.seed, request.n)).tolist())
 
@@ -171,7 +171,7 @@ class Session:
         """The denoiser of this name, where it knows the levels and the class that are asked for; else Refused."""
         model = self.model(request, denoiser)
         model.check(self.schedule(request))
-        labels(model, request.label)
+        labels(model, request.told)
         return model
 
     def schedule(self, request: Request) -> Schedule:
@@ -217,7 +217,7 @@ class Session:
         if request.edit:
             x_0 = from_uint8(decode_pixels(request.edit.image, shape)[None])
             noise = noise._replace(x_T=schedule.marginal(x_0, request.start).at(noise.x_T))
-        if of_seeds := labels(model, request.label):
+        if of_seeds := labels(model, request.told):
             model = model.given(of_seeds(given))
         return sample(schedule, model, noise, request.start, self.method(request, denoiser).solver)
 
@@ -316,5 +316,5 @@ class Session:
         request = request.walked(denoiser)
         model, solver = self.model(request, denoiser), self.method(request, denoiser).solver
         shape, given = self.source(request.data).shape, seeds(request.seed, request.n)
-        for x_0 in draw(self.schedule(request), model, given, shape, AT_ONCE, solver, labels(model, request.label)):
+        for x_0 in draw(self.schedule(request), model, given, shape, AT_ONCE, solver, labels(model, request.told)):
             yield x_0.cpu().numpy()

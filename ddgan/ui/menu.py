@@ -96,7 +96,7 @@ def _style() -> str:
     usual = ", ".join(f'[name="{name}"]' for name in USUAL)
     rules = [f"html:not([data-ways]) #denoisers label:not(.selected):not(:has({usual})) {{ display: none; }}"]
     rows = dict.fromkeys(GROUPS, 0)
-    for name, method in METHODS.items():
+    for name, method in ((name, METHODS[name]) for _, name in choices()):
         rows[method.group] += 1
         row, column = rows[method.group], 1 + GROUPS.index(method.group)
         of = f'html[data-ways] #denoisers label:has([name="{name}"])'

@@ -134,10 +134,10 @@ def told(scene: Scene, panel: Panel) -> tuple[str, str]:
 
 def counted(request: Request, name: str) -> str:
     """How many evaluations a denoiser of a request takes, and how many steps if that is another number."""
-    method, T = request.method(name), request.walked(name).T
+    method, T = request.method(name), min(request.walked(name).T, request.start)
     n = method.solver.nfe(T)
     evaluations = f"{n} evaluation" + "s" * (n > 1)
-    return evaluations if n == T == request.T else f"{evaluations} in {T} step" + "s" * (T > 1)
+    return evaluations if n == T == request.start else f"{evaluations} in {T} step" + "s" * (T > 1)
 
 
 def bounded(scene: Scene, panel: Panel) -> str:

@@ -25,12 +25,14 @@ from ..explorer.class_rows import (
 )
 from ..explorer.posterior import ImageQuestion
 from ..explorer.session import Session
+from ..models.config import PRESETS
 from .answers import SUBSCRIPT, label, sentence
 from .looks import OTHER, RUNNERS
 
 __all__ = ["bars"]
 
 EXACT = "exact"
+NAMED = 0.05  # nats that a step decides at least, to be named
 MEANS = "the classes of its one answer, a mean"
 FOR_THE_SET = (
     "The exact row holds for the training set, not for the world: close to x₀ the nearest training image takes all the "
@@ -100,8 +102,11 @@ def _exact(session: Session, question: ImageQuestion, states: Way, classes: Sequ
 
 
 def _of_set(p: Tensor, states: Way, classes: Sequence[str], data: str) -> dict[str, Any]:
-    images = f"{known[0]:,} " if (known := spoken(data)) else ""
-    return {"note": f"weights of its {images}images, by class", "said": FOR_THE_SET, **_bars(p, states.t, classes)}
+    images = "images"
+    if known := spoken(data):
+        mirrored = data in PRESETS and PRESETS[data].flip
+        images = f"{known[0] // (1 + mirrored):,} images" + " and their mirror images" * mirrored
+    return {"note": f"weights of its {images}, by class", "said": FOR_THE_SET, **_bars(p, states.t, classes)}
 
 
 def _bars(p: Tensor, t: list[int], classes: Sequence[str]) -> dict[str, Any]:
@@ -130,11 +135,16 @@ def _ruler(data: str, states: Way) -> dict[str, Any] | None:
     if (found := curve(data)) is None:
         return None
     nats = decisions(found, states.level)
-    most, step = float(nats.max()), int(nats.argmax())
-    t, s = (f"x{str(k).translate(SUBSCRIPT)}" for k in states.t[step : step + 2])
+    most, step, whole = float(nats.max()), int(nats.argmax()), float(found[0, 1])
+    first, t, s = (f"x{str(k).translate(SUBSCRIPT)}" for k in (states.t[0], *states.t[step : step + 2]))
+    part = "most" if most > whole / 2 else "the largest part"
+    some = most >= NAMED
     return {
         "curve": found.tolist(),
         "levels": [v if math.isfinite(v) else None for v in states.level.tolist()],
-        "step": step,
-        "words": f"Between {t} and {s} most is decided: {most:.2f} of {float(found[0, 1]):.2f} nats.",
+        "step": step if some else None,
+        "words": f"Between {t} and {s} {part} is decided: {most:.2f} of {whole:.2f} nats."
+        if some
+        else f"The class of an image is decided before {first}: no step here decides more than {NAMED} of "
+        f"{whole:.2f} nats.",
     }

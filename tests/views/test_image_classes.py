@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_class_rows import Coin
 
-from ddgan.data.images import ImageSet
+from ddgan.data.images import ImageSet, encode_pixels
 from ddgan.errors import Refused
 from ddgan.explorer.posterior import ImageQuestion
 from ddgan.explorer.request import Request
@@ -95,6 +95,23 @@ def test_the_ruler_has_a_level_for_every_state_and_names_the_two_between_which_m
     assert found["step"] == int(np.argmin(np.diff(at))) and "most is decided" in found["words"]
     assert f"x{'₀₁₂₃₄'[last['t'][found['step']]]}" in found["words"]
     assert last["rows"][0]["look"] == {"colour": "#0f86c9", "shape": "circle"}
+
+
+@pytest.mark.parametrize("t, said", [(1, "decided before x₁: no step"), (3, "most is decided: ")])
+def test_the_ruler_of_an_edit_names_a_step_only_where_one_decides_something(t, said, session, monkeypatch):
+    monkeypatch.setattr(session, "images", absent)
+    grey = encode_pixels(np.full((1, 28, 28), 128, np.uint8))
+    request = Request.parse({"data": "mnist", "T": 4, "denoisers": "ddgan", "n": 1, "edit": f"{t}.{grey}"})
+    *_, last = answers(session, ImageQuestion(request, 1, 0, "ddgan"))
+    assert said in last["ruler"]["words"] and "-0.00" not in last["ruler"]["words"]
+    assert (last["ruler"]["step"] is None) is (t == 1)
+
+
+def test_the_exact_row_counts_images_and_not_their_mirror_images(session, monkeypatch):
+    monkeypatch.setattr(session, "images", absent)
+    for data, words in (("mnist", "60,000 images, by"), ("cifar10", "50,000 images and their mirror images, by")):
+        request = Request.parse({"data": data, "seed": 0, "T": 1, "denoisers": "regression"})
+        assert words in answers(session, ImageQuestion(request, 1, 0, "regression"))[-1]["rows"][0]["note"]
 
 
 def test_images_whose_classes_nobody_names_have_no_bars(session):

@@ -13,10 +13,11 @@ from PIL import Image
 from ddgan.data.toys import law_of
 from ddgan.errors import Refused
 from ddgan.explorer.plane import scale, width
-from ddgan.explorer.request import Fork, Request
+from ddgan.explorer.request import Edit, Fork, Request
 from ddgan.explorer.scene import Progress, Scene, scene, stepwise
 from ddgan.explorer.session import Session
 from ddgan.ui.words import answered
+from ddgan.views.answers import counted
 from ddgan.views.encoding import encoded
 from ddgan.views.stage import MAX_FRAMES, stage, staged, stars
 
@@ -122,6 +123,19 @@ def test_an_answer_is_stamped_and_excused_before_it_is_text():
     assert json.loads(answered(picture, 5, ("rings", 4))) == {**picture, "asked": 5, "controls": ["rings", 4]}
     assert json.loads(answered(picture, problem=problem)) == {**picture, "query": "", "message": problem}
     assert json.loads(answered(Refused("x is missing"), 5)) == {"error": "X is missing.", "asked": 5, "controls": []}
+
+
+@pytest.mark.parametrize(
+    "name, t, budget, words",
+    [
+        ("ddgan", 1, None, "1 evaluation"),
+        ("ddgan", 3, None, "3 evaluations"),
+        ("heun", 2, None, "3 evaluations in 2 steps"),
+    ],
+)
+def test_a_walk_that_begins_with_an_edit_takes_the_evaluations_of_its_own_steps(name, t, budget, words):
+    request = Request(denoisers=(name,), T=8, n=4, edit=Edit(t, ""), budget=budget)
+    assert counted(request, name) == words
 
 
 def test_with_a_budget_of_evaluations_a_solver_of_two_a_step_stands_where_its_own_step_is(session):
