@@ -2,7 +2,8 @@
 
 ddgan/ui/canvas.py puts it before image_classes.js, after common.js. ruler(node) draws into a figure; its show(answer)
 takes what ddgan/views/image_classes.py makes, of which it reads t, rows (label, look, entropy) and ruler: null |
-{curve [[log-SNR, nats], ...], levels (null at x_0), step (from that state to the next most is decided, or null), words}. */
+{curve [[log-SNR, nats], ...], levels (null at x_0), step (null, or from that state to the next most is decided),
+words}. */
 
 const SHAPES = {
   circle: 'M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z',

@@ -18,6 +18,7 @@ from ..data.toys import TOYS, law_of
 from ..diffusion.sampler import MAX_N
 from ..diffusion.schedule import MAX_T, Schedule, span_of
 from ..errors import Refused
+from .labels import ANY
 from .methods import METHODS, Method, given
 from .parse import names_of, number, text_of, whole
 
@@ -82,7 +83,8 @@ class Request:
     change the noise of single steps, in this order; the states before a changed step stay, bit for bit. With an `edit`
     the steps begin at the x_t of an image. `eta` belongs to DDIM; None is 0. With the `budget` "nfe", T counts
     evaluations instead of steps: a solver that evaluates twice a step takes half as many. `label` (labels.py) is for
-    models that know classes: the name or index of a class, "any", or None, which gives each sample a class of its own.
+    models that know classes: the name or index of a class, "any", or None: a class of its own for each sample, or
+    "any" with an edit, whose image is of some class already.
     """
 
     data: str = "25-gaussians"
@@ -105,7 +107,7 @@ class Request:
 
     @property
     def told(self) -> str | None:
-        """The class that models are told: `label`, and "any" where an edit begins with an image and none is asked for."""
+        """The class that models are told: `label`; none of their own for samples that begin with an edit's image."""
         return ANY if self.edit and self.label is None else self.label
 
     @property

@@ -10,9 +10,10 @@ from test_image_grid import Small
 from test_run import TINY, sides  # noqa: F401 - a fixture
 
 from ddgan import cli
+from ddgan.data.images import encode_pixels
 from ddgan.errors import Refused
 from ddgan.explorer.posterior import ImageQuestion
-from ddgan.explorer.request import Request
+from ddgan.explorer.request import Edit, Request
 from ddgan.explorer.scene import scene
 from ddgan.explorer.session import Session
 from ddgan.models import checkpoint
@@ -68,6 +69,13 @@ def test_each_sample_has_the_class_of_its_seed_unless_one_is_asked_for(session, 
     for label, due in {"owl": "owl", "1": "dog", "7": "7", "any": "any"}.items():
         assert set(drawn(session, request(name, label=label), name)) == {due}
     assert session.classes(request(name, label="any"), name) is None
+
+
+def test_samples_that_begin_with_an_image_are_told_no_class_unless_one_is_asked_for(session, name):
+    edit = Edit(1, encode_pixels(np.zeros((1, 28, 28), np.uint8)))
+    assert set(drawn(session, request(name, edit=edit), name)) == {"any"}
+    assert session.classes(request(name, edit=edit), name) is None
+    assert set(drawn(session, request(name, edit=edit, label="owl"), name)) == {"owl"}
 
 
 def test_images_that_are_judged_are_told_the_same_classes(session, name, monkeypatch):
