@@ -275,7 +275,7 @@ def _sample(options: argparse.Namespace) -> None:
     if len(request.denoisers) != 1:
         raise Refused(f"one denoiser at a time is sampled to a file, got {', '.join(request.denoisers)}")
     _say_ignored(session, request)
-    *_, scene = progress(stepwise(session, request), request.start)
+    *_, scene = progress(stepwise(session, request), request.walked(*request.denoisers).start + 1)  # the last: all
     files.npz(options.out, scene)
     print(options.out)
 

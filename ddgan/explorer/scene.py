@@ -23,7 +23,7 @@ __all__ = ["Panel", "Progress", "Scene", "scene", "standing", "stepwise"]
 
 
 class Progress(NamedTuple):
-    """How many of all steps of a scene are done; the last one was of the denoiser `name`."""
+    """How many of all steps of a scene are done; the last one was of `name`, whose refusal ends all of its own."""
 
     done: int
     of: int
@@ -107,22 +107,23 @@ def stepwise(
     """
     source, schedule = session.source(request.data), session.schedule(request)
     kept = sorted({*(range(request.start, -1, -1) if t is None else t), 0}, reverse=True)
-    panels, done = [], 0
+    panels, done, of = [], 0, sum(request.walked(name).start for name in request.denoisers)
     for name in request.denoisers:
         own, model, walked, step = session.adopted.get(name), None, {}, None
-        stands = standing(kept, request.T, request.walked(name).T)
+        stands, end = standing(kept, request.T, request.walked(name).T), done + request.walked(name).start
         try:
             model = session.model(request, name)
             for step in session.run(request, name):
                 done += 1
-                yield Progress(done, request.start * len(request.denoisers), name)
+                yield Progress(done, of, name)
                 if step.t in stands.values():
                     walked[step.t] = step
         except Refused as error:
             panels.append(Panel(name, own, model, error))
+            yield Progress(done := end, of, name)
             continue
         steps = {t: walked[own_t] for t, own_t in stands.items() if t}
-        predicted = {t: of.x_0 for t, of in steps.items()} | {0: step.x_s}
+        predicted = {t: one.x_0 for t, one in steps.items()} | {0: step.x_s}
         scores = {t: session.score(request, predicted[t]) for t in predicted if source.law and t in scored}
         panels.append(
             Panel(name, own, model, None, tuple(steps.values()), step.x_s, scores, session.classes(request, name))

@@ -92,7 +92,7 @@ def test_a_sheet_holds_every_state_and_every_predicted_x_0_pixel_for_pixel(sessi
 
 def test_progress_counts_every_step_and_a_model_that_is_gone_is_a_sentence(session, name):
     *early, last = image_grid.drawing(session, Request("mnist", (name, GONE), T=3, n=2))
-    assert [p["progress"]["done"] for p in early] == [1, 2, 3]
+    assert [(p["progress"]["done"], p["progress"]["of"]) for p in early] == [(1, 6), (2, 6), (3, 6), (6, 6)]
     there, gone = last["panels"]
     assert there["error"] is None and gone["error"].endswith(".") and not gone["x"]
     with pytest.raises(Refused, match="a set of points, not of images"):

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -61,7 +62,18 @@ def test_a_scene_of_some_states_is_that_of_all_without_the_others(session):
 
 def test_a_scene_says_on_its_way_how_far_it_is(session):
     *way, last = stepwise(session, SMALL)
-    assert isinstance(last, Scene) and way == [Progress(i + 1, 9, "exact" if i < 3 else "mean") for i in range(6)]
+    done = [(1, "exact"), (2, "exact"), (3, "exact"), (6, GONE), (7, "mean"), (8, "mean"), (9, "mean")]
+    assert isinstance(last, Scene) and way == [Progress(i, 9, name) for i, name in done]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [Request("rings", ("exact", "heun"), T=8, n=10, budget="nfe"), replace(SMALL, denoisers=("exact", GONE))],
+    ids=["a budget", "a refusal"],
+)
+def test_the_last_step_of_a_scene_is_the_last_of_all(session, request_):
+    *way, _ = stepwise(session, request_)
+    assert way[-1].done == way[-1].of and all(one.done < two.done for one, two in pairwise(way))
 
 
 @pytest.mark.parametrize("request_", [SMALL, LINE], ids=["plane", "line"])
