@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from os.path import isfile
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ from ..models import checkpoint, registry
 from ..models.config import PRESETS, Config
 from .methods import METHODS
 
-__all__ = ["Source", "missing", "source_of", "training_images"]
+__all__ = ["Source", "missing", "source_of", "training_images", "written"]
 
 
 class Source(NamedTuple):
@@ -60,6 +61,16 @@ def missing(data: str, name: str, others: list[str]) -> str:
     if data in SETS:
         return f"no {label} of {data} is here: python -m ddgan train {preset} --out weights/{preset} makes one"
     return f"no {label} was trained on {data}, there are {', '.join(others)}"
+
+
+def written(data: str) -> tuple[int, ...]:
+    """When the file, or the card of the run, that a data name is the path of was last written, and how long it is."""
+    if data not in TOYS and data not in SETS and not data.startswith(POINTS_PREFIX):
+        for path in (Path(data, "card.json"), checkpoint.WEIGHTS / data / "card.json", file_of(data)):
+            with suppress(OSError, ValueError):  # or it is not there, and no path at all
+                found = path.stat()
+                return found.st_mtime_ns, found.st_size
+    return ()
 
 
 def source_of(data: str) -> Source:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import lru_cache
 from itertools import tee
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -30,7 +30,7 @@ from ..machine import device, on_gpu, on_loan, precision
 from ..metrics.images import fid, score_set
 from ..metrics.points import evaluate, score, slices
 from ..models import checkpoint
-from .catalogue import missing, source_of, training_images
+from .catalogue import missing, source_of, training_images, written
 from .image_posterior import redraws
 from .kept import Kept
 from .labels import ANY, class_names, index, labels
@@ -46,6 +46,14 @@ KEPT = 5_000  # points of a reference that is kept, 1.3 MB: as many as the page 
 SCENES = 32 * 2**20  # bytes of scenes that are kept, for what is asked about them next
 AT_ONCE = 100  # images that are drawn together, where many are
 
+T = TypeVar("T")
+
+
+def _fresh(found: Callable[..., T], most: int = 32) -> Callable[..., T]:
+    """`found` of a data name and more, the last few kept as long as the file of that name stays as it is."""
+    known = lru_cache(maxsize=most)(lambda stamp, *asked: found(*asked))
+    return lambda data, *more: known(written(data), data, *more)
+
 
 class Session:
     """Names -> laws and denoisers, the last few kept; requests -> steps."""
@@ -54,10 +62,10 @@ class Session:
         self.adopted: dict[str, Denoiser] = {}  # in the order of their coming
         self._owners: dict[str, str] = {}
         self._lock = threading.Lock()
-        self.source = lru_cache(maxsize=32)(source_of)
-        self.denoiser = lru_cache(maxsize=64)(self._denoiser)
-        self.discriminator = lru_cache(maxsize=32)(self._discriminator)
-        self.reference = lru_cache(maxsize=32)(self._reference)
+        self.source = _fresh(source_of)
+        self.denoiser = _fresh(self._denoiser, 64)
+        self.discriminator = _fresh(self._discriminator)
+        self.reference = _fresh(self._reference)
         self.scenes: Kept[Any] = Kept(SCENES, lambda scene: scene.nbytes)  # by their requests
         self._reader, self._reading = ThreadPoolExecutor(1, "reader"), dict[str, Future[ImageSet]]()
         self._arrays, self._redrawn, self._batches, self._branched = map(
@@ -183,8 +191,8 @@ class Session:
             return request.steps()
         if law := self.source(request.data).law:
             return gaussianity.optimal(law, request.T, request.span)
-        errors = (self.denoiser(request.data, "regression").card or {}).get("errors")
-        if not errors:
+        errors = (self.denoiser(request.data, "regression").card or {}).get("errors") or {}
+        if not errors.get("levels"):
             raise Refused(
                 f"the optimal schedule of {request.data} needs the errors of its learned Gaussian, "
                 "and its card has none"
@@ -297,7 +305,7 @@ class Session:
             return score_set(again, source.set, self.classes(request, denoiser) or ()) | published
 
         def sampled(i: int) -> Tensor:
-            *_, last = watch(self.run(replace(request, seed=request.seed + i), denoiser), request.T)
+            *_, last = watch(self.run(replace(request, seed=request.seed + i), denoiser), request.walked(denoiser).T)
             return last.x_s
 
         return evaluate(source.law, request.n, sampled, samplings)

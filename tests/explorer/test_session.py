@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from itertools import pairwise
 from urllib.parse import urlencode
 
@@ -24,6 +25,7 @@ from ddgan.explorer.posterior import Question
 from ddgan.explorer.request import MAX_WORK, Request, forked, unforked
 from ddgan.explorer.scene import scene
 from ddgan.explorer.session import MAX_ADOPTED, MAX_OWNED, Session
+from ddgan.metrics.points import slices
 from ddgan.models import checkpoint
 from ddgan.models.checkpoint import WEIGHTS, load, read_card
 from ddgan.models.config import Config
@@ -52,11 +54,40 @@ GOOD = {
 FIELDS = [*GOOD, "span", "forks", "edit"]
 
 
-def test_large_references_are_not_kept():
+def test_large_references_are_not_kept(monkeypatch):
+    made = []
+    monkeypatch.setattr("ddgan.explorer.session.slices", lambda x: made.append(len(x)) or slices(x))
     session = Session()
-    for n in (100, 5_001):
+    for n in (100, 5_001) * 2:
         session.score(Request(n=n), session.law("25-gaussians").sample(n, torch.Generator().manual_seed(0)))
-    assert session.reference.cache_info().currsize == 1
+    assert made == [100, 5_001, 5_001]
+
+
+def test_a_file_that_changes_and_a_run_that_is_trained_anew_are_read_anew(tmp_path):
+    csv, run, session = tmp_path / "mine.csv", tmp_path / "run", Session()
+
+    found = []
+    for steps, end in ((1, 2), (2, 5)):
+        csv.write_text(f"x,y\n0,0\n1,{end}\n3,1\n")
+        shutil.rmtree(run, ignore_errors=True)
+        list(fit(Config(str(csv), width=8, depth=1, batch=16, steps=steps), run))
+        for data in (str(csv), str(run)):
+            assert session.source(data) is session.source(data), "as long as it stays as it is"
+            found.append((session.law(data), session.reference(data, 5)))
+        assert session.denoiser(str(run), "ddgan") is session.denoiser(str(run), "ddgan")
+        assert session.denoiser(str(run), "ddgan").card["steps"] == steps
+    for (law, reference), (other, another) in zip(found[:2], found[2:], strict=True):
+        assert not torch.equal(law.mu, other.mu) and not np.array_equal(reference, another)
+    csv.unlink()
+    with pytest.raises(Refused, match="cannot be read"):
+        session.source(str(csv))
+
+
+def test_what_is_shipped_is_not_looked_for_again(monkeypatch):
+    session = Session()
+    session.denoiser("rings", "ddgan")
+    monkeypatch.setattr("pathlib.Path.stat", pytest.fail)
+    session.denoiser("rings", "ddgan"), session.source(encode_points([[0, 0], [1, 1]]))
 
 
 @pytest.mark.parametrize(
