@@ -170,10 +170,13 @@ def too_sure(p: Tensor, label: Tensor) -> float:
 def denoising_errors(denoiser: Denoiser, data: ImageSet, n: int = 1000) -> dict[str, Any]:
     """E|x_0 - x̂(x_t)|^2 over the first n images, summed over pixels, at log-SNRs from -10 to 8 that the model knows.
 
-    {"levels": rising, "squared": one each, "n"}: what gaussianity.optimal_for_means finds a schedule from.
+    {"levels": rising, "squared": one each, "n"}: what gaussianity.optimal_for_means finds a schedule from. Refused
+    for a model that knows fewer than two of them, as one of a single step.
     """
     known = denoiser.levels.values if denoiser.levels else (-math.inf, math.inf)
     levels = [v for v in np.linspace(-10.0, 8.0, 37).tolist() if min(known) <= v <= max(known)]
+    if len(levels) < 2:
+        raise Refused("errors are measured at log-SNRs from -10 to 8, and this model knows fewer than two of them")
     noise, squared = torch.Generator().manual_seed(0), torch.zeros(len(levels))
     for images in np.array_split(data.images[:n], -(-min(n, len(data)) // 100)):
         x_0 = from_uint8(images)

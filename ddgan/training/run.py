@@ -187,11 +187,11 @@ def fit(
     `images` says where the config's image set is, if it cannot be found by name, and `size` what to resize it to. `say`
     is told what went wrong and was mended (a damaged state, updates that are not finite), and which images were left
     out. `reading(done, of)` is told of each image of a folder or zip that is read. Closing the iterator saves and
-    stops; with `resume` the run goes on from there, bit for bit. So it does from the state last saved where an update
-    was broken off, by KeyboardInterrupt or a kill: half an update is never saved. The model stands in `out` with its
-    card, which has metrics once the run has ended. Refused where `out` holds a run and `resume` was not asked for,
-    where it holds another run, where another process trains there, or where it cannot be written; FloatingPointError
-    where going back does not help.
+    stops, where weights are no longer finite at the state last saved; with `resume` the run goes on from there, bit for
+    bit. So it does from the state last saved where an update was broken off, by KeyboardInterrupt or a kill: half an
+    update is never saved. The model stands in `out` with its card, which has metrics once the run has ended. Refused
+    where `out` holds a run and `resume` was not asked for, where it holds another run, where another process trains
+    there, or where it cannot be written; FloatingPointError where going back does not help.
     """
     if (images or size) and config.network not in registry.IMAGE_NETWORKS:
         raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
@@ -210,7 +210,7 @@ def fit(
         try:
             yield from run.updates(seconds, save_every)
         except (GeneratorExit, FloatingPointError):
-            run.save()
+            run.stop()
             run.keep(command, {})
             raise
         run.keep(command, {})  # first: judging takes minutes, and a stop must not cost the model
@@ -285,9 +285,18 @@ class _Run:
             raise failure or FloatingPointError(f"the state is not finite after update {self.last.step}")
         self.saved = self.last
 
+    def stop(self) -> None:
+        """Save the state, or go back to the one last saved where it is no longer finite."""
+        try:
+            self.save()
+        except FloatingPointError as error:
+            self.restore()
+            self.say(f"{error}: what is kept is the run after update {self.last.step:,}")
+
     def restore(self) -> None:
         """Go back to the state last saved."""
-        saved = state.load_state(self.out, self.objective.state_dict(), self.config, self.fingerprint, self.say)
+        expected = {key: value for key, value in self.objective.state_dict().items() if not key.startswith("adam_")}
+        saved = state.load_state(self.out, expected, self.config, self.fingerprint, self.say)
         self.objective.load_state_dict(saved.state)
         self.objective.overflows.restore(saved.skipped, saved.in_a_row)
         self.last, self.rollbacks = TrainStep(saved.step, saved.seconds, 0.0, {}), saved.rollbacks
@@ -384,7 +393,8 @@ class _Run:
             "metrics": metrics,
         }
         if metrics and self.config.objective == "regression" and isinstance(self.data, ImageSet):
-            made["errors"] = denoising_errors(self.model(longer=longer), self.data)
+            with suppress(Refused):  # a model of one step has none
+                made["errors"] = denoising_errors(self.model(longer=longer), self.data)
         dtype = torch.bfloat16 if isinstance(self.data, ImageSet) else torch.float32
         opponent = self.objective.networks.get("d")
         model, shape = self.model(longer=longer), tuple(self.data.shape)
@@ -465,10 +475,7 @@ def evaluate_model(
     denoiser: Denoiser, data: Law | ImageSet, config: Config, n: int = 10_000
 ) -> dict[str, dict[str, float | None]]:
     """The metrics on a card, at the T that a model is for: three samplings of n from seed 0 on, or one of images."""
-    if (
-        isinstance(data, ImageSet)
-        and not (checkpoint.WEIGHTS / f"{config.data.removeprefix('stacked')}-classifier").is_dir()
-    ):
+    if isinstance(data, ImageSet) and config.data not in SETS:  # no classifier judges a stranger's images
         return {}
     solver: Solver = Renoise() if config.objective == "consistency" else ANCESTRAL
     stacked = config.data == "stackedmnist"

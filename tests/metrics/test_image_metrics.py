@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from ddgan.data.images import ImageSet, from_uint8
+from ddgan.data.toys import toy
+from ddgan.diffusion.denoiser import GaussianDenoiser
 from ddgan.diffusion.sampler import draw
 from ddgan.diffusion.schedule import Schedule
 from ddgan.errors import Refused
@@ -19,6 +21,7 @@ from ddgan.metrics.images import (
     _known,
     class_kl,
     clear,
+    denoising_errors,
     fid,
     frechet,
     moments,
@@ -31,6 +34,7 @@ from ddgan.metrics.images import (
 )
 from ddgan.models.checkpoint import load
 from ddgan.training.classifier import finish, new_classifier
+from ddgan.training.pairs import Consecutive
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
@@ -246,6 +250,13 @@ def test_precision_and_recall_are_against_as_many_training_images(judge):
 
 
 @pytest.mark.slow
+def test_a_model_of_one_step_has_no_errors_to_find_a_schedule_from():
+    model = GaussianDenoiser(toy("25-gaussians"))
+    model.levels = Consecutive(Schedule.vp(1)).levels()
+    with pytest.raises(Refused, match="errors are measured at log-SNRs from -10 to 8, and this model knows"):
+        denoising_errors(model, ImageSet(np.zeros((2, 1, 4, 4), np.uint8)))
+
+
 def test_shipped_digits_are_digits():
     """64 of them: .14 where all is well, .34 with the halves of a pixel block exchanged."""
     x = torch.cat(list(draw(Schedule.vp(4), load("mnist"), range(64), (1, 28, 28))))

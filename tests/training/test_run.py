@@ -5,6 +5,7 @@ and neither ranks nor parts of a batch change what is learned.
 import importlib
 import io
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -27,7 +28,7 @@ from ddgan.models.checkpoint import load, load_discriminator
 from ddgan.models.config import Config, preset
 from ddgan.training.run import evaluate_model, fit, new_objective
 from ddgan.training.state import load_state
-from ddgan.training.trainer import Descent, Objective, train
+from ddgan.training.trainer import Adversarial, Descent, Objective, train
 
 ROOT = Path(__file__).parents[2]
 TINY = replace(preset("mnist"), width=16, d_width=16, batch=8, steps=4, every=2)
@@ -231,6 +232,43 @@ def test_a_stop_while_the_model_is_judged_does_not_cost_the_model(tmp_path, monk
     assert load(tmp_path).card["steps"] == 3 and load(tmp_path).card["metrics"] == {}
 
 
+def test_a_run_that_is_closed_when_its_weights_are_not_finite_keeps_those_last_saved(tmp_path, monkeypatch):
+    config, update, said = Config("8-gaussians", width=8, depth=1, batch=16, steps=9), Adversarial.update, []
+
+    def poisoned(self, *given, **more):
+        losses = update(self, *given, **more)
+        if self.updates == 5:
+            next(self.generator.parameters()).data.fill_(torch.nan)
+        return losses
+
+    list(fit(config, tmp_path / "whole"))
+    with monkeypatch.context() as here:
+        here.setattr(Adversarial, "update", poisoned)
+        steps = fit(config, tmp_path / "run", save_every=math.inf, say=said.append)
+        for step in steps:
+            if step.step == 5:
+                break
+        steps.close()
+    assert load(tmp_path / "run").card["steps"] == 0 and "what is kept is the run after update 0" in said[0]
+    list(fit(config, tmp_path / "run", resume=True))
+    resumed, whole = (load(tmp_path / run).state_dict() for run in ("run", "whole"))
+    assert all(torch.equal(value, resumed[key]) for key, value in whole.items())
+
+
+def test_a_run_goes_back_to_its_beginning_where_nothing_was_saved_since(tmp_path, monkeypatch):
+    update, said = Adversarial.update, []
+
+    def broken(self, *given, **more):
+        if self.updates == 5 and not said:
+            raise FloatingPointError("the loss is nan")
+        return update(self, *given, **more)
+
+    monkeypatch.setattr(Adversarial, "update", broken)
+    config = Config("8-gaussians", width=8, depth=1, batch=16, steps=9)
+    list(fit(config, tmp_path, save_every=math.inf, say=said.append))
+    assert "back to update 0" in said[0] and load(tmp_path).card["steps"] == 9
+
+
 @pytest.mark.slow
 def test_a_card_says_how_its_weights_came_about_and_how_to_go_on(folder, tmp_path):
     trained(TINY, folder, tmp_path / "a", command="first")
@@ -275,6 +313,13 @@ def test_images_of_a_known_set_in_another_size_are_not_judged(tmp_path, monkeypa
             file.writestr(f"{i}.png", picture.getvalue())
     list(fit(TINY, tmp_path / "run", size=8))
     assert load(tmp_path / "run").card["metrics"] == {} and load(tmp_path / "run").card["shape"] == [1, 8, 8]
+
+
+def test_a_folder_of_images_is_not_judged_by_what_stands_beside_it(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "photos")
+    (tmp_path / "photos-classifier").mkdir()
+    list(fit(replace(TINY, data=str(tmp_path / "photos")), tmp_path / "run"))
+    assert load(tmp_path / "run").card["metrics"] == {}
 
 
 def test_weights_of_another_network_are_refused_in_a_sentence(folder, tmp_path):
