@@ -22,13 +22,14 @@ import httpx
 from ...machine import record
 from . import started
 
-__all__ = ["API", "REQUEST_TIMEOUT", "Visitor", "crowd", "endpoints", "percentiles", "training", "wave"]
+__all__ = ["LIMITS", "REQUEST_TIMEOUT", "WAVES", "Visitor", "crowd", "endpoints", "percentiles", "training", "wave"]
 
 ASK_POINTS = {"data": "25-gaussians", "denoisers": ["ddgan"], "T": 4, "n": 2000}
 ASK_IMAGES = {"data": "mnist", "denoisers": ["ddgan"], "T": 4, "n": 9}
 TRAINING = {"data": "25-gaussians", "seconds": 120}
 WAVES = {1: 20, 10: 5, 50: 2, 100: 2}  # users at once: requests of each, in sequence
 REQUESTS, SESSIONS, STORM = 5_000, 1_000, 20
+LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)  # the server's is 5
 API = "/gradio_api"
 REQUEST_TIMEOUT = 120.0  # seconds that one request may take
 
@@ -48,8 +49,7 @@ def crowd(share: float, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 async def _measure(address: str, memory: Callable[[], float], share: float, note: Callable[[str, Any], None]) -> None:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)  # the server's is 5
-    async with httpx.AsyncClient(base_url=address, limits=limits, timeout=REQUEST_TIMEOUT) as client:
+    async with httpx.AsyncClient(base_url=address, limits=LIMITS, timeout=REQUEST_TIMEOUT) as client:
         visitors = [Visitor(client, known := await endpoints(client)) for _ in range(max(WAVES))]
         note("first_request_s", round((await visitors[0].ask("denoise", ASK_POINTS))[0], 2))
         await wave(visitors, 1, {**ASK_POINTS, "n": 1})  # as if each had opened the page: the server knows the session

@@ -1,13 +1,12 @@
 """How long visitors wait for pictures of points, and how large these are; beside it the same of another checkout.
 
 Visitors are tasks of this process, on the machine of the server, so the times include both. Every wave ends after a
-stated number of requests. An older checkout may answer by Gradio's queue, as the page did before it fetched pictures.
+stated number of requests.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import re
 import secrets
@@ -21,13 +20,11 @@ import httpx
 
 from ...machine import record
 from . import CHROMIUM, looked_at, scrubbed, started
-from .crowd import API, REQUEST_TIMEOUT, Visitor, endpoints, percentiles, training
+from .crowd import LIMITS, REQUEST_TIMEOUT, WAVES, Visitor, endpoints, percentiles, training
 
 __all__ = ["scrub", "serve"]
 
-WAVES = {1: 20, 10: 5, 50: 2, 100: 2}  # visitors at once: pictures of each, in sequence
 IDLE = 6  # seconds after which a page that nobody uses has made itself ready to train
-BUTTON = "denoise-ask"  # what the page clicked before
 GOALS = {
     "distinct_50_p95_s": 1.0,
     "distinct_100_p95_s": 2.0,
@@ -88,8 +85,7 @@ def _of(root: Path | None, share: float, say: Callable[[str], None]) -> dict[str
 
 
 async def _waves(address: str, share: float, note: Callable[[str, Any], None]) -> None:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=2)
-    async with httpx.AsyncClient(base_url=address, limits=limits, timeout=REQUEST_TIMEOUT) as client:
+    async with httpx.AsyncClient(base_url=address, limits=LIMITS, timeout=REQUEST_TIMEOUT) as client:
         one, whole = await _way(client)
         note("payload_kB", round(await whole(0) / 1000))
         asks = [one() for _ in range(max(WAVES))]
@@ -124,8 +120,7 @@ async def _wave(asks: list[Ask], times: int, first: int, *, same: bool = False) 
 async def _way(client: httpx.AsyncClient) -> tuple[Callable[[], Ask], Ask]:
     """How this server is asked: a new visitor's pictures of one DDGAN, and the picture that the page opens with."""
     found = re.search(r"gradio_api/pictures/\w+", (await client.get("/")).text)
-    if not found:
-        return await _queued(client)
+    assert found is not None  # or it is a checkout from before pictures were resources
 
     def visitor(query: str = "denoisers=ddgan&") -> Ask:
         name = secrets.token_hex(6)
@@ -155,34 +150,3 @@ async def _fetched(url: httpx.URL, headers: dict[str, str]) -> httpx.Response:
     status, *fields = head.decode("latin-1").strip().split("\r\n")
     request, found = httpx.Request("GET", url), [tuple(field.split(": ", 1)) for field in fields]
     return httpx.Response(int(status.split()[1]), headers=found, content=body, request=request)
-
-
-async def _queued(client: httpx.AsyncClient) -> tuple[Callable[[], Ask], Ask]:
-    """The same by the button that the page clicked."""
-    config = (await client.get("/config")).json()
-    parts = {part["id"]: part["props"] for part in config["components"]}
-    button = next(i for i, props in parts.items() if props.get("elem_id") == BUTTON)
-    event = next(e for e in config["dependencies"] if [button, "click"] in e["targets"])
-    names = [parts[i].get("elem_id") for i in event["inputs"]]
-    first = [parts[i].get("value") for i in event["inputs"]]
-
-    def visitor(denoisers: list[str] | None = None) -> Ask:
-        session = secrets.token_hex(6)
-
-        async def ask(seed: int) -> int:
-            given = {"seed": seed, **({"denoisers": denoisers} if denoisers else {})}
-            data = [given.get(name, value) for name, value in zip(names, first, strict=True)]
-            body = {"session_hash": session, "fn_index": event["id"], "data": data}
-            while (answer := await client.post(f"{API}/queue/join", json=body)).status_code == 429:
-                await asyncio.sleep(1)
-            answer.raise_for_status()
-            text = ""
-            async with client.stream("GET", f"{API}/queue/data", params={"session_hash": session}) as stream:
-                async for line in stream.aiter_lines():
-                    if '"process_completed"' in line:
-                        text = line
-            return len(json.loads(text.removeprefix("data:"))["output"]["data"][0])
-
-        return ask
-
-    return lambda: visitor(["ddgan"]), visitor()
