@@ -201,7 +201,7 @@ def test_the_first_table_agrees_with_the_evidence_to_the_error_of_10000_samples(
 def test_the_first_table_names_the_schedule_on_which_the_best_gaussian_needs_few_steps():
     law = ddgan.toy("25-gaussians")
     for T, share in _shares("best Gaussian", "geometric"):
-        (x_0,) = draw(Schedule.geometric(T), GaussianDenoiser(law), seeds(1, 10_000), (2,), at_once=10_000)
+        (x_0,) = draw(Schedule.named("geometric", T), GaussianDenoiser(law), seeds(1, 10_000), (2,), at_once=10_000)
         p = coverage(x_0, law).on_mode  # of another seed than the table's
         assert abs(share - p) < 5 * (2 * p * (1 - p) / 10_000) ** 0.5 + 0.001, T
 

@@ -142,21 +142,6 @@ class Schedule:
         """The paper's variance-preserving schedule: alpha_bar(u) = exp(-beta_min u - (beta_max - beta_min) u^2 / 2)."""
         return cls.named("vp", T, (beta_min, beta_max))
 
-    @classmethod
-    def linear(cls, T: int, first: float = 1e-4, last: float = 0.9999) -> Schedule:
-        """sigma^2(u) rises linearly from `first` to `last`: see `named`."""
-        return cls.named("linear", T, (first, last))
-
-    @classmethod
-    def cosine(cls, T: int, first: float = 0.008, last: float = 0.995) -> Schedule:
-        """a(u) = cos(angle), the angle rising linearly from `first` to `last` quarter turns (Nichol, Dhariwal 2021)."""
-        return cls.named("cosine", T, (first, last))
-
-    @classmethod
-    def geometric(cls, T: int, first: float = 0.01, last: float = 0.9999) -> Schedule:
-        """sigma^2(u) rises geometrically from `first` to `last`: see `named`."""
-        return cls.named("geometric", T, (first, last))
-
     @property
     def T(self) -> int:
         """The number of steps."""

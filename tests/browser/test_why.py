@@ -185,9 +185,9 @@ def test_the_map_has_the_path_of_the_schedule_and_the_best_one_and_says_their_bo
     for _ in range(5):
         page.keyboard.press("ArrowDown")
     stands(page, "geometric", 32)
-    assert ask(page, "path", "chosen") == on_map(Schedule.geometric(32))
-    said = page.inner_text(f"{WHY} .why-path p")
-    assert f"geometric, T = 32: {bound(LINE, Schedule.geometric(32)):.2f} nats" in said
+    assert ask(page, "path", "chosen") == on_map(Schedule.named("geometric", 32))
+    said, least = page.inner_text(f"{WHY} .why-path p"), bound(LINE, Schedule.named("geometric", 32))
+    assert f"geometric, T = 32: {least:.2f} nats" in said
     assert "steps are shorter than the map shows: drawn at its edge" in said
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert "path=geometric,32" in page.url

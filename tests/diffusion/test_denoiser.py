@@ -160,7 +160,7 @@ def test_consecutive_levels_refuse_others_in_a_sentence():
         Consecutive(VP).levels().check(Schedule.vp(8))
     assert str(error.value) == "this model knows vp with T = 1, 2 or 4 alone: choose one of these"
     with pytest.raises(Refused, match="this model knows vp with T = 1, 2 or 4 alone"):
-        Consecutive(VP).levels().check(Schedule.cosine(4))
+        Consecutive(VP).levels().check(Schedule.named("cosine", 4))
     with pytest.raises(Refused, match=r"of its own schedule, which has T = 2 \(log-SNR 1.00, -3.00\): choose"):
         Levels((1.0, -3.0), continuous=False).check(VP)
 
@@ -202,12 +202,12 @@ def test_a_hundredth_of_a_nat_is_rounding_and_a_tenth_is_another_level():
 
 def test_closed_forms_accept_every_schedule_and_a_trained_network_only_its_own():
     for denoiser in (*(kind(law_of((2,))) for kind in CLOSED), network("skip", 2)):
-        denoiser.check(Schedule.cosine(1000))
+        denoiser.check(Schedule.named("cosine", 1000))
     trained = network("skip", 2)
     trained.levels = Consecutive(VP).levels()
     trained.check(VP)
     with pytest.raises(Refused, match="this model knows"):
-        trained.check(Schedule.cosine(4))
+        trained.check(Schedule.named("cosine", 4))
 
 
 def test_the_gaussian_denoiser_of_fewer_points_than_coordinates_is_finite():

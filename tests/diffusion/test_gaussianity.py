@@ -182,7 +182,7 @@ def test_no_other_schedule_has_a_lower_bound(name):
 
 def test_the_bound_is_the_sum_of_the_steps_gaps():
     for law in (LINE, toy("25-gaussians"), toy("8-gaussians")):
-        schedule = Schedule.geometric(6)
+        schedule = Schedule.named("geometric", 6)
         assert bound(law, schedule) == pytest.approx(sum(step_gap(law, schedule, t) for t in range(1, 7)), abs=1e-6)
 
 
@@ -227,7 +227,7 @@ def test_the_bound_of_a_mixture_is_what_the_start_loses_for_the_true_one_and_the
         one = torch.ones_like(var)
         return Mixture(0 * one, mean[:, None], one, 0 * one, x_t, var)
 
-    for schedule in (Schedule.vp(1), Schedule.geometric(3)):
+    for schedule in (Schedule.vp(1), Schedule.named("geometric", 3)):
         exact = mixture_bound(law, schedule, law.denoised)
         assert exact == pytest.approx(start_gap(law, schedule), abs=1e-4)
         found, best = mixture_bound(law, schedule, gaussian), bound(law, schedule)
@@ -286,7 +286,7 @@ def test_the_best_schedule_for_means_has_the_least_sum_of_ddpms_losses():
 def test_every_schedule_stands_on_the_landscape_at_the_vp_time_of_its_levels():
     t = torch.arange(VP_LEVELS + 1)
     torch.testing.assert_close(vp_time(SCHEDULE.level(t)), t.double(), atol=1e-6, rtol=0)
-    levels = Schedule.geometric(8).level(torch.arange(9))
+    levels = Schedule.named("geometric", 8).level(torch.arange(9))
     times = vp_time(levels)
     below = SCHEDULE.level(times.floor().long().clamp(max=VP_LEVELS - 1))
     above = SCHEDULE.level(times.floor().long().clamp(max=VP_LEVELS - 1) + 1)
