@@ -28,7 +28,7 @@ from ..explorer.session import Session
 from .answers import SUBSCRIPT, data_label, label
 from .looks import COLOURS, css, mixed
 
-__all__ = ["PLOTLY", "figure", "page", "saved", "shown", "write"]
+__all__ = ["PLOTLY", "page", "saved", "shown", "write"]
 
 PLOTLY = "/* plotly.js */"  # stands in `page` for the script that draws it
 ROW, STACKED, TITLE = 380, 290, 34  # pixels: a scene among others beside it, or below it, and what is written above it
@@ -39,13 +39,11 @@ LIGHT = {"ambient": 0.72, "diffuse": 0.5, "specular": 0.06, "roughness": 0.7, "f
 _ASSETS = Path(__file__).parents[2] / "assets"
 
 
-def figure(session: Session, question: Question) -> go.Figure:
-    """The landscape of a question, light and wide; Refused as of posterior.landscape."""
-    return _figure(landscape(session, question), question, session.source(question.request.data).axes or PLANE)
-
-
 def shown(session: Session, question: Question) -> dict[str, Any]:
-    """What the page draws: a figure, its words, and the version of plotly.js that it is made for."""
+    """What the page draws: a figure, its words, and the version of plotly.js that it is made for.
+
+    Refused as of posterior.landscape.
+    """
     land, axes = landscape(session, question), session.source(question.request.data).axes or PLANE
     drawn = _figure(land, question, axes).to_dict()  # its arrays are base64 already
     return {"figure": drawn, **_words(session, land, question, axes), "plotly": get_plotlyjs_version()}

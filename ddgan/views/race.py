@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from plotly import graph_objects as go
 from plotly.offline import get_plotlyjs_version
 
 from ..explorer.methods import GROUPS, METHODS
@@ -19,7 +18,7 @@ from .answers import data_label, label
 from .looks import COLOURS, DASHES, GRID_LINES, INK, OTHER, RUNNERS, Mark
 from .recorded import Results
 
-__all__ = ["MEASURES", "PLOTLY", "Measure", "drawing", "figure", "now", "shown", "table"]
+__all__ = ["MEASURES", "PLOTLY", "Measure", "drawing", "now", "shown", "table"]
 
 
 class Measure(NamedTuple):
@@ -47,12 +46,7 @@ NFE = [1, 2, 4, 8, 16, 32, 64, 128]  # that the axis names
 # ---------------------------------------------------------------- the figure
 
 
-def figure(entries: Sequence[Entry], measure: str, data: str, schedule: str, n: int = Request.n) -> go.Figure:
-    """`drawing` as a figure of plotly's."""
-    return go.Figure(drawing(entries, measure, data, schedule, n)).update_layout(template="none")
-
-
-def drawing(entries: Sequence[Entry], measure: str, data: str, schedule: str, n: int = Request.n) -> dict[str, Any]:
+def drawing(entries: Sequence[Entry], measure: str, data: str, schedule: str) -> dict[str, Any]:
     """One of MEASURES over the number of evaluations, which has a logarithmic axis:
     {"data", "layout"} as plotly.js reads them.
 
@@ -66,7 +60,7 @@ def drawing(entries: Sequence[Entry], measure: str, data: str, schedule: str, n:
         traces = [_line(of, measure, setting) for name in names if (of := [e for e in scored if e.method == name])]
         lines += [trace | ({"legendgrouptitle": {"text": group}} if k == 0 else {}) for k, trace in enumerate(traces)]
     level = _level(measure, scored[0].scores) if scored else None
-    said = f"{setting}, {n:,} samples, seed 0<br>{_hollow(measure)}"
+    said = f"{setting}, {Request.n:,} samples, seed 0<br>{_hollow(measure)}"
     return {"data": lines, "layout": _layout(MEASURES[measure], said, level)}
 
 

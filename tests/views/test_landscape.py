@@ -14,13 +14,13 @@ from ddgan.explorer.posterior import Question, landscape
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.views.encoding import encoded
-from ddgan.views.landscape import PLOTLY, figure, page, saved, shown, write
+from ddgan.views.landscape import PLANE, PLOTLY, _figure, page, saved, shown, write
 from ddgan.views.looks import mixed
 
 SESSION = Session()
 ADDRESS = "https://example.org/explorer/"
 ASKED = Question(Request(T=4), 1, (0.3, 0.2), "x_s")
-FIGURE = figure(SESSION, ASKED)
+FIGURE = _figure(landscape(SESSION, ASKED), ASKED, PLANE)
 SCENES = [FIGURE.layout[trace.scene] for trace in FIGURE.data]
 
 
@@ -96,8 +96,8 @@ def test_the_page_is_told_all_of_it_as_strict_json():
 
 
 def test_without_a_ddgan_there_are_two_surfaces():
-    alone = figure(SESSION, replace(ASKED, request=Request(denoisers=("exact", "mean"))))
-    assert [trace.name for trace in alone.data] == ["truth", "gaussian"]
+    alone = shown(SESSION, replace(ASKED, request=Request(denoisers=("exact", "mean"))))["figure"]
+    assert [trace["name"] for trace in alone["data"]] == ["truth", "gaussian"]
 
 
 def test_the_file_is_whole_names_its_link_and_needs_no_network(tmp_path):

@@ -24,7 +24,7 @@ from ddgan.ui.race import _QUESTION, streamed
 from ddgan.views import looks
 from ddgan.views.answers import label
 from ddgan.views.encoding import encoded
-from ddgan.views.race import MEASURES, drawing, figure, shown, table
+from ddgan.views.race import MEASURES, drawing, shown, table
 
 LINE = "4-gaussians-1d"
 
@@ -56,8 +56,8 @@ def entry(method="ddim", T=4, refusal=None, **scores):
 
 @pytest.mark.parametrize("measure", MEASURES)
 def test_the_numbers_of_the_figure_and_of_the_table_are_the_sessions(race, measure):
-    found = figure([*race.entries.values()], measure, LINE, "geometric")
-    assert isinstance(found, go.Figure) and found.layout.xaxis.type == "log"
+    found = go.Figure(drawing([*race.entries.values()], measure, LINE, "geometric"))
+    assert found.layout.xaxis.type == "log"
     assert {trace.name for trace in found.data} == {label(method) for method, _ in race.entries}
     rows = {line[1]: line[2:] for line in table([*race.entries.values()], measure)[1:]}
     for trace in found.data:
