@@ -1,4 +1,4 @@
-"""When is the class decided? Bars below the gallery of *Images*, for the sample that is chosen there."""
+"""When is the class of the sample decided that is chosen in *Images*, and what may each of its x_t still become?"""
 
 from __future__ import annotations
 
@@ -13,22 +13,30 @@ from ..explorer.parse import json_of
 from ..explorer.posterior import ImageQuestion
 from ..explorer.session import Session
 from ..views.image_classes import bars
+from ..views.image_tree import branches
 from . import words
 from .canvas import calling, drawn
 from .server.jobs import job, size
 
-__all__ = ["answered", "asking_sample", "build"]
+__all__ = ["answered", "build", "build_tree"]
 
 _RUN = "asked => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run())]"
 
 
 def build(session: Session) -> None:
-    """The component, and the event with which its script asks."""
+    """The bars, and the event with which their script asks."""
     shown = drawn("image_classes", "stage classes", elem_id="classes")
-    asking_sample(partial(answered, session, "classes", bars), shown, "Classes")
+    _asking(partial(answered, session, "classes", bars), shown, "Classes")
 
 
-def asking_sample(answer: Callable[[str], Any], shown: gr.HTML, label: str) -> None:
+def build_tree(session: Session) -> None:
+    """The fold with the tree, and the event with which its script asks once it is open."""
+    with gr.Accordion("A tree: six children of every state, and what they become", open=False, elem_id="tree-fold"):
+        shown = drawn("image_tree", "stage tree", elem_id="tree")
+    _asking(partial(answered, session, "tree", lambda *asked: iter([branches(*asked)])), shown, "Tree")
+
+
+def _asking(answer: Callable[[str], Any], shown: gr.HTML, label: str) -> None:
     """The event with which a script asks about the chosen sample, by a click on #images-LABEL."""
     asked = gr.Textbox("", visible=False)
     ask = gr.Button(label, elem_id=f"images-{label.lower()}", elem_classes="offstage")

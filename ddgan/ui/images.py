@@ -18,7 +18,7 @@ from ..explorer.request import Request, forked, still_forked, unforked
 from ..explorer.session import Session
 from ..views.image_grid import drawing
 from ..views.image_posterior import explore
-from . import exports, image_classes, image_tree, words
+from . import exports, image_classes, words
 from .canvas import NEXT_SEED, asking, calling, drawn
 from .server.jobs import job, size
 
@@ -89,7 +89,7 @@ def _laid_out(session: Session) -> Parts:
     image_classes.build(session)
     forks = _fork_row()
     drawn("image_step", "stage image-step", elem_id="image-step")
-    image_tree.build(session)
+    image_classes.build_tree(session)
     exports.build(session, "#gallery .gallery")
     asked = gr.Textbox("", visible=False)
     with gr.Accordion("Begin with an image: draw, upload or take a sample", open=False, elem_id="paint"):
