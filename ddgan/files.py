@@ -1,6 +1,6 @@
 """Files that are whole or not there: atomic writes, locks between processes, and safetensors checked before use.
 
-A damaged or foreign file is Refused, in one sentence; nothing is ever unpickled.
+A damaged or foreign file is Refused, in one sentence; nothing here is ever unpickled.
 """
 
 from __future__ import annotations

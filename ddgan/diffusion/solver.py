@@ -87,14 +87,17 @@ class Solver:
         z: Tensor, eps: Tensor, before: Step | None = None,
     ) -> Step:  # fmt: skip
         """The record of one step."""
-        z = _read(denoiser, z)
-        x_0 = denoiser(x_t, schedule.level(t, x_t), z)
-        law, midway = self._law(_Asked(schedule, denoiser, x_t, s, t, z, before), x_0)
-        return Step(s, t, x_t, z, x_0, law, eps, law.at(eps), midway)
+        asked = _Asked(schedule, denoiser, x_t, s, t, _read(denoiser, z), before)
+        x_0 = self._x_0(asked)
+        law, midway = self._law(asked, x_0)
+        return Step(s, t, x_t, asked.z, x_0, law, eps, law.at(eps), midway)
 
     def nfe(self, T: int) -> int:
         """How often T steps evaluate the denoiser."""
         return T
+
+    def _x_0(self, asked: _Asked) -> Tensor:
+        return asked.denoiser(asked.x_t, asked.schedule.level(asked.t, asked.x_t), asked.z)
 
     def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         raise NotImplementedError
@@ -188,14 +191,8 @@ class Heun(Solver):
 class Flow(Solver):
     """Refused for a denoiser that does not know the flow. All x_t of a walk have one x_0, that of the first."""
 
-    def step(
-        self, schedule: Schedule, denoiser: Denoiser, x_t: Tensor, s: int | Tensor, t: int | Tensor, *,
-        z: Tensor, eps: Tensor, before: Step | None = None,
-    ) -> Step:  # fmt: skip
-        if before is None:
-            return super().step(schedule, denoiser, x_t, s, t, z=z, eps=eps)
-        law, _ = self._law(_Asked(schedule, denoiser, x_t, s, t, z, before), before.x_0)
-        return Step(s, t, x_t, _read(denoiser, z), before.x_0, law, eps, law.at(eps))
+    def _x_0(self, asked: _Asked) -> Tensor:
+        return asked.before.x_0 if asked.before else super()._x_0(asked)
 
     def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         if not isinstance(asked.denoiser, FlowDenoiser):

@@ -7,7 +7,7 @@
     DIR/points.csv          the data, where it was the user's own
     NAME.safetensors        a model to hand on: the weights of one file, with the card in its header
 
-A damaged or foreign file is Refused, in one sentence; nothing is ever unpickled.
+A damaged or foreign file is Refused, in one sentence, and none is a pickle: official.py alone reads one, its tensors.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from .registry import new_discriminator, new_generator
 __all__ = [
     "WEIGHTS",
     "amend",
+    "check_free",
     "load",
     "load_classifier",
     "load_discriminator",
@@ -81,7 +82,8 @@ def save(
 
     `dtype` is what the weights are rounded to: bfloat16 halves the files.
 
-    The card stands in the model's own header too, so that model.safetensors is a model wherever it is taken.
+    The card stands in the model's own header too: model.safetensors can be taken elsewhere alone, and is then read as a
+    single file is, if it has at most 64 MiB.
     """
     directory, card = Path(directory), new_card(denoiser, config, shape, made, dtype)
     weights = _serialised(denoiser, {"card": json.dumps(card, allow_nan=False)}, dtype)
@@ -90,7 +92,7 @@ def save(
         write(directory / "discriminator.safetensors", opponent := _serialised(discriminator, None, dtype))
         card["discriminator_sha256"] = hashlib.sha256(opponent).hexdigest()
     write(directory / "model.safetensors", weights)
-    write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
+    _write_card(directory, card)
 
 
 def save_file(path: Path, denoiser: Denoiser) -> None:
@@ -132,7 +134,13 @@ def amend(name: str | Path, **fields: Any) -> None:
     if not (directory / "card.json").is_file():
         raise Refused(f"{directory} is no directory of a model: it has no card.json")
     card = {**read_card(directory), **fields}
-    write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
+    _write_card(directory, card)
+
+
+def check_free(directory: Path) -> None:
+    """Refused where a model stands in the directory already."""
+    if (directory / "card.json").exists():
+        raise Refused(f"{directory} already holds a model: choose another directory")
 
 
 def load_discriminator(name: str | Path) -> nn.Module:
@@ -161,7 +169,7 @@ def save_classifier(directory: Path, classifier: Classifier, made: dict[str, Any
         "sha256": hashlib.sha256(weights).hexdigest(),
     }
     write(directory / "classifier.safetensors", weights)
-    write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
+    _write_card(directory, card)
 
 
 def load_classifier(name: str | Path) -> Classifier:
@@ -234,6 +242,10 @@ def _check_classes(card: dict[str, Any]) -> None:
         raise Refused(f"class_counts {str(counts)[:40]}")
     if counts and not sum(counts):
         raise Refused("class_counts that are all 0")
+
+
+def _write_card(directory: Path, card: dict[str, Any]) -> None:
+    write(directory / "card.json", json.dumps(card, indent=2, allow_nan=False).encode() + b"\n")
 
 
 def _is_finite(value: Any) -> bool:

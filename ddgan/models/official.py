@@ -45,8 +45,7 @@ NAMES = {
 @torch.no_grad()
 def convert(path: Path, out: Path) -> None:
     """Write the generator in the authors' file as a model into the directory `out`; Refused for any other file."""
-    if (out / "card.json").exists():
-        raise Refused(f"{out} already holds a model: choose another directory")
+    checkpoint.check_free(out)
     with torch.device("meta"):
         denoiser = registry.new_generator(CIFAR10, SHAPE)
     assert isinstance(denoiser, UNet)  # which "unet-indexed" is

@@ -1,4 +1,4 @@
-"""Networks for images (C, H, W): the paper's U-Net generator and its discriminator, which mirror each other.
+"""Generators of images (C, H, W): the paper's U-Net, and one that begins from a draw; discriminator.py has the rest.
 
 UNet          x_0 = tanh(U(x_t; level, z)). NCSN++ (Song et al. 2021) with BigGAN residual blocks, a residual pyramid of
               the input, FIR resampling, and attention at the second resolution and in the bottleneck. The latent vector
@@ -7,12 +7,11 @@ UNet          x_0 = tanh(U(x_t; level, z)). NCSN++ (Song et al. 2021) with BigGA
 DrawUNet      The latent is as large as the data and is turned into a draw y of x_0 given x_t *if the data were
               Gaussian* with the mean and covariance of the training set; the U-Net gets y beside x_t. It so begins
               from something of the right colours and layout, and z says which.
-Discriminator (x_s, x_t; levels) -> logit: residual blocks that halve the image, minibatch standard deviation, a sum.
 
 `patch` = 2 folds 2 x 2 pixels into channels at the entrance and unfolds them at the exit: four times cheaper. At
-width 128, depth 2, multipliers (1, 2, 2, 2) and patch 1 these are the networks of the paper, 48,432,515 and 12,741,633
-parameters: levels, which stand here where the paper has an index, are embedded by as many numbers.
-Source: Xiao et al. 2022, appendix C; AdaGN: Dhariwal, Nichol 2021; minibatch std: Karras et al. 2018.
+width 128, depth 2, multipliers (1, 2, 2, 2) and patch 1 UNet is the generator of the paper, 48,432,515 parameters:
+levels, which stand here where the paper has an index, are embedded by as many numbers.
+Source: Xiao et al. 2022, appendix C; AdaGN: Dhariwal, Nichol 2021.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -226,17 +226,8 @@ class DrawUNet(UNet):
     variance: Tensor
     rest: Tensor
 
-    def __init__(
-        self,
-        shape: Sequence[int],
-        latent_dim: int,
-        width: int,
-        depth: int,
-        multipliers: Sequence[int],
-        patch: int,
-        classes: int = 0,
-    ) -> None:
-        super().__init__(shape, latent_dim, width, depth, multipliers, patch, classes)
+    def __init__(self, shape: Sequence[int], latent_dim: int, *sizes: Any) -> None:
+        super().__init__(shape, latent_dim, *sizes)
         n = math.prod(shape)
         if latent_dim not in (0, n):
             raise Refused(f"the latent of this network has 0 or {n} numbers, as the data, got {latent_dim}")

@@ -66,8 +66,7 @@ def fit_classifier(
         raise Refused(f"test images must be of the classes of the training images: only one of both has {other[0]!r}")
     classifier = new_classifier(train, width=width, seed=seed, noisy=noisy)
     with files.claimed(out):
-        if (out / "card.json").exists():
-            raise Refused(f"{out} already holds a model: choose another directory")
+        checkpoint.check_free(out)
         for step in train_classifier(classifier, train, seed=seed, epochs=epochs, seconds=seconds):
             yield step
         made = {

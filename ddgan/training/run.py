@@ -246,8 +246,8 @@ class _Run:
             self.restore()
         elif state.holds_state(self.out):
             raise Refused(f"{self.out} already holds a run: continue it with --resume, or choose another directory")
-        elif (self.out / "card.json").exists():
-            raise Refused(f"{self.out} already holds a model: choose another directory")
+        else:
+            checkpoint.check_free(self.out)
         distributed.agree(0)  # all have looked before one writes
         if not distributed.rank() and (crash := crashes.told(self.out)):
             self.say(f"{crash}; going on after update {self.last.step:,}")
