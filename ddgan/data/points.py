@@ -217,7 +217,7 @@ def _base64url(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def thinned(points: Tensor | np.ndarray, n: int = MAX_NAMED) -> Tensor:
-    """At most n of the points (N, D), evenly at random, always the same ones, in their order."""
-    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))[:n]
+def thinned(points: Tensor | np.ndarray) -> Tensor:
+    """At most MAX_NAMED of the points (N, D), evenly at random, always the same ones, in their order."""
+    chosen = torch.randperm(len(points), generator=torch.Generator().manual_seed(0))[:MAX_NAMED]
     return torch.as_tensor(points)[chosen.sort().values]

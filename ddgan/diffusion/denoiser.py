@@ -112,7 +112,7 @@ class Denoiser(nn.Module):
     card: dict[str, Any] | None = None
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
-        """The x_0 that x_t at this level and the latent z stand for."""
+        """The x_0 that x_t at this level and the latent z stand for; with classes a fourth argument is the label."""
         raise NotImplementedError
 
     def given(self, label: Tensor | int) -> Denoiser:

@@ -42,6 +42,7 @@ __all__ = [
 ]  # fmt: skip
 
 VP_LEVELS = 512  # levels of the vp schedule that a step of the picture may start from and end at
+DRAWS = 2000  # of the steps whose mean mixture_bound takes
 MOST_STEPS = 64  # of an optimal schedule
 X_T = 2500  # points that stand for x_t at one level, at most
 CELLS = 2**23  # points x components of an entropy, which asks for more of them
@@ -95,15 +96,15 @@ def bound(law: Law, schedule: Schedule) -> float:
     return max(0.0, found)
 
 
-def mixture_bound(law: Law, schedule: Schedule, denoised: Callable[[Tensor, Tensor], Mixture], n: int = 2000) -> float:
+def mixture_bound(law: Law, schedule: Schedule, denoised: Callable[[Tensor, Tensor], Mixture]) -> float:
     """The same for a chain whose p(x_0 | x_t) is a mixture, `denoised` of x_t (B, *D) in float32 and levels (B,).
 
     Its p(x_s | x_t) = integral of q(x_s | x_t, x_0) p(x_0 | x_t) is a mixture too. E log q(x_s | x_t) / p(x_s | x_t)
-    is a mean over n draws, the same ones each time, so small bounds have an error of some hundredths of a nat.
+    is a mean over DRAWS draws, the same ones each time, so small bounds have an error of some hundredths of a nat.
     """
     noise, found = torch.Generator().manual_seed(0), start_gap(law, schedule)
     for t in range(schedule.T, 0, -1):
-        x_0 = law.sample(n, noise).double()
+        x_0 = law.sample(DRAWS, noise).double()
         x_s = schedule.marginal(x_0, t - 1).at(torch.randn(x_0.shape, generator=noise, dtype=x_0.dtype))
         x_t = schedule.transition(x_s, t - 1, t).at(torch.randn(x_0.shape, generator=noise, dtype=x_0.dtype))
         p, one = denoised(x_t.float(), schedule.level(t, x_t.float())), torch.ones_like(x_0[:1])

@@ -51,6 +51,7 @@ __all__ = [
 ]
 
 CHUNK = 256  # images or rows at a time
+MEASURED = 1000  # images that denoising errors are of
 CLEAR = 0.95  # the probability of its likeliest class above which an image is clear
 
 
@@ -167,8 +168,8 @@ def too_sure(p: Tensor, label: Tensor) -> float:
 
 
 @torch.no_grad()
-def denoising_errors(denoiser: Denoiser, data: ImageSet, n: int = 1000) -> dict[str, Any]:
-    """E|x_0 - x̂(x_t)|^2 over the first n images, summed over pixels, at log-SNRs from -10 to 8 that the model knows.
+def denoising_errors(denoiser: Denoiser, data: ImageSet) -> dict[str, Any]:
+    """E|x_0 - x̂(x_t)|^2 over MEASURED images, the first, summed over pixels, at log-SNRs from -10 to 8 that it knows.
 
     {"levels": rising, "squared": one each, "n"}: what gaussianity.optimal_for_means finds a schedule from. Refused
     for a model that knows fewer than two of them, as one of a single step.
@@ -178,7 +179,8 @@ def denoising_errors(denoiser: Denoiser, data: ImageSet, n: int = 1000) -> dict[
     if len(levels) < 2:
         raise Refused("errors are measured at log-SNRs from -10 to 8, and this model knows fewer than two of them")
     noise, squared = torch.Generator().manual_seed(0), torch.zeros(len(levels))
-    for images in np.array_split(data.images[:n], -(-min(n, len(data)) // 100)):
+    n = min(MEASURED, len(data))
+    for images in np.array_split(data.images[:n], -(-n // 100)):
         x_0 = from_uint8(images)
         eps = torch.randn(x_0.shape, generator=noise)
         for i, value in enumerate(levels):
@@ -186,8 +188,8 @@ def denoising_errors(denoiser: Denoiser, data: ImageSet, n: int = 1000) -> dict[
             a, sigma = (like(v, x_0) for v in alpha_sigma(level))
             asked = (v.to(denoiser.device) for v in (a * x_0 + sigma * eps, level, x_0.new_zeros(len(x_0), 0)))
             squared[i] += (x_0 - denoiser(*asked).cpu()).square().sum()
-    found = (squared / min(n, len(data))).tolist()
-    return {"levels": levels, "squared": [float(f"{v:.5g}") for v in found], "n": min(n, len(data))}
+    found = (squared / n).tolist()
+    return {"levels": levels, "squared": [float(f"{v:.5g}") for v in found], "n": n}
 
 
 def score_images(

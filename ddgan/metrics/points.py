@@ -22,6 +22,7 @@ __all__ = [
 ]  # fmt: skip
 
 REACH = 4.0  # a sample is on a mode within this many standard deviations of a component
+PAIRS = 8  # of samples whose distance is a floor
 COVERED = 0.1  # a mode is covered from this fraction of its due share of all samples
 
 
@@ -93,13 +94,13 @@ def sliced_w2(x: Tensor, y: Tensor | np.ndarray, directions: int = 64) -> float:
 
 
 @lru_cache(maxsize=32)
-def floor_sliced_w2(law: Law, n: int, pairs: int = 8) -> float:
-    """What a perfect model scores on average: the mean sliced_w2 over independent pairs of n samples of the law.
+def floor_sliced_w2(law: Law, n: int) -> float:
+    """What a perfect model scores on average: the mean sliced_w2 over PAIRS independent pairs of n samples of the law.
 
     A mean, since a single pair may be off by half: with n = 10,000 the standard deviation of one is up to .5 of it.
     """
     noise = torch.Generator().manual_seed(2)
-    return sum(sliced_w2(law.sample(n, noise), law.sample(n, noise)) for _ in range(pairs)) / pairs
+    return sum(sliced_w2(law.sample(n, noise), law.sample(n, noise)) for _ in range(PAIRS)) / PAIRS
 
 
 def mode_distance(x: Tensor, law: Law) -> float:

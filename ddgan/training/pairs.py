@@ -11,7 +11,10 @@ from ..diffusion.denoiser import Levels
 from ..diffusion.schedule import Schedule
 from ..errors import Refused
 
-__all__ = ["Anywhere", "Consecutive", "Pairs"]
+__all__ = ["TOP", "Anywhere", "Consecutive", "Pairs"]
+
+
+TOP = 0.15  # the share of the t of Anywhere that are the last
 
 
 class Pairs(Protocol):
@@ -58,8 +61,8 @@ class Anywhere:
     Half of the t are uniform, half log-uniform, since the last steps of long chains start at small t.
     """
 
-    def __init__(self, schedule: Schedule, first: float = 0.02, top: float = 0.15, clean: float = 0.5) -> None:
-        self.schedule, self.top, self.clean = schedule, top, clean
+    def __init__(self, schedule: Schedule, first: float = 0.02, clean: float = 0.5) -> None:
+        self.schedule, self.clean = schedule, clean
         self.first = max(1, round(first * schedule.T))
 
     def draw(self, n: int, noise: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -67,7 +70,7 @@ class Anywhere:
         u, v, at_top, at_zero = torch.rand(4, n, generator=noise, device=noise.device, dtype=torch.float64)
         T, first = self.schedule.T, self.first
         t = torch.where(u < 0.5, first + 2 * u * (T - first), first * (T / first) ** (2 * u - 1)).round().long()
-        t = t.masked_fill(at_top < self.top, T)
+        t = t.masked_fill(at_top < TOP, T)
         s = (v * t).long()
         # the cleanest s that is ever asked for is x_0 or a level that some schedule can start from
         return s.masked_fill((at_zero < self.clean) | (s < first), 0), t

@@ -23,7 +23,6 @@ from .trainer import BOTH, Descent, Objective
 
 __all__ = ["Consistency", "Likelihood", "Trajectories"]
 
-BETAS = (0.9, 0.99)  # Adam's
 PER_CHUNK = 100  # updates before there are trajectories of one more chunk: training can be watched from the start
 
 
@@ -33,7 +32,7 @@ class Likelihood(Objective):
     def __init__(self, generator: Denoiser, pairs: Pairs, *, lr: float = 4e-3, descent: Descent = Descent()) -> None:
         if not isinstance(generator, MixtureDenoiser):
             raise Refused("the mixture objective needs a density, which the network mixture alone has")
-        super().__init__(generator, lr, {}, pairs, BETAS, descent)
+        super().__init__(generator, lr, {}, pairs, descent)
         self.mixture = generator
 
     def _learn(
@@ -98,7 +97,7 @@ class Consistency(Objective):
     ) -> None:
         if generator.latent_dim:
             raise Refused(f"the consistency objective has no latent: latent_dim must be 0, got {generator.latent_dim}")
-        super().__init__(generator, lr, {}, pairs, BETAS, descent)
+        super().__init__(generator, lr, {}, pairs, descent)
         self.trajectories = Trajectories(law, pairs)
 
     def _learn(

@@ -1,8 +1,8 @@
-"""A training on disk: everything that a resumed run needs, bit for bit, and a lock while a process trains there.
+"""A training on disk: everything that a resumed run needs, bit for bit.
 
 DIR/state.safetensors   the run: networks, averages, optimisers, and where it stands
 DIR/state-before.safetensors    the one before, should that one be damaged
-DIR/.lock               locked while a process trains here
+DIR/.lock               locked while a process trains here: files.claimed
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ One update draws a batch x_0, a pair of levels s < t per item, and a true forwar
     x_0' = G(x_t, level_t, z),    x_s' ~ q(x_s | x_t, x_0')        fake: (x_s', x_t)
 
 The fake is the sampler's own step (`reverse_step`). D learns to tell real from fake given x_t, G to fool it: an
-adversarial match of p(x_s | x_t) to q(x_s | x_t) at every step, eq. 4-8 of Xiao et al. 2022. The other objective is
-DDPM's: a generator without a latent, by least squares.
+adversarial match of p(x_s | x_t) to q(x_s | x_t) at every step, eq. 4-8 of Xiao et al. 2022. Three more objectives
+train G alone: DDPM's, without a latent, by least squares, and those of rivals.py: a likelihood, and consistency.
 
-Which pairs are drawn decides what a model can do afterwards. `consecutive` pairs of a schedule with T steps train for
-those T levels; `anywhere` on a fine schedule trains one model for any number of steps and any schedule.
+Which pairs are drawn decides what a model can do afterwards. `Consecutive` pairs of a schedule with T steps train for
+those T levels; `Anywhere` on a fine schedule trains one model for any number of steps and any schedule.
 
 An update is D's step, then G's, on the same batch. It may also be of one player alone: the other stands still.
 
@@ -69,6 +69,7 @@ class Objective:
     The generator G learns at the rate `lr`; `others` are further networks and their rates by name. G's name is "g".
     """
 
+    betas: tuple[float, float] = (0.9, 0.99)  # Adam's
     every: int = 1  # updates from one penalty to the next
 
     def __init__(
@@ -77,7 +78,6 @@ class Objective:
         lr: float,
         others: dict[str, tuple[nn.Module, float]],
         pairs: Pairs,
-        betas: tuple[float, float],
         descent: Descent,
     ) -> None:
         self.generator, self.pairs, self.descent, self.updates = generator, pairs, descent, 0
@@ -88,7 +88,7 @@ class Objective:
         pairs.schedule = pairs.schedule.to(self.source)
         self.overflows = Overflows(self.device)
         self.players = {
-            name: Player(network, lr, betas, descent.precision, self.overflows)
+            name: Player(network, lr, self.betas, descent.precision, self.overflows)
             for name, (network, lr) in networks.items()
         }
         slowest = {"ema": descent.ema, **({"ema_long": descent.ema_long} if descent.ema_long else {})}
@@ -230,6 +230,8 @@ class Adversarial(Objective):
     times what it is, by the same factor in equal parts of the run.
     """
 
+    betas = (0.5, 0.9)
+
     def __init__(
         self,
         generator: Denoiser,
@@ -241,13 +243,12 @@ class Adversarial(Objective):
         anneal: float = 1.0,
         every: int = 1,
         lr: tuple[float, float] = (4e-3, 4e-3),
-        betas: tuple[float, float] = (0.5, 0.9),
         descent: Descent = Descent(),
         critic: Callable[..., Tensor] | None = None,
     ) -> None:
         if loss not in LOSSES:
             raise Refused(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
-        super().__init__(generator, lr[0], {"d": (discriminator, lr[1])}, pairs, betas, descent)
+        super().__init__(generator, lr[0], {"d": (discriminator, lr[1])}, pairs, descent)
         self.critic = critic or discriminator  # D where no second derivative is taken: there it may be a compiled one
         self.d_loss, self.g_loss = LOSSES[loss]
         self.gamma, self.anneal, self.every = gamma, anneal, every
@@ -328,10 +329,9 @@ class Regression(Objective):
         pairs: Pairs,
         *,
         lr: float = 4e-3,
-        betas: tuple[float, float] = (0.9, 0.99),
         descent: Descent = Descent(),
     ) -> None:
-        super().__init__(generator, lr, {}, pairs, betas, descent)
+        super().__init__(generator, lr, {}, pairs, descent)
 
     def _learn(
         self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...] = BOTH

@@ -31,6 +31,7 @@ PLOT, LINE, INK, MUTED = _LIGHT["plot"], _LIGHT["line"], _LIGHT["ink"], _LIGHT["
 SAMPLE_ALPHA, X0_ALPHA, DENSITY_PEAK = (ALPHAS[of][0] for of in ("sample-alpha", "x0-alpha", "density-peak"))
 _BAR = tuple(round(p + SAMPLE_ALPHA * (s - p)) for p, s in zip(PLOT, SAMPLE, strict=True))
 SIDE, GAP, TOP, ROW = 320, 18, 92, 21  # pixels: a panel, between panels, above them, a line of numbers below
+PHASES = 4  # places between two pixels that a disc is drawn at, in each direction
 FINE = 3  # times as large lines are drawn, to be smooth
 GRID_PIXELS = 360  # about: a grid of images, each pixel a whole number of pixels
 METRICS = {
@@ -340,10 +341,10 @@ def _mask(alpha: np.ndarray) -> Image.Image:
 def _cloud(x: np.ndarray, limit: float, radius: float, alpha: float = SAMPLE_ALPHA) -> np.ndarray:
     """How much of every pixel the points cover, (SIDE, SIDE): 1 - prod (1 - coverage of one disc)."""
     discs = _discs(radius, alpha)
-    phases, size = discs.shape[0], discs.shape[-1]
+    size = discs.shape[-1]
     fine = np.stack([x[:, 1] * -1, x[:, 0]], 1) / limit * SIDE / 2 + SIDE / 2 - size / 2  # (row, column) of the corner
-    fine = np.floor(fine * phases).astype(int)
-    corner, phase = np.divmod(fine, phases)
+    fine = np.floor(fine * PHASES).astype(int)
+    corner, phase = np.divmod(fine, PHASES)
     inside = ((corner >= 0) & (corner < SIDE - size)).all(1)
     corner, phase = corner[inside], phase[inside]
     offset = (np.arange(size)[:, None] * SIDE + np.arange(size)).ravel()
@@ -353,14 +354,15 @@ def _cloud(x: np.ndarray, limit: float, radius: float, alpha: float = SAMPLE_ALP
 
 
 @lru_cache(maxsize=8)
-def _discs(radius: float, alpha: float, phases: int = 4, fine: int = 8) -> np.ndarray:
-    """log (1 - coverage) of a disc at `phases`^2 places between pixels, (phases, phases, size, size)."""
+def _discs(radius: float, alpha: float) -> np.ndarray:
+    """log (1 - coverage) of a disc at PHASES^2 places between pixels, (PHASES, PHASES, size, size)."""
+    fine = 8  # as exact in each direction as that many parts of a pixel are
     size = 2 * math.ceil(radius) + 2
     axis = (np.arange(size * fine) + 0.5) / fine - size / 2
-    shift = (np.arange(phases) + 0.5) / phases
+    shift = (np.arange(PHASES) + 0.5) / PHASES
     squared = (axis - shift[:, None]) ** 2
     inside = squared[:, None, :, None] + squared[None, :, None, :] <= radius**2
-    coverage = inside.reshape(phases, phases, size, fine, size, fine).mean((3, 5))
+    coverage = inside.reshape(PHASES, PHASES, size, fine, size, fine).mean((3, 5))
     return np.log1p(-alpha * coverage)
 
 

@@ -27,7 +27,7 @@ from ddgan.models.config import Config
 from ddgan.training import trainer
 from ddgan.training.cuda_graph import Recorded
 from ddgan.training.losses import LOSSES
-from ddgan.training.pairs import Anywhere, Consecutive
+from ddgan.training.pairs import TOP, Anywhere, Consecutive
 from ddgan.training.run import new_objective
 from ddgan.training.trainer import DECAYS, Adversarial, Descent, Objective, Regression, TrainStep, train
 
@@ -396,7 +396,7 @@ def test_pairs_from_anywhere_are_half_uniform_half_log_uniform_and_at_the_top_by
     T, first = MAX_T, pairs.first
     for edge in (50, 200, 510, 900):
         share = ((edge + 0.5 - first) / (T - first) + np.log((edge + 0.5) / first) / np.log(T / first)) / 2
-        due = (1 - pairs.top) * share
+        due = (1 - TOP) * share
         assert abs((t <= edge).double().mean() - due) < 5 * (due * (1 - due) / n) ** 0.5
 
 
