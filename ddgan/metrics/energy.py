@@ -26,7 +26,8 @@ from ..diffusion.mixture import Law
 __all__ = ["energy", "energy_distance", "floor_energy"]
 
 DIRECTIONS = 32
-NODES = 1024  # of a table: for the toys less than a quarter of a mode's standard deviation apart
+NODES = 1024  # of a table, at least; as many more as keep them a quarter of the least standard deviation apart
+MOST_NODES = 2**15  # of a table, whatever the law: in the plane they take 8 MB
 FLOOR = 0.95  # the share of exact samplings that score less than the floor
 KNOWN, TERMS, SAMPLINGS = 500, 100, 10_000  # draws, eigenvalues and samplings that the floor is found with
 
@@ -75,7 +76,7 @@ def _chance(law: Law) -> float:
 
 
 class _Along(NamedTuple):
-    """A law along `directions` (D, k): E|v - y| at v = `nodes`, the `table` (k, NODES), and E|y - y'|, `within` (k,).
+    """A law along `directions` (D, k): E|v - y| at v = `nodes`, the `table` (k, nodes), and E|y - y'|, `within` (k,).
 
     The factor is c.
     """
@@ -87,7 +88,7 @@ class _Along(NamedTuple):
     within: np.ndarray
 
 
-@lru_cache(maxsize=32)
+@lru_cache(maxsize=16)
 def _along(law: Law) -> _Along:
     """The table is linear between nodes: that of a law on the nodes, whose masses are half the changes of slope."""
     D = law.mu[0].numel()
@@ -95,25 +96,35 @@ def _along(law: Law) -> _Along:
     factor = math.sqrt(math.pi) * math.exp(math.lgamma((D + 1) / 2) - math.lgamma(D / 2))
     mu = (law.mu.flatten(1) @ directions).T.numpy()
     reach = np.abs(mu).max() + 6 * math.sqrt(law.var.max()) + 1e-6
-    nodes, step = np.linspace(-reach, reach, NODES, retstep=True)
-    table = _table((mu + reach) / step, law.log_w.exp().numpy(), law.var.sqrt().numpy() / step) * step
+    n = _count(reach, float(law.var.min().sqrt()))
+    nodes, step = np.linspace(-reach, reach, n, retstep=True)
+    table = _table((mu + reach) / step, law.log_w.exp().numpy(), law.var.sqrt().numpy() / step, n) * step
     ends = np.ones((len(mu), 1))
     masses = np.diff(np.hstack([-ends, np.diff(table) / step, ends])) / 2
     return _Along(directions, factor, nodes, table, (masses * table).sum(1))
 
 
-def _table(mu: np.ndarray, w: np.ndarray, std: np.ndarray) -> np.ndarray:
-    """E|v - y| at nodes v = 0, 1, ..., of k laws with means mu (k, K) and shared weights and std (K,): (k, NODES).
+def _count(reach: float, std: float) -> int:
+    """How many nodes from -reach to reach suit modes as narrow as std: a power of two.
+
+    Further apart they would give exact samples of a law with heavy tails a distance above zero.
+    """
+    wanted = 1 + 8 * reach / std if std else MOST_NODES
+    return min(MOST_NODES, max(NODES, 2 ** math.ceil(math.log2(wanted))))
+
+
+def _table(mu: np.ndarray, w: np.ndarray, std: np.ndarray, n: int) -> np.ndarray:
+    """E|v - y| at nodes v = 0, ..., n - 1, of k laws with means mu (k, K) and shared weights and std (K,): (k, n).
 
     For each std it is the weights, moved to the nodes on either side, convolved with E|gap + std z|.
     """
-    gap = np.minimum(np.arange(2 * NODES), 2 * NODES - np.arange(2 * NODES))  # of nodes on a circle: none comes round
-    table = np.zeros((len(mu), NODES))
+    gap = np.minimum(np.arange(2 * n), 2 * n - np.arange(2 * n))  # of nodes on a circle: none comes round
+    table = np.zeros((len(mu), n))
     for one in np.unique(std):
         of = std == one
-        at_nodes = np.stack([_moved(places[of], w[of]) for places in mu])
-        spectrum = np.fft.rfft(at_nodes, 2 * NODES) * np.fft.rfft(_length(gap, one))
-        table += np.fft.irfft(spectrum)[:, :NODES]
+        at_nodes = np.stack([_moved(places[of], w[of], n) for places in mu])
+        spectrum = np.fft.rfft(at_nodes, 2 * n) * np.fft.rfft(_length(gap, one))
+        table += np.fft.irfft(spectrum)[:, :n]
     return table
 
 
@@ -128,11 +139,11 @@ def _directions(D: int) -> Tensor:
     return theta / theta.norm(dim=0)
 
 
-def _moved(places: np.ndarray, w: np.ndarray) -> np.ndarray:
-    """Weights w at places among the nodes, split between the two nodes around each: (NODES,)."""
+def _moved(places: np.ndarray, w: np.ndarray, n: int) -> np.ndarray:
+    """Weights w at places among n nodes, split between the two nodes around each: (n,)."""
     left = places.astype(int)
     right = places - left
-    return np.bincount(np.concatenate([left, left + 1]), np.concatenate([w * (1 - right), w * right]), NODES)
+    return np.bincount(np.concatenate([left, left + 1]), np.concatenate([w * (1 - right), w * right]), n)
 
 
 def _length(gap: np.ndarray, std: float) -> np.ndarray:

@@ -1,15 +1,17 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from ddgan.data.points import from_points
 from ddgan.data.toys import toy
 from ddgan.diffusion.denoiser import ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.sampler import draw, seeds
 from ddgan.diffusion.schedule import Schedule
-from ddgan.metrics.energy import energy, energy_distance, floor_energy
+from ddgan.metrics.energy import MOST_NODES, NODES, _along, energy, energy_distance, floor_energy
 from ddgan.metrics.points import coverage, width
 
 UNEQUAL = Law(
@@ -78,6 +80,28 @@ def test_exact_samplings_score_zero_on_average_and_less_than_the_floor_19_times_
     assert abs(float(found.mean())) < 4 * float(found.std()) / math.sqrt(samplings)
     below = float((found < floor_energy(law, n)).double().mean())
     assert abs(below - 0.95) < 4 * math.sqrt(0.95 * 0.05 / samplings) + 0.016
+
+
+HEAVY = {
+    "log-normal": lambda noise: noise.lognormal(0, 1.5, (800, 2)),
+    "student": lambda noise: noise.standard_t(1.5, (800, 2)),
+    "one far away": lambda noise: np.vstack([noise.normal(size=(599, 2)), [[100, 100]]]),
+}
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_exact_samplings_of_heavy_tails_score_zero_on_average_too(name):
+    law, n, samplings = from_points(HEAVY[name](np.random.default_rng(1))), 2000, 40
+    found = torch.tensor([energy(law.sample(n, noise(i)), law) for i in range(samplings)])
+    off = 4 * float(found.std()) / math.sqrt(samplings)
+    assert abs(float(found.mean())) < off + 0.1 * floor_energy(law, n)
+
+
+@pytest.mark.parametrize("std", [0.0, 1e-9, 1e-3, 0.02, 1.0])
+def test_nodes_are_at_most_a_quarter_of_a_mode_apart_or_as_many_as_there_may_be(std):
+    nodes = _along(Law.uniform(torch.tensor([[-1.0], [1.0]]), std)).nodes
+    assert np.diff(nodes).max() <= std / 4 * (1 + 1e-9) or len(nodes) == MOST_NODES
+    assert NODES <= len(nodes) <= MOST_NODES
 
 
 def test_what_the_share_on_a_mode_hides_is_far_above_the_floor():
