@@ -298,6 +298,8 @@ def _decided(readings: Sequence[_Reading], file: str) -> _Reading:
         return reading.odd + reading.titles, -min(reading.numeric, 2), order.index(reading.separator)
 
     valid = [reading for reading in readings if reading.numeric and not reading.wrong]
+    if any(reading.separator == "\t" and reading.width > 1 and not reading.odd for reading in valid):
+        valid = [reading for reading in valid if reading.separator != " "]  # spaces belong to names
     wrong = [reading for reading in readings if reading.found and reading.wrong]
     best = min(valid, key=fit, default=None)
     likely = max(wrong, key=lambda reading: (reading.width > 1, reading.found), default=None)

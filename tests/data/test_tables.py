@@ -12,9 +12,10 @@ from ddgan.data.tables import file_of, is_table, read_sheet, read_table, with_co
 from ddgan.errors import Refused
 
 ROWS = "\n".join(f"0.{i}691,-0.{i}643" for i in range(12)) + "\n"
-names = st.text(st.characters(categories=["L"]), min_size=2, max_size=8).filter(
+words = st.text(st.characters(categories=["L"]), min_size=2, max_size=8).filter(
     lambda name: name.lower() not in ("na", "nan", "inf", "null", "none", "infinity") and name.isprintable()
 )
+names = words | st.tuples(words, words).map(" ".join)
 numbers = {
     "whole": st.integers(-(10**6), 10**6).map(str),
     "fixed": st.decimals(-(10**4), 10**4, places=4, allow_nan=False, allow_infinity=False).map(str),
@@ -209,6 +210,25 @@ def test_what_cannot_be_decided_is_refused_with_its_line(tmp_path, content, sent
     with pytest.raises(Refused) as caught:
         read_table(written(tmp_path, content))
     assert sentence in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "names", "first"),
+    [
+        ("\tbody height\n0\t171.5\n1\t182.1\n2\t165.0\n", ("body height",), (171.5,)),  # as pandas writes it
+        ("\tbody height\nrow 1\t171,5\nrow 2\t182,1\n", ("body height",), (171.5,)),
+        ("body height\tage in years\n171.5\t30\n182.1\t40\n", ("body height", "age in years"), (171.5, 30)),
+        ("1 \t2\n3 \t4\n", ("column 1", "column 2"), (1, 2)),
+        ("1.5 2.5\t\n3.5 4.5\t\n", ("column 1", "column 2"), (1.5, 2.5)),  # no tab between these
+    ],
+)
+def test_where_tabs_separate_a_space_is_part_of_a_name(tmp_path, content, names, first):
+    found = read_table(written(tmp_path, content))
+    assert found.names == names and tuple(found.points[0]) == first
+
+
+def test_tabs_and_spaces_between_numbers_both_separate(tmp_path):
+    assert [column.place for column in read_sheet(written(tmp_path, "1 2\t3\n4 5\t6\n")).numbers] == [1, 2, 3]
 
 
 def test_a_missing_file_is_refused_in_a_sentence(tmp_path):
