@@ -37,7 +37,7 @@ NUMBERS = {  # by decimal mark; the other mark may stand between thousands
     ",": re.compile(r"[+-]?(?:(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+)(?:,\d+)?|,\d+)(?:[eEdD][+-]?\d+)?", re.ASCII),
 }
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-PADDED = re.compile(r"[+-]?0\d+", re.ASCII)
+PADDED = re.compile(r"[+-]?0\d+|[+-]0", re.ASCII)  # whole numbers that nobody writes: parts of one with decimals
 DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.*|\d{1,2}:\d{2}\b.*", re.ASCII)
 ROW_INDEX = re.compile(r"(?:Unnamed: \d+)?")  # the name that pandas, or nobody, gave it
 
@@ -497,7 +497,10 @@ def _mistaken(way: _Reading, rows: Sequence[Row], name: str, alone: bool, file: 
     if way.separator == "," and not any("." in cell for _, cell in cells):
         for line, cell in cells:
             if PADDED.fullmatch(cell):
-                return f"line {line} of {file}: {cell[:40]!r} seems to be decimals: separate the columns by semicolons"
+                return (
+                    f"line {line} of {file}: {cell[:40]!r} seems to be decimals: separate the columns by semicolons, "
+                    "or write a name above a single one"
+                )
     if way.decimal == "," and alone and any("," in cell for _, cell in cells):
         named = bool(name) and not set(name) & set(",;\t")
         if not named and not any(PADDED.fullmatch(cell.partition(",")[2]) for _, cell in cells):

@@ -153,6 +153,8 @@ def written(tmp_path, content, name="p.csv"):
         ("Made by hand\nx,y\n1,2\n3,4\n", (1, 2),
          "2 points, columns x and y, header skipped, 1 line above the table skipped"),
         ("length\n0,5\n1\n", (0.5,), "2 points, column length, header skipped, decimal comma"),
+        ("length\n-0,5\n1,7\n-2,3\n", (-0.5,), "3 points, column length, header skipped, decimal comma"),
+        ("171,52\n182,13\n", (171, 52), "2 points, columns 1 and 2, no header"),
         ("0,0691\n0,1643\n", (0.0691,), "2 points, column 1, no header, decimal comma"),
         ('a;b\n"1.234,5";6\n7;8\n', (1234.5, 6),
          "2 points, columns a and b, semicolons between columns, header skipped, decimal comma, "
@@ -187,6 +189,11 @@ def test_what_was_understood_is_what_is_said(tmp_path, content, first, said):
         ("x,2019\n1,2\n3,4\n", "line 1 of p.csv must be names or numbers, not both, got 'x,2019'"),
         ("2019,2020\n" + "1,2\n3,4\n" * 9, "line 1 of p.csv may be column names or a point far from all others"),
         ("0,0691,0,1643\n0,25,0,5\n", "'0691' seems to be decimals: separate the columns by semicolons"),
+        (
+            "1,7\n-0,5\n-2,3\n",
+            "line 2 of p.csv: '-0' seems to be decimals: separate the columns by semicolons, "
+            "or write a name above a single one",
+        ),
         (
             'a,b\n"1,234","2,345"\n',
             "line 2 of p.csv: the mark in '1,234' may stand before decimals or between thousands",
