@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,7 @@ def fit_classifier(
         raise Refused("a classifier needs images with classes, these have none")
     if train.shape != test.shape:
         raise Refused(f"test images must be as the training images, {tuple(train.shape)}, got {tuple(test.shape)}")
-    if other := sorted(set(train.classes) ^ set(test.classes)):
-        raise Refused(f"test images must be of the classes of the training images: only one of both has {other[0]!r}")
+    test = _as_named(test, train.classes)
     classifier = new_classifier(train, width=width, seed=seed, noisy=noisy)
     with files.claimed(out):
         checkpoint.check_free(out)
@@ -81,6 +81,16 @@ def fit_classifier(
             "metrics": (finish_noisy if noisy else finish)(classifier, train, test),
         }
         checkpoint.save_classifier(out, classifier, made)
+
+
+def _as_named(data: ImageSet, classes: tuple[str, ...]) -> ImageSet:
+    """The same images with their labels counted in the order of `classes`; Refused where it has others."""
+    if other := sorted(set(classes) ^ set(data.classes)):
+        raise Refused(f"test images must be of the classes of the training images: only one of both has {other[0]!r}")
+    if data.classes == classes:
+        return data
+    place = np.array([classes.index(name) for name in data.classes])
+    return replace(data, labels=place[data.labels], classes=classes)
 
 
 def new_classifier(data: ImageSet, *, width: int, seed: int, noisy: bool = False) -> Classifier:

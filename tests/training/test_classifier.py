@@ -178,6 +178,19 @@ def test_images_without_classes_or_of_two_kinds_are_refused(tmp_path):
             next(fit_classifier(train, test, tmp_path, width=2, epochs=1))
 
 
+@pytest.mark.parametrize("noisy", [False, True])
+def test_test_images_are_judged_by_the_names_of_their_classes_in_whatever_order(tmp_path, noisy):
+    label, order = np.arange(60) % 3, np.array([1, 2, 0])  # the numbers of "b", "c" and "a"
+    grey = (120 * label[:, None, None, None] * np.ones((1, 1, 8, 8))).astype(np.uint8)
+    data, other = ImageSet(grey, label, ("a", "b", "c")), ImageSet(grey, np.argsort(order)[label], ("b", "c", "a"))
+    assert [other.classes[k] for k in other.labels] == [data.classes[k] for k in data.labels]
+    for name, test in (("same", data), ("other", other)):
+        list(fit_classifier(data, test, tmp_path / name, width=4, epochs=20, noisy=noisy))
+    same, moved = (checkpoint.load_classifier(tmp_path / name).card for name in ("same", "other"))
+    assert moved["metrics"] == same["metrics"] and moved["classes"] == same["classes"] == ["a", "b", "c"]
+    assert np.max(same["metrics"]["accuracy"]) > 0.6, "more than one class is told from others"
+
+
 @pytest.mark.slow
 @pytest.mark.skipif("DDGAN_DATA" not in os.environ, reason="needs the data sets")
 @pytest.mark.parametrize(("data", "wanted"), [("mnist", 0.99), ("cifar10", 0.9)])
