@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import relu
 
 from ..errors import Refused
+from .config import Config
 
 __all__ = ["Classifier"]
 
@@ -36,10 +37,12 @@ class Classifier(nn.Module):
 
     A `noisy` one classifies x_t at any level of noise: it takes the log-SNRs (B,) or (1,) too, as one more channel. Its
     buffers say what it sees in the images that it was trained on: mean (F,) and covariance (F, F) of the features, and
-    the share of each class among its answers. Refused for images below 8 x 8.
+    the share of each class among its answers. Refused for images below 8 x 8, and sizes beyond what a file may have.
     """
 
     SCALE = 10.0  # of the channel of log-SNRs
+    MOST = 1024  # channels of an image, its rows and columns, and the width
+    MOST_CLASSES = Config.BOUNDS["classes"][1]
 
     mean: Tensor
     covariance: Tensor
@@ -52,6 +55,10 @@ class Classifier(nn.Module):
         channels, *sides = self.shape = tuple(shape)
         if min(sides) < 8:
             raise Refused(f"a classifier needs images of at least 8 x 8, got {self.shape}")
+        if not 1 <= classes <= self.MOST_CLASSES:
+            raise Refused(f"a classifier knows 1 to {self.MOST_CLASSES:,} classes, got {classes:,}")
+        if not all(1 <= size <= self.MOST for size in (*self.shape, width)):
+            raise Refused(f"sizes of a classifier are in 1..{self.MOST}, got images {self.shape} and width {width}")
         self.width, self.noisy = width, noisy
         widths = [2 * width, 4 * width, 8 * width]
         self.stem = Convolution(channels + noisy, width)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from ddgan.diffusion.schedule import alpha_sigma
 from ddgan.errors import Refused
 from ddgan.metrics.images import observe
 from ddgan.models import checkpoint
+from ddgan.models.classifier import Classifier
 from ddgan.training.classifier import (
     LEVELS,
     augmented,
@@ -144,6 +146,10 @@ def test_a_file_of_a_classifier_keeps_parameters_in_two_bytes(fitted):
         ("card.json", b"[", "card.json is not the card of a classifier"),
         ("card.json", {"shape": [1, 4, 4]}, "card.json is not the card of a classifier"),
         ("card.json", {"width": 10**9}, "card.json is not the card of a classifier"),
+        ("card.json", {"width": 0}, "card.json is not the card of a classifier"),
+        ("card.json", {"shape": [1, 12]}, "card.json is not the card of a classifier"),
+        ("card.json", {"classes": []}, "card.json is not the card of a classifier"),
+        ("card.json", {"classes": ["a"] * 10_001}, "card.json is not the card of a classifier"),
         ("card.json", {"width": 4}, "does not hold the weights that its card describes"),
         ("classifier.safetensors", b"", "is damaged"),
     ],
@@ -176,6 +182,23 @@ def test_images_without_classes_or_of_two_kinds_are_refused(tmp_path):
     ]:
         with pytest.raises(Refused, match=words):
             next(fit_classifier(train, test, tmp_path, width=2, epochs=1))
+
+
+def of_classes(count: int) -> ImageSet:
+    return replace(images(4, (1, 8, 8)), classes=tuple(map(str, range(count))))
+
+
+def test_what_is_trained_can_be_loaded_up_to_the_most_classes_and_more_are_refused_before(tmp_path):
+    most = Classifier.MOST_CLASSES
+    list(fit_classifier(of_classes(most), of_classes(most), tmp_path / "most", width=1, epochs=1))
+    assert len(checkpoint.load_classifier(tmp_path / "most").share) == most
+    more = of_classes(most + 1)
+    with pytest.raises(Refused, match="knows 1 to 10,000 classes, got 10,001"):
+        next(fit_classifier(more, more, tmp_path / "more", width=1, epochs=1))
+    wide = images(2, (1, 8, 1025))
+    with pytest.raises(Refused, match=r"in 1..1024, got images \(1, 8, 1025\)"):
+        next(fit_classifier(wide, wide, tmp_path / "more", width=1, epochs=1))
+    assert not (tmp_path / "more").exists()
 
 
 @pytest.mark.parametrize("noisy", [False, True])
