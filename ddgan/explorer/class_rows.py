@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,8 +21,7 @@ from torch import Tensor
 from ..data.images import ImageSet, to_uint8
 from ..errors import Refused
 from ..files import write
-from ..metrics.images import observe
-from ..models.checkpoint import load_classifier
+from ..metrics.images import classifier_of, observe
 from ..models.classifier import Classifier
 from .catalogue import training_images
 from .class_posterior import class_posterior, classified, entropy_curve, largest_variance, speciation
@@ -168,12 +167,12 @@ def _weights(session: Session, request: Request, of: str) -> str:
     return str((session.model(request, of).card or {}).get("sha256"))[:10]
 
 
-@lru_cache(maxsize=4)
 def _classifier(name: str) -> Classifier:
+    """The one that judges samples too; Refused in words about the bars."""
     if not name:
         raise Refused("no classifier here knows the classes of these images")
     try:
-        return load_classifier(f"{name}-classifier")
+        return classifier_of(name)
     except Refused:
         raise Refused(f"no classifier of {name} is here, so its classes have no bars") from None
 

@@ -35,6 +35,7 @@ from ..models.classifier import Classifier
 __all__ = [
     "Moments",
     "cfd",
+    "classifier_of",
     "clear",
     "class_kl",
     "denoising_errors",
@@ -233,7 +234,7 @@ def score_set(batches: Iterable[Tensor], name: str, asked: Sequence[str] = ()) -
     The samples are compared with that set if it is on this machine. For stackedmnist their modes are counted, by the
     classifier of mnist. Refused where there is no such classifier.
     """
-    classifier = _classifier("mnist" if name == "stackedmnist" else name)
+    classifier = classifier_of("mnist" if name == "stackedmnist" else name)
     samples = np.concatenate([to_uint8(x) for x in batches])
     if name == "stackedmnist":
         modes, kl = stacked_modes(samples, classifier)
@@ -241,9 +242,12 @@ def score_set(batches: Iterable[Tensor], name: str, asked: Sequence[str] = ()) -
     return score_images(samples, classifier, train=_known(name, "train"), test=_known(name, "test"), asked=asked)
 
 
-@lru_cache(maxsize=2)
-def _classifier(name: str) -> Classifier:
-    """One object a set, since the features that `_features` keeps are those of one classifier."""
+@lru_cache(maxsize=4)
+def classifier_of(name: str) -> Classifier:
+    """The shipped classifier of an image set, one object for all who ask; Refused where there is none.
+
+    The features that `_features` keeps are those of one object.
+    """
     if not name:
         raise Refused("this model was trained on images of its own, which no classifier here can judge")
     return load_classifier(f"{name}-classifier")

@@ -17,6 +17,7 @@ from ddgan.explorer.class_rows import EXAMPLES, curve, exact, learned, of_shippe
 from ddgan.explorer.posterior import ImageQuestion
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
+from ddgan.metrics.images import classifier_of
 
 
 class Coin(Denoiser):
@@ -38,6 +39,13 @@ def session(monkeypatch):
 def asked(session, T=3, **values):
     name = session.adopt(Coin())
     return ImageQuestion(Request("mnist", (name,), T=T, n=2, **values), 1, 1, name), name
+
+
+def test_the_classifier_of_the_bars_is_the_one_that_judges_samples():
+    assert class_rows._classifier("mnist") is classifier_of("mnist")
+    for name, words in (("", "no classifier here knows"), ("none", "no classifier of none is here")):
+        with pytest.raises(Refused, match=words):
+            class_rows._classifier(name)
 
 
 def test_a_way_has_the_states_of_the_sample_and_x_0(session):

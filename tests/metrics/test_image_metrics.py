@@ -237,7 +237,7 @@ def test_the_cfd_is_the_frechet_distance_as_a_share_of_the_variance_and_the_floo
 def test_a_set_is_judged_against_its_training_images_with_the_floor_of_its_test_images(judge, monkeypatch):
     classifier, data, _ = judge
     sets = {"train": data, "test": images(100, seed=1)}
-    monkeypatch.setattr("ddgan.metrics.images._classifier", lambda name: classifier)
+    monkeypatch.setattr("ddgan.metrics.images.classifier_of", lambda name: classifier)
     monkeypatch.setattr("ddgan.metrics.images._known", lambda name, split: sets[split])
     parts = map(from_uint8, np.split(data.images // 4, 4))
     assert score_set(parts, "mnist") == score_images(data.images // 4, classifier, **sets)
