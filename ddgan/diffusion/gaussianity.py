@@ -45,7 +45,8 @@ VP_LEVELS = 512  # levels of the vp schedule that a step of the picture may star
 DRAWS = 2000  # of the steps whose mean mixture_bound takes
 MOST_STEPS = 64  # of an optimal schedule
 X_T = 2500  # points that stand for x_t at one level, at most
-CELLS = 2**23  # points x components of an entropy, which asks for more of them
+CELLS = 2**23  # points x components of an entropy, which asks for more of them; of a product of grids, at once
+GRID = 2**13  # nodes of `chain_kl` on a line, at most: its operations are their square
 LEVELS = {True: 280, False: 160}  # that an optimal schedule chooses from: of laws that are products of lines, of others
 FEWER = 700  # points at each of the latter: more levels lower the bound more than more points do
 
@@ -119,7 +120,7 @@ def mixture_bound(law: Law, schedule: Schedule, denoised: Callable[[Tensor, Tens
 def chain_kl(law: Law, schedule: Schedule) -> float:
     """KL(q(x_0) || p(x_0)) in nats of the chain of best Gaussians that starts at N(0, I), by integrals over grids.
 
-    `bound` is not below it. Refused for a law that is no product of lines with a density.
+    `bound` is not below it. Refused for a law that is no product of lines with a density, or needs too fine a grid.
     """
     lines = law.lines()
     if lines is None or not law.var.min() > 0:
@@ -130,6 +131,11 @@ def chain_kl(law: Law, schedule: Schedule) -> float:
 def _chain_kl(line: Law, schedule: Schedule) -> float:
     """chain_kl on one line: p(x_s) = integral of N(x_s; mean(x_t), var(x_t)) p(x_t) dx_t, step by step."""
     step, reach = float(line.var.min().sqrt()) / 3, max(6.0, float(line.mu.abs().max() + 6 * line.var.max().sqrt()))
+    if 2 * reach / step > GRID - 2:
+        raise Refused(
+            f"the samples' KL is computed on at most {GRID:,} nodes: modes of standard deviation {3 * step:.1g} need "
+            f"{2 * reach / step:,.0f}"
+        )
     x = torch.arange(-reach, reach + step, step, dtype=torch.float64)[:, None]
     p = step * Gaussian(torch.zeros_like(x), torch.ones(1, dtype=x.dtype)).log_prob(x).exp()
     for t in range(schedule.T, 0, -1):
@@ -137,7 +143,9 @@ def _chain_kl(line: Law, schedule: Schedule) -> float:
         to = schedule.posterior(q.mean(), x, t - 1, t)
         c_0 = schedule.posterior(torch.ones_like(x[:1]), torch.zeros_like(x[:1]), t - 1, t).mean
         width = c_0**2 * q.cov()[:, 0] + to.var
-        p = step * (p / (2 * torch.pi * width[:, 0]).sqrt()) @ (-((x.T - to.mean) ** 2) / width / 2).exp()
+        p = step * (p / (2 * torch.pi * width[:, 0]).sqrt())
+        parts = x.T.split(max(1, CELLS // len(x)), 1)
+        p = torch.cat([p @ (-((part - to.mean) ** 2) / width / 2).exp() for part in parts])
     q_0 = line.log_prob(x).exp()
     return float(step * torch.special.xlogy(q_0, q_0 / (p / step)).sum())
 

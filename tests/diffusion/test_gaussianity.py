@@ -240,6 +240,15 @@ def test_the_samples_kl_is_refused_where_no_grid_is_affordable():
     for law in (toy("8-gaussians"), Law.uniform(torch.zeros(1, 1), 0.0)):
         with pytest.raises(Refused, match="independent"):
             chain_kl(law, Schedule.vp(2))
+    narrow = Law.uniform(torch.tensor([[-1.0], [1.0]]), 1e-3)
+    with pytest.raises(Refused, match="at most 8,192 nodes: modes of standard deviation 0.001 need 36,000"):
+        chain_kl(narrow, Schedule.vp(2))
+
+
+def test_the_samples_kl_is_the_same_in_whatever_parts_its_grid_is_summed(monkeypatch):
+    whole = chain_kl(LINE, Schedule.vp(3))
+    monkeypatch.setattr(gaussianity, "CELLS", 2000)  # some columns at a time, or one
+    assert chain_kl(LINE, Schedule.vp(3)) == pytest.approx(whole, abs=1e-12)
 
 
 def test_a_span_bounds_the_levels_of_the_best_schedule():
