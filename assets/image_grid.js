@@ -355,6 +355,7 @@ function draw() {
       const asked = panel.classes ? `; their classes: ${panel.classes.join(', ')}` : '';
       grid.canvas.setAttribute('aria-label', `${panel.label}: ${data.n} images, ${what}${asked}`);
       grid.on = fit(grid.canvas, data.shape, wide, columns, rows, 0, foot);
+      grid.canvas.dataset.columns = columns;
       const sheet = grid.kind === 'x' ? panel.x : panel.x0;
       for (let j = 0; j < data.n; j++) {
         const place = [j % columns, Math.floor(j / columns)];
@@ -421,8 +422,7 @@ root.addEventListener('click', e => {
   const { panel } = e.target.dataset, view = state.views.find(v => v.panel.key === panel);
   if (!view) return;
   if (e.target === view.way) return Object.assign(state, { of: panel }), goto(view.way.on.place(e)[0]);
-  const [c, r] = view.grids.find(grid => grid.canvas === e.target).on.place(e),
-    j = r * Math.ceil(Math.sqrt(state.data.n)) + c;
+  const [c, r] = view.grids.find(grid => grid.canvas === e.target).on.place(e), j = r * e.target.dataset.columns + c;
   if (j < state.data.n) choose(j, panel);
 });
 

@@ -92,6 +92,17 @@ def test_keys_walk_the_states_and_the_samples_and_the_link_holds_all_of_it(visit
     assert again.is_checked("#gallery [value=x0]")
 
 
+def test_a_click_chooses_the_sample_under_it_however_many_columns_there_are(visit):
+    page = visit("?data=mnist&tab=images&T=8&n=16", ready=READY)
+    grid = page.locator(".gallery-grid:not([hidden]) canvas").first
+    box, columns = grid.bounding_box(), int(grid.get_attribute("data-columns"))
+    wide, high = box["width"] / columns, box["height"] / -(-16 // columns)
+    assert columns > 4, "over the way the grid is no square"
+    for c, r in ((0, 1), (columns - 1, 0)):
+        grid.click(position={"x": (c + 0.5) * wide, "y": (r + 0.5) * high})
+        page.wait_for_selector(f"{GALLERY}[data-chosen='{r * columns + c}']")
+
+
 def test_every_tab_keeps_its_own_address(visit):
     page = visit("?data=mnist&n=4&seed=7", ready=READY)
     page.get_by_role("tab", name="Denoise").click()
