@@ -111,9 +111,17 @@ async function receive() {
 
 function advance(progress) {
   bar.hidden = !progress;
+  root.classList.toggle('stale', !!progress);
   if (!progress) return;
   bar.querySelector('progress').value = progress.done / progress.of;
-  bar.querySelector('span').textContent = `${progress.label}: step ${progress.done} of ${progress.of}`;
+  bar.querySelector('span').textContent =
+    progress.label ? `${progress.label}: step ${progress.done} of ${progress.of}` : 'Waiting …';
+}
+
+/* Another picture was asked for: what is shown is not what the controls say any more. */
+function awaited() {
+  if (bar.hidden) advance({ done: 0, of: 1 });
+  return run();
 }
 
 /* What was asked will not come: it may be asked again. */
@@ -452,6 +460,7 @@ onSize(() => { if (state.data && root.clientWidth) { buildScale(state.data); des
 onTheme(draw);
 root.gallery = {
   state: () => state.data && state.at, goto, choose, run, step, kind, pixels, image, fit, picture, ask, idle,
+  await: awaited,
 };
 const another = () => {
   const keys = drawnKeys(state.data);

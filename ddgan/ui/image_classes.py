@@ -18,7 +18,10 @@ from . import words
 from .canvas import calling, drawn
 from .server.jobs import job, size
 
-__all__ = ["answered", "build", "build_tree"]
+__all__ = ["QUESTIONS", "answered", "build", "build_tree"]
+
+# what is asked about a picture takes long: the next picture does not wait for it
+QUESTIONS = {"concurrency_id": "question", "concurrency_limit": 2}
 
 _RUN = "asked => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run())]"
 
@@ -42,7 +45,7 @@ def _asking(answer: Callable[[str], Any], shown: gr.HTML, label: str) -> None:
     ask = gr.Button(label, elem_id=f"images-{label.lower()}", elem_classes="offstage")
     event = ask.click(
         answer, asked, shown, js=_RUN, trigger_mode="always_last", show_progress="hidden",
-        concurrency_id="sample", concurrency_limit=2, api_visibility="private",
+        **QUESTIONS, api_visibility="private",
     )  # fmt: skip
     event.failure(None, None, None, js=calling(shown.elem_id, "idle"))
 

@@ -28,11 +28,16 @@ FIRST = Request.parse({"data": "mnist"})
 SETS = [("MNIST", "mnist"), ("CIFAR-10", "cifar10"), ("StackedMNIST", "stackedmnist")]
 STEPS = [1, 2, 3, 4, 6, 8, 16]
 SAMPLES = [4, 9, 16, 36, 64]
-_SEARCH = "() => [document.querySelector('#gallery .gallery')?.dataset.id ? '' : location.search || '?']"
+_SEARCH = """() => {
+  const stage = document.querySelector('#gallery .gallery');
+  if (stage?.dataset.id) return [''];
+  stage?.gallery?.await();
+  return [location.search || '?']; }"""
 _RUN = "(asked, ...rest) => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run()), ...rest]"
+_NEXT = _RUN.replace("run()", "await()")  # which says that another picture is asked for
 _PAINTED = """async (asked, ...rest) => {
   const edit = await document.querySelector('#paint .paint').board.edit();
-  return [JSON.stringify({...document.querySelector('#gallery .gallery').gallery.run(), edit}), ...rest]; }"""
+  return [JSON.stringify({...document.querySelector('#gallery .gallery').gallery.await(), edit}), ...rest]; }"""
 
 
 class Controls(NamedTuple):
@@ -153,7 +158,7 @@ def _wire(tab: gr.Tab, parts: Parts, answers: Answers) -> None:
     next_seed = parts.dice.click(None, of.seed, of.seed, js=NEXT_SEED, api_visibility="private")
     next_seed.then(inputs=controls, **asking("gallery", ask["other"]))
     given, offered = [parts.asked, *controls], [of.denoisers, of.label, shown]
-    run = {"js": _RUN, **quiet}
+    run = {"js": _NEXT, **quiet}
     last = {"trigger_mode": "always_last", **run}
     runs = [
         tab.select(answers.opened, parts.asked, [*controls, shown], js=_SEARCH, **quiet),
@@ -170,7 +175,8 @@ def _wire(tab: gr.Tab, parts: Parts, answers: Answers) -> None:
         ),
     ]
     explored = partial(image_classes.answered, answers.session, "explore", explore)
-    exploring = parts.explored.click(explored, parts.asked, parts.explorer, **last)
+    asks = {**last, "js": _RUN, **image_classes.QUESTIONS}
+    exploring = parts.explored.click(explored, parts.asked, parts.explorer, **asks)
     for event in (*runs, exploring):  # what failed, and said so, is not under way any more
         event.failure(None, None, None, js=calling("explorer" if event is exploring else "gallery", "idle"))
     parts.cancel.click(None, None, None, cancels=runs)

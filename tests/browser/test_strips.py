@@ -233,14 +233,32 @@ def test_progress_is_shown_and_cancel_keeps_the_picture(visit):
     before = page.get_attribute(GALLERY, "data-id")
     page.evaluate("""document.querySelector('#gallery .gallery').observed = [];
       new MutationObserver(() => { const bar = document.querySelector('.gallery-progress');
-        if (!bar.hidden) { document.querySelector('#gallery .gallery').observed.push(bar.textContent);
-          document.querySelector('.gallery-progress [data-act=cancel]').click(); } })
-      .observe(document.querySelector('.gallery-progress'), { attributes: true })""")
+        if (!bar.hidden && bar.textContent.includes('step')) {
+          document.querySelector('#gallery .gallery').observed.push(bar.textContent);
+          bar.querySelector('[data-act=cancel]').click(); } })
+      .observe(document.querySelector('.gallery-progress'), { attributes: true, childList: true, subtree: true })""")
     choose(page, "images-n", "64")
     page.wait_for_function("document.querySelector('#gallery .stage-notice').textContent.includes('Cancelled')")
     page.wait_for_timeout(1500)
     assert page.get_attribute(GALLERY, "data-id") == before
     assert "step 1 of 8" in page.evaluate("document.querySelector('#gallery .gallery').observed[0]")
+
+
+def test_a_picture_that_waits_says_so_over_the_one_before(visit):
+    page, held = visit("?data=mnist&n=4", ready=READY), []
+    page.wait_for_selector(f'{EXPLORER}[data-truth="done"]')
+    page.route("**/queue/join*", lambda route: held.append(route))  # the server is busy
+
+    def asked():
+        choose(page, "images-n", "9")
+        page.wait_for_selector(".gallery-progress:has-text('Waiting') [data-act=cancel]")
+        page.wait_for_function("getComputedStyle(document.querySelector('.gallery-panels')).opacity === '0.5'")
+        for route in held:
+            route.continue_()
+        page.unroute("**/queue/join*")
+
+    assert after(page, asked).n == 9 and page.is_hidden(".gallery-progress")
+    page.wait_for_function("getComputedStyle(document.querySelector('.gallery-panels')).opacity === '1'")
 
 
 def test_a_download_is_the_librarys_file_of_what_is_shown(visit, address, tmp_path):
