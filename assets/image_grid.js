@@ -175,6 +175,8 @@ function show(data) {
   buildScale(data);
   describe();
   address();
+  const undo = document.querySelector('#images-undo');
+  if (undo) undo.disabled = !new URLSearchParams(data.id).get('forks');
   if (!state.greeted && drawn.length) { state.greeted = true; if (!reducedMotion.matches) play(); }
 }
 

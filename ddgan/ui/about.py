@@ -97,7 +97,7 @@ for everybody who has the link.
 | ← → | one step, on the scrubber or the panels |
 | space | play, pause |
 | n | add noise to data, then play back |
-| Ctrl Z, or the browser's Back | take back the last change |
+| Ctrl Z, or the browser's Back | take back the last change (in *Denoise*) |
 | ↑ ↓ | hold another sample (on the panels); Esc lets go (of points) |
 | arrows in *Where a Gaussian fails* | move $x_t$; with Shift faster |
 | arrows in a landscape | turn it; with Shift faster; + and − zoom; Home begins again |

@@ -143,7 +143,8 @@ def _fork_row() -> Forks:
             "z": gr.Button("New z", size="sm", scale=0, min_width=0),
             "eps": gr.Button("New posterior noise", size="sm", scale=0, min_width=0),
         }
-        back = gr.Button("Undo", size="sm", scale=0, min_width=0, elem_classes="undo")
+        # assets/image_grid.js enables it where there is something to undo
+        back = gr.Button("Undo", size="sm", scale=0, min_width=0, elem_id="images-undo", interactive=False)
     return Forks(alone, again, back)
 
 

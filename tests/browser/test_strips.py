@@ -124,6 +124,7 @@ def test_changed_controls_recompute_and_a_missing_model_is_a_sentence(visit):
 def test_a_fork_keeps_the_past_and_the_other_samples(visit):
     page = visit("?data=mnist&n=4&t=2&hold=1", ready=READY)
     before = [[pixels(page, "ddgan", "x", i, j) for j in range(4)] for i in range(5)]
+    assert page.is_disabled("#images-undo"), "there is nothing to take back yet"
     request = after(page, lambda: button(page, "New z"))
     assert [str(fork) for fork in request.forks] == ["z.2.1.1"] and same(page, request)
     now = [[pixels(page, "ddgan", "x", i, j) for j in range(4)] for i in range(5)]
@@ -132,6 +133,7 @@ def test_a_fork_keeps_the_past_and_the_other_samples(visit):
     page.uncheck("#images-alone input")
     assert str(after(page, lambda: button(page, "New posterior noise")).forks[1]) == "eps.2.2"
     assert after(page, lambda: button(page, "Undo")) == request
+    assert after(page, lambda: button(page, "Undo")).forks == () and page.is_disabled("#images-undo")
     assert after(page, lambda: page.click("#images-dice")).forks == ()
 
 
