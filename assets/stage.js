@@ -383,13 +383,17 @@ function remember() {
   clearTimeout(state.later);
   state.later = setTimeout(() => {
     if (!state.query || state.motion || state.dragging || !root.clientWidth) return;
-    const t = state.data.t[current()];
-    keepInAddress({
-      t: t === 0 ? null : t,
-      layers: shownLayers() === firstLayers ? null : shownLayers() || 'none',
-      hold: state.pinned,
-    });
+    keepInAddress(view());
   }, 400);
+}
+
+function view() {
+  const t = state.data.t[current()];
+  return {
+    t: t === 0 || state.motion ? null : t,
+    layers: shownLayers() === firstLayers ? null : shownLayers() || 'none',
+    hold: state.pinned,
+  };
 }
 
 function recall() {
@@ -409,10 +413,10 @@ function recall() {
       box.checked = state.layers[box.dataset.layer] = asked.get('layers').split(',').includes(box.dataset.layer);
 }
 
-/* The address is that of the tab that is shown. */
+/* The address is that of the tab that is shown, whose view replaces another tab's. */
 function keepRun() {
   if (state.query && root.clientWidth)
-    keepInAddress({ ...NO_REQUEST, ...Object.fromEntries(new URLSearchParams(state.query)) });
+    keepInAddress({ ...NO_REQUEST, ...Object.fromEntries(new URLSearchParams(state.query)), ...view() });
 }
 
 // ---------------------------------------------------------------- panels and numbers (DOM)

@@ -104,11 +104,13 @@ def test_a_click_chooses_the_sample_under_it_however_many_columns_there_are(visi
 
 
 def test_every_tab_keeps_its_own_address(visit):
-    page = visit("?data=mnist&n=4&seed=7", ready=READY)
+    page = visit("?data=mnist&n=4&seed=7&hold=2", ready=READY)
     page.get_by_role("tab", name="Denoise").click()
     page.wait_for_function("location.search.includes('data=25-gaussians') && !location.search.includes('tab=')")
+    page.wait_for_selector('#stage .stage[data-ready="1"]')
+    assert "hold=" not in page.url, "the held sample is the gallery's"
     page.get_by_role("tab", name="Images").click()
-    page.wait_for_function("location.search.includes('data=mnist') && location.search.includes('seed=7')")
+    page.wait_for_function("['data=mnist', 'seed=7', 'hold=2'].every(part => location.search.includes(part))")
 
 
 def test_changed_controls_recompute_and_a_missing_model_is_a_sentence(visit):
