@@ -4,6 +4,7 @@ Gradio runs it after common.js, pictures.js, replay.js and players.js, for ddgan
 yet, it plays the recorded run.
 props.diagram is the diagram of an update, as SVG.
 props.target, a JSON string, once a run:
+  label                             what the data are called
   dim (1 | 2), limit, scale         half width of the view in data units; int16 * scale = data units
   axes                              as of the stage
   size, data                        the density of the data, base64 uint8, row 0 on top (dim 1: a curve)
@@ -281,7 +282,7 @@ function describeCaptions(frame) {
   write(
     $('.live-cloud span'),
     `${frame.cloud ? count(frame.cloud.length / (state.target?.dim ?? 2)) : '1,000'} draws ` +
-      `of the averaged generator, T = ${frame.T}, over the data`,
+      `of the averaged generator, T = ${frame.T}, over ${state.target?.label ?? 'the data'}`,
   );
   key.style.visibility = pulled.parentElement.style.visibility = alone ? 'hidden' : '';
   write(

@@ -17,7 +17,7 @@ from ..diffusion.mixture import Law
 from ..errors import Refused
 from .points import POINTS_PREFIX, Axis, axes_from, decoded, from_points, spread
 
-__all__ = ["TOYS", "axes_of", "law_of", "toy"]
+__all__ = ["TOYS", "axes_of", "data_label", "law_of", "toy"]
 
 
 def _grid_25() -> Law:
@@ -96,6 +96,18 @@ TOYS: dict[str, Callable[[], Law]] = {
     "rings": _rings,
     "4-gaussians-1d": _line_4,
 }
+
+_LABELS = {
+    "25-gaussians": "25 Gaussians",
+    "25-unequal": "25 unequal Gaussians",
+    "8-gaussians": "8 Gaussians",
+    "4-gaussians-1d": "4 Gaussians on a line",
+}
+
+
+def data_label(name: str) -> str:
+    """What a toy is called; any other name is a visitor's own points."""
+    return _LABELS.get(name, name.replace("-", " ")) if name in TOYS else "your own points"
 
 
 def toy(name: str) -> Law:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from ..data.toys import TOYS, law_of
+from ..data.toys import TOYS, data_label, law_of
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.mixture import Law, lattice
 from ..diffusion.sampler import Draws, sample
@@ -277,9 +277,9 @@ class Run:
         }
         self._end(
             "done",
-            f"Done after {_updates(self.last.step)}: with vp and T = {self._T} {cover.modes} of {self.law.modes} "
-            f"modes, {cover.on_mode:.1%} of {MEASURED:,} samples on a mode, energy distance {distance:.4f} "
-            f"(floor {floor:.4f}).",
+            f"Done: {data_label(self.config.data)}, vp, T = {self._T}: {cover.modes} of {self.law.modes} modes after "
+            f"{_updates(self.last.step)}, {cover.on_mode:.1%} of {MEASURED:,} samples on a mode, energy distance "
+            f"{distance:.4f} (floor {floor:.4f}).",
         )
 
     def _fail(self, reason: str) -> None:

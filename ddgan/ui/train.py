@@ -366,7 +366,7 @@ def _follow(live: LiveRuns) -> Callable[..., list[Any]]:
 
 def _opening(session: Session, run: Run) -> Any:
     """The picture of a run that has not begun, before the law of its data."""
-    behind = encoded(target(run.law, session.source(run.config.data).axes))
+    behind = encoded(target(run.law, run.config.data, session.source(run.config.data).axes))
     return gr.update(value=encoded(frame_payload(run.waiting())), target=behind)
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..data.toys import TOYS
+from ..data.toys import TOYS, data_label
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.gaussianity import bound, mixture_bound, start_gap
 from ..diffusion.mixture import Law
@@ -73,12 +73,6 @@ LONG = 200  # characters of a request's value, such as own points, that are repe
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MAX_BOUND = 16  # steps of a law that is no product, whose bound takes some hundredths of a second each
 KEPT, OFF = 0.05, 0.01  # of the signal in x_T; nats of the start: more than noise hides
-LABELS = {
-    "25-gaussians": "25 Gaussians",
-    "25-unequal": "25 unequal Gaussians",
-    "8-gaussians": "8 Gaussians",
-    "4-gaussians-1d": "4 Gaussians on a line",
-}
 SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
@@ -94,11 +88,6 @@ def sentence(words: str | ValueError) -> str:
 def refusal(error: Refused) -> dict[str, str]:
     """The refusal, in place of an answer."""
     return {"error": sentence(error)}
-
-
-def data_label(name: str) -> str:
-    """What a toy is called on the page; any other name is a visitor's own points."""
-    return LABELS.get(name, name.replace("-", " ")) if name in TOYS else "your own points"
 
 
 def label(name: str) -> str:

@@ -116,7 +116,8 @@ def played(session: Session) -> dict[str, Any]:
     for name in MOVING:
         changes = found[name].reshape(len(found["step"]), -1)
         found[name] = np.cumsum(changes, axis=0, dtype=changes.dtype)
-    behind = target(session.law(EXPERIMENTS[EXPERIMENT][0].data))
+    data = EXPERIMENTS[EXPERIMENT][0].data
+    behind = target(session.law(data), data)
     return {**found, "target": {**behind, "scale": STEP}}
 
 

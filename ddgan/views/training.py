@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..data.points import Axis
+from ..data.toys import data_label
 from ..diffusion.mixture import Law
 from ..diffusion.schedule import Schedule
 from ..explorer.live import Frame
@@ -57,11 +58,12 @@ def arrows(pulls: Tensor, limit: float) -> Tensor:
     return torch.cat([tail, head], 1)
 
 
-def target(law: Law, axes: tuple[Axis, ...] = ()) -> dict[str, Any]:
-    """What stands behind the cloud of a training: the density of the law, and its axes."""
+def target(law: Law, name: str, axes: tuple[Axis, ...] = ()) -> dict[str, Any]:
+    """What stands behind the cloud of a training: what its data are called, the density of their law, its axes."""
     limit, dim = width(law), law.shape[0]
     picture = {"size": DENSITY_CELLS[dim], "data": density(law, Schedule.vp(1), [0])}
-    return {"dim": dim, "limit": limit, "scale": scale(limit), "axes": ticked(axes, limit), **picture}
+    view = {"dim": dim, "limit": limit, "scale": scale(limit), "axes": ticked(axes, limit)}
+    return {"label": data_label(name), **view, **picture}
 
 
 def _round_up(value: float) -> float:

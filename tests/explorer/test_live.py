@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save as serialise
 
 from ddgan import cli, files
-from ddgan.data.toys import toy
+from ddgan.data.toys import data_label, toy
 from ddgan.diffusion.sampler import Draws, sample
 from ddgan.diffusion.schedule import Schedule
 from ddgan.errors import Refused
@@ -72,7 +72,8 @@ def test_a_watched_run_ends_with_the_weights_of_the_librarys_training(config):
     assert (last.state, last.step) == ("done", 30)
     assert same(run.denoiser().state_dict(), weights(config, 30))
     assert last.cloud.shape == (live.CLOUD_POINTS, toy(config.data).shape[0]) and last.surface.isfinite().all()
-    assert f"{last.modes} modes" in last.note
+    assert last.note.startswith(f"Done: {data_label(config.data)}, vp, T = {config.T or live.ANY_T}: ")
+    assert f"{last.modes} modes after 30 updates" in last.note
 
 
 @pytest.mark.parametrize("name", [name for name in EXPERIMENTS if name.startswith("Rival")])
@@ -358,7 +359,8 @@ def test_a_frame_is_strict_json_and_its_arrays_are_the_frames():
     assert np.abs(logits[::-1].T - frame.surface.numpy()).max() <= drawn["surface"]["peak"] / 127
     curve = np.frombuffer(base64.b64decode(drawn["curve"]), np.float32).reshape(-1, 5)
     assert np.allclose(curve, np.array(frame.curve, dtype=np.float32)) and len(curve) >= 1
-    assert target(run.law)["dim"] == 2
+    behind = target(run.law, CONFIG.data)
+    assert behind["dim"] == 2 and behind["label"] == "8 Gaussians"
     assert frame_payload(run_of().waiting())["cloud"] is None
 
 
