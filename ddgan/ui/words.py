@@ -73,7 +73,7 @@ TOLD |= {"modes": "mode", "nats": "nat"}
 
 def glossed(text: str) -> str:
     """The HTML, or Markdown, with a button for every term that it marks. KeyError for a term that TERMS lacks."""
-    return re.sub(r"\[\[([^]|]+)(?:\|([^]]+))?\]\]", lambda found: _gloss(found[1], found[2] or found[1]), text)
+    return _MARKED.sub(_marked, text)
 
 
 def told(text: str, words: Mapping[str, str] = TOLD) -> str:
@@ -87,6 +87,17 @@ def glossary() -> str:
     """What the buttons of `glossed` are described by: it is in the page once, and out of sight."""
     meanings = "".join(f'<p id="{_place(term)}">{words}</p>' for term, words in TERMS.items())
     return f"<div hidden>{meanings}</div>"
+
+
+# a term, with the emphasis and the punctuation that touch it
+_MARKED = re.compile(r"(\(?)(\*\*|<b>)?\[\[([^]|]+)(?:\|([^]]+))?\]\]((?(2)(?:\*\*|</b>)))([.,:;?!)]*)")
+
+
+def _marked(found: re.Match[str]) -> str:
+    """The button; no line ends between it and its punctuation."""
+    before, begin, term, words, end, after = found.groups(default="")
+    button = f"{before}{begin}{_gloss(term, words or term)}{end}{after}"
+    return f'<span class="gloss-end">{button}</span>' if before or after else button
 
 
 def _gloss(term: str, words: str) -> str:

@@ -14,6 +14,10 @@ def test_a_marked_term_becomes_a_button_that_is_described_by_its_meaning():
     assert re.sub("<[^>]+>", "", found) == "draw from the law, of many modes"
     for place in re.findall('aria-describedby="([^"]+)"', found):
         assert f'<p id="{place}">' in glossary()
+    assert found.endswith("many modes</button>") and found.startswith('draw from the <span class="gloss-end"><button')
+    assert "law</button>,</span> of" in found, "no line begins with a comma"
+    assert re.sub("<button.*button>", "x", glossed("of **[[mode]]**.")) == 'of <span class="gloss-end">**x**.</span>'
+    assert re.sub("<button.*button>", "x", glossed("<b>of [[mode]]</b>.")) == "<b>of x</b>."
     with pytest.raises(KeyError):
         glossed("the [[flux]]")
 
