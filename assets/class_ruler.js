@@ -54,7 +54,7 @@ const ruler = node => {
     svg.innerHTML = `<rect class="most" x="${from}" y="${TOP}" width="${to - from}" height="${HIGH}"/>
       <polygon points="${points} ${flat}"/><path class="base" d="M${LEFT} ${base}H${wide - RIGHT}"/>
       <polyline points="${points}"/>${ticks.join('')}${numbers.join('')}
-      ${text(2, TOP - 8, 'nats')}
+      ${text(LEFT - 5, TOP - 8, 'nats', 'class="end"')}
       ${text(LEFT - 5, y(most) + 4, most.toFixed(1), 'class="end"')}${text(LEFT - 5, base + 4, '0', 'class="end"')}
       ${text(wide - RIGHT, base + 15, 'log-SNR', 'class="end"')}${marks.reverse().join('')}`;
     caption.textContent = of.words;
