@@ -450,7 +450,8 @@ EDITS = Experiment(
     "root mean square distance to the start image at a quarter of its size. Off and spread are shares of the whole "
     "range of a pixel. Samples from noise know nothing of the painting, so their distance says what a lost layout "
     "costs. From t = 1 a painting's distance is a fifth to a quarter of theirs. From t = 2 it is about half of theirs "
-    "(CIFAR-10) or two thirds (the painted digit). Our images have 32 x 32 pixels (digits 28 x 28), the paper's 256 x 256.",
+    "(CIFAR-10) or two thirds (the painted digit). Our images have 32 x 32 pixels (digits 28 x 28), the paper's 256 x "
+    "256.",
     beside=lambda rows: (
         Beside("seconds for an edit", f"{_edit_seconds(rows):.3f} (32 x 32, a core)", "0.16 (256 x 256, a V100)"),
         *(
