@@ -257,6 +257,7 @@ def test_a_model_of_one_step_has_no_errors_to_find_a_schedule_from():
         denoising_errors(model, ImageSet(np.zeros((2, 1, 4, 4), np.uint8)))
 
 
+@pytest.mark.slow
 def test_shipped_digits_are_digits():
     """64 of them: .14 where all is well, .34 with the halves of a pixel block exchanged."""
     x = torch.cat(list(draw(Schedule.vp(4), load("mnist"), range(64), (1, 28, 28))))
