@@ -32,7 +32,7 @@ from .pictures import digest, picture
 
 __all__ = [
     "ASSETS", "Beside", "Cell", "Column", "Experiment", "Result", "beside", "draw", "effort", "left", "means",
-    "provenance", "read", "run", "summary", "table", "weights",
+    "no_class", "provenance", "read", "run", "summary", "table", "weights",
 ]  # fmt: skip
 
 ASSETS = Path(__file__).parents[2] / "assets" / "evidence"
@@ -224,6 +224,11 @@ def weights(*models: str) -> list[str]:
     """Identify the weights of shipped models by the start of their SHA-256, as a part of a cell's setting."""
     cards = [WEIGHTS / model / "card.json" for model in models]
     return [json.loads(card.read_bytes())["sha256"][:10] if card.is_file() else "none" for card in cards]
+
+
+def no_class(data: str, method: str) -> dict[str, str]:
+    """The part of a setting that tells the DDGAN no class, where the learned Gaussian beside it knows none."""
+    return {"label": "any"} if (data, method) == ("cifar10", "ddgan") else {}
 
 
 def provenance(experiment: Experiment, results: list[Result]) -> str:

@@ -37,7 +37,7 @@ from ..models.config import preset
 from ..training.run import new_objective
 from ..training.trainer import train
 from . import bench
-from .experiment import Beside, Cell, Column, Experiment, Result, means, weights
+from .experiment import Beside, Cell, Column, Experiment, Result, means, no_class, weights
 from .figures import dots
 
 __all__ = ["EXPERIMENTS"]
@@ -142,7 +142,6 @@ CIFAR = {
 }
 TOLD = "DDGAN told classes, T = 4"
 SHORT = 1000, 2000  # updates of a DDGAN and of a network without z; neither is shipped
-NO_CLASS = {"ddgan": {"label": "any"}}  # as the learned Gaussian, which knows none, is told none either
 BRIEF = {"DDGAN": {}, "no z": {"latent_dim": 0}}
 NO_Z = f"no z, T = 4, {SHORT[-1]:,} updates"
 
@@ -177,7 +176,7 @@ def _learned(seed: int, T: int, n: int, steps: int, **changes: Any) -> dict[str,
 def _cifar_cells(quick: bool) -> list[Cell]:
     n, models = 200 if quick else 2000, {"ddgan": "cifar10", "regression": "cifar10-regression"}
     shipped = [
-        Cell(row, 0, {"denoiser": name, "T": T, "n": n, "weights": weights(models[name]), **NO_CLASS.get(name, {})})
+        Cell(row, 0, {"denoiser": name, "T": T, "n": n, "weights": weights(models[name]), **no_class("cifar10", name)})
         for row, (name, T) in CIFAR.items()
         if not quick or T == 4
     ]

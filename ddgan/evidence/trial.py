@@ -22,7 +22,7 @@ from ..explorer.request import Request
 from ..explorer.session import Session
 from ..metrics.points import evaluate
 from ..models.config import PRESETS
-from .experiment import Beside, Cell, Column, Experiment, Result, weights
+from .experiment import Beside, Cell, Column, Experiment, Result, no_class, weights
 from .figures import Race, races
 from .toys import trained
 
@@ -188,7 +188,6 @@ WALKED = {
     "mnist": ("vp", "optimal"),
     "cifar10": ("vp", "optimal"),
 }
-NO_CLASS = {("cifar10", "ddgan"): {"label": "any"}}  # as the learned Gaussian there, which knows none
 MOST = (1, 2, 4, 8, 16, 32, 50, 64)  # NFE
 OF_POINTS, OF_NETWORKS, OF_FEW = (1, 2, 4, 8, 16, 32, 64), (4, 8, 16, 32, 50), (1, 2, 4, 8)
 ANEW = f"{NAMES[DATA]}, vp, trained anew"  # the start of a row's name; SEEDS trainings, each of UPDATES
@@ -290,7 +289,7 @@ def _rivals_cells(quick: bool) -> list[Cell]:
                 continue
             for most, T in _steps(METHODS[method].solver, (4,) if quick else _budgets(data, method)).items():
                 setting = {"data": data, **_walk(walk), "method": method, "T": T, "most": most, "n": n, "weights": used}
-                setting |= NO_CLASS.get((data, method), {})
+                setting |= no_class(data, method)
                 cells.append(Cell(f"{NAMES[data]}, {walk}: {METHODS[method].label}", 0, setting))
     return cells + _anew_cells(quick)
 
