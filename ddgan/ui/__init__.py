@@ -87,6 +87,12 @@ def _head() -> str:
     return f"{fonts}{fetched}<style>{(_ASSETS / 'root.css').read_text(encoding='utf-8')}</style>"
 
 
+def _prepare() -> None:
+    """What takes seconds when it is first asked for."""
+    ready_to_train()
+    evidence.page()
+
+
 def launch(demo: server.Page, *, host: str | None = None, port: int | None = None, browser: bool = False) -> None:
     """Serve the page until interrupted or terminated; OSError, in one sentence, where nobody can listen there."""
     use_cores()
@@ -119,7 +125,7 @@ def launch(demo: server.Page, *, host: str | None = None, port: int | None = Non
         )
         everywhere = " and, at this port, on every address of this machine" if host == "0.0.0.0" else ""
         print(f"DDGAN Explorer is at {demo.local_url}{everywhere}", flush=True)
-        once_idle(3.0, ready_to_train)
+        once_idle(3.0, _prepare)
         demo.block_thread()
     except KeyboardInterrupt:  # while it was starting: block_thread would have caught it
         demo.close(verbose=False)

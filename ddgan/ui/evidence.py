@@ -21,7 +21,7 @@ from ..evidence import ASSETS, EXPERIMENTS, Beside, Experiment, Result, beside, 
 from .server.gradio_internals import PlotData
 from .words import TERMS, told
 
-__all__ = ["build"]
+__all__ = ["build", "page"]
 
 _ON_LOAD = """const enter = part => {  // its fold too
   part.querySelector('details').open = true;
@@ -59,13 +59,14 @@ element.addEventListener('click', async event => {
   button.textContent = done ? 'Copied' : 'Selected';
   setTimeout(() => { button.textContent = 'Copy'; }, 1500);
 });"""
-_THERE = "() => [document.querySelector('#evidence h2') ? 'there' : '']"
+_THERE = "() => [document.querySelector('#evidence nav') ? 'there' : '']"
 _PARTS = "${value.above}@children${value.below}"  # of a section: its figure stands between them
 _NOTHING = {"above": "", "below": ""}
 _HEAD = """<h2>The paper's argument, measured here</h2>
 <p>Each part has a claim, a figure, and our numbers beside the paper's. Its fold has all numbers and the command that
 measures them. This page, the README and the figures are made from the same files. If a result falls short of the
 paper's, the table or its note says so.</p>"""
+_COMING = {"above": f"{_HEAD}<p>The figures are coming …</p>", "below": ""}
 MEASURES = (
     "±", "on a mode", "KL of the histogram", "energy distance", "width", "bound", "NFE", "SW₂", "precision", "recall",
     "floor", "CFD", "FID",
@@ -76,13 +77,13 @@ HEIGHT = 250  # the most of a figure of one panel, pixels
 def build(tab: gr.Tab) -> None:
     """A part for every experiment and its figure, empty until the tab is first shown: then plotly.js is loaded too."""
     there = gr.Textbox(visible=False)
-    page = {"html_template": _PARTS, "apply_default_css": False}
+    template = {"html_template": _PARTS, "apply_default_css": False}
     events = {"js_on_load": _ON_LOAD, "server_functions": [_whole()]}
-    with gr.HTML(_NOTHING, elem_id="evidence", elem_classes="evidence", **events, **page) as whole:
+    with gr.HTML(_COMING, elem_id="evidence", elem_classes="evidence", **events, **template) as whole:
         shown: list[Any] = [whole]
         for e in EXPERIMENTS.values():
             with gr.HTML(
-                _NOTHING, js_on_load=None, elem_id=f"evidence-{e.name}", elem_classes="evidence-part", **page
+                _NOTHING, js_on_load=None, elem_id=f"evidence-{e.name}", elem_classes="evidence-part", **template
             ) as part:
                 label = f"{e.title}: a figure"
                 figure = gr.Plot(label=label, show_label=False, container=False, elem_classes="evidence-figure")
@@ -91,12 +92,12 @@ def build(tab: gr.Tab) -> None:
 
 
 def _filled(there: str) -> list[Any]:
-    return _page() if not there else [gr.skip()] * len(_page())
+    return page() if not there else [gr.skip()] * len(page())
 
 
 @cache
-def _page() -> list[Any]:
-    """The head, then text and figure of every experiment."""
+def page() -> list[Any]:
+    """The head, then text and figure of every experiment. The first time takes seconds."""
     links = "".join(f'<li><a href="#evidence-{e.name}">{escape(e.title)}</a></li>' for e in EXPERIMENTS.values())
     meanings = "".join(f"<dt>{term[0].upper()}{term[1:]}</dt><dd>{TERMS[term]}</dd>" for term in MEASURES)
     measures = f"<details><summary>What the measures mean</summary><dl>{meanings}</dl></details>"

@@ -92,6 +92,15 @@ def test_an_entry_of_the_list_leads_to_its_experiment(visit):
     assert page.get_by_role("tab", name="Evidence").get_attribute("aria-selected") == "true"
 
 
+def test_what_the_tab_is_about_stands_there_before_its_figures(visit):
+    page = visit()
+    page.route("**/queue/join*", lambda route: None)  # an answer that is long in coming
+    page.get_by_role("tab", name="Evidence").click()
+    page.locator("#evidence h2").wait_for()
+    assert page.get_by_text("The figures are coming").is_visible()
+    assert page.locator(".evidence-part").first.is_hidden()
+
+
 def test_the_tab_is_filled_once(visit):
     page = visit("?tab=evidence", ready="#evidence-oracle table")
     page.evaluate("document.querySelector('#evidence h2').dataset.mine = 1")

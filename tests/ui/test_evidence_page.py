@@ -5,7 +5,7 @@ from ddgan.ui.words import TERMS
 
 
 def test_measures_have_a_meaning_at_the_head_and_where_they_first_stand():
-    head, *parts = [part for part in evidence._page() if isinstance(part, dict)]
+    head, *parts = [part for part in evidence.page() if isinstance(part, dict)]
     assert all(term in TERMS for term in evidence.MEASURES)
     assert sum('class="gloss' in part["above"] for part in parts) > len(parts) / 2
     assert "What the measures mean" in head["above"]
