@@ -135,11 +135,11 @@ def races(races: Mapping[str, Race], across: str, setting: str, columns: int = 2
     lines = math.ceil(len(races) / columns)
     spacing = {"horizontal_spacing": 0.18, "vertical_spacing": 0.28 / lines}
     figure = make_subplots(lines, columns, subplot_titles=[*map(_words, races)], **spacing)
-    told: set[str] = set()
+    in_legend: set[str] = set()
     before = ""
     for i, race in enumerate(races.values()):
         place = {"row": 1 + i // columns, "col": 1 + i % columns}
-        _race(figure, race, looks, told, place)
+        _race(figure, race, looks, in_legend, place)
         logs = [math.log10(v) for axis, _, v in points if axis == race.axis]
         figure.update_yaxes(type="log", range=[min(logs) - 0.15, max(logs) + 0.15], dtick=1, tickformat="~g", **place)
         if not i % columns or race.axis != before:
@@ -159,14 +159,14 @@ def races(races: Mapping[str, Race], across: str, setting: str, columns: int = 2
     return figure
 
 
-def _line(name: str, mark: Mark, told: set[str]) -> dict[str, Any]:
+def _line(name: str, mark: Mark, in_legend: set[str]) -> dict[str, Any]:
     """What the line of a series is in every panel; it is in the legend once."""
-    shown = {"name": _words(name), "legendgroup": name, "showlegend": name not in told}
+    shown = {"name": _words(name), "legendgroup": name, "showlegend": name not in in_legend}
     return {"mode": "lines+markers", **shown, "line": {"color": mark.colour, "width": 1.5}}
 
 
-def _race(figure: go.Figure, race: Race, looks: Mapping[str, Mark], told: set[str], place: dict[str, int]) -> None:
-    """Draw one panel. `told` holds the series that are already in the legend."""
+def _race(figure: go.Figure, race: Race, looks: Mapping[str, Mark], in_legend: set[str], place: dict[str, int]) -> None:
+    """Draw one panel. `in_legend` holds the series that are already in the legend."""
     xs = [x for found in race.series.values() for x, _ in found]
     if race.floor > 0 and xs:
         line = {"color": INK, "width": 1, "dash": "dot"}
@@ -177,7 +177,7 @@ def _race(figure: go.Figure, race: Race, looks: Mapping[str, Mark], told: set[st
         figure.add_scatter(
             x=[x for x, _ in shown],
             y=[v for _, v in shown],
-            **_line(name, mark, told),
+            **_line(name, mark, in_legend),
             marker={
                 "color": mark.colour,
                 "symbol": [mark.shape + "-open" * (v <= race.floor) for _, v in shown],
@@ -187,7 +187,7 @@ def _race(figure: go.Figure, race: Race, looks: Mapping[str, Mark], told: set[st
             hovertemplate="%{x}: %{customdata:.3~g}",
             **place,
         )
-        told.add(name)
+        in_legend.add(name)
 
 
 def levels(
@@ -211,10 +211,10 @@ def levels(
     specs = [[{}, *right] for right in beside]
     widths = {"column_widths": [0.58, 0.42], "horizontal_spacing": 0.17} if odds else {}
     figure = make_subplots(lines, len(specs[0]), specs=specs, vertical_spacing=0.09, **widths)
-    told: set[str] = set()
+    in_legend: set[str] = set()
     for row, (axis, series) in enumerate(panels.items(), 1):
         for name, found in series.items():
-            _marks(figure, found, name, looks[name], told, "%{y:.3~g}", {"row": row, "col": 1})
+            _marks(figure, found, name, looks[name], in_legend, "%{y:.3~g}", {"row": row, "col": 1})
         figure.update_yaxes(title_text=_words(axis), rangemode="tozero", nticks=5, row=row, col=1)
         if line:
             figure.add_vline(line[0], line={"color": INK, "width": 1, "dash": "dot"}, row=row, col=1)
@@ -222,8 +222,8 @@ def levels(
         words = {"text": _words(line[1]), "showarrow": False, "xanchor": "left", "xshift": 4, "yanchor": "top"}
         figure.add_annotation(x=line[0], y=1, yref="paper", font_size=12, **words)
     if odds:
-        _reliability(figure, odds, looks, told, {"row": 1, "col": 2})
-    _look(figure, setting, height=130 * lines + LINE * math.ceil(len(told) / 2))
+        _reliability(figure, odds, looks, in_legend, {"row": 1, "col": 2})
+    _look(figure, setting, height=130 * lines + LINE * math.ceil(len(in_legend) / 2))
     named = {"tickmode": "array", "tickvals": [*ticks], "ticktext": [*ticks.values()], "tickfont_size": 11}
     for row in range(1, len(panels) + 1):
         last = row == len(panels)
@@ -237,7 +237,7 @@ def _marks(
     points: Sequence[tuple[float, float]],
     name: str,
     mark: Mark,
-    told: set[str],
+    in_legend: set[str],
     hover: str,
     place: dict[str, int],
 ) -> None:
@@ -245,26 +245,26 @@ def _marks(
     figure.add_scatter(
         x=[x for x, _ in points],
         y=[y for _, y in points],
-        **_line(name, mark, told),
+        **_line(name, mark, in_legend),
         marker={"color": mark.colour, "symbol": mark.shape, "size": 8},
         hovertemplate=hover,
         **place,
     )
-    told.add(name)
+    in_legend.add(name)
 
 
 def _reliability(
     figure: go.Figure,
     odds: Mapping[str, Sequence[tuple[float, float]]],
     looks: Mapping[str, Mark],
-    told: set[str],
+    in_legend: set[str],
     place: dict[str, int],
 ) -> None:
     """Draw how often something happens over the probability that was predicted; as sure as right is the diagonal."""
     line = {"color": INK, "width": 1, "dash": "dot"}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", line=line, showlegend=False, hoverinfo="skip", **place)
     for name, found in odds.items():
-        _marks(figure, found, name, looks[name], told, "%{x:.0%} predicted, %{y:.0%} right", place)
+        _marks(figure, found, name, looks[name], in_legend, "%{x:.0%} predicted, %{y:.0%} right", place)
     figure.update_xaxes(title_text="predicted probability", tickformat=".0%", range=[0, 1.02], dtick=0.5, **place)
     figure.update_yaxes(title_text="how often right", tickformat=".0%", range=[0, 1.02], nticks=5, **place)
 

@@ -303,8 +303,8 @@ def _toys_line(rows: dict[str, dict[str, float]]) -> str:
     parts = []
     for by, names in named.items():
         found = {name: rows[row] for name in names if "modes" in rows.get(row := f"{name}, {by}", {})}
-        told = "; ".join(f"{name}: {v['modes']:.1f}, {v['on_mode']:.1%}, {v['kl']:.3f}" for name, v in found.items())
-        parts += [f"with {by}, {told}"] * bool(found)
+        each = "; ".join(f"{name}: {v['modes']:.1f}, {v['on_mode']:.1%}, {v['kl']:.3f}" for name, v in found.items())
+        parts += [f"with {by}, {each}"] * bool(found)
     return "modes of 25, share of samples on a mode, and KL: " + "; ".join(parts)
 
 

@@ -37,7 +37,7 @@ from ..models import checkpoint, registry
 from ..models.config import Config
 from ..training.run import new_objective
 from ..training.trainer import BOTH, TrainStep, train
-from .methods import given
+from .methods import method_of
 from .parse import number, whole
 from .plane import centres, width
 from .priority import give_way
@@ -205,7 +205,7 @@ class Run:
         begun = time.monotonic()
         self._objective = new_objective(self.config, self.law)
         self._model, self._T = self._objective.denoiser, self.config.T or ANY_T
-        self._solver = given("", objective=self.config.objective).solver
+        self._solver = method_of("", objective=self.config.objective).solver
         self._draws = Draws.from_seeds(
             range(CLOUD_POINTS), self.law.shape, self._T, self._objective.denoiser.latent_dim
         )
@@ -506,7 +506,9 @@ class LiveRuns:
             data = Request.parse({"data": config["data"]}).data  # a stranger's card must name no file of ours
             models = self.session.source(data).models
             there = [
-                other for other in denoisers if given(other).closed or other in models or other in self.session.adopted
+                other
+                for other in denoisers
+                if method_of(other).closed or other in models or other in self.session.adopted
             ]
             return Request.parse({**values, "denoisers": [*there, name], "data": data})
         except Refused:  # its data is not here: the first view's, then

@@ -12,7 +12,7 @@ from ..diffusion.denoiser import ExactDenoiser, GaussianDenoiser, LawDenoiser, M
 from ..diffusion.flow import FlowDenoiser
 from ..diffusion.solver import ANCESTRAL, DDIM, DPM, Flow, Heun, Renoise, Solver
 
-__all__ = ["CLOSED", "GROUPS", "METHODS", "Method", "given"]
+__all__ = ["CLOSED", "GROUPS", "METHODS", "Method", "method_of"]
 
 CLOSED: dict[str, type[LawDenoiser]] = {
     "exact": ExactDenoiser,
@@ -68,7 +68,7 @@ METHODS = {
 }
 
 
-def given(name: str, eta: float = 0.0, objective: str = "") -> Method:
+def method_of(name: str, eta: float = 0.0, objective: str = "") -> Method:
     """The method of this name; DDIM's with its eta. A visitor's model is walked with as its objective wants."""
     method = METHODS.get(name)
     if method is None:

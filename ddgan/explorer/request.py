@@ -19,7 +19,7 @@ from ..diffusion.sampler import MAX_N
 from ..diffusion.schedule import MAX_T, Schedule, span_of
 from ..errors import Refused
 from .labels import ANY
-from .methods import METHODS, Method, given
+from .methods import METHODS, Method, method_of
 from .parse import names_of, number, text_of, whole
 
 __all__ = [
@@ -123,7 +123,7 @@ class Request:
     def afford(self, samplings: int = 1, *, local: bool = False) -> None:
         """Refused, in one sentence, where so many samplings of the request are too much work."""
         times = " x samplings" if samplings > 1 else ""
-        nfe = {name: given(name).solver.nfe(self.walked(name).T) for name in self.denoisers}
+        nfe = {name: method_of(name).solver.nfe(self.walked(name).T) for name in self.denoisers}
         work = self.n * sum(nfe.values()) * samplings
         if work > MAX_WORK:
             raise Refused(f"n x T x denoisers{times} is limited to {MAX_WORK:,}, got {work:,}")
@@ -138,7 +138,7 @@ class Request:
         law = law_of(self.data)
         components, whole = len(law.mu), law.lines() is None
         evaluations = {**nfe, **({"flow": WHOLE + PART * nfe["flow"]} if "flow" in nfe and whole else {})}
-        each = (n * (components if given(name).closed else NETWORK) for name, n in evaluations.items())
+        each = (n * (components if method_of(name).closed else NETWORK) for name, n in evaluations.items())
         price = self.n * samplings * sum(each)
         if price > MAX_PRICE:
             raise Refused(
@@ -212,11 +212,11 @@ class Request:
 
     def method(self, name: str, objective: str = "") -> Method:
         """How a denoiser of the request walks; `objective` is what a visitor's own model was trained by."""
-        return given(name, self.eta or 0.0, objective)
+        return method_of(name, self.eta or 0.0, objective)
 
     def walked(self, name: str) -> Request:
         """The request as this denoiser walks it: the same, or of fewer steps where the budget allows no more."""
-        steps = given(name).steps(self.T, self.budget)
+        steps = method_of(name).steps(self.T, self.budget)
         return self if steps == self.T else replace(self, T=steps, budget=None, forks=())
 
     def steps(self) -> Schedule:

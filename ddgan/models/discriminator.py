@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..machine import zero_divisor
-from .layers import SQRT2, conv, dense, fits, position, shrink, sinusoid, told
+from .layers import SQRT2, conv, dense, fits, label_or_any, position, shrink, sinusoid
 
 __all__ = ["Discriminator"]
 
@@ -58,7 +58,7 @@ class Discriminator(nn.Module):
         embedded = torch.cat([sinusoid(position(level), self.width) for level in (level_s, level_t)], 1)
         embedded = self.level(embedded)
         if self.classes:
-            label = told(label, self.classes, x_t)
+            label = label_or_any(label, self.classes, x_t)
             embedded = embedded + self.label(label)
         embedded = F.leaky_relu(embedded, 0.2).repeat(M, 1)
         x = _pointwise(self.first, F.pixel_unshuffle(torch.cat([x_s, x_t.repeat(M, 1, 1, 1)], 1), self.patch))

@@ -28,7 +28,7 @@ __all__ = [
     "shrink",
     "sinusoid",
     "stretch",
-    "told",
+    "label_or_any",
 ]
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -196,7 +196,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     return torch.softmax(q @ k.mT / math.sqrt(q.shape[2]), 2).to(v.dtype) @ v
 
 
-def told(label: Tensor | None, classes: int, x_t: Tensor) -> Tensor:
+def label_or_any(label: Tensor | None, classes: int, x_t: Tensor) -> Tensor:
     """The labels (B,) of x_t (B, ...); none of them means any class."""
     return torch.full((len(x_t),), classes, device=x_t.device) if label is None else label
 

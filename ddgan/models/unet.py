@@ -39,11 +39,11 @@ from .layers import (
     dense,
     fir,
     fits,
+    label_or_any,
     position,
     shrink,
     sinusoid,
     stretch,
-    told,
 )
 
 __all__ = ["Down", "DrawUNet", "IndexedUNet", "Pyramid", "UNet", "Up"]
@@ -194,7 +194,7 @@ class UNet(Denoiser):
         dtype = self.first.weight.dtype  # as its weights are: bfloat16 where that is fast
         embedded = self.level(sinusoid(self._position(level), self.width).to(dtype))
         if self.classes:
-            embedded = embedded + self.label(told(label, self.classes, x_t))
+            embedded = embedded + self.label(label_or_any(label, self.classes, x_t))
         embedded = F.silu(embedded)
         style = self._style(z.to(dtype))
         full = self._input(x_t, level, z).to(dtype, memory_format=torch.channels_last)

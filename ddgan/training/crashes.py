@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["logged", "told"]
+__all__ = ["last", "logged"]
 
 
 def _logs(directory: Path) -> tuple[Path, Path]:
@@ -41,7 +41,7 @@ def logged(directory: Path) -> Iterator[None]:
                     log.unlink()
 
 
-def told(directory: Path) -> str:
+def last(directory: Path) -> str:
     """The crash that ended the last run in this directory, in one sentence; its log is put aside. "" for none."""
     log, before = _logs(directory)
     with suppress(OSError):

@@ -249,7 +249,7 @@ class _Run:
         else:
             checkpoint.check_free(self.out)
         distributed.agree(0)  # all have looked before one writes
-        if not distributed.rank() and (crash := crashes.told(self.out)):
+        if not distributed.rank() and (crash := crashes.last(self.out)):
             self.say(f"{crash}; going on after update {self.last.step:,}")
         self.save()
         if is_table(self.config.data) and not distributed.rank() and not (self.out / "points.csv").exists():

@@ -170,7 +170,7 @@ class Objective:
         x_s = schedule.marginal(x_0, s).at(_randn_like(x_0, noise))
         return s, t, x_s, schedule.transition(x_s, s, t).at(_randn_like(x_0, noise))
 
-    def _told(self, label: Tensor, noise: torch.Generator) -> Tensor:
+    def _some_unlabelled(self, label: Tensor, noise: torch.Generator) -> Tensor:
         """The classes (B,) as both players hear them, some as `any`; without classes no noise is drawn."""
         if not (classes := self.generator.classes):
             return label
@@ -285,7 +285,7 @@ class Adversarial(Objective):
         s, t, x_s, x_t = self._forward_pair(x_0, noise)
         z = torch.randn(len(x_0), generator.latent_dim, generator=noise, device=noise.device).to(x_0)
         eps, v = _randn_like(x_0, noise), _randn_like(x_0, noise)
-        parts = [_Part(*part) for part in self.parts(s, t, x_s, x_t, z, eps, v, self._told(label, noise))]
+        parts = [_Part(*part) for part in self.parts(s, t, x_s, x_t, z, eps, v, self._some_unlabelled(label, noise))]
         gamma = self.penalty if self._penalised else 0.0  # lazily; unlike in Karras et al. 2020 not raised by `every`
         penalised, classes = self._penalised, generator.classes
 
@@ -345,7 +345,7 @@ class Regression(Objective):
             scale = like(generator.output_scale(level), x_0)
             return squared_error(told(x_t, level, x_t.new_zeros(len(x_t), generator.latent_dim)) / scale, x_0 / scale)
 
-        return {"g": self.players["g"].descend(error, self.parts(t, x_t, x_0, self._told(label, noise)))}
+        return {"g": self.players["g"].descend(error, self.parts(t, x_t, x_0, self._some_unlabelled(label, noise)))}
 
 
 class TrainStep(NamedTuple):

@@ -19,7 +19,7 @@ from plotly.io.json import to_json_plotly
 
 from ..evidence import ASSETS, EXPERIMENTS, Beside, Experiment, Result, beside, provenance, read, summary, table
 from .server.gradio_internals import PlotData
-from .words import TERMS, told
+from .words import TERMS, with_glosses
 
 __all__ = ["build", "page"]
 
@@ -110,7 +110,7 @@ def _section(e: Experiment, results: list[Result]) -> tuple[dict[str, str], Plot
     chosen = list(filter(e.chosen, results))
     figure = e.figure(chosen) if chosen else None
     opened = f'<a class="evidence-open" href="{escape(e.link)}" target="_blank">Open in the explorer</a>'
-    claim = told(f'<p class="evidence-claim">{_words(e.claim)}</p>{_beside(beside(e, results))}')
+    claim = with_glosses(f'<p class="evidence-claim">{_words(e.claim)}</p>{_beside(beside(e, results))}')
     pictures = _pictures(e, figure) if isinstance(figure, Image.Image) else ""
     above = f'<div class="evidence-text"><h3>{_words(e.title)}</h3>{opened}{claim}</div>{pictures}'
     below = f"<details><summary>Numbers, and the command that prints them</summary>{_fold(e, results)}</details>"

@@ -28,7 +28,7 @@ from .denoise import Tab
 from .server import Page
 from .server.jobs import job
 from .slider import Slider
-from .words import TOLD, answered, data_choices, misunderstood, note, told
+from .words import GLOSSES, answered, data_choices, misunderstood, note, with_glosses
 
 __all__ = ["build"]
 
@@ -403,7 +403,7 @@ def _drive(live: LiveRuns) -> Callable[[Any], None]:
 
 
 def _comment(words: str) -> str:
-    return f"<p>{told(words, TOLD | PLAYERS)}</p>"
+    return f"<p>{with_glosses(words, GLOSSES | PLAYERS)}</p>"
 
 
 def _experiment(name: str) -> list[Any]:

@@ -18,8 +18,8 @@ from ..views.answers import data_label, refusal
 from ..views.encoding import encoded
 
 __all__ = [
-    "INSTEAD", "SCHEDULES", "TERMS", "TOLD", "answered", "data_choices", "glossary", "glossed", "misunderstood",
-    "note", "told",
+    "INSTEAD", "SCHEDULES", "TERMS", "GLOSSES", "answered", "data_choices", "glossary", "glossed", "misunderstood",
+    "note", "with_glosses",
 ]  # fmt: skip
 
 INSTEAD = "This is the first view instead."
@@ -67,8 +67,8 @@ TERMS = {
 }
 
 # words with a gloss at their first place in a text that marks none: the term that they are
-TOLD = {name: name for name in ("on a mode", "energy distance", "bound", "CFD", "FID", "KL", "NFE", "law", "z")}
-TOLD |= {"modes": "mode", "nats": "nat"}
+GLOSSES = {name: name for name in ("on a mode", "energy distance", "bound", "CFD", "FID", "KL", "NFE", "law", "z")}
+GLOSSES |= {"modes": "mode", "nats": "nat"}
 
 
 def glossed(text: str) -> str:
@@ -76,7 +76,7 @@ def glossed(text: str) -> str:
     return _MARKED.sub(_marked, text)
 
 
-def told(text: str, words: Mapping[str, str] = TOLD) -> str:
+def with_glosses(text: str, words: Mapping[str, str] = GLOSSES) -> str:
     """The HTML, which marks nothing, with a gloss for each of the words where it first stands."""
     for word, term in words.items():
         text = re.sub(rf"\b{word}\b(?![^\[]*\]\])", f"[[{term}|{word}]]", text, count=1)

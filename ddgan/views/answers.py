@@ -29,7 +29,7 @@ from ..diffusion.schedule import Schedule
 from ..errors import Refused
 from ..explorer.labels import ignored
 from ..explorer.live import Frame
-from ..explorer.methods import given
+from ..explorer.methods import method_of
 from ..explorer.posterior import Question, ask, weights
 from ..explorer.request import Request
 from ..explorer.scene import Panel, Scene
@@ -62,7 +62,7 @@ __all__ = [
     "summary",
     "summed_up",
     "title",
-    "told",
+    "heading",
 ]
 
 MAX_NUMBERS = 2_000_000  # in one reply: 8 MB, 11 MB of JSON
@@ -97,7 +97,7 @@ def label(name: str) -> str:
 
 def title(name: str, own: Denoiser | None = None) -> tuple[str, str]:
     """(label, what it is, in a few words) of a denoiser; a visitor's own model says what it was trained on."""
-    called, what = (method := given(name)).label, method.words
+    called, what = (method := method_of(name)).label, method.words
     if own is None:
         return called, what
     config = Config.from_dict(own.card["config"])
@@ -106,7 +106,7 @@ def title(name: str, own: Denoiser | None = None) -> tuple[str, str]:
     return called, f"trained on {data}, {steps}, {config.network}, {config.criterion}"
 
 
-def told(scene: Scene, panel: Panel) -> tuple[str, str]:
+def heading(scene: Scene, panel: Panel) -> tuple[str, str]:
     """`title`, and a warning if a DDGAN is asked for longer steps than it was trained for,
     or if a model that knows no classes is asked for one.
     """

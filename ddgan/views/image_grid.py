@@ -16,7 +16,7 @@ from ..errors import Refused
 from ..explorer.request import Request
 from ..explorer.scene import Panel, Progress, Scene, stepwise
 from ..explorer.session import Session
-from .answers import label, message, sentence, told
+from .answers import heading, label, message, sentence
 from .encoding import contact
 
 __all__ = ["drawing", "gallery"]
@@ -58,7 +58,7 @@ def gallery(scene: Scene) -> dict[str, Any]:
 
 
 def _panel(scene: Scene, panel: Panel) -> dict[str, Any]:
-    called, what = told(scene, panel)
+    called, what = heading(scene, panel)
     shown = {
         "key": panel.name,
         "label": called,

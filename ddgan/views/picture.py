@@ -19,7 +19,7 @@ from ..data.images import sheet, to_uint8
 from ..errors import Refused
 from ..explorer.parse import whole
 from ..explorer.scene import Panel, Scene
-from .answers import sentence, told
+from .answers import heading, sentence
 from .looks import ALPHAS, COLOURS, FOLLOWED, rgb
 from .stage import MAX_SHOWN, not_shown, stage
 
@@ -93,7 +93,7 @@ def seen(scene: Scene, look: Look = Look(), field_of: Callable[[int], dict[str, 
 
 
 def _images(scene: Scene, panel: Panel) -> dict[str, Any]:
-    label, _ = told(scene, panel)
+    label, _ = heading(scene, panel)
     if panel.refusal:
         return {"label": label, "error": sentence(panel.refusal)}
     x, x_0 = (np.stack([to_uint8(images) for images in of]) for of in (panel.states, panel.predicted))

@@ -83,7 +83,7 @@ def _line(entries: Sequence[Entry], measure: str, setting: str) -> dict[str, Any
         "legendgroup": group,
         "line": {"color": colour, "width": 1.8, "dash": DASHES.get(group, "solid")},
         "marker": {"color": colour, "size": 9, "symbol": [shape + "-open" * _is_hollow(measure, e) for e in entries]},
-        "text": [_told(e, measure, setting) for e in entries],
+        "text": [_hover(e, measure, setting) for e in entries],
         "customdata": [e.scores[measure] if math.isfinite(e.scores[measure]) else None for e in entries],
         "hovertemplate": "%{text}<extra></extra>",
     }
@@ -124,7 +124,7 @@ def _level(measure: str, scores: Any) -> float | None:
     return {"energy": scores["floor_energy"], "modes": scores["of_modes"], "width": 1.0}.get(measure)
 
 
-def _told(entry: Entry, measure: str, setting: str) -> str:
+def _hover(entry: Entry, measure: str, setting: str) -> str:
     """What the pointer is told of a mark: the method and its setting, the value, and what it may hide."""
     scores, of = entry.scores, MEASURES[measure]
     floor = f" (noise floor {scores['floor_energy']:.4f})" if measure == "energy" else ""

@@ -18,7 +18,7 @@ from ..explorer.priority import while_wanted
 from ..explorer.request import Request
 from ..explorer.scene import Panel, Scene, scene
 from ..explorer.session import Session
-from .answers import message, sentence, told
+from .answers import heading, message, sentence
 from .encoding import DENSITY_CELLS, density, quantised
 
 __all__ = [
@@ -110,7 +110,7 @@ def not_shown(panel: Panel) -> Refused | None:
 
 
 def _panel(scene: Scene, panel: Panel, limit: float) -> dict[str, Any]:
-    called, what = told(scene, panel)
+    called, what = heading(scene, panel)
     shown = {"key": panel.name, "label": called, "note": what, "error": None, "x": "", "x0": None, "metrics": None}
     if refusal := not_shown(panel):
         return {**shown, "error": sentence(refusal)}

@@ -6,7 +6,7 @@ import torch
 from ddgan.diffusion.gaussianity import bound, optimal
 from ddgan.diffusion.solver import ANCESTRAL, DDIM, Renoise
 from ddgan.errors import Refused
-from ddgan.explorer.methods import GROUPS, METHODS, given
+from ddgan.explorer.methods import GROUPS, METHODS, method_of
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 
@@ -24,7 +24,7 @@ def test_every_method_walks_on_points(data, name):
     request = Request(data=data, denoisers=(name,), T=3, n=20)
     steps = list(SESSION.run(request, name))
     assert len(steps) == 3 and steps[-1].x_s.isfinite().all()
-    assert sum(step.nfe for step in steps) == given(name).solver.nfe(3)
+    assert sum(step.nfe for step in steps) == method_of(name).solver.nfe(3)
     again = list(SESSION.run(request, name, slice(4, 5)))
     torch.testing.assert_close(again[-1].x_s, steps[-1].x_s[4:5], rtol=1e-4, atol=1e-4)
 
@@ -60,8 +60,8 @@ def test_eta_is_ddims_and_eta_1_is_the_exact_mean():
 
 
 def test_a_visitors_consistency_model_draws_new_noise_each_step():
-    assert given("own-0123456789abcdef", objective="consistency").solver == Renoise()
-    assert given("own-0123456789abcdef").solver == ANCESTRAL
+    assert method_of("own-0123456789abcdef", objective="consistency").solver == Renoise()
+    assert method_of("own-0123456789abcdef").solver == ANCESTRAL
 
 
 @pytest.mark.parametrize("data", ["25-gaussians", "rings"])

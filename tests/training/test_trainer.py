@@ -521,7 +521,7 @@ def test_the_share_of_items_whose_class_is_not_told_is_the_one_asked_for():
     objective = regression(Consecutive(Schedule.vp(4)), unlabelled=0.2)
     objective.networks["g"].classes = 3
     label = torch.arange(10_000) % 3
-    told = objective._told(label, torch.Generator().manual_seed(0))
+    told = objective._some_unlabelled(label, torch.Generator().manual_seed(0))
     silent = told == 3
     assert abs(int(silent.sum()) - 2000) < 4 * 40 and torch.equal(told[~silent], label[~silent])
 

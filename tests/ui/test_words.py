@@ -6,7 +6,7 @@ import pytest
 
 from ddgan.models.config import EXPERIMENTS
 from ddgan.ui import about, race, train
-from ddgan.ui.words import TERMS, TOLD, glossary, glossed, told
+from ddgan.ui.words import GLOSSES, TERMS, glossary, glossed, with_glosses
 
 
 def test_a_marked_term_becomes_a_button_that_is_described_by_its_meaning():
@@ -37,8 +37,9 @@ def test_the_texts_of_the_page_mark_what_has_a_meaning():
 
 
 def test_a_text_without_marks_has_each_word_glossed_once_and_none_within_another():
-    assert {*TOLD.values(), *train.PLAYERS.values()} <= TERMS.keys()
-    found = told("modes of the law, modes on a mode; z", {"modes": "mode", "mode": "mode", "z": "z", "law": "law"})
+    assert {*GLOSSES.values(), *train.PLAYERS.values()} <= TERMS.keys()
+    terms = {"modes": "mode", "mode": "mode", "z": "z", "law": "law"}
+    found = with_glosses("modes of the law, modes on a mode; z", terms)
     assert re.findall("<button[^>]*>([^<]+)</button>", found) == ["modes", "law", "mode", "z"]
     assert re.sub("<[^>]+>", "", found) == "modes of the law, modes on a mode; z"
 
