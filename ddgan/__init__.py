@@ -15,10 +15,11 @@ and training/trainer.py. README.md beside this file says more.
 from .data.images import ImageSet, load_images
 from .data.points import from_points
 from .data.toys import TOYS, toy
-from .diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
+from .diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from .diffusion.flow import FlowDenoiser
 from .diffusion.gaussian import Gaussian
 from .diffusion.gaussianity import bound, optimal
+from .diffusion.levels import Levels
 from .diffusion.mixture import Law, Mixture
 from .diffusion.sampler import Draws, Step, draw, reverse_step, sample
 from .diffusion.schedule import Schedule

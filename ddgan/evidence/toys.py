@@ -19,8 +19,9 @@ from torch import Tensor
 
 from ..data.images import CACHE
 from ..data.toys import toy
-from ..diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
+from ..diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from ..diffusion.gaussian import Gaussian
+from ..diffusion.levels import Levels
 from ..diffusion.mixture import Law
 from ..diffusion.sampler import draw, seeds
 from ..diffusion.schedule import Schedule

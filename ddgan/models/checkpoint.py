@@ -22,7 +22,8 @@ import torch
 from safetensors.torch import save as serialise
 from torch import Tensor, nn
 
-from ..diffusion.denoiser import Denoiser, Levels
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.levels import Levels
 from ..errors import Refused
 from ..files import MAX_HEADER, OURS, header_length, read_bytes, read_header, read_tensors, write
 from .classifier import Classifier

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..diffusion.denoiser import Levels
+from ..diffusion.levels import Levels
 from ..diffusion.schedule import Schedule
 from ..errors import Refused
 from . import checkpoint, registry

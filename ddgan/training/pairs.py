@@ -7,7 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..diffusion.denoiser import Levels
+from ..diffusion.levels import Levels
 from ..diffusion.schedule import Schedule
 from ..errors import Refused
 

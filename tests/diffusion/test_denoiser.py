@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ddgan.data.toys import toy
-from ddgan.diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, Levels, MeanDenoiser
+from ddgan.diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
+from ddgan.diffusion.levels import Levels
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.schedule import Schedule
 from ddgan.errors import Refused

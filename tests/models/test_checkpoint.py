@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ddgan import files
-from ddgan.diffusion.denoiser import Levels
+from ddgan.diffusion.levels import Levels
 from ddgan.errors import Refused
 from ddgan.models import checkpoint, registry
 from ddgan.models.config import Config
