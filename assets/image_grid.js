@@ -63,6 +63,7 @@ ${deckMarkup(
 const range = $('input[type=range]'), panels = $('.gallery-panels'), live = $('.stage-sr');
 const bar = $('.gallery-progress'), begun = $('.gallery-edit');
 const last = () => state.data.t.length - 1;
+const undo = () => document.querySelector('#images-undo');    // the button, which stands outside root
 
 // ---------------------------------------------------------------- payload
 
@@ -175,8 +176,7 @@ function show(data) {
   buildScale(data);
   describe();
   address();
-  const undo = document.querySelector('#images-undo');
-  if (undo) undo.disabled = !new URLSearchParams(data.id).get('forks');
+  if (undo()) undo().disabled = !new URLSearchParams(data.id).get('forks');
   if (!state.greeted && drawn.length) { state.greeted = true; if (!reducedMotion.matches) play(); }
 }
 
@@ -454,6 +454,9 @@ root.addEventListener('change', e => {
 });
 range.addEventListener('input', () => goto(range.valueAsNumber));
 
+document.addEventListener('keydown', e => {
+  if (forPage(e) && takesBack(e) && undo()?.disabled === false) obey(e, { [e.key]: () => undo().click() });
+}, { signal: gone.signal });
 
 // ---------------------------------------------------------------- life cycle
 

@@ -686,7 +686,6 @@ function drawMachine() {
 // ---------------------------------------------------------------- input
 
 /* For a projector: nothing but the stage, large. It is in the address too. */
-const TYPING = 'textarea, [contenteditable], input:not([readonly], [type=checkbox], [type=radio], [type=range])';
 const PRESENT = 'data-present', whole = document.documentElement;
 function present(on = !whole.hasAttribute(PRESENT)) {
   whole.toggleAttribute(PRESENT, on);
@@ -700,9 +699,8 @@ function present(on = !whole.hasAttribute(PRESENT)) {
 document.addEventListener(
   'keydown',
   e => {
-    const types = e.target.matches?.(TYPING);
-    if (!root.isConnected || !root.clientWidth || types || e.defaultPrevented) return;
-    if ((e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === 'z') obey(e, { [e.key]: past.undo });
+    if (!forPage(e)) return;
+    if (takesBack(e)) obey(e, { [e.key]: past.undo });
     else if (!e.ctrlKey && !e.metaKey && !e.altKey)
       obey(e, { p: () => present(), n: addNoise, '<': () => quicken(-1), '>': () => quicken(1) });
   },

@@ -98,6 +98,7 @@ for everybody who has the link.
 | space | play, pause |
 | n | add noise to data, then play back |
 | Ctrl Z, or the browser's Back | take back the last change (in *Denoise*) |
+| Ctrl Z | take back the last new noise (in *Images*) |
 | ↑ ↓ | hold another sample (on the panels); Esc lets go (of points) |
 | arrows in *Where a Gaussian fails* | move $x_t$; with Shift faster |
 | arrows in a landscape | turn it; with Shift faster; + and − zoom; Home begins again |

@@ -139,6 +139,19 @@ def test_a_fork_keeps_the_past_and_the_other_samples(visit):
     assert after(page, lambda: page.click("#images-dice")).forks == ()
 
 
+def test_control_z_takes_back_a_fork_but_not_where_one_types(visit):
+    page = visit("?data=mnist&n=4&forks=z.2.1.1,eps.2.2&t=2", ready=READY)
+    page.focus("#images-seed input")
+    page.keyboard.press("Control+z")
+    page.focus(f"{GALLERY} .gallery-panels")
+    page.keyboard.press("Control+Shift+z")
+    assert len(Request.from_query(page.get_attribute(GALLERY, "data-id")).forks) == 2
+    request = after(page, lambda: page.keyboard.press("Control+z"))
+    assert [str(fork) for fork in request.forks] == ["z.2.1.1"] and same(page, request)
+    page.focus("#images-alone input")  # a check box holds no text
+    assert after(page, lambda: page.keyboard.press("Meta+z")).forks == () and page.is_disabled("#images-undo")
+
+
 def test_an_edit_begins_with_what_was_painted_and_its_link_opens_the_same(visit):
     page = visit("?data=mnist&n=4", ready=READY)
     page.click("#paint button")
