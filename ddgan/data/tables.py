@@ -37,7 +37,8 @@ NUMBERS = {  # by decimal mark; the other mark may stand between thousands
     ",": re.compile(r"[+-]?(?:(?:\d+|[1-9]\d{0,2}(?:\.\d{3})+)(?:,\d+)?|,\d+)(?:[eEdD][+-]?\d+)?", re.ASCII),
 }
 WHOLE = re.compile(r"[+-]?\d+", re.ASCII)
-PADDED = re.compile(r"[+-]?0\d+|[+-]0", re.ASCII)  # whole numbers that nobody writes: parts of one with decimals
+# whole numbers that nobody writes, parts of one with decimals: 05, and 23e-07, which a program writes as 2.3e-06
+PADDED = re.compile(r"[+-]?0\d+(?:[eEdD][+-]?\d+)?|[+-]0|[+-]?\d{2,}[eEdD][+-]?0\d+", re.ASCII)
 DATE = re.compile(r"\d{1,4}([-/.])\d{1,2}\1\d{1,4}\b.*|\d{1,2}:\d{2}\b.*", re.ASCII)
 ROW_INDEX = re.compile(r"(?:Unnamed: \d+)?")  # the name that pandas, or nobody, gave it
 

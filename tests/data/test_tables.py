@@ -156,6 +156,9 @@ def written(tmp_path, content, name="p.csv"):
         ("length\n-0,5\n1,7\n-2,3\n", (-0.5,), "3 points, column length, header skipped, decimal comma"),
         ("171,52\n182,13\n", (171, 52), "2 points, columns 1 and 2, no header"),
         ("0,0691\n0,1643\n", (0.0691,), "2 points, column 1, no header, decimal comma"),
+        ("1,23e-07\n-4,56E+02\n", (1.23e-7,), "2 points, column 1, no header, decimal comma"),
+        ("1,05e-12\n4,5e-12\n", (1.05e-12,), "2 points, column 1, no header, decimal comma"),
+        ("1,5e-07\n4,2e+01\n", (1, 5e-7), "2 points, columns 1 and 2, no header"),
         ('a;b\n"1.234,5";6\n7;8\n', (1234.5, 6),
          "2 points, columns a and b, semicolons between columns, header skipped, decimal comma, "
          "points between thousands"),
