@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shlex
 import sys
 import tempfile
@@ -163,12 +164,16 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _share(n: int, *, images: bool) -> None:
-    """Compute on n cores; where images would gain from more than one, say so."""
+    """Compute on n cores in each process; where images would gain from more than one, the first process says so."""
     if not 1 <= n <= cores():
         raise Refused(f"--threads must be from 1 to {cores()}, the cores of this computer, got {n}")
     use_cores(n)
-    if images and n == 1 < cores() and device().type == "cpu":
-        print(f"ddgan: training on one of {cores()} cores; --threads {cores()} uses all of them", file=sys.stderr)
+    processes, first = int(os.environ.get("LOCAL_WORLD_SIZE", 1)), os.environ.get("RANK", "0") == "0"
+    each = cores() // processes
+    if images and n == 1 < each and device().type == "cpu" and first:
+        used = "one" if processes == 1 else processes
+        most = each * processes if cores() % processes else "all"
+        print(f"ddgan: training on {used} of {cores()} cores; --threads {each} uses {most} of them", file=sys.stderr)
 
 
 def _train_together(options: argparse.Namespace, config: Config) -> None:

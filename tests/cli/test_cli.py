@@ -243,6 +243,26 @@ def test_train_classifier_writes_a_classifier_that_judges(capsys, monkeypatch, t
     assert run(capsys, *words, "--minutes", 0) == (2, "", "ddgan: --minutes must be above 0, got 0\n")
 
 
+def test_the_hint_about_threads_is_printed_by_the_first_process_alone_and_counts_all(capsys, monkeypatch, tmp_path):
+    noise = np.random.default_rng(0)
+    data = ImageSet(noise.integers(0, 256, (20, 1, 8, 8), dtype=np.uint8), np.arange(20) % 2, ("a", "b"))
+    monkeypatch.setattr("ddgan.cli.load_images", lambda name, **how: data)
+
+    def hint(cores, processes, rank):
+        monkeypatch.setattr("ddgan.cli.cores", lambda: cores)
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))  # as torchrun sets them
+        monkeypatch.setenv("RANK", str(rank))
+        out = tmp_path / f"{cores}-{processes}-{rank}"
+        code, _, err = run(capsys, "train-classifier", "mnist", "--out", out, "--width", 2, "--epochs", 1)
+        assert code == 0, err
+        return [line for line in err.splitlines() if "--threads" in line]
+
+    assert hint(4, 1, 0) == ["ddgan: training on one of 4 cores; --threads 4 uses all of them"]
+    assert hint(4, 2, 0) == ["ddgan: training on 2 of 4 cores; --threads 2 uses all of them"]
+    assert hint(5, 2, 0) == ["ddgan: training on 2 of 5 cores; --threads 2 uses 4 of them"]
+    assert hint(4, 2, 1) == hint(4, 4, 0) == []
+
+
 @pytest.mark.slow
 def test_a_training_of_images_runs_on_as_many_cores_as_asked_and_repeats_bit_for_bit(capsys, monkeypatch, tmp_path):
     noise = np.random.default_rng(0)
