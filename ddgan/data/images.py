@@ -25,16 +25,24 @@ from .archives import NoSplit
 from .folders import Watch, empty, middle
 
 __all__ = [
-    "CACHE", "OFFICIAL", "SETS", "ImageSet", "NoSplit", "batches", "decode_pixels", "encode_pixels", "find_images",
-    "from_uint8", "held_out", "load_images", "read_images", "sheet", "stacked_mnist", "to_uint8",
+    "CACHE", "LABELS", "OFFICIAL", "SETS", "ImageSet", "NoSplit", "batches", "decode_pixels", "encode_pixels",
+    "find_images", "from_uint8", "held_out", "load_images", "read_images", "set_label", "sheet", "stacked_mnist",
+    "to_uint8",
 ]  # fmt: skip
 
 # known by name: the shape of an image
 SETS = {"cifar10": (3, 32, 32), "mnist": (1, 28, 28), "stackedmnist": (3, 28, 28)}
+# what people call them
+LABELS = {"mnist": "MNIST", "cifar10": "CIFAR-10", "stackedmnist": "StackedMNIST"}
 # the fingerprints of the training images
 OFFICIAL = {"cifar10": "77961efd7928b438", "mnist": "2ba98d30237c6903", "stackedmnist": "f9d4aa8d5b757130"}
 _HOME = os.path.expanduser("~")  # "~" itself where nobody knows of one
 CACHE = Path(_HOME, ".cache", "ddgan") if os.path.isabs(_HOME) else None  # where a download goes unless told otherwise
+
+
+def set_label(name: str) -> str:
+    """What an image set is called; any other name is its own."""
+    return LABELS.get(name, name)
 
 
 @dataclass(frozen=True, eq=False)

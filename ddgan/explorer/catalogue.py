@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from ..data.images import OFFICIAL, SETS, ImageSet, load_images
+from ..data.images import OFFICIAL, SETS, ImageSet, load_images, set_label
 from ..data.points import POINTS_PREFIX, Axis, of_columns
 from ..data.tables import file_of, is_table, read_table
 from ..data.toys import TOYS, axes_of, law_of
@@ -53,13 +53,15 @@ def missing(data: str, name: str, others: list[str]) -> str:
         return f"no {label} has been trained on these points" + " yet: the tab Train does it" * (name == "ddgan")
     if name == "official":
         way = (
-            f"not of {data}"
+            f"not of {set_label(data)}"
             if data != "cifar10"
             else "not here: python -m ddgan import-official makes it of their file"
         )
-        return f"the authors' model is of cifar10, and {way}"
+        return f"the authors' model is of CIFAR-10, and {way}"
     if data in SETS:
-        return f"no {label} of {data} is here: python -m ddgan train {preset} --out weights/{preset} makes one"
+        return (
+            f"no {label} of {set_label(data)} is here: python -m ddgan train {preset} --out weights/{preset} makes one"
+        )
     return f"no {label} was trained on {data}, there are {', '.join(others)}"
 
 

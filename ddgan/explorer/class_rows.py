@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.images import ImageSet, to_uint8
+from ..data.images import ImageSet, set_label, to_uint8
 from ..errors import Refused
 from ..files import write
 from ..metrics.images import classifier_of, observe
@@ -94,7 +94,7 @@ def exact(session: Session, data: str, states: Way) -> Tensor | None:
     if (known := session.images(data)) is None:
         return None
     if known.labels is None or known.names != class_names(session, data):
-        raise Refused(f"the training images of {data} on this machine have other classes, or none")
+        raise Refused(f"the training images of {set_label(data)} on this machine have other classes, or none")
     return class_posterior(known.images, known.labels, known.known, states.x, states.level)
 
 
@@ -174,7 +174,7 @@ def _classifier(name: str) -> Classifier:
     try:
         return classifier_of(name)
     except Refused:
-        raise Refused(f"no classifier of {name} is here, so its classes have no bars") from None
+        raise Refused(f"no classifier of {set_label(name)} is here, so its classes have no bars") from None
 
 
 @cache

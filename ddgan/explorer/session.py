@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images
+from ..data.images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images, set_label
 from ..diffusion import gaussianity
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.mixture import Law
@@ -94,7 +94,7 @@ class Session:
     def law(self, data: str) -> Law:
         """The law of a data name; Refused where it has no closed form."""
         if (law := self.source(data).law) is None:
-            raise Refused(f"the law of {data} has no closed form: it is a set of images")
+            raise Refused(f"the law of {set_label(data)} has no closed form: it is a set of images")
         return law
 
     def images(self, data: str) -> ImageSet | None:
@@ -108,7 +108,8 @@ class Session:
                     gets = f"python -m ddgan data {data.removeprefix('stacked')}"
                     way = f". Where you run the page yourself, {gets} gets it" if data in SETS else ""
                     raise Refused(
-                        f"the exact answer needs the training set of {data}, which is not on this machine{way}"
+                        f"the exact answer needs the training set of {set_label(data)}, "
+                        f"which is not on this machine{way}"
                     )
                 self._reading[data] = self._reader.submit(training_images, data)
             reading = self._reading[data]
@@ -194,8 +195,8 @@ class Session:
         errors = (self.denoiser(request.data, "regression").card or {}).get("errors") or {}
         if not errors.get("levels"):
             raise Refused(
-                f"the optimal schedule of {request.data} needs the errors of its learned Gaussian, "
-                "and its card has none"
+                f"the optimal schedule of {set_label(request.data)} needs the errors of "
+                "its learned Gaussian, and its card has none"
             )
         return gaussianity.optimal_for_means(errors["levels"], errors["squared"], request.T, request.span)
 

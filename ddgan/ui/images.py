@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from ..data.images import LABELS
 from ..errors import Refused
 from ..explorer.labels import ANY
 from ..explorer.methods import METHODS
@@ -25,7 +26,7 @@ from .server.jobs import job, size
 __all__ = ["build"]
 
 FIRST = Request.parse({"data": "mnist"})
-SETS = [("MNIST", "mnist"), ("CIFAR-10", "cifar10"), ("StackedMNIST", "stackedmnist")]
+SETS = [(called, name) for name, called in LABELS.items()]
 STEPS = [1, 2, 3, 4, 6, 8, 16]
 SAMPLES = [4, 9, 16, 36, 64]
 _SEARCH = """() => {
@@ -252,7 +253,7 @@ class Answers:
 def _linked(address: str) -> Request:
     """The request of a link to images; the first one where the link is another tab's."""
     request = Request.from_query(address.lstrip("?"))
-    return request if request.data in dict(SETS).values() else FIRST
+    return request if request.data in LABELS else FIRST
 
 
 def _shown(run: Any) -> Request | None:

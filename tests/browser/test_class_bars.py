@@ -69,7 +69,7 @@ def test_the_bars_fit_a_phone_and_a_wide_part_has_its_name(visit, data, dark):
 
 def test_images_without_a_classifier_have_a_sentence(visit):
     page = visit("?data=stackedmnist&n=4&T=1", ready=READY)
-    page.wait_for_function(f"document.querySelector('{CLASSES}').innerText.includes('No classifier of stackedmnist')")
+    page.wait_for_function(f"document.querySelector('{CLASSES}').innerText.includes('No classifier of StackedMNIST')")
 
 
 @pytest.mark.parametrize("query", ["?tab=images", "?data=mnist&T=8&n=16", "?data=mnist&T=8&n=9&seed=2"])

@@ -40,7 +40,7 @@ def test_solvers_walk_on_images_from_the_same_noise(name):
 
 @pytest.mark.parametrize("name", ["mean", "ddim", "flow"])
 def test_what_needs_a_law_is_refused_for_images(name):
-    with pytest.raises(Refused, match="the law of mnist has no closed form"):
+    with pytest.raises(Refused, match="the law of MNIST has no closed form"):
         list(SESSION.run(Request(data="mnist", denoisers=(name,), T=2, n=2), name))
 
 
@@ -84,7 +84,7 @@ def test_the_optimal_schedule_of_images_is_that_of_the_learned_gaussians_errors(
 
 
 def test_the_optimal_schedule_is_refused_where_there_is_none():
-    with pytest.raises(Refused, match="no Learned Gaussian .* of stackedmnist is here"):
+    with pytest.raises(Refused, match="no Learned Gaussian .* of StackedMNIST is here"):
         SESSION.schedule(Request(data="stackedmnist", denoisers=("ddgan",), schedule="optimal"))
     with pytest.raises(Refused, match="the span of the optimal schedule"):
         Request.parse({"schedule": "optimal", "span": "-30,4"})

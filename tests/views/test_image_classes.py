@@ -116,5 +116,5 @@ def test_the_exact_row_counts_images_and_not_their_mirror_images(session, monkey
 
 def test_images_whose_classes_nobody_names_have_no_bars(session):
     question = ImageQuestion(Request("stackedmnist", ("ddgan",), T=1, n=1), 1, 0, "ddgan")
-    with pytest.raises(Refused, match="no classifier of stackedmnist"):
+    with pytest.raises(Refused, match="no classifier of StackedMNIST"):
         next(bars(session, question))

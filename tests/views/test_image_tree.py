@@ -55,5 +55,5 @@ def test_it_says_from_which_state_on_all_children_agree(likeliest, said):
 
 def test_images_whose_classes_nobody_names_have_no_tree():
     question = ImageQuestion(Request("stackedmnist", ("ddgan",), T=1, n=1), 1, 0, "ddgan")
-    with pytest.raises(Refused, match="no classifier of stackedmnist"):
+    with pytest.raises(Refused, match="no classifier of StackedMNIST"):
         branches(Session(), question)
