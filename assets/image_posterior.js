@@ -4,8 +4,10 @@ Gradio runs it after common.js, for ddgan/ui/images.py.
 It asks, through a button that nobody sees, whenever the gallery (assets/image_grid.js) says what is chosen, and reads
 props.value, a JSON string, which ddgan/views/image_grid.py makes:
   query, step, item, of, shape, x   the question; x_t as a PNG. All pictures are PNG, base64
-  panels                            [{key, label, error, n, images, mean, std, spread}]: n redraws side by side, their
-                                    mean, standard deviation (in colours) and its root mean square over the pixels
+  by                                the label of the denoiser `of`
+  panels                            [{key, label, also, error, n, images, mean, std, spread}], one for each model: n
+                                    redraws side by side, their mean, standard deviation (in colours) and its root mean
+                                    square over the pixels; also: the labels of others that walk with this model
   truth                             null while it is computed | {reading} | {error} | the same, of the n likeliest
                                     images,
                                     {of, mirrored, effective, weights}: of how many, whether half of those are mirror
@@ -70,10 +72,10 @@ async function load(answer) {
 function draw() {
   const { answer } = state;
   if (!answer || !root.clientWidth) return;
-  const { truth, panels, step } = answer, x = subscript(step), of = panels.find(panel => panel.key === answer.of).label;
+  const { truth, panels, step, by } = answer, x = subscript(step);
   heading.textContent = `What could ${x} of sample #${answer.item} have been?`;
   lead.textContent =
-    `One and the same ${x} (that of ${of}), and what x₀ it may come from. ` + 'Choose a sample and a step above.';
+    `One and the same ${x} (that of ${by}), and what x₀ it may come from. ` + 'Choose a sample and a step above.';
   cells.replaceChildren();
   const given = cell(x, 'what is given'), legend = make('p', 'posterior-legend');
   tiles(given, `${x} of sample ${answer.item}`, { sheet: answer.x });
@@ -130,6 +132,8 @@ const ofClass = name => (name == null ? '' : name === 'any' ? ', of any class' :
 function panelCell(panel) {
   const few = panel.n === 1, redraws = `${panel.n} redraws of z${ofClass(panel.class)}`;
   const figure = cell(panel.label, panel.error ? '' : few ? 'has no z: a single answer, the mean of all' : redraws);
+  if (panel.also.length)
+    figure.append(make('span', 'explorer-also', `the same for ${panel.also.join('; ')}, as they ask the same model`));
   if (panel.error) { figure.append(make('p', 'gallery-error', panel.error)); return figure; }
   summary(figure, panel);
   if (!few) {

@@ -26,28 +26,35 @@ _HEAT = np.array([rgb(colour) for colour in HEAT])  # standard deviations of 0, 
 
 
 def explore(session: Session, question: ImageQuestion) -> Iterator[dict[str, Any]]:
-    """First what the denoisers of the request draw at the x_t of a question, then also what the training set says."""
-    x_t = question.x_t(session)
+    """First what the models of the request draw at the x_t of a question, then also what the training set says.
+
+    Methods that walk with one model have one answer: a solver asks it about the same x_t.
+    """
+    request, x_t = question.request, question.x_t(session)
+    users: dict[str, list[str]] = {}
+    for name in request.denoisers:
+        users.setdefault(request.method(name).model, []).append(name)
     answer = {
-        "query": question.request.to_query(),
+        "query": request.to_query(),
         "step": question.t,
         "item": question.item,
         "of": question.of,
+        "by": label(question.of),
         "shape": list(x_t.shape),
         "x": contact(x_t[None], 1),
-        "panels": [_redrawn(session, question, x_t, name) for name in question.request.denoisers],
+        "panels": [_redrawn(session, question, x_t, *names) for names in users.values()],
     }
     try:
-        known = session.images(question.request.data)
+        known = session.images(request.data)
     except Refused as error:
         yield {**answer, "truth": refusal(error)}
         return
     yield {**answer, "truth": None}
-    yield {**answer, "truth": _truth(known, question, x_t, session.schedule(question.request).level(question.t))}
+    yield {**answer, "truth": _truth(known, question, x_t, session.schedule(request).level(question.t))}
 
 
-def _redrawn(session: Session, question: ImageQuestion, x_t: Tensor, name: str) -> dict[str, Any]:
-    panel = {"key": name, "label": label(name), "class": None, "error": None}
+def _redrawn(session: Session, question: ImageQuestion, x_t: Tensor, name: str, *others: str) -> dict[str, Any]:
+    panel = {"key": name, "label": label(name), "also": [*map(label, others)], "class": None, "error": None}
     try:
         panel["class"] = session.class_redrawn(question.request, name)
         x_0 = session.redraws(question.request, name, x_t, question.t, REDRAWS)

@@ -152,6 +152,16 @@ def test_control_z_takes_back_a_fork_but_not_where_one_types(visit):
     assert after(page, lambda: page.keyboard.press("Meta+z")).forks == () and page.is_disabled("#images-undo")
 
 
+def test_the_explorer_shows_one_models_answer_once_and_names_its_methods(visit):
+    page = visit("?data=mnist&n=4&T=2&denoisers=ddgan,regression,learned-ddim,learned-dpm&of=learned-dpm", ready=READY)
+    page.wait_for_selector(f'{EXPLORER}[data-asked="1.0.learned-dpm"]', timeout=60_000)
+    cells = page.locator(f"{EXPLORER} .explorer-cell")
+    assert "that of DPM-Solver++, learned" in page.inner_text(EXPLORER)
+    learned = cells.filter(has_text="Learned Gaussian (DDPM)")
+    assert learned.count() == 1 and cells.count() == 4, "x_t, the training set, and two models"
+    assert "the same for DDIM, learned; DPM-Solver++, learned" in learned.inner_text()
+
+
 def test_an_edit_begins_with_what_was_painted_and_its_link_opens_the_same(visit):
     page = visit("?data=mnist&n=4", ready=READY)
     page.click("#paint button")

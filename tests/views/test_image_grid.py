@@ -174,6 +174,20 @@ def test_an_answer_is_of_the_x_t_that_was_asked_about(session, name, monkeypatch
     assert any(np.array_equal(cut(truth["images"], truth["n"])[0, 0], image[0]) for image in images)
 
 
+def test_methods_that_walk_with_one_model_have_one_answer_that_names_them(session, monkeypatch):
+    monkeypatch.setattr(session, "images", lambda data: None)
+    request = Request("mnist", ("learned-ddim", "ddgan", "regression", "learned-dpm"), T=2, n=1)
+    *_, answer = explore(session, ImageQuestion(request, 1, 0, "regression"))
+    assert [(panel["label"], panel["also"]) for panel in answer["panels"]] == [
+        ("DDIM, learned", ["Learned Gaussian (DDPM)", "DPM-Solver++, learned"]),
+        ("DDGAN", []),
+    ]
+    assert answer["by"] == "Learned Gaussian (DDPM)" and answer["of"] == "regression"
+    x_t = next(step.x_t[0] for step in session.run(request, "regression") if step.t == 1)
+    one, other = (session.redraws(request, name, x_t, 1, 1) for name in ("learned-dpm", "learned-ddim"))
+    assert torch.equal(one, other), "a solver does not change what its model answers"
+
+
 @pytest.mark.parametrize(
     "values", [{"step": 0}, {"step": 4}, {"item": 4}, {"of": "exact"}, {"query": "T=0"}, {"step": "x"}]
 )
