@@ -146,13 +146,18 @@ const shown = () => new URLSearchParams(stage().dataset.id);
 
 const press = key => find('#stage .stage-panels').dispatchEvent(new KeyboardEvent('keydown', { key, bubbles: true }));
 
+/* The paper's schedule: a range that is not its own is put back where another schedule is chosen. */
+async function paper() {
+  if (shown().has('span')) await choose('schedule', 'linear σ²');
+  await choose('schedule', 'vp (paper)');
+}
+
 /* The scene that most steps share. */
 async function scene() {
   await denoise();
   await choose('data', '25 Gaussians');
   await choose('T', '4');
-  if (shown().has('span')) await choose('schedule', 'linear σ²');      // another schedule's range is put back
-  await choose('schedule', "vp (paper)");
+  await paper();
   for (const label of ['Exact law', 'DDGAN', 'Best Gaussian']) await panel(label, true);
   const order = shown().get('denoisers').split(','),
     [exact, ddgan, gaussian] = ['exact', 'ddgan', 'gaussian'].map(name => order.indexOf(name));
@@ -231,7 +236,7 @@ const STEPS = [
     async () => {
       await denoise();
       await panel('DDGAN', false);
-      await choose('schedule', 'vp (paper)');
+      await paper();
       await choose('T', '64');
       stage().stage.goto(stage().stage.run().T);
       lookAtStage();

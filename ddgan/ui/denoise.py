@@ -154,9 +154,11 @@ def _wire(demo: gr.Blocks, parts: Parts, answers: Answers) -> None:
     opened = demo.load(answers.opened, None, [*of, formula], **quiet)
     opened.then(**{**draw, "js": _OPENED})
     gr.on([component.input for component in of[:-1]], **draw)
-    ranges = {"outputs": [formula, of.of, of.lo, of.hi], "trigger_mode": "always_last", **quiet}
+    ranges = {"outputs": [formula, of.of, of.lo, of.hi, of.schedule], "trigger_mode": "always_last", **quiet}
     of.schedule.input(_chosen, [of.schedule, of.of], **ranges)
     parts.reset.click(_ranged, of.schedule, **ranges).then(**draw)
+    named = {"inputs": [of.schedule, of.lo, of.hi], "outputs": of.schedule, "trigger_mode": "always_last", **quiet}
+    gr.on([of.lo.input, of.hi.input], _schedules, **named)
     parts.dice.click(None, of.seed, of.seed, js=NEXT_SEED, api_visibility="private").then(**draw)
     last = {**quiet, "trigger_mode": "always_last"}  # several may come while one is answered
     gone_back = parts.stage.undo(answers.undone, parts.problem, [*of, formula], js=_WANTED, **last)
@@ -191,12 +193,17 @@ class Answers:
 
 def _ranged(schedule: str) -> tuple[Any, ...]:
     """A schedule with its default range."""
-    return _formula(schedule), schedule, *_sliders(schedule)
+    return _formula(schedule), schedule, *_sliders(schedule), _schedules(schedule)
+
+
+def _schedules(schedule: str, *span: float) -> Any:
+    """The menu where a schedule is chosen with this range, or with its own."""
+    return gr.update(choices=words.schedules(schedule, span or None))
 
 
 def _chosen(schedule: str, of: str) -> tuple[Any, ...]:
     """The same, but where the list is left as it was: the range is kept."""
-    return (gr.skip(),) * 4 if schedule == of else _ranged(schedule)
+    return (gr.skip(),) * 5 if schedule == of else _ranged(schedule)
 
 
 def _used(own: str) -> Any:
@@ -219,6 +226,7 @@ def _updates(asked: Request, values: tuple[Any, ...]) -> list[Any]:
         **given,
         "data": _update(asked.data),
         "denoisers": gr.update(choices=menu.choices(asked.denoisers), value=given["denoisers"]),
+        "schedule": gr.update(choices=words.schedules(asked.schedule, asked.span), value=asked.schedule),
         "T": gr.update(choices=sorted({*STEPS, asked.T}), value=asked.T),
         "n": gr.update(choices=sorted({*POINT_COUNTS, asked.n}), value=asked.n),
         "lo": lo,

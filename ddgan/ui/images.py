@@ -167,7 +167,7 @@ def _wire(tab: gr.Tab, parts: Parts, answers: Answers) -> None:
         ask["data"].click(answers.switched, given, offered, **last),
         ask["other"].click(changed, given, shown, **last),
         of.denoisers.input(partial(changed, forks=str), given, shown, **last),
-        ask["schedule"].click(partial(changed, span=""), given, shown, **last),
+        ask["schedule"].click(answers.rescheduled, given, [of.schedule, shown], **last),
         back.click(partial(changed, forks=unforked), given, shown, **run),
         parts.begin.click(answers.edited, given, shown, js=_PAINTED, **quiet),
         parts.away.click(partial(changed, edit=""), given, shown, **run),
@@ -220,6 +220,13 @@ class Answers:
         for picture in self.changed(asked, *values, **fitting):
             yield [*offered, picture]
             offered = [gr.skip()] * len(offered)
+
+    def rescheduled(self, asked: str, *values: Any) -> Iterator[list[Any]]:
+        """Another schedule, in its own range, and the menu that says so."""
+        menu = gr.update(choices=words.schedules())
+        for picture in self.changed(asked, *values, span=""):
+            yield [menu, picture]
+            menu = gr.skip()
 
     def fork(self, what: str, asked: str, alone: bool, *values: Any) -> Iterator[str]:
         """New noise of one kind at the step that the gallery stands at."""
@@ -314,6 +321,7 @@ def _updates(session: Session, request: Request) -> dict[str, Any]:
         "denoisers": gr.update(
             choices=_denoisers(session, request.data, request.denoisers), value=list(request.denoisers)
         ),
+        "schedule": gr.update(choices=words.schedules(request.schedule, request.span), value=request.schedule),
         "T": gr.update(choices=sorted({*STEPS, request.T}), value=request.T),
         "n": gr.update(choices=sorted({*SAMPLES, request.n}), value=request.n),
     }

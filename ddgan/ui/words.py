@@ -18,8 +18,8 @@ from ..views.answers import data_label, refusal
 from ..views.encoding import encoded
 
 __all__ = [
-    "INSTEAD", "SCHEDULES", "TERMS", "GLOSSES", "answered", "data_choices", "glossary", "glossed", "misunderstood",
-    "note", "with_glosses",
+    "GLOSSES", "INSTEAD", "SCHEDULES", "TERMS", "answered", "data_choices", "glossary", "glossed", "misunderstood",
+    "note", "schedules", "with_glosses",
 ]  # fmt: skip
 
 INSTEAD = "This is the first view instead."
@@ -109,6 +109,12 @@ def _gloss(term: str, words: str) -> str:
 
 def _place(term: str) -> str:
     return "gloss-" + re.sub(r"\W+", "-", term)
+
+
+def schedules(chosen: str = "", span: tuple[float, float] | None = None) -> list[tuple[str, str]]:
+    """The menu of schedules where this one is chosen with this range: vp is the paper's with its own alone."""
+    other = chosen == "vp" and span not in (None, FAMILIES["vp"].default)
+    return [("vp (other range)" if other and name == "vp" else label, name) for label, name in SCHEDULES]
 
 
 def data_choices(*own: str) -> list[tuple[str, str]]:

@@ -6,7 +6,7 @@ import pytest
 
 from ddgan.models.config import EXPERIMENTS
 from ddgan.ui import about, race, train
-from ddgan.ui.words import GLOSSES, TERMS, glossary, glossed, with_glosses
+from ddgan.ui.words import GLOSSES, SCHEDULES, TERMS, glossary, glossed, schedules, with_glosses
 
 
 def test_a_marked_term_becomes_a_button_that_is_described_by_its_meaning():
@@ -48,3 +48,11 @@ def test_every_comment_of_an_experiment_reads_as_written():
     for _, words in EXPERIMENTS.values():
         assert re.sub("<[^>]+>", "", train._comment(words)) == re.sub("<[^>]+>", "", words)
     assert 'class="gloss' in train._comment(EXPERIMENTS["Fails: no z"][1])
+
+
+def test_vp_is_called_the_papers_with_the_papers_range_alone():
+    assert schedules() == schedules("vp", (0.1, 20.0)) == schedules("cosine", (0.1, 0.9)) == SCHEDULES
+    assert dict(SCHEDULES)["vp (paper)"] == "vp"
+    other = schedules("vp", (0.1, 5.0))
+    assert "vp (paper)" not in dict(other) and dict(other)["vp (other range)"] == "vp"
+    assert [name for _, name in other] == [name for _, name in SCHEDULES]
