@@ -125,7 +125,8 @@ def _controls(session: Session) -> tuple[Controls, gr.Button]:
             words.SCHEDULES, value=FIRST.schedule, label="Schedule", scale=2, min_width=120, elem_id="images-schedule"
         )
         n = pick(SAMPLES, value=FIRST.n, label="Samples", scale=2, min_width=90, elem_id="images-n")
-        seed = gr.Number(FIRST.seed, label="Seed", precision=0, scale=2, min_width=90, elem_id="images-seed")
+        # no precision: Gradio would round, and Request refuses
+        seed = gr.Number(FIRST.seed, label="Seed", scale=2, min_width=90, elem_id="images-seed")
         dice = gr.Button("New noise", scale=1, min_width=110, elem_id="images-dice")
     denoisers = gr.CheckboxGroup(
         _denoisers(session, FIRST.data, FIRST.denoisers), value=list(FIRST.denoisers), show_label=False,

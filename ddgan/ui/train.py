@@ -140,7 +140,7 @@ def _asked() -> Asked:
                 width = pick([16, 32, 64, 96, 128, 256, 512], value=config.width, label="Width")
                 depth = pick([1, 2, 3, 4], value=config.depth, label="Hidden layers")
                 batch = pick([64, 128, 256, 512], value=config.batch, label="Batch")
-                seed = gr.Number(config.seed, label="Seed", precision=0, min_width=0, elem_id="train-seed")
+                seed = gr.Number(config.seed, label="Seed", min_width=0, elem_id="train-seed")
     settings = Settings(data, T, network, loss, latent, lr_g, lr_d, gamma, width, depth, batch, seed)
     return Asked(experiment, comment, settings, seconds)
 

@@ -210,6 +210,14 @@ def test_values_that_the_controls_do_not_have_are_one_sentence_and_no_traceback(
     assert visitor.points()["panels"]
 
 
+def test_a_seed_that_is_not_whole_is_refused_in_every_tab_and_not_rounded(visitor):
+    said = "Seed must be a whole number in 0..2147483647, got 1.5."
+    assert visitor.picture("points", "seed=1.5").json()["detail"] == said
+    for of, other in (("images-ask-other", {"images_seed": 1.5}), ("start", {"train_seed": 1.5})):
+        assert json.loads(visitor.press(of, **other)[0])["error"] == said, of
+    assert "error" not in json.loads(visitor.press("images-ask-other", images_seed=1)[0])
+
+
 def test_the_page_has_its_head_before_any_script_runs(visitor):
     page = visitor.http.get("/")
     first = page.text.index("window.begun ??= fetch('gradio_api/pictures/")
