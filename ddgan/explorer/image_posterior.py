@@ -20,6 +20,7 @@ from ..data.images import from_uint8
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.sampler import Draws, seeds
 from ..diffusion.schedule import Schedule, alpha_sigma
+from .priority import while_wanted
 
 __all__ = ["effective_number", "log_weights", "moments", "redraws"]
 
@@ -38,7 +39,7 @@ def log_weights(images: np.ndarray, x_t: Tensor, level: Tensor) -> Tensor:
         return log_weights(images, x_t[None], level)[0]
     a, sigma = (v[:, None] for v in alpha_sigma(level.clamp(max=CLEAN)))
     x, parts = x_t.flatten(1).double(), []
-    for part in torch.from_numpy(images).flatten(1).split(CHUNK):
+    for part in while_wanted(torch.from_numpy(images).flatten(1).split(CHUNK)):
         y = part.double().div_(127.5).sub_(1)
         parts.append(a * (x @ y.T) - a.square() / 2 * y.square().sum(1))  # without |x_t|^2, which all images share
     return torch.cat(parts, 1).div_(sigma.square()).log_softmax(1)

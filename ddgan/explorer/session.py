@@ -243,7 +243,8 @@ class Session:
 
     def _redrawn(self, request: Request, denoiser: str, x: np.ndarray, t: Sequence[int], K: int) -> np.ndarray:
         told, schedule = self._told(request, denoiser), self.schedule(request)
-        drawn = (redraws(schedule, told, x_t, at, K) for x_t, at in zip(torch.from_numpy(x), t, strict=True))
+        states = zip(torch.from_numpy(x), t, strict=True)
+        drawn = (redraws(schedule, told, x_t, at, K) for x_t, at in while_wanted(states))
         return np.stack([x_0.float().numpy() for x_0 in drawn])
 
     def branches(self, request: Request, denoiser: str, x: Tensor, t: Sequence[int], K: int) -> Branches:
@@ -259,7 +260,7 @@ class Session:
         solver = self.method(request, denoiser).solver
         found = [
             tree(schedule, told, x_t, at, K, request.seed + 1, solver)
-            for x_t, at in zip(torch.from_numpy(x), t, strict=True)
+            for x_t, at in while_wanted(zip(torch.from_numpy(x), t, strict=True))
         ]
         return [np.stack([part.float().cpu().numpy() for part in parts]) for parts in zip(*found, strict=True)]
 

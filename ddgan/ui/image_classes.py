@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from ..errors import Refused
+from ..errors import Cancelled, Refused
 from ..explorer.parse import json_of
 from ..explorer.posterior import ImageQuestion
 from ..explorer.session import Session
@@ -17,8 +17,9 @@ from ..views.image_tree import branches
 from . import words
 from .canvas import calling, drawn
 from .server.jobs import job, size
+from .server.questions import note, until_another
 
-__all__ = ["QUESTIONS", "answered", "build", "build_tree"]
+__all__ = ["QUESTIONS", "answered", "build", "build_tree", "noted"]
 
 # what is asked about a picture takes long: the next picture does not wait for it
 QUESTIONS = {"concurrency_id": "question", "concurrency_limit": 2}
@@ -43,6 +44,7 @@ def _asking(answer: Callable[[str], Any], shown: gr.HTML, label: str) -> None:
     """The event with which a script asks about the chosen sample, by a click on #images-LABEL."""
     asked = gr.Textbox("", visible=False)
     ask = gr.Button(label, elem_id=f"images-{label.lower()}", elem_classes="offstage")
+    noted(ask, asked, label.lower())
     event = ask.click(
         answer, asked, shown, js=_RUN, trigger_mode="always_last", show_progress="hidden",
         **QUESTIONS, api_visibility="private",
@@ -50,14 +52,27 @@ def _asking(answer: Callable[[str], Any], shown: gr.HTML, label: str) -> None:
     event.failure(None, None, None, js=calling(shown.elem_id, "idle"))
 
 
+def noted(ask: gr.Button, asked: gr.Textbox, what: str) -> None:
+    """The event that ends the visitor's question before, while the button's own waits for its end."""
+    ask.click(
+        partial(note, what), asked, None, js=_RUN, trigger_mode="multiple", show_progress="hidden",
+        concurrency_id="note", concurrency_limit=4, api_visibility="private",
+    )  # fmt: skip
+
+
 def answered(
     session: Session, what: str, drawing: Callable[[Session, ImageQuestion], Iterator[dict[str, Any]]], asked: str
 ) -> Iterator[str]:
-    """What `drawing` answers to a script's question about one sample, or a refusal; the log has the job as `what`."""
+    """What `drawing` answers to a script's question about one sample, or a refusal; the log has the job as `what`.
+
+    Nothing more comes once the visitor asks about another.
+    """
     try:
         with job(what) as line:
             question = ImageQuestion.parse(json_of(asked))
             line.size = size(question.request)
-            yield from map(words.answered, drawing(session, question))
+            yield from map(words.answered, until_another(what, asked, drawing(session, question)))
     except Refused as error:
         yield words.answered(error)
+    except Cancelled:  # the visitor asks something else, or is gone
+        return

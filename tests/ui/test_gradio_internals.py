@@ -28,7 +28,7 @@ PRIVATE = {
     "Parameter": {"_api_info"},
     "BlockFunction": {"api_name", "api_visibility", "inputs", "validator"},
     "SessionState": {"config_values"},
-    "LocalContext": {"event_id"},
+    "LocalContext": {"event_id", "request"},
 }
 # and what it imports from Gradio's modules
 IMPORTED = {
@@ -44,7 +44,7 @@ OVERRIDDEN = ("preprocess_data", "call_function", "postprocess_data")  # methods
 
 EVERY = set().union(*PRIVATE.values())
 # names that others have too: nobody outside HOME touches the rest, whatever it is on
-OWN = EVERY - {"blocks", "queue", "inputs", "alive", "event_id", "api_name", "validator", "session_hash"}
+OWN = EVERY - {"blocks", "queue", "inputs", "alive", "event_id", "api_name", "request", "validator", "session_hash"}
 
 
 def attributes(source: str) -> set[str]:

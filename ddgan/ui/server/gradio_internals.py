@@ -25,6 +25,7 @@ __all__ = [
     "SessionState",
     "abandoned_jobs",
     "current_job",
+    "current_visitor",
     "document_endpoint",
     "end_jobs",
     "failed",
@@ -157,6 +158,11 @@ def failed(job: str, sentence: str) -> ProcessCompletedMessage:
 def current_job() -> str | None:
     """The job that the calling thread works for; None outside of jobs."""
     return LocalContext.event_id.get(None)
+
+
+def current_visitor() -> str:
+    """The session that the calling thread works for; "" outside of jobs."""
+    return getattr(LocalContext.request.get(None), "session_hash", None) or ""
 
 
 def upload_folder() -> str:
