@@ -29,6 +29,7 @@ from ..data.images import from_uint8, to_uint8
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.sampler import Draws, sample, seeds
 from ..diffusion.schedule import Schedule, alpha_sigma
+from ..diffusion.solver import ANCESTRAL, Solver
 from ..metrics.images import observe
 from ..models.classifier import Classifier
 from .image_posterior import log_weights
@@ -139,9 +140,11 @@ def speciation(variance: float) -> float:
 
 
 @torch.no_grad()
-def u_turns(schedule: Schedule, denoiser: Denoiser, x_0: Tensor, t: int, K: int, seed: int = 0) -> Tensor:
+def u_turns(
+    schedule: Schedule, denoiser: Denoiser, x_0: Tensor, t: int, K: int, seed: int = 0, solver: Solver = ANCESTRAL
+) -> Tensor:
     """Noise each image (B, C, H, W) to x_t K times, by noise of its own, and denoise it again: (B, K, C, H, W)."""
     draws = Draws.from_seeds(seeds(seed, len(x_0) * K), x_0.shape[1:], schedule.T, denoiser.latent_dim)
     x_t = schedule.marginal(x_0.repeat_interleave(K, 0), t).at(draws.x_T)
-    *_, last = sample(schedule, denoiser, draws._replace(x_T=x_t), t)
+    *_, last = sample(schedule, denoiser, draws._replace(x_T=x_t), t, solver)
     return last.x_s.float().cpu().reshape(len(x_0), K, *x_0.shape[1:])

@@ -32,8 +32,8 @@ from .session import Session
 from .tree import Branches
 
 __all__ = [
-    "DRAWS", "EXAMPLES", "SHIPPED_N", "SHIPPED_T", "Way", "class_names", "curve", "examples", "exact", "grown",
-    "learned", "of_shipped", "spoken", "way",
+    "DRAWS", "EXAMPLES", "SHIPPED_N", "SHIPPED_T", "Turns", "Way", "class_names", "curve", "examples", "exact", "grown",
+    "learned", "of_shipped", "spoken", "turned", "way",
 ]  # fmt: skip
 
 DRAWS = 64  # redraws of z at each state
@@ -52,13 +52,24 @@ class Way(NamedTuple):
     level: Tensor
 
 
+class Turns(NamedTuple):
+    """U-turns of an image x_0 (C, H, W) at these F rising t: x (F, K, C, H, W); p(class), as the classifier sees it, of
+    the image, `own` (classes,), and of x, `p` (F, K, classes).
+    """
+
+    t: list[int]
+    x_0: Tensor
+    x: Tensor
+    own: Tensor
+    p: Tensor
+
+
 def way(session: Session, question: ImageQuestion, most: int = MOST) -> Way:
     """The way of the sample of a question, at no more than `most` states; the t of the question is ignored."""
     request = question.request.walked(question.of)
     steps = list(session.run(request, question.of, slice(question.item, question.item + 1)))
     x = {**{step.t: step.x_t[0] for step in steps}, 0: steps[-1].x_s[0]}
-    last = max(x)
-    t = sorted({round(v) for v in np.linspace(0, last, min(most, last + 1))}, reverse=True)
+    t = _spread(max(x), most)[::-1]
     return Way(t, torch.stack([x[k] for k in t]), session.schedule(request).level(torch.tensor(t)))
 
 
@@ -81,9 +92,24 @@ def grown(session: Session, question: ImageQuestion, states: Way, K: int) -> tup
     """
     request = replace(question.request.walked(question.of), label=ANY)
     found = session.branches(request, question.of, states.x[:-1], states.t[:-1], K)
-    classifier = _classifier(session.source(request.data).set)
-    p = observe(classifier, to_uint8(found.x_0.flatten(0, 1)))[1].softmax(1)
-    return found, p.unflatten(0, (-1, K))
+    return found, _seen(session, request.data, found.x_0.flatten(0, 1)).unflatten(0, (-1, K))
+
+
+def turned(session: Session, question: ImageQuestion, most: int, K: int) -> Turns:
+    """K U-turns of a sample's x_0, or of the image that the request begins with, at no more than `most` of its t.
+
+    They are those of the denoiser on whose way the sample is, told no class.
+    """
+    request = question.request.walked(question.of)
+    if request.edit:
+        x_0 = request.edit.x_0(request.shape)[0]
+    else:
+        *_, last = session.run(request, question.of, slice(question.item, question.item + 1))
+        x_0 = last.x_s[0]
+    t = _spread(request.T, most + 1)[1:]
+    x = session.u_turns(replace(request, label=ANY), question.of, x_0, t, K)
+    p = _seen(session, request.data, torch.cat([x_0[None], x.flatten(0, 1)]))
+    return Turns(t, x_0, x, p[0], p[1:].unflatten(0, (-1, K)))
 
 
 def exact(session: Session, data: str, states: Way) -> Tensor | None:
@@ -165,6 +191,16 @@ def _key(request: Request, of: str) -> str:
 def _weights(session: Session, request: Request, of: str) -> str:
     """The start of the SHA-256 of a model's weights."""
     return str((session.model(request, of).card or {}).get("sha256"))[:10]
+
+
+def _spread(last: int, most: int) -> list[int]:
+    """0, `last`, and of the whole numbers between them so many that there are no more than `most`, rising."""
+    return sorted({round(v) for v in np.linspace(0, last, min(most, last + 1))})
+
+
+def _seen(session: Session, data: str, x: Tensor) -> Tensor:
+    """p(class) (B, classes) that the classifier of this data sees in each of the images x (B, C, H, W)."""
+    return observe(_classifier(session.source(data).set), to_uint8(x))[1].softmax(1)
 
 
 def _classifier(name: str) -> Classifier:

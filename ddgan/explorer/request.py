@@ -12,7 +12,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlencode
 
-from ..data.images import SETS, decode_pixels
+from torch import Tensor
+
+from ..data.images import SETS, decode_pixels, from_uint8
 from ..data.points import POINTS_PREFIX, decode_points
 from ..data.toys import TOYS, law_of
 from ..diffusion.sampler import MAX_N
@@ -72,6 +74,10 @@ class Edit(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.t}.{self.image}"
+
+    def x_0(self, shape: tuple[int, ...]) -> Tensor:
+        """The image, (1, C, H, W) in [-1, 1]."""
+        return from_uint8(decode_pixels(self.image, shape)[None])
 
 
 @dataclass(frozen=True)

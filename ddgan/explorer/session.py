@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..data.images import SETS, ImageSet, decode_pixels, find_images, from_uint8, load_images, set_label
+from ..data.images import SETS, ImageSet, find_images, load_images, set_label
 from ..diffusion import gaussianity
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.mixture import Law
@@ -31,6 +31,7 @@ from ..metrics.images import fid, score_set
 from ..metrics.points import evaluate, score, slices
 from ..models import checkpoint
 from .catalogue import missing, source_of, training_images, written
+from .class_posterior import u_turns
 from .image_posterior import redraws
 from .kept import Kept
 from .labels import ANY, class_names, index, labels
@@ -68,8 +69,8 @@ class Session:
         self.reference = _fresh(self._reference)
         self.scenes: Kept[Any] = Kept(SCENES, lambda scene: scene.nbytes)  # by their requests
         self._reader, self._reading = ThreadPoolExecutor(1, "reader"), dict[str, Future[ImageSet]]()
-        self._arrays, self._redrawn, self._batches, self._branched = map(
-            on_gpu, (self._arrays, self._redrawn, self._batches, self._branched)
+        self._arrays, self._redrawn, self._batches, self._branched, self._turned = map(
+            on_gpu, (self._arrays, self._redrawn, self._batches, self._branched, self._turned)
         )
         if on_loan():  # models have their place on the GPU before the first call forks
             for data in SETS:
@@ -224,8 +225,7 @@ class Session:
             of = slice(None) if item is None else [chosen.index(item)] if item in chosen else []
             noise = noise.reroll(what, t, seeds(2**31 + seed, request.n)[items], of)
         if request.edit:
-            x_0 = from_uint8(decode_pixels(request.edit.image, shape)[None])
-            noise = noise._replace(x_T=schedule.marginal(x_0, request.start).at(noise.x_T))
+            noise = noise._replace(x_T=schedule.marginal(request.edit.x_0(shape), request.start).at(noise.x_T))
         if of_seeds := labels(model, request.told):
             model = model.given(of_seeds(given))
         return sample(schedule, model, noise, request.start, self.method(request, denoiser).solver)
@@ -263,6 +263,20 @@ class Session:
             for x_t, at in while_wanted(zip(torch.from_numpy(x), t, strict=True))
         ]
         return [np.stack([part.float().cpu().numpy() for part in parts]) for parts in zip(*found, strict=True)]
+
+    def u_turns(self, request: Request, denoiser: str, x_0: Tensor, t: Sequence[int], K: int) -> Tensor:
+        """class_posterior.u_turns of one image x_0 (C, H, W) at each of these t: (F, K, C, H, W).
+
+        The K noises are the same at every t. The denoiser is told the class that is asked for, or else none.
+        """
+        self._able(request, denoiser)
+        return torch.from_numpy(self._turned(request, denoiser, x_0.numpy(), t, K))
+
+    def _turned(self, request: Request, denoiser: str, x_0: np.ndarray, t: Sequence[int], K: int) -> np.ndarray:
+        told, schedule = self._told(request, denoiser), self.schedule(request)
+        solver, image = self.method(request, denoiser).solver, torch.from_numpy(x_0)[None]
+        turned = (u_turns(schedule, told, image, at, K, request.seed + 1, solver)[0] for at in while_wanted(t))
+        return np.stack([x.numpy() for x in turned])
 
     def _told(self, request: Request, denoiser: str) -> Denoiser:
         """A denoiser that is told the class that is asked for, or else none."""

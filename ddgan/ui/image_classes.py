@@ -1,4 +1,6 @@
-"""When is the class of the sample decided that is chosen in *Images*, and what may each of its x_t still become?"""
+"""When is the class of the sample decided that is chosen in *Images*, what may each of its x_t still become, and is the
+class of its x_0 kept on a U-turn through each of them?
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,21 @@ from ..explorer.parse import json_of
 from ..explorer.posterior import ImageQuestion
 from ..explorer.session import Session
 from ..views.image_classes import bars
-from ..views.image_tree import branches
+from ..views.image_tree import branches, turns
 from . import words
 from .canvas import calling, drawn
 from .server.jobs import job, size
 from .server.questions import note, until_another
 
-__all__ = ["QUESTIONS", "answered", "build", "build_tree", "noted"]
+__all__ = ["QUESTIONS", "answered", "build", "build_folds", "noted"]
 
 # what is asked about a picture takes long: the next picture does not wait for it
 QUESTIONS = {"concurrency_id": "question", "concurrency_limit": 2}
+
+_FOLDS = {
+    "tree": ("A tree: six children of every state, and what they become", branches),
+    "turns": ("U-turns: noised and denoised again, does the image keep its class?", turns),
+}
 
 _RUN = "asked => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run())]"
 
@@ -33,11 +40,19 @@ def build(session: Session) -> None:
     _asking(partial(answered, session, "classes", bars), shown, "Classes")
 
 
-def build_tree(session: Session) -> None:
-    """The fold with the tree, and the event with which its script asks once it is open."""
-    with gr.Accordion("A tree: six children of every state, and what they become", open=False, elem_id="tree-fold"):
-        shown = drawn("image_tree", "stage tree", elem_id="tree")
-    _asking(partial(answered, session, "tree", lambda *asked: iter([branches(*asked)])), shown, "Tree")
+def build_folds(session: Session) -> None:
+    """The folds with the tree and with the U-turns, and the events with which their script asks once they are open."""
+    for what, (title, answer) in _FOLDS.items():
+        with gr.Accordion(title, open=False, elem_id=f"{what}-fold"):
+            shown = drawn("image_tree", f"stage tree {what}", elem_id=what)
+        _asking(partial(answered, session, what, partial(_at_once, answer)), shown, what.capitalize())
+
+
+def _at_once(
+    answer: Callable[[Session, ImageQuestion], dict[str, Any]], session: Session, question: ImageQuestion
+) -> Iterator[dict[str, Any]]:
+    """An answer that comes whole."""
+    yield answer(session, question)
 
 
 def _asking(answer: Callable[[str], Any], shown: gr.HTML, label: str) -> None:

@@ -95,7 +95,7 @@ def _laid_out(session: Session) -> Parts:
     image_classes.build(session)
     forks = _fork_row()
     drawn("image_step", "stage image-step", elem_id="image-step")
-    image_classes.build_tree(session)
+    image_classes.build_folds(session)
     exports.build(session, "#gallery .gallery")
     asked = gr.Textbox("", visible=False)
     with gr.Accordion("Begin with an image: draw, upload or take a sample", open=False, elem_id="paint"):

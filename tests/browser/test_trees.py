@@ -1,4 +1,4 @@
-"""Images: the diagram of a step with the sample's own images, and the tree in its fold."""
+"""Images: the diagram of a step with the sample's own images, the tree and the U-turns in their folds."""
 
 import pytest
 from test_strips import GALLERY, READY, goto, pixels
@@ -6,9 +6,9 @@ from test_strips import GALLERY, READY, goto, pixels
 from ddgan.explorer.posterior import ImageQuestion
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
-from ddgan.views.image_tree import branches
+from ddgan.views.image_tree import branches, turns
 
-STEP, TREE = "#image-step .image-step", "#tree .tree"
+STEP, TREE, TURNS = "#image-step .image-step", "#tree .tree", "#turns .turns"
 DRAWN = """async name => {
   const image = new Image();
   image.src = document.querySelector(`.image-step .${name} image`).getAttribute('href');
@@ -54,3 +54,32 @@ def test_the_tree_is_that_of_the_library_and_follows_the_chosen_sample(visit, wi
     page.focus("#gallery .gallery-panels")
     page.keyboard.press("ArrowDown")
     page.wait_for_selector(f'{TREE}[data-asked="1.ddgan"]', timeout=60_000)
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
+def test_the_u_turns_are_those_of_the_library_and_follow_the_chosen_sample(visit, width, dark):
+    page = visit("?data=mnist&n=4&T=2", width=width, dark=dark, ready=READY)
+    page.click("#turns-fold button")
+    page.wait_for_selector(f'{TURNS}[data-asked="0.ddgan"]', timeout=60_000)
+    request = Request.from_query(page.get_attribute(GALLERY, "data-id"))
+    answer = turns(Session(), ImageQuestion(request, 1, 0, "ddgan"))
+    itself, *said = [leaf.get_attribute("aria-label") for leaf in page.locator(f"{TURNS} .tree-leaf").all()]
+    names = answer["classes"]
+    assert itself.startswith(f"The image itself: {names[answer['own']['likeliest']]}, ") and len(said) == 2 * 8
+    columns = page.locator(f"{TURNS} .turns-column[role=group]").all()
+    for i, t in enumerate("₁₂"):
+        for j in range(8):
+            called = names[answer["likeliest"][i][j]]
+            assert said[8 * i + j].startswith(f"Draw {j + 1} through x{t} becomes {called}, ")
+        words = columns[i].inner_text().replace("\u00a0", " ")
+        assert f"x{t}" in words and f"keeps {answer['kept'][i]} of 8" in words
+    assert answer["words"] in page.inner_text(f"{TURNS} .tree-lead")
+    state = page.locator(f"{TURNS} button").nth(1)
+    state.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'{GALLERY}[data-t="2"]')
+    assert state.get_attribute("aria-current") == "step" and state.bounding_box()["height"] >= 24
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.focus("#gallery .gallery-panels")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector(f'{TURNS}[data-asked="1.ddgan"]', timeout=60_000)
