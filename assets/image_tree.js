@@ -126,20 +126,21 @@ function classed(says, picture, k, p) {
 
 /* The image that is turned. */
 function image() {
-  const { likeliest, sure } = state.answer.own, box = make('div', 'turns-column'), head = make('b', 'tree-state', 'x₀');
-  head.append(make('small', '', 'image'));
-  box.append(head, classed('The image itself:', tile('x', 0, 0), likeliest, sure));
+  const { likeliest, sure } = state.answer.own, box = make('div', 'turns-column');
+  box.append(
+    make('b', 'tree-state', 'x₀'), make('small', '', 'image'),
+    classed('The image itself:', tile('x', 0, 0), likeliest, sure),
+  );
   return box;
 }
 
 /* The U-turns through x_t, and how many of them keep the class. */
 function turned(t, i) {
   const { n, kept } = state.answer, box = make('div', 'turns-column'), draws = make('div', 'turns-draws');
-  const head = stateButton(t), bar = make('i'), words = make('span', '', `keeps ${kept[i]}\u00a0of\u00a0${n}`);
-  head.append(make('small', '', `t = ${t}`));
+  const bar = make('i'), words = make('span', '', `keeps ${kept[i]}\u00a0of\u00a0${n}`);
   draws.append(...state.answer.likeliest[i].map((_, j) => leaf(t, i, j)));
   bar.style.setProperty('--share', kept[i] / n);
-  box.append(head, draws, bar, words);
+  box.append(stateButton(t), make('small', '', `t = ${t}`), draws, bar, words);
   box.setAttribute('role', 'group');
   box.setAttribute('aria-label', `Through x${t}: keeps the class in ${kept[i]} of ${n}`);
   return box;
