@@ -67,6 +67,8 @@ def test_coordinates_are_found_independent_where_they_are():
     torch.testing.assert_close(first.log_w.exp(), weights.double())
     torch.testing.assert_close(second.log_w.exp(), torch.full((2,), 0.5).double())
     assert Law(torch.tensor([0.1, 0.2, 0.3, 0.9]), uneven.mu, uneven.var).lines() is None, "weights are no product"
+    twice = torch.arange(2.0).repeat(2)[:, None].expand(4, 2)
+    assert Law.uniform(twice, 0.1).lines() is None, "a diagonal whose points count twice fills no lattice"
 
 
 def test_a_map_is_kept_and_another_is_not_taken_for_it():
