@@ -184,13 +184,14 @@ def _scale(scene: Scene) -> dict[str, np.ndarray]:
 def _arrays(scene: Scene) -> dict[str, np.ndarray]:
     """Per denoiser NAME: NAME.states, NAME.predicted, NAME.z (T, n, L),
     NAME.classes (n,) where it was told any, or NAME.error;
-    eps (T, n, *D) is everybody's.
+    eps (T, n, *D) is everybody's; a budget of evaluations leaves some fewer steps, which use its first rows.
     """
     shared = {"denoisers": np.array(scene.request.denoisers), **_scale(scene)}
 
     def walked(name: str) -> dict[str, np.ndarray]:
         panel = scene.panel(name)
-        shared["eps"] = np.stack([step.eps.numpy() for step in panel.steps])
+        if "eps" not in shared or scene.request.walked(name) == scene.request:  # or those of the denoiser before it
+            shared["eps"] = np.stack([step.eps.numpy() for step in panel.steps])
         return {**states(panel), **classes(panel), "z": np.stack([step.z.numpy() for step in panel.steps])}
 
     found = each(scene.request, walked)

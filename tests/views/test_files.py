@@ -240,6 +240,14 @@ def test_an_npz_holds_the_samplers_arrays(session, tmp_path):
             assert np.array_equal(file[f"{name}.states"][-1], step.x_s.numpy())
 
 
+@pytest.mark.parametrize("names", [("exact", "heun"), ("heun", "exact")])
+def test_the_noise_of_an_npz_is_that_of_all_steps_where_a_budget_leaves_some_fewer(session, tmp_path, names):
+    request = Request("rings", names, T=4, n=5, budget="nfe")
+    write(tmp_path / "x.npz", session, request)
+    with np.load(tmp_path / "x.npz") as file:
+        assert np.array_equal(file["eps"], torch.stack([step.eps for step in session.run(request, "exact")]).numpy())
+
+
 def test_json_is_strict_and_holds_the_first_samples_in_six_digits(session, tmp_path):
     request = Request("rings", ("exact", "mean"), T=2, n=1500)
     write(tmp_path / "x.json", session, request)
