@@ -236,7 +236,7 @@ def _above_zero(options: argparse.Namespace, *names: str) -> None:
 
 
 def _request(options: argparse.Namespace, **default: Any) -> Request:
-    same = ("T", "schedule", "span", "seed", "n", "forks", "edit", "eta", "label")
+    same = ("T", "schedule", "span", "seed", "n", "forks", "edit", "eta", "budget", "label")
     given = {
         "data": options.data,
         "denoisers": options.denoiser,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -47,6 +48,7 @@ COLUMNS = "which columns of a table are the coordinates: one or two names, or nu
 class Parser(argparse.ArgumentParser):
     def __init__(self, **how: Any) -> None:
         super().__init__(**how, allow_abbrev=False)  # a slip must not pass for another option
+        self._negative_number_matcher = re.compile(r"-\.?\d")  # -10,5 is a value too, as from Python 3.14 on
 
     def error(self, message: str) -> NoReturn:
         raise Refused(f"{message} (see {self.prog} --help)")
@@ -155,6 +157,7 @@ def _sampled(commands: Any) -> None:
         add.add_argument("--T", help="number of steps (default 4)")
         add.add_argument("--schedule", help=f"{', '.join(FAMILIES)} (default vp)")
         add.add_argument("--span", help="the schedule's range, LO,HI")
+        add.add_argument("--budget", help="what --T counts: T, steps (default), or nfe, evaluations of the denoiser")
         add.add_argument("--eta", help="for ddim: 0 (default) draws nothing, 1 is ancestral sampling")
         add.add_argument("--seed", help="default 0")
         words = "class to draw, for models that know classes: a name, an index or any (default: each sample its own)"

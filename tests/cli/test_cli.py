@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.metrics.images import score_images
 from ddgan.models.checkpoint import load, load_classifier
+from ddgan.views.code import snippets
 from ddgan.views.landscape import PLOTLY, page
 
 TINY = ["--width", "8", "--depth", "1", "--batch", "16", "--steps", "6"]
@@ -44,6 +46,20 @@ def test_sample_writes_the_sessions_arrays(capsys, tmp_path):
         assert np.array_equal(file["x"], steps[-1].x_s.numpy())
         assert np.array_equal(file["states"][0], steps[0].x_t.numpy())
         assert np.array_equal(file["predicted"], torch.stack([step.x_0 for step in steps]).numpy())
+
+
+@pytest.mark.parametrize(
+    "how", [{"schedule": "log-snr", "span": (-9.0, 4.0)}, {"denoisers": ("exact", "heun"), "budget": "nfe"}]
+)
+def test_the_command_that_the_page_copies_makes_the_same_samples(capsys, tmp_path, monkeypatch, how):
+    monkeypatch.chdir(tmp_path)
+    request = Request(**{"data": "rings", "denoisers": ("exact",), "T": 3, "n": 5, **how})
+    code, _, err = run(capsys, *shlex.split(snippets(request, "http://h/")["cli"])[3:])
+    assert code == 0, err
+    with np.load("arrays.npz") as file:
+        for name in request.denoisers:
+            *_, last = Session().run(request, name)
+            assert np.array_equal(file[f"{name}.states"][-1], last.x_s.numpy())
 
 
 def test_no_option_is_taken_for_another_whose_name_it_begins(capsys):
