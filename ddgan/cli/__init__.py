@@ -31,6 +31,7 @@ from ..evidence.bench.crowd import crowd
 from ..evidence.bench.serve import scrub, serve
 from ..explorer.class_rows import EXAMPLES, examples
 from ..explorer.labels import ignored
+from ..explorer.parse import whole
 from ..explorer.posterior import Question
 from ..explorer.request import IMAGE_DEFAULTS, Request
 from ..explorer.scene import stepwise
@@ -195,6 +196,7 @@ def _train_together(options: argparse.Namespace, config: Config) -> None:
 
 def _train_classifier(options: argparse.Namespace) -> None:
     _above_zero(options, "width", "epochs", "minutes")
+    whole("--seed", options.seed, 0, 2**31 - 1)
     _share(options.threads, images=True)
     train, measured_on = _images(options.data, "train", options.size), "the test split"
     try:

@@ -131,6 +131,7 @@ def test_a_run_is_trained_resumed_sampled_and_exported(capsys, tmp_path):
             "latent has 3 numbers, one more than the data, got 2",
         ),
         (["train", "rings", "--out", "x", "--T", "4", "--clean", "1"], "clean must be above 0 and below 1"),
+        (["train-classifier", "mnist", "--out", "x", "--seed", "-1"], "--seed must be a whole number in 0..2147483647"),
         (["data", "mnist", "--size", "0"], "--size must be at least 1, got 0"),
         (["evaluate", "mnist", "--fid"], "FID is measured against cifar10, stackedmnist; mnist is of grey images"),
         (["evaluate", "mnist", "--samplings", "3"], "images are judged once"),
