@@ -57,10 +57,13 @@ def fit_classifier(
 
     A `noisy` one sees x_t instead of x_0, at log-SNRs in LEVELS, and learns p(class | x_t) so.
     `measured_on` says on the card what the test images are.
-    Refused where the images have no labels, the two sets differ, or `out` holds a model or cannot be written.
+    Refused where the images have no labels, the two sets differ, there are no test images, or `out` holds a model or
+    cannot be written.
     """
     if train.labels is None or test.labels is None or not train.classes:
         raise Refused("a classifier needs images with classes, these have none")
+    if not len(test):
+        raise Refused("a classifier needs images to be measured on: none can be held out of classes of one image each")
     if train.shape != test.shape:
         raise Refused(f"test images must be as the training images, {tuple(train.shape)}, got {tuple(test.shape)}")
     test = _as_named(test, train.classes)

@@ -178,6 +178,7 @@ def test_images_without_classes_or_of_two_kinds_are_refused(tmp_path):
     for train, test, words in [
         (ImageSet(data.images), data, "needs images with classes"),
         (data, images(4, (1, 8, 8)), r"must be as the training images, \(1, 12, 12\), got \(1, 8, 8\)"),
+        (data, replace(data, images=data.images[:0], labels=data.labels[:0]), "none can be held out"),
         (images(4, (1, 4, 9)), images(4, (1, 4, 9)), r"at least 8 x 8, got \(1, 4, 9\)"),
     ]:
         with pytest.raises(Refused, match=words):
