@@ -29,6 +29,7 @@ from ..evidence import bench
 from ..evidence.bench import faults
 from ..evidence.bench.crowd import crowd
 from ..evidence.bench.serve import scrub, serve
+from ..explorer.catalogue import source_of
 from ..explorer.class_rows import EXAMPLES, examples
 from ..explorer.labels import ignored
 from ..explorer.parse import whole
@@ -220,11 +221,16 @@ def _errors(options: argparse.Namespace) -> None:
     if config.objective != "regression" or config.network not in registry.IMAGE_NETWORKS:
         found = f"{options.model} is {config.objective} of {config.data}"
         raise Refused(f"only a learned Gaussian of images has such errors, {found}")
-    size, of = (card["shape"][-1] if options.data else None), "test images"
+    if not options.data and not source_of(str(options.model)).set:
+        raise Refused(f"{options.model} was trained on images of its own: give them as --data")
+    C, H, W = card["shape"]
+    size, of = (W if options.data and H == W else None), "test images"
     try:
         data = _images(options.data or config.data, "test", size)
     except NoSplit:
         data, of = _images(options.data or config.data, "train", size), "training images"
+    if tuple(data.shape) != (C, H, W):
+        raise Refused(f"the model is of images of {C} x {H} x {W}, these are of {' x '.join(map(str, data.shape))}")
     found = denoising_errors(model.to(device(), precision(device())), data)
     checkpoint.amend(options.model, errors={**found, "of": of})
     for level, squared in zip(found["levels"], found["squared"], strict=True):

@@ -280,6 +280,25 @@ def test_the_hint_about_threads_is_printed_by_the_first_process_alone_and_counts
     assert hint(4, 2, 1) == hint(4, 4, 0) == []
 
 
+def test_errors_are_not_measured_on_images_of_another_set(capsys, monkeypatch, tmp_path):
+    noise, out = np.random.default_rng(0), tmp_path / "run"
+    (tmp_path / "set").mkdir()
+    for i in range(4):
+        Image.fromarray(noise.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(tmp_path / "set" / f"{i}.png")
+    words = ["--objective", "regression", "--width", 16, "--batch", 2, "--steps", 1]
+    assert run(capsys, "train", "cifar10", "--data", tmp_path / "set", "--out", out, *words)[0] == 0
+    assert run(capsys, "errors", out, "--data", tmp_path / "set")[0] == 0
+    before = (out / "card.json").read_bytes()
+    others = ImageSet(noise.integers(0, 256, (4, 3, 8, 8), dtype=np.uint8))
+    monkeypatch.setattr("ddgan.cli.load_images", lambda name, **how: others)
+    code, _, err = run(capsys, "errors", out)
+    assert code == 2 and "was trained on images of its own: give them as --data" in err
+    others = ImageSet(others.images[:, :1])
+    code, _, err = run(capsys, "errors", out, "--data", "mnist")
+    assert code == 2 and "images of 3 x 8 x 8, these are of 1 x 8 x 8" in err
+    assert (out / "card.json").read_bytes() == before
+
+
 @pytest.mark.slow
 def test_a_training_of_images_runs_on_as_many_cores_as_asked_and_repeats_bit_for_bit(capsys, monkeypatch, tmp_path):
     noise = np.random.default_rng(0)
