@@ -57,12 +57,15 @@ HELD_OUT = 0.1  # of the images of each class, where a classifier's set has no t
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1 for a bug, 2 for bad input, 130 for an interrupt."""
+    """Run one command; returns the exit code: 0, 1 for a bug, 2 for bad input, 130 for an interrupt, 141 if nobody reads."""
     use_cores()
     keep_pages()
     try:
         options = parser().parse_args(argv)
         return globals()[f"_{options.command.replace('-', '_')}"](options) or 0
+    except BrokenPipeError:  # whoever reads, like head, has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
+        return 141
     except (Refused, FloatingPointError, OSError) as error:
         print(f"ddgan: {error}", file=sys.stderr)
         return 2

@@ -249,6 +249,16 @@ def test_sigterm_saves_a_run_that_resumes(tmp_path):
     assert subprocess.run(finish, env=environment, capture_output=True).returncode == 0
 
 
+def test_a_reader_who_has_enough_is_told_of_no_error():
+    reads, writes = os.pipe()
+    os.close(reads)
+    command, environment = [sys.executable, "-m", "ddgan", "presets", "--json"], {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+    ended = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, env=environment, text=True)
+    os.close(writes)
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
 def test_train_classifier_writes_a_classifier_that_judges(capsys, monkeypatch, tmp_path):
     noise = np.random.default_rng(0)
     data = ImageSet(noise.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8), np.arange(40) % 2, ("a", "b"))
