@@ -60,6 +60,13 @@ def test_components_of_one_mode_count_as_one():
     assert coverage(at_modes(50, 0, 50, 0), law) == (2, 1.0, 0.0)
 
 
+@pytest.mark.parametrize("K", range(2, 60))
+def test_the_kl_of_all_samples_on_the_one_mode_is_zero_and_not_below(K):
+    points = torch.linspace(-1, 1, K, dtype=torch.float64)[:, None]
+    law = Law(points[:, 0].clone(), points, torch.full((K,), 0.1), torch.zeros(K, dtype=torch.long))
+    assert math.copysign(1, coverage(points.float(), law).kl) == 1
+
+
 def test_unequal_weights_are_the_due_shares():
     law = toy("4-gaussians-1d")
     counts = (1000 * law.log_w.exp()).round().long()
