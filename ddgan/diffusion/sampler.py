@@ -45,10 +45,11 @@ class Draws(NamedTuple):
     @classmethod
     def from_seeds(cls, seeds: Sequence[int], shape: Sequence[int], T: int, latent_dim: int) -> Draws:
         """Standard normal draws, one independent stream per seed, for data of `shape` and T steps."""
-        each = np.asarray(seeds, dtype=np.int64)
-        if each.ndim != 1 or not len(each):
+        each = np.asarray(seeds)
+        if each.ndim != 1 or not len(each) or each.dtype.kind not in "iu":
             raise Refused("seeds must be a non-empty sequence of whole numbers")
         n = int(np.prod(shape))
+        each = each.astype(np.int64)
         noise = _normal(each, purpose=0, rows=range(T + 1), columns=n).reshape(T + 1, len(each), *shape)
         return cls(noise[0], _normal(each, purpose=1, rows=range(T), columns=latent_dim), noise[1:])
 

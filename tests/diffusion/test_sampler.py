@@ -219,7 +219,7 @@ def test_reroll_changes_later_states_only_and_the_past_is_bit_identical(shape, w
 
 
 def test_seeds_are_a_sequence_of_whole_numbers():
-    for wrong in ([], [[1, 2]], 3):
+    for wrong in ([], [[1, 2]], 3, [1.5, 1.0], [True, False]):
         with pytest.raises(Refused, match="seeds must be a non-empty sequence of whole numbers"):
             Draws.from_seeds(wrong, (2,), 1, 1)
 
