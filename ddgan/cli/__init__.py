@@ -57,7 +57,10 @@ HELD_OUT = 0.1  # of the images of each class, where a classifier's set has no t
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; returns the exit code: 0, 1 for a bug, 2 for bad input, 130 for an interrupt, 141 if nobody reads."""
+    """Run one command; returns the exit code.
+
+    0, 1 for a bug, 2 for bad input, 130 for an interrupt, 141 where nobody reads on.
+    """
     use_cores()
     keep_pages()
     try:

@@ -46,6 +46,7 @@ MAX_ADOPTED, MAX_OWNED = 64, 8  # visitors' models that are kept, of all and of 
 KEPT = 5_000  # points of a reference that is kept, 1.3 MB: as many as the page draws
 SCENES = 32 * 2**20  # bytes of scenes that are kept, for what is asked about them next
 AT_ONCE = 100  # images that are drawn together, where many are
+FEWEST = 4  # images that are judged: precision and recall look at the third neighbour of each
 
 T = TypeVar("T")
 
@@ -315,6 +316,8 @@ class Session:
         if source.law is None:
             if samplings > 1:
                 raise Refused(f"images are judged once, points by several samplings; got {samplings}")
+            if request.n < FEWEST:
+                raise Refused(f"images are judged by at least {FEWEST} samples, got n = {request.n}")
             first, again = tee(watch(*self._drawn(request, denoiser)))
             published = {"fid": fid(first, request.n, load_images(source.set))} if with_fid else {}
             del first  # which would keep what the other one gives out

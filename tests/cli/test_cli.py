@@ -135,6 +135,7 @@ def test_a_run_is_trained_resumed_sampled_and_exported(capsys, tmp_path):
         (["data", "mnist", "--size", "0"], "--size must be at least 1, got 0"),
         (["evaluate", "mnist", "--fid"], "FID is measured against cifar10, stackedmnist; mnist is of grey images"),
         (["evaluate", "mnist", "--samplings", "3"], "images are judged once"),
+        (["evaluate", "mnist", "-n", "3"], "images are judged by at least 4 samples, got n = 3"),
         (["evaluate", "rings", "--fid"], "FID is measured against cifar10, stackedmnist; rings is of points"),
         (["evaluate", "rings", "--denoiser", "official"], "the authors' model is of CIFAR-10, and not of rings"),
         (["evaluate", "x" * 300], "data must be one of"),
