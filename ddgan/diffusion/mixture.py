@@ -213,7 +213,7 @@ class Law:
             return None
         parts = [torch.zeros(len(values)).to(w).index_add_(0, of, w) for values, of in axes]
         product = torch.stack([part[of] for part, (_, of) in zip(parts, axes, strict=True)]).prod(0)
-        if not torch.allclose(product, w) or len(mu.unique(dim=0)) < len(mu):  # a place that counts twice, one is missing
+        if not torch.allclose(product, w) or len(mu.unique(dim=0)) < len(mu):  # where one counts twice, one is missing
             return None
         var = [self.var[:1].expand(len(values)) for values, _ in axes]
         return [Law(p.log(), v[:, None], s) for p, (v, _), s in zip(parts, axes, var, strict=True)]
