@@ -316,8 +316,6 @@ class Session:
         if source.law is None:
             if samplings > 1:
                 raise Refused(f"images are judged once, points by several samplings; got {samplings}")
-            if request.n < FEWEST:
-                raise Refused(f"images are judged by at least {FEWEST} samples, got n = {request.n}")
             first, again = tee(watch(*self._drawn(request, denoiser)))
             published = {"fid": fid(first, request.n, load_images(source.set))} if with_fid else {}
             del first  # which would keep what the other one gives out
@@ -332,11 +330,13 @@ class Session:
     def _drawn(self, request: Request, denoiser: str) -> tuple[Iterator[Tensor], int]:
         """The images of a request, AT_ONCE at a time, and how many times.
 
-        Refused where single steps are to be other ones.
+        Refused where single steps are to be other ones, or the images are too few.
         """
         if request.forks or request.edit:
             raise Refused("images are judged as they are drawn from noise, without forks and without an edit")
         self._able(request, denoiser)
+        if request.n < FEWEST:
+            raise Refused(f"images are judged by at least {FEWEST} samples, got n = {request.n}")
         return while_wanted(map(torch.from_numpy, self._batches(request, denoiser))), -(-request.n // AT_ONCE)
 
     def _batches(self, request: Request, denoiser: str) -> Iterator[np.ndarray]:
