@@ -174,5 +174,5 @@ def test_a_walk_without_noise_turns_by_its_own_solver():
 
 def test_images_whose_classes_nobody_names_have_no_u_turns():
     question = ImageQuestion(Request("stackedmnist", ("ddgan",), T=1, n=1), 1, 0, "ddgan")
-    with pytest.raises(Refused, match="no classifier of stackedmnist"):
+    with pytest.raises(Refused, match="no classifier of StackedMNIST"):
         turns(Session(), question)
