@@ -151,6 +151,7 @@ def _train(options: argparse.Namespace) -> None:
     if asked in ("mixture", "consistency") and base.objective == "ddgan":
         base = suited(base, asked)
     config = replace(base, **given)
+    _used(options, config)
     kinds = next(
         kinds for kinds in (registry.IMAGE_NETWORKS, {**registry.VECTORS, **registry.ALONE}) if base.network in kinds
     )
@@ -169,6 +170,17 @@ def _train(options: argparse.Namespace) -> None:
         if table and not distributed.rank():
             print(f"ddgan: {file_of(options.preset).name}: {table.said}", file=sys.stderr)
         _train_together(options, config)
+
+
+def _used(options: argparse.Namespace, config: Config) -> None:
+    """Refused where an option would change nothing."""
+    for names, used, of in (
+        (("patch", "classes", "unlabelled"), config.network in registry.IMAGE_NETWORKS, "images"),
+        (("d_width", "loss", "every", "gamma", "anneal", "lr_d"), config.objective == "ddgan", "a DDGAN"),
+    ):
+        for name in () if used else names:
+            if getattr(options, name) not in (None, False):
+                raise Refused(f"--{name.replace('_', '-')} is for {of}, this is {config.objective} of {config.data}")
 
 
 def _share(n: int, *, images: bool) -> None:
