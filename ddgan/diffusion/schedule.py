@@ -20,6 +20,7 @@ eqs. 1-4; the posterior is eq. 7 of Ho, Jain, Abbeel, "Denoising Diffusion Proba
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from numbers import Integral
 
 import torch
 from torch import Tensor
@@ -199,7 +200,7 @@ def span_of(family: str, T: int, span: tuple[float, float] | None) -> tuple[floa
     """The (lo, hi) of T steps of a family, its default unless given. Refused for what is no family, T or span."""
     if family not in FAMILIES:
         raise Refused(f"schedule must be one of {', '.join(FAMILIES)}, got {family[:40]!r}")
-    if isinstance(T, bool) or not isinstance(T, int) or not 1 <= T <= MAX_T:
+    if isinstance(T, bool) or not isinstance(T, Integral) or not 1 <= T <= MAX_T:
         raise Refused(f"T must be a whole number in 1..{MAX_T}, got {T!r}")
     kind = FAMILIES[family]
     lo, hi = kind.default if span is None else span

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -116,6 +117,11 @@ def test_every_span_within_the_bounds_makes_a_schedule(family, T, low, width):
     first = lo + low * (hi - lo)
     schedule = Schedule.named(family, T, (first, min(hi, first + width * (hi - first))))
     assert schedule.T == T
+
+
+def test_a_numpy_integer_is_a_number_of_steps():
+    (T,) = np.arange(3, 4)
+    assert torch.equal(Schedule.vp(T).alpha_bar, Schedule.vp(3).alpha_bar)
 
 
 def test_vp_has_the_defaults_of_its_family():
