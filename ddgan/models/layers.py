@@ -24,11 +24,11 @@ __all__ = [
     "dense",
     "fir",
     "fits",
+    "label_or_any",
     "position",
     "shrink",
     "sinusoid",
     "stretch",
-    "label_or_any",
 ]
 
 Network = TypeVar("Network", bound=nn.Module)

@@ -52,6 +52,7 @@ __all__ = [
     "each",
     "evaluate",
     "finite",
+    "heading",
     "label",
     "message",
     "posterior",
@@ -62,7 +63,6 @@ __all__ = [
     "summary",
     "summed_up",
     "title",
-    "heading",
 ]
 
 MAX_NUMBERS = 2_000_000  # in one reply: 8 MB, 11 MB of JSON
