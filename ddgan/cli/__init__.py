@@ -176,6 +176,7 @@ def _used(options: argparse.Namespace, config: Config) -> None:
     """Refused where an option would change nothing."""
     for names, used, of in (
         (("patch", "classes", "unlabelled"), config.network in registry.IMAGE_NETWORKS, "images"),
+        (("unlabelled",), config.classes != 0, "networks with --classes"),
         (("d_width", "loss", "every", "gamma", "anneal", "lr_d"), config.objective == "ddgan", "a DDGAN"),
     ):
         for name in () if used else names:

@@ -115,6 +115,7 @@ def test_a_run_is_trained_resumed_sampled_and_exported(capsys, tmp_path):
         (["train", "rings", "--out", "x", "--minutes", "-1"], "--minutes must be above 0, got -1"),
         (["train", "rings", "--out", "x", "--data", "photos.zip"], "--data and --size are for images"),
         (["train", "rings", "--out", "x", "--classes"], "--classes is for images, this is ddgan of rings"),
+        (["train", "mnist", "--out", "x", "--unlabelled", ".2"], "--unlabelled is for networks with --classes"),
         (["train", "rings-regression", "--out", "x", "--lr-d", "1e-3"], "--lr-d is for a DDGAN, this is regression of"),
         (["train", "mnist", "--out", "x", "--latent-dim", "100"], "--network unet takes any"),
         (["train", "mnist", "--out", "x", "--network", "skip"], "the network of mnist must be one of unet, unet-draw"),
