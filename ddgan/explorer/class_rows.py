@@ -204,13 +204,13 @@ def _seen(session: Session, data: str, x: Tensor) -> Tensor:
 
 
 def _classifier(name: str) -> Classifier:
-    """The one that judges samples too; Refused in words about the bars."""
+    """The one that judges samples too; Refused in words about the classes."""
     if not name:
         raise Refused("no classifier here knows the classes of these images")
     try:
         return classifier_of(name)
     except Refused:
-        raise Refused(f"no classifier of {set_label(name)} is here, so its classes have no bars") from None
+        raise Refused(f"no classifier of {set_label(name)} is here to tell its classes") from None
 
 
 @cache
