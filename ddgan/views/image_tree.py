@@ -71,14 +71,18 @@ def _answer(question: ImageQuestion, t: list[int], x: Tensor, classes: tuple[str
 
 
 def _words(t: list[int], likeliest: Tensor, classes: tuple[str, ...]) -> str:
-    """How many classes the children of the noise have, and from which state on all of them have one."""
-    kinds = [len(row.unique()) for row in likeliest]
+    """How many classes the children of the noise have, and from which state on all leaves show one."""
+    kinds, last = [len(row.unique()) for row in likeliest], classes[int(likeliest[-1, 0])]
     first = f"The leaves of {_state(t[0])} show {kinds[0]} class{'es' * (kinds[0] > 1)}"
     open_ = [k for k, row in enumerate(likeliest) if kinds[k] > 1 or row[0] != likeliest[-1, 0]]
-    from_ = open_[-1] + 1 if open_ else 0
+    if not open_:
+        return f"All leaves show {last}."
+    from_ = open_[-1] + 1
+    if len(t) == 1:
+        return f"{first}."
     if from_ == len(t):
         return f"{first}, and those of {_state(t[-1])} show {kinds[-1]}."
-    return f"{first}; from {_state(t[from_])} on all show {classes[int(likeliest[-1, 0])]}."
+    return f"{first}; from {_state(t[from_])} on all show {last}."
 
 
 def _finding(t: list[int], kept: list[int], called: str) -> str:

@@ -51,13 +51,15 @@ def test_a_long_way_has_children_at_some_of_its_states():
     ("likeliest", "said"),
     [
         ([[0, 1, 2], [1, 1, 2], [1, 1, 1]], "The leaves of x₃ show 3 classes; from x₁ on all show one."),
-        ([[1, 1, 1], [1, 1, 1], [1, 1, 1]], "The leaves of x₃ show 1 class; from x₃ on all show one."),
+        ([[1, 1, 1], [1, 1, 1], [1, 1, 1]], "All leaves show one."),
         ([[0, 0, 0], [1, 1, 1], [1, 1, 1]], "The leaves of x₃ show 1 class; from x₂ on all show one."),
         ([[0, 1, 2], [1, 1, 2], [1, 0, 1]], "The leaves of x₃ show 3 classes, and those of x₁ show 2."),
+        ([[0, 1, 2]], "The leaves of x₁ show 3 classes."),
+        ([[2, 2, 2]], "All leaves show two."),
     ],
 )
 def test_it_says_from_which_state_on_all_children_agree(likeliest, said):
-    assert _words([3, 2, 1], torch.tensor(likeliest), ("none", "one", "two")) == said
+    assert _words([3, 2, 1][-len(likeliest) :], torch.tensor(likeliest), ("none", "one", "two")) == said
 
 
 def test_images_whose_classes_nobody_names_have_no_tree():
