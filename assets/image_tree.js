@@ -60,6 +60,7 @@ async function receive() {
   if (!props.value) return;
   const answer = JSON.parse(props.value);
   if (answer.error) {
+    state.answer = null;                        // another size must not draw it again
     cells.replaceChildren();
     lead.textContent = answer.error;
     return root.classList.remove('stale');

@@ -1,6 +1,7 @@
 """Images: the diagram of a step with the sample's own images, the tree and the U-turns in their folds."""
 
 import pytest
+from test_page import choose
 from test_strips import GALLERY, READY, goto, pixels
 
 from ddgan.explorer.posterior import ImageQuestion
@@ -83,3 +84,16 @@ def test_the_u_turns_are_those_of_the_library_and_follow_the_chosen_sample(visit
     page.focus("#gallery .gallery-panels")
     page.keyboard.press("ArrowDown")
     page.wait_for_selector(f'{TURNS}[data-asked="1.ddgan"]', timeout=60_000)
+
+
+def test_data_whose_classes_nobody_tells_have_no_tree_and_a_wider_window_does_not_bring_the_old_one_back(visit):
+    page = visit("?data=mnist&n=4&T=1", ready=READY)
+    page.click("#tree-fold button")
+    page.wait_for_selector(f"{TREE} .tree-leaf")
+    choose(page, "images-data", "StackedMNIST")
+    page.get_by_text("No classifier of StackedMNIST is here to tell its classes").nth(1).wait_for()
+    page.set_viewport_size({"width": 1000, "height": 900})
+    page.wait_for_function(f"document.querySelector('{TREE}').clientWidth < 1000")
+    page.evaluate("new Promise(done => requestAnimationFrame(() => setTimeout(done)))")
+    assert page.locator(f"{TREE} .tree-leaf").count() == 0
+    assert "Sample" not in page.inner_text(f"{TREE} .tree-lead")
