@@ -95,7 +95,7 @@ def _finding(t: list[int], kept: list[int], called: str) -> str:
         return f"{first}."
     if all(few):
         return f"Already from {_state(t[0])} on the class {called} is lost more often than kept."
-    if few[-1]:
+    if few[-1] and not few[0]:
         from_ = max(i for i, lost in enumerate([False, *few]) if not lost)
         return f"{first}; from {_state(t[from_])} on it is lost more often than kept."
     return f"{first}, through {_state(t[-1])} by {kept[-1]}."
