@@ -119,10 +119,10 @@ def _controls(session: Session) -> tuple[Controls, gr.Button]:
     pick = partial(gr.Dropdown, filterable=False)
     with gr.Row(elem_classes="controls images-controls"):
         data = pick(SETS, value=FIRST.data, label="Data", scale=2, min_width=140, elem_id="images-data")
-        label = pick(**_classes(session, FIRST.data), label="Class", scale=2, min_width=130, elem_id="images-label")
+        label = pick(**_classes(session, FIRST.data), label="Class", scale=3, min_width=130, elem_id="images-label")
         T = pick(STEPS, value=FIRST.T, label="Steps T", scale=2, min_width=90, elem_id="images-T")
         schedule = pick(
-            words.SCHEDULES, value=FIRST.schedule, label="Schedule", scale=2, min_width=120, elem_id="images-schedule"
+            words.SCHEDULES, value=FIRST.schedule, label="Schedule", scale=3, min_width=120, elem_id="images-schedule"
         )
         n = pick(SAMPLES, value=FIRST.n, label="Samples", scale=2, min_width=90, elem_id="images-n")
         # no precision: Gradio would round, and Request refuses

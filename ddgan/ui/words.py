@@ -114,7 +114,7 @@ def _place(term: str) -> str:
 def schedules(chosen: str = "", span: tuple[float, float] | None = None) -> list[tuple[str, str]]:
     """The menu of schedules where this one is chosen with this range: vp is the paper's with its own alone."""
     other = chosen == "vp" and span not in (None, FAMILIES["vp"].default)
-    return [("vp (other range)" if other and name == "vp" else label, name) for label, name in SCHEDULES]
+    return [("vp (other)" if other and name == "vp" else label, name) for label, name in SCHEDULES]
 
 
 def data_choices(*own: str) -> list[tuple[str, str]]:

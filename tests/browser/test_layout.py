@@ -23,6 +23,14 @@ SHIFTED = """() => ({
     `${s.value.toFixed(3)}: ${node?.outerHTML?.slice(0, 80)} ${[a.x, a.y]} to ${[b.x, b.y]}`)),
 })"""
 
+# from the end of the word that a list of Images holds to its arrow, css pixels
+ROOM = """() => Object.fromEntries([...document.querySelectorAll('.images-controls .wrap-inner input')].map(input => {
+  const pen = document.createElement('canvas').getContext('2d'), { font, paddingLeft } = getComputedStyle(input);
+  pen.font = font;
+  const end = input.getBoundingClientRect().left + parseFloat(paddingLeft) + pen.measureText(input.value).width;
+  return [input.value, input.closest('.wrap').querySelector('.icon-wrap').getBoundingClientRect().left - end];
+}))"""
+
 
 def beyond(page):
     """By how many pixels the page is wider than the window."""
@@ -68,6 +76,15 @@ def test_arrow_keys_walk_the_row_and_enter_chooses(visit):
     assert page.get_attribute(ROW, "data-more") == "" and page.locator(STAGE).is_visible()
     page.keyboard.press("Enter")
     page.wait_for_selector(".about .katex")
+
+
+def test_no_arrow_of_a_list_stands_on_the_word_that_is_chosen(visit):
+    page = visit("?data=cifar10&n=4&T=1&span=0.5,10", width=320, ready=THERE["images"])
+    page.wait_for_function("document.querySelector('#images-schedule input').value === 'vp (other)'")
+    for width in (320, 360, 390, 600, 901, 1024, 1100, 1280):
+        page.set_viewport_size({"width": width, "height": 900})
+        room = page.evaluate(ROOM)
+        assert {"CIFAR-10", "each its own", "vp (other)"} < set(room) and min(room.values()) >= 0, (width, room)
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -452,16 +452,16 @@ def test_back_leads_to_the_tab_before(visit):
 
 def test_the_menu_calls_vp_the_papers_with_the_papers_range_alone(visit):
     page, called = visit("?n=500&span=0.5,10"), "document.querySelector('#{} input').value === '{}'"
-    page.wait_for_function(called.format("schedule", "vp (other range)"))
+    page.wait_for_function(called.format("schedule", "vp (other)"))
     after(page, lambda: choose(page, "schedule", "cosine"))
     after(page, lambda: choose(page, "schedule", "vp (paper)"))
     page.wait_for_function(called.format("schedule", "vp (paper)"))
     page.click("#range button")
     page.focus("#hi input[type=range]")
     page.keyboard.press("Home")
-    page.wait_for_function(called.format("schedule", "vp (other range)"))
+    page.wait_for_function(called.format("schedule", "vp (other)"))
     page = visit("?data=mnist&n=4&T=2&span=0.5,10", ready='#gallery .gallery[data-ready="1"]')
-    page.wait_for_function(called.format("images-schedule", "vp (other range)"))
+    page.wait_for_function(called.format("images-schedule", "vp (other)"))
     for schedule in ("cosine", "vp (paper)"):
         before = page.get_attribute("#gallery .gallery", "data-id")
         choose(page, "images-schedule", schedule)

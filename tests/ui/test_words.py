@@ -54,5 +54,5 @@ def test_vp_is_called_the_papers_with_the_papers_range_alone():
     assert schedules() == schedules("vp", (0.1, 20.0)) == schedules("cosine", (0.1, 0.9)) == SCHEDULES
     assert dict(SCHEDULES)["vp (paper)"] == "vp"
     other = schedules("vp", (0.1, 5.0))
-    assert "vp (paper)" not in dict(other) and dict(other)["vp (other range)"] == "vp"
+    assert "vp (paper)" not in dict(other) and dict(other)["vp (other)"] == "vp"
     assert [name for _, name in other] == [name for _, name in SCHEDULES]
