@@ -191,8 +191,7 @@ function undo() {
 canvas.addEventListener('keydown', e => {
   const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[e.key];
   if (!state.shape) return;
-  if (e.key.toLowerCase() === 'z' && (e.ctrlKey || e.metaKey)) undo();
-  else if (e.key === ' ') {
+  if (e.key === ' ') {
     keep();
     const [x, y] = state.cursor,
       p = [x + 0.5, y + 0.5];
@@ -202,6 +201,10 @@ canvas.addEventListener('keydown', e => {
     draw();
   } else return;
   e.preventDefault();
+});
+/* Of every part of the board, or the gallery would take back something of its own. */
+root.addEventListener('keydown', e => {
+  if (state.shape && e.key.toLowerCase() === 'z' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); undo(); }
 });
 canvas.addEventListener('focus', draw);
 canvas.addEventListener('blur', draw);

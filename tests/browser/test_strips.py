@@ -148,6 +148,21 @@ def test_control_z_takes_back_a_fork_but_not_where_one_types(visit):
     assert len(Request.from_query(page.get_attribute(GALLERY, "data-id")).forks) == 2
     request = after(page, lambda: page.keyboard.press("Control+z"))
     assert [str(fork) for fork in request.forks] == ["z.2.1.1"] and same(page, request)
+
+
+def test_control_z_beside_the_board_takes_back_its_stroke_and_not_what_the_gallery_drew(visit):
+    page = visit("?data=mnist&n=4&T=2&forks=z.2.1.1&t=2", ready=READY)
+    page.click("#paint > button")
+    page.wait_for_selector(f'{PAINT}[data-ready="1"]')
+    board = f"document.querySelector('{PAINT}').board.pixels()"
+    empty = page.evaluate(board)
+    page.focus(f"{PAINT} canvas")
+    page.keyboard.press(" ")
+    painted = page.evaluate(board)
+    page.focus(f"{PAINT} [type=range]")
+    page.keyboard.press("Control+z")
+    assert page.evaluate(board) == empty != painted
+    assert page.locator(f"{GALLERY}:not(.stale)").count() == 1 and not page.is_disabled("#images-undo")
     page.focus("#images-alone input")  # a check box holds no text
     assert after(page, lambda: page.keyboard.press("Meta+z")).forks == () and page.is_disabled("#images-undo")
 
