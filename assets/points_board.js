@@ -251,7 +251,6 @@ canvas.addEventListener('pointerleave', () => { state.pointer = null; invalidate
 canvas.addEventListener('blur', () => { state.cursor = null; invalidate(); });
 
 canvas.addEventListener('keydown', e => {
-  if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === 'z') { e.preventDefault(); return undo(); }
   if (e.ctrlKey || e.metaKey || e.altKey) return;
   const step = e.shiftKey ? STEP / 5 : STEP, here = state.cursor ?? [0, 0];
   const move = (dx, dy) => () => {
@@ -272,6 +271,11 @@ canvas.addEventListener('keydown', e => {
     ' ': act, Enter: act, Delete: rub, Backspace: rub,
   };
   if (obey(e, keys)) invalidate();
+});
+
+/* Of every part of the board, or the stage would take back something of its own. */
+root.addEventListener('keydown', e => {
+  if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === 'z') { e.preventDefault(); undo(); }
 });
 
 root.addEventListener('click', e => {

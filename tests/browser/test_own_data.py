@@ -139,7 +139,9 @@ def test_the_board_works_by_keyboard_alone(visit):
     assert count(page) == 2
     page.keyboard.press("Delete")  # the cursor is still at (0.2, 0), near both
     assert count(page) == 0
+    page.focus(".draw [value=eraser]")  # every part of the board takes back its strokes
     page.keyboard.press("Control+z")
+    assert count(page) == 2
     page.focus("#use-points")
     page.keyboard.press("Enter")
     assert len(decode_points(data_of(page).data)) == 2
