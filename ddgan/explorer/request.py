@@ -75,6 +75,10 @@ class Edit(NamedTuple):
     def __str__(self) -> str:
         return f"{self.t}.{self.image}"
 
+    def in_steps(self, T: int, of: int) -> Edit:
+        """The same image in T steps instead of `of`, with as nearly the same noise as they allow."""
+        return self._replace(t=min(max(round(self.t * T / of), 1), T))
+
     def x_0(self, shape: tuple[int, ...]) -> Tensor:
         """The image, (1, C, H, W) in [-1, 1]."""
         return from_uint8(decode_pixels(self.image, shape)[None])

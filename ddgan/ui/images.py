@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from ..errors import Refused
 from ..explorer.labels import ANY
 from ..explorer.methods import METHODS
 from ..explorer.parse import json_of
-from ..explorer.request import Request, forked, still_forked, unforked
+from ..explorer.request import Edit, Request, forked, still_forked, unforked
 from ..explorer.session import Session
 from ..views.image_grid import drawing
 from ..views.image_posterior import explore
@@ -212,7 +213,7 @@ class Answers:
         `forks` changes the forks that are shown. They are kept only if nothing but the denoisers changes.
         """
         before = _shown(json_of(asked))
-        unseen = {"span": before.span, "edit": before.edit and str(before.edit)} if before else {}
+        unseen = {"span": before.span, "edit": before.edit} if before else {}
         of = {**unseen, **dict(zip(FIELDS, values, strict=True)), **other}
         yield from self.show(lambda: _changed(before, of, forks), of)
 
@@ -274,11 +275,13 @@ def _shown(run: Any) -> Request | None:
 
 
 def _changed(shown: Request | None, values: dict[str, Any], forks: Callable[[str], str]) -> Request:
-    """The request of such values, without an edit that is of other data or of more steps, forked as `changed` says."""
-    try:
-        asked = Request.parse(values)
-    except Refused:  # what else it refuses is refused once more
-        asked = Request.parse({**values, "edit": ""})
+    """The request of such values, forked as `changed` says. The edit that is shown keeps its noise in other steps."""
+    edit = values.get("edit")
+    kept = shown is not None and isinstance(edit, Edit)
+    asked = Request.parse({**values, "edit": "" if kept else edit})
+    if kept:
+        with suppress(Refused):  # an image of other data
+            asked = Request.parse({**values, "edit": str(edit.in_steps(asked.T, shown.T))})
     return asked.with_forks(forks(still_forked(shown, asked) if shown else ""))
 
 

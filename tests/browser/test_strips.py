@@ -195,6 +195,9 @@ def test_an_edit_begins_with_what_was_painted_and_its_link_opens_the_same(visit)
     assert same(page, request) and "begins at x₃" in page.inner_text(".gallery-edit")
     again = visit("?" + page.url.split("?")[1], ready=READY)
     assert same(again, request)
+    for T, begins in (("8", "x₆"), ("1", "x₁")):
+        assert after(again, lambda T=T: choose(again, "images-T", T)).edit.image == request.edit.image
+        assert f"begins at {begins}" in again.inner_text(".gallery-edit")
     assert after(page, lambda: page.locator(".gallery-edit button").click()).edit is None
     for name, size in (("CIFAR-10", 3072), ("MNIST", 784)):  # the board keeps what was painted
         choose(page, "images-data", name)

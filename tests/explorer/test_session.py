@@ -16,13 +16,13 @@ from ddgan.data.tables import read_table
 from ddgan.data.toys import TOYS, law_of, toy
 from ddgan.diffusion.denoiser import ExactDenoiser, MeanDenoiser
 from ddgan.diffusion.sampler import Draws, sample
-from ddgan.diffusion.schedule import FAMILIES
+from ddgan.diffusion.schedule import FAMILIES, Schedule
 from ddgan.errors import Cancelled, Refused
 from ddgan.explorer import priority
 from ddgan.explorer.catalogue import training_images
 from ddgan.explorer.methods import METHODS
 from ddgan.explorer.posterior import Question
-from ddgan.explorer.request import MAX_WORK, Request, forked, unforked
+from ddgan.explorer.request import MAX_WORK, Edit, Request, forked, unforked
 from ddgan.explorer.scene import scene
 from ddgan.explorer.session import MAX_ADOPTED, MAX_OWNED, Session
 from ddgan.metrics.points import slices
@@ -88,6 +88,14 @@ def test_what_is_shipped_is_not_looked_for_again(monkeypatch):
     session.denoiser("rings", "ddgan")
     monkeypatch.setattr("pathlib.Path.stat", pytest.fail)
     session.denoiser("rings", "ddgan"), session.source(encode_points([[0, 0], [1, 1]]))
+
+
+def test_an_edit_keeps_its_noise_in_other_steps():
+    edit = Edit(3, "pixels")
+    assert [edit.in_steps(T, 4).t for T in (1, 2, 3, 4, 8, 16)] == [1, 2, 2, 3, 6, 12]
+    for T in (4, 8, 16):
+        level = Schedule.vp(T).level(edit.in_steps(T, 4).t)
+        torch.testing.assert_close(level, Schedule.vp(4).level(3), rtol=1e-9, atol=0)
 
 
 @pytest.mark.parametrize(
