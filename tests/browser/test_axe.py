@@ -67,11 +67,11 @@ def unfold(page, tab):
     page.wait_for_selector(OPENED[tab], timeout=WHILE)
 
 
-# dark or light, once colours on their way have arrived
+# dark or light, once colours on their way have arrived, or are no longer on their way
 TURN = """async dark => {
   document.body.classList.toggle('dark', dark);
   await new Promise(done => setTimeout(done, 500));
-  await Promise.all(document.getAnimations().filter(a => a instanceof CSSTransition).map(a => a.finished)); }"""
+  await Promise.allSettled(document.getAnimations().filter(a => a instanceof CSSTransition).map(a => a.finished)); }"""
 
 
 def found_on(page):
