@@ -32,39 +32,44 @@ def test_the_diagram_has_the_images_of_the_step_that_the_scrubber_stands_at(visi
     assert page.locator(f"{STEP} .xs text").text_content().startswith("x")
 
 
+def opened(page, fold, picture, drawing):
+    """The library's answer about the first sample, and the labels of all x_0 in the fold."""
+    page.click(f"#{fold} button")
+    page.wait_for_selector(f'{picture}[data-asked="0.ddgan"]', timeout=60_000)
+    request = Request.from_query(page.get_attribute(GALLERY, "data-id"))
+    said = [leaf.get_attribute("aria-label") for leaf in page.locator(f"{picture} .tree-leaf").all()]
+    return drawing(Session(), ImageQuestion(request, 1, 0, "ddgan")), said
+
+
+def leads_and_follows(page, picture, state, t, width):
+    """A state of the picture brings the gallery to x_t, and another sample in the gallery another picture."""
+    state.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector(f'{GALLERY}[data-t="{t}"]')
+    assert state.get_attribute("aria-current") == "step" and state.bounding_box()["height"] >= 24
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.focus("#gallery .gallery-panels")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_selector(f'{picture}[data-asked="1.ddgan"]', timeout=60_000)
+
+
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 def test_the_tree_is_that_of_the_library_and_follows_the_chosen_sample(visit, width, dark):
     page = visit("?data=mnist&n=4&T=2", width=width, dark=dark, ready=READY)
-    page.click("#tree-fold button")
-    page.wait_for_selector(f'{TREE}[data-asked="0.ddgan"]', timeout=60_000)
-    request = Request.from_query(page.get_attribute(GALLERY, "data-id"))
-    answer = branches(Session(), ImageQuestion(request, 1, 0, "ddgan"))
-    said = [leaf.get_attribute("aria-label") for leaf in page.locator(f"{TREE} .tree-leaf").all()]
+    answer, said = opened(page, "tree-fold", TREE, branches)
     assert len(said) == 2 * 6
     for i, t in enumerate("₂₁"):
         for j in range(6):
             called = answer["classes"][answer["likeliest"][i][j]]
             assert said[6 * i + j].startswith(f"Child {j + 1} of x{t} becomes {called}, ")
     assert answer["words"] in page.inner_text(f"{TREE} .tree-lead")
-    state = page.locator(f"{TREE} .tree-state").nth(1)
-    state.focus()
-    page.keyboard.press("Enter")
-    page.wait_for_selector(f'{GALLERY}[data-t="1"]')
-    assert state.get_attribute("aria-current") == "step" and state.bounding_box()["height"] >= 24
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.focus("#gallery .gallery-panels")
-    page.keyboard.press("ArrowDown")
-    page.wait_for_selector(f'{TREE}[data-asked="1.ddgan"]', timeout=60_000)
+    leads_and_follows(page, TREE, page.locator(f"{TREE} .tree-state").nth(1), 1, width)
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
 def test_the_u_turns_are_those_of_the_library_and_follow_the_chosen_sample(visit, width, dark):
     page = visit("?data=mnist&n=4&T=2", width=width, dark=dark, ready=READY)
-    page.click("#turns-fold button")
-    page.wait_for_selector(f'{TURNS}[data-asked="0.ddgan"]', timeout=60_000)
-    request = Request.from_query(page.get_attribute(GALLERY, "data-id"))
-    answer = turns(Session(), ImageQuestion(request, 1, 0, "ddgan"))
-    itself, *said = [leaf.get_attribute("aria-label") for leaf in page.locator(f"{TURNS} .tree-leaf").all()]
+    answer, (itself, *said) = opened(page, "turns-fold", TURNS, turns)
     names = answer["classes"]
     assert itself.startswith(f"The image itself: {names[answer['own']['likeliest']]}, ") and len(said) == 2 * 8
     columns = page.locator(f"{TURNS} .turns-column[role=group]").all()
@@ -75,15 +80,7 @@ def test_the_u_turns_are_those_of_the_library_and_follow_the_chosen_sample(visit
         words = columns[i].inner_text().replace("\u00a0", " ")
         assert f"x{t}" in words and f"keeps {answer['kept'][i]} of 8" in words
     assert answer["words"] in page.inner_text(f"{TURNS} .tree-lead")
-    state = page.locator(f"{TURNS} button").nth(1)
-    state.focus()
-    page.keyboard.press("Enter")
-    page.wait_for_selector(f'{GALLERY}[data-t="2"]')
-    assert state.get_attribute("aria-current") == "step" and state.bounding_box()["height"] >= 24
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    page.focus("#gallery .gallery-panels")
-    page.keyboard.press("ArrowDown")
-    page.wait_for_selector(f'{TURNS}[data-asked="1.ddgan"]', timeout=60_000)
+    leads_and_follows(page, TURNS, page.locator(f"{TURNS} button").nth(1), 2, width)
 
 
 def test_data_whose_classes_nobody_tells_have_no_tree_and_a_wider_window_does_not_bring_the_old_one_back(visit):
