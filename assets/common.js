@@ -227,6 +227,8 @@ const drawScales = ({ ctx, w, h }, axes, limit, { ink, paper, font }, base = nul
 /* A coordinate as a value of its axis, in as many digits as it deserves. */
 const inUnits = ({ centre, unit, digits }, x) => signed(centre + unit * x, digits);
 
+const takesBack = e => (e.ctrlKey || e.metaKey) && e.key.toLowerCase() === 'z';
+
 /* Do what one of the keys {name: act | null} stands for, instead of what it does to a page; whether it was one of them.
    */
 const obey = (e, keys) => {

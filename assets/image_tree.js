@@ -22,11 +22,13 @@ const PICTURES_OF = {
   tree: {
     wait: 'Drawing six children of every state …', sheets: ['x', 'leaves', 'children'],
     cells: ({ t, likeliest }) => t.flatMap((at, i) => [trunk(at, i), ...likeliest[i].map((_, j) => leaf(at, i, j))]),
+    columns: ({ n }) => n,
     says: (t, j) => `Child ${j + 1} of ${t} becomes`,
   },
   turns: {
     wait: 'Noising the image to every level, and denoising it again …', sheets: ['x', 'leaves'],
     cells: ({ t }) => [image(), ...t.map(turned)],
+    columns: ({ t }) => t.length,
     says: (t, j) => `Draw ${j + 1} through ${t} becomes`,
   },
 };
@@ -80,7 +82,7 @@ function draw() {
   const { answer } = state;
   if (!answer || !root.clientWidth) return;
   lead.replaceChildren(make('b', '', answer.about), ` by ${answer.by}. ${answer.words}`);
-  cells.style.setProperty('--columns', what === 'tree' ? answer.n : answer.t.length);
+  cells.style.setProperty('--columns', mine.columns(answer));
   cells.classList.toggle('many', answer.t.length > 4);
   cells.replaceChildren(...mine.cells(answer));
   Object.assign(root.dataset, { ready: 1, asked: `${answer.item}.${answer.of}` });

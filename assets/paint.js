@@ -204,7 +204,7 @@ canvas.addEventListener('keydown', e => {
 });
 /* Of every part of the board, or the gallery would take back something of its own. */
 root.addEventListener('keydown', e => {
-  if (state.shape && e.key.toLowerCase() === 'z' && (e.ctrlKey || e.metaKey)) { e.preventDefault(); undo(); }
+  if (state.shape && takesBack(e)) { e.preventDefault(); undo(); }
 });
 canvas.addEventListener('focus', draw);
 canvas.addEventListener('blur', draw);

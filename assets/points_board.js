@@ -275,7 +275,7 @@ canvas.addEventListener('keydown', e => {
 
 /* Of every part of the board, or the stage would take back something of its own. */
 root.addEventListener('keydown', e => {
-  if ((e.ctrlKey || e.metaKey) && e.key.toLowerCase() === 'z') { e.preventDefault(); undo(); }
+  if (takesBack(e)) { e.preventDefault(); undo(); }
 });
 
 root.addEventListener('click', e => {

@@ -111,4 +111,3 @@ const drive = ({ state, last, goto, seek = goto, playing, play, pause, panels, c
 const TYPING = 'textarea, [contenteditable], input:not([readonly], [type=checkbox], [type=radio], [type=range])';
 /* Whether a key is the page's, while root is shown: nobody types, and nothing else has taken it. */
 const forPage = e => root.isConnected && root.clientWidth > 0 && !e.defaultPrevented && !e.target.matches?.(TYPING);
-const takesBack = e => (e.ctrlKey || e.metaKey) && !e.shiftKey && e.key.toLowerCase() === 'z';

@@ -700,7 +700,7 @@ document.addEventListener(
   'keydown',
   e => {
     if (!forPage(e)) return;
-    if (takesBack(e)) obey(e, { [e.key]: past.undo });
+    if (takesBack(e) && !e.shiftKey) obey(e, { [e.key]: past.undo });
     else if (!e.ctrlKey && !e.metaKey && !e.altKey)
       obey(e, { p: () => present(), n: addNoise, '<': () => quicken(-1), '>': () => quicken(1) });
   },

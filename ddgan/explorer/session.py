@@ -27,7 +27,7 @@ from ..diffusion.sampler import Draws, Step, draw, sample, seeds
 from ..diffusion.schedule import Schedule
 from ..errors import Refused
 from ..machine import device, on_gpu, on_loan, precision
-from ..metrics.images import fid, score_set
+from ..metrics.images import NEIGHBOUR, fid, score_set
 from ..metrics.points import evaluate, score, slices
 from ..models import checkpoint
 from .catalogue import missing, source_of, training_images, written
@@ -46,7 +46,7 @@ MAX_ADOPTED, MAX_OWNED = 64, 8  # visitors' models that are kept, of all and of 
 KEPT = 5_000  # points of a reference that is kept, 1.3 MB: as many as the page draws
 SCENES = 32 * 2**20  # bytes of scenes that are kept, for what is asked about them next
 AT_ONCE = 100  # images that are drawn together, where many are
-FEWEST = 4  # images that are judged: precision and recall look at the third neighbour of each
+FEWEST = NEIGHBOUR + 1  # images that are judged: precision and recall look at this neighbour of each
 
 T = TypeVar("T")
 

@@ -33,6 +33,7 @@ from ..models.checkpoint import load_classifier
 from ..models.classifier import Classifier
 
 __all__ = [
+    "NEIGHBOUR",
     "Moments",
     "cfd",
     "classifier_of",
@@ -53,6 +54,7 @@ __all__ = [
 
 CHUNK = 256  # images or rows at a time
 MEASURED = 1000  # images that denoising errors are of
+NEIGHBOUR = 3  # of an image, whose distance says what is near it
 CLEAR = 0.95  # the probability of its likeliest class above which an image is clear
 
 
@@ -90,7 +92,7 @@ def _root(covariance: Tensor) -> Tensor:
     return vectors * values.clamp(min=0).sqrt() @ vectors.T
 
 
-def precision_recall(real: Tensor, fake: Tensor, k: int = 3) -> tuple[float, float]:
+def precision_recall(real: Tensor, fake: Tensor, k: int = NEIGHBOUR) -> tuple[float, float]:
     """Shares of the fake (N, F) within the real manifold, and of the real (M, F) within the fake one.
 
     A set's manifold is the union of balls around its points, each as wide as the way to the point's k-th nearest

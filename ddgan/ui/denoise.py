@@ -34,6 +34,11 @@ _OPENED = """(...values) => {
   return []; }"""
 _WANTED = "() => [document.querySelector('#stage .stage').stage.wanted()]"
 _HELD = "(...values) => { document.querySelector('#stage .stage').stage.held(values); return []; }"
+# the menu while a slider of the range moves: `words.schedules`, without asking the server at every pixel
+_NAMED = f"""(schedule, ...span) => {{
+  const own = {json.dumps(FAMILIES["vp"].default)}, other = schedule === 'vp' && span.some((v, i) => v !== own[i]);
+  return {{ __type__: 'update', choices: other
+    ? {json.dumps(words.schedules("vp", (0.0, 0.0)))} : {json.dumps(words.schedules())} }}; }}"""
 _TO_STAGE = """own => {
   const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
   if (own) document.querySelector('#stage').scrollIntoView({behavior: calm ? 'auto' : 'smooth'});
@@ -157,8 +162,7 @@ def _wire(demo: gr.Blocks, parts: Parts, answers: Answers) -> None:
     ranges = {"outputs": [formula, of.of, of.lo, of.hi, of.schedule], "trigger_mode": "always_last", **quiet}
     of.schedule.input(_chosen, [of.schedule, of.of], **ranges)
     parts.reset.click(_ranged, of.schedule, **ranges).then(**draw)
-    named = {"inputs": [of.schedule, of.lo, of.hi], "outputs": of.schedule, "trigger_mode": "always_last", **quiet}
-    gr.on([of.lo.input, of.hi.input], _schedules, **named)
+    gr.on([of.lo.input, of.hi.input], **{**_drawing([of.schedule, of.lo, of.hi]), "outputs": of.schedule, "js": _NAMED})
     parts.dice.click(None, of.seed, of.seed, js=NEXT_SEED, api_visibility="private").then(**draw)
     last = {**quiet, "trigger_mode": "always_last"}  # several may come while one is answered
     gone_back = parts.stage.undo(answers.undone, parts.problem, [*of, formula], js=_WANTED, **last)
@@ -193,12 +197,7 @@ class Answers:
 
 def _ranged(schedule: str) -> tuple[Any, ...]:
     """A schedule with its default range."""
-    return _formula(schedule), schedule, *_sliders(schedule), _schedules(schedule)
-
-
-def _schedules(schedule: str, *span: float) -> Any:
-    """The menu where a schedule is chosen with this range, or with its own."""
-    return gr.update(choices=words.schedules(schedule, span or None))
+    return _formula(schedule), schedule, *_sliders(schedule), gr.update(choices=words.schedules())
 
 
 def _chosen(schedule: str, of: str) -> tuple[Any, ...]:

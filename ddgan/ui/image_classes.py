@@ -23,6 +23,8 @@ from .server.questions import note, until_another
 
 __all__ = ["QUESTIONS", "answered", "build", "build_folds", "noted"]
 
+Drawing = Callable[[Session, ImageQuestion], Iterator[dict[str, Any]]]
+
 # what is asked about a picture takes long: the next picture does not wait for it
 QUESTIONS = {"concurrency_id": "question", "concurrency_limit": 2}
 
@@ -36,8 +38,7 @@ _RUN = "asked => [JSON.stringify(document.querySelector('#gallery .gallery').gal
 
 def build(session: Session) -> None:
     """The bars, and the event with which their script asks."""
-    shown = drawn("image_classes", "stage classes", elem_id="classes")
-    _asking(partial(answered, session, "classes", bars), shown, "Classes")
+    _asking(session, bars, drawn("image_classes", "stage classes", elem_id="classes"))
 
 
 def build_folds(session: Session) -> None:
@@ -45,7 +46,7 @@ def build_folds(session: Session) -> None:
     for what, (title, answer) in _FOLDS.items():
         with gr.Accordion(title, open=False, elem_id=f"{what}-fold"):
             shown = drawn("image_tree", f"stage tree {what}", elem_id=what)
-        _asking(partial(answered, session, what, partial(_at_once, answer)), shown, what.capitalize())
+        _asking(session, partial(_at_once, answer), shown)
 
 
 def _at_once(
@@ -55,16 +56,16 @@ def _at_once(
     yield answer(session, question)
 
 
-def _asking(answer: Callable[[str], Any], shown: gr.HTML, label: str) -> None:
-    """The event with which a script asks about the chosen sample, by a click on #images-LABEL."""
-    asked = gr.Textbox("", visible=False)
-    ask = gr.Button(label, elem_id=f"images-{label.lower()}", elem_classes="offstage")
-    noted(ask, asked, label.lower())
+def _asking(session: Session, drawing: Drawing, shown: gr.HTML) -> None:
+    """The event with which a script asks about the chosen sample, by a click on #images-ID, with the id of `shown`."""
+    asked, what = gr.Textbox("", visible=False), str(shown.elem_id)
+    ask = gr.Button(what.capitalize(), elem_id=f"images-{what}", elem_classes="offstage")
+    noted(ask, asked, what)
     event = ask.click(
-        answer, asked, shown, js=_RUN, trigger_mode="always_last", show_progress="hidden",
-        **QUESTIONS, api_visibility="private",
+        partial(answered, session, what, drawing), asked, shown, js=_RUN, trigger_mode="always_last",
+        show_progress="hidden", **QUESTIONS, api_visibility="private",
     )  # fmt: skip
-    event.failure(None, None, None, js=calling(shown.elem_id, "idle"))
+    event.failure(None, None, None, js=calling(what, "idle"))
 
 
 def noted(ask: gr.Button, asked: gr.Textbox, what: str) -> None:
@@ -75,9 +76,7 @@ def noted(ask: gr.Button, asked: gr.Textbox, what: str) -> None:
     )  # fmt: skip
 
 
-def answered(
-    session: Session, what: str, drawing: Callable[[Session, ImageQuestion], Iterator[dict[str, Any]]], asked: str
-) -> Iterator[str]:
+def answered(session: Session, what: str, drawing: Drawing, asked: str) -> Iterator[str]:
     """What `drawing` answers to a script's question about one sample, or a refusal; the log has the job as `what`.
 
     Nothing more comes once the visitor asks about another.

@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from ..data.images import decode_pixels, from_uint8
 from ..errors import Refused
 from ..explorer.request import Request
 from ..explorer.scene import Panel, Progress, Scene, stepwise
@@ -39,8 +38,7 @@ def gallery(scene: Scene) -> dict[str, Any]:
     request, shape = scene.request, scene.source.shape
     edit = None
     if request.edit:
-        image = from_uint8(decode_pixels(request.edit.image, shape)[None])
-        edit = {"t": request.start, "image": contact(image, 1)}
+        edit = {"t": request.start, "image": contact(request.edit.x_0(shape), 1)}
     return {
         "id": request.to_query(),
         "query": request.to_query(),
