@@ -24,6 +24,7 @@ from .. import evidence
 from ..data import archives
 from ..data.images import CACHE, ImageSet, NoSplit, find_images, held_out, load_images
 from ..data.tables import file_of, is_table, with_columns
+from ..diffusion.solver import DDIM
 from ..errors import Refused
 from ..evidence import bench
 from ..evidence.bench import faults
@@ -53,6 +54,7 @@ from .progress import arriving, progress, time_left, until_stopped, watch
 __all__ = ["main"]
 
 MAX_SAMPLED = 250_000_000  # numbers that `sample` keeps: 1 GB
+DRAWN = "samples,density"  # layers of a picture of points
 HELD_OUT = 0.1  # of the images of each class, where a classifier's set has no test split
 
 
@@ -282,7 +284,9 @@ def _understood(session: Session, options: argparse.Namespace) -> bool:
 
 
 def _say_ignored(session: Session, request: Request) -> None:
-    """Say which denoisers cannot be told the class that is asked for."""
+    """Say which denoisers cannot be told the class that is asked for, and where none has an eta."""
+    if request.eta is not None and not any(isinstance(request.method(name).solver, DDIM) for name in request.denoisers):
+        print("ddgan: --eta changes nothing here: it is for ddim and learned-ddim", file=sys.stderr)
     for name in request.denoisers:
         if ignored(session.model(request, name), request.label):
             print(f"ddgan: {name} knows no classes: its samples are of any", file=sys.stderr)
@@ -364,14 +368,17 @@ def _export(options: argparse.Namespace) -> None:
     if options.at is not None:
         raise Refused(f"--at is for an .html, got {options.out.name}")
     _say_ignored(session, request)
-    look = Look.parse(options.layers, options.hold)
+    for name in ("layers", "hold"):
+        if getattr(options, name) is not None and (not points or options.out.suffix.lower() in (".npz", ".json")):
+            raise Refused(f"--{name} is for pictures of points")
+    look = Look.parse(options.layers or DRAWN, options.hold)
     files.write(options.out, session, request, t=options.t, address=options.address, glide=options.glide, look=look)
     print(options.out)
 
 
 def _landscape(options: argparse.Namespace, session: Session, request: Request) -> None:
     """Write the law at one x_t as a landscape."""
-    for name in ("t", "hold", "glide"):
+    for name in ("t", "hold", "glide", "layers"):
         if getattr(options, name):
             raise Refused(f"--{name} is for pictures and films: an .html shows the law of --at")
     law = session.law(request.data)

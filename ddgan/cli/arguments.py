@@ -192,7 +192,6 @@ def _sampled(commands: Any) -> None:
             add.add_argument("--t", type=int, help="which state a .png shows (default 0, the last)")
             add.add_argument(
                 "--layers",
-                default="samples,density",
                 help="what a picture of points shows: samples,density,x0,paths,field (default samples,density)",
             )
             add.add_argument(

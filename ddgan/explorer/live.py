@@ -538,6 +538,8 @@ def parse(values: Mapping[str, Any]) -> tuple[Config, float]:
     rates = {name: number(name, values.pop(name)) for name in ("lr_g", "lr_d", "gamma", "ema") if name in values}
     seconds = sizes.pop("seconds")
     law_of(data := Request.parse({"data": values.pop("data")}).data)  # refuses images
+    if values.get("network", Config.network) not in (networks := (*registry.VECTORS, *registry.ALONE)):
+        raise Refused(f"network must be one of {', '.join(networks)}, got {str(values['network'])[:40]!r}")
     own = {
         "data": data,
         "T": sizes["T"] or None,

@@ -67,7 +67,10 @@ def new_objective(config: Config, data: Law | ImageSet, on: torch.device | None 
 
     They are `on` a device, unless it is given: images' on a GPU where there is one, points' on the CPU.
     """
-    _refuse_misfits(config, data)
+    _refuse_misfits(config)
+    known = data.known if isinstance(data, ImageSet) else 0
+    if config.classes and config.classes != known:
+        raise Refused(f"labels of {config.classes} classes were asked for, these data have {known}")
     adversarial, images = config.objective == "ddgan", isinstance(data, ImageSet)
     with _INITIALISING:
         with torch.random.fork_rng(devices=[]):
@@ -126,10 +129,10 @@ def _alone(config: Config, generator: Denoiser, pairs: Pairs, data: Law | ImageS
     return Regression(generator, pairs, lr=config.lr_g, descent=descent)
 
 
-def _refuse_misfits(config: Config, data: Law | ImageSet) -> None:
-    """Refused where an objective, a loss or classes do not go with the data."""
-    known = data.known if isinstance(data, ImageSet) else 0
-    if isinstance(data, ImageSet) and config.objective in ("mixture", "consistency"):
+def _refuse_misfits(config: Config) -> None:
+    """Refused where an objective, a network and a loss do not go together."""
+    images = config.network in registry.IMAGE_NETWORKS
+    if images and config.objective in ("mixture", "consistency"):
         raise Refused(f"the {config.objective} objective is for points, whose law is known: {config.data} is of images")
     if config.objective in ("regression", "consistency") and config.latent_dim:
         raise Refused(f"the {config.objective} objective has no latent: latent_dim must be 0, got {config.latent_dim}")
@@ -138,9 +141,7 @@ def _refuse_misfits(config: Config, data: Law | ImageSet) -> None:
             "the mixture objective and the network mixture need each other, "
             f"got {config.objective} and {config.network}"
         )
-    if config.classes and config.classes != known:
-        raise Refused(f"labels of {config.classes} classes were asked for, these data have {known}")
-    if isinstance(data, ImageSet) and config.objective == "ddgan" and config.loss in ("r1r2", "rpgan"):
+    if images and config.objective == "ddgan" and config.loss in ("r1r2", "rpgan"):
         raise Refused(
             f"loss {config.loss} takes D's slope from a finite difference, too rough for images: "
             "choose rpgan-exact or paper"
@@ -195,6 +196,7 @@ def fit(
     """
     if (images or size) and config.network not in registry.IMAGE_NETWORKS:
         raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
+    _refuse_misfits(config)
     out = Path(out)
     data = _points(config, out, resume) if is_table(config.data) else _data(config, images, size, reading)
     if config.network == "unet-draw" and config.latent_dim and isinstance(data, ImageSet):

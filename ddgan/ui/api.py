@@ -32,6 +32,8 @@ from ..explorer.posterior import Question
 from ..explorer.request import Request
 from ..explorer.scene import scene
 from ..models.config import PRESETS, Config
+from ..models.registry import ALONE, VECTORS
+from ..training.losses import LOSSES
 from ..views import answers, files
 from .server.gradio_internals import document_endpoint
 from .server.jobs import job, log
@@ -39,7 +41,7 @@ from .server.jobs import job, log
 __all__ = ["build"]
 
 MAX_SAMPLINGS = 20
-Schedule = Literal[tuple(FAMILIES)]
+Schedule, Network, Loss = (Literal[tuple(known)] for known in (FAMILIES, (*VECTORS, *ALONE), LOSSES))
 _LIVE = PRESETS["25-gaussians-live"]
 # what the parameters mean, for the schema
 WORDS = {
@@ -62,8 +64,8 @@ WORDS = {
     "at": "the step t whose state is shown, from 0, the samples, up to T, the noise",
     "of": "what is asked about: the clean x_0, or x_s, the next state",
     "samplings": "number of seeds to sample with, from `seed` on; the worst score and the mean distance are reported",
-    "network": "skip (starts from a posterior draw) or plain (the paper's)",
-    "loss": "r1r2, the paper's R1 alone, or relativistic",
+    "network": "skip (starts from a posterior draw), plain (the paper's), or others; mixture and flow have no D",
+    "loss": "r1r2, the paper's R1 alone, relativistic (rpgan), or wgan-gp",
     "latent_dim": "numbers in z; by default one a coordinate",
     "lr_g": "learning rate of the generator",
     "lr_d": "learning rate of the discriminator",
@@ -212,8 +214,8 @@ def evaluate(
 def train(
     data: str = _LIVE.data,
     T: int = _LIVE.T,
-    network: Literal["skip", "plain"] = _LIVE.network,
-    loss: Literal["r1r2", "paper", "rpgan"] = _LIVE.loss,
+    network: Network = _LIVE.network,
+    loss: Loss = _LIVE.loss,
     latent_dim: int | None = None,
     lr_g: float = _LIVE.lr_g,
     lr_d: float = _LIVE.lr_d,

@@ -152,6 +152,15 @@ def test_a_run_is_trained_resumed_sampled_and_exported(capsys, tmp_path):
         (["export", "rings", "--denoiser", "exact", "--out", "x.html", "--t", "2"], "an .html shows the law of --at"),
         (["export", "rings", "--denoiser", "exact", "--out", "x.html", "--at", "9,0,0,x_0"], "in 1..4, got 9"),
         (["export", "rings", "--denoiser", "exact", "--out", "x.html", "--at", "1,0,x_0"], "x must be 2 numbers"),
+        (
+            ["export", "rings", "--denoiser", "exact", "--out", "x.html", "--layers", "x0"],
+            "--layers is for pictures and",
+        ),
+        (
+            ["export", "rings", "--denoiser", "exact", "--out", "x.npz", "--hold", "2"],
+            "--hold is for pictures of points",
+        ),
+        (["export", "mnist", "--out", "x.png", "--layers", "x0"], "--layers is for pictures of points"),
         (["export", "4-gaussians-1d", "--out", "x.html"], "a landscape needs two coordinates"),
         (["export", "mnist", "--out", "x.html"], "the law of MNIST has no closed form"),
         (["export", "rings", "--denoiser", "exact", "--out", "/proc/none/x.html"], "cannot be written"),
@@ -164,6 +173,12 @@ def test_bad_input_is_one_sentence_and_exit_code_2(capsys, tmp_path, monkeypatch
     code, out, err = run(capsys, *words)
     assert code == 2 and not out
     assert expected in err and err.startswith("ddgan: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("denoiser, used", [("ddim", True), ("exact", False), ("exact,ddim", True)])
+def test_an_eta_that_nobody_uses_is_said(capsys, denoiser, used):
+    code, _, err = run(capsys, "evaluate", "rings", "--denoiser", denoiser, "--eta", ".5", "--T", 2, "-n", 200)
+    assert code == 0 and ("--eta changes nothing here: it is for ddim and learned-ddim" in err) is not used
 
 
 @pytest.mark.parametrize("words", [["stackedmnist"], ["stackedmnist-gan", "--T", 1]])

@@ -163,6 +163,8 @@ def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
 def test_finite_differences_are_refused_for_images(folder, tmp_path, loss):
     with pytest.raises(Refused, match=f"loss {loss} takes D's slope from a finite difference, too rough for images"):
         next(fit(replace(TINY, loss=loss), tmp_path, images=str(folder)))
+    with pytest.raises(Refused, match="too rough for images"):  # before any image is looked for
+        next(fit(replace(TINY, loss=loss), tmp_path, images="nowhere"))
 
 
 def test_a_model_is_not_written_over(folder, tmp_path):

@@ -229,6 +229,8 @@ def test_train_streams_and_ends_with_a_model_that_the_other_endpoints_know(clien
         ("/train", {"width": -1}, "width must be"),
         ("/train", {"data": "mnist"}, "data must be one of 25-gaussians"),
         ("/train", {"seconds": 1e9}, "seconds must be"),
+        ("/train", {"network": "unet"}, "network must be one of plain, skip"),
+        ("/train", {"loss": "hinge"}, "loss must be one of r1r2, paper"),
     ],
 )
 def test_bad_input_comes_back_as_one_sentence_and_the_next_request_is_right(client, endpoint, values, words):
