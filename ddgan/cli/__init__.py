@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
 from math import prod
@@ -252,9 +253,9 @@ def _errors(options: argparse.Namespace) -> None:
         data, of = _images(options.data or config.data, "train", size), "training images"
     if tuple(data.shape) != (C, H, W):
         raise Refused(f"the model is of images of {C} x {H} x {W}, these are of {' x '.join(map(str, data.shape))}")
-    found = denoising_errors(model.to(device(), precision(device())), data)
-    checkpoint.amend(options.model, errors={**found, "of": of})
-    for level, squared in zip(found["levels"], found["squared"], strict=True):
+    errors = denoising_errors(model.to(device(), precision(device())), data)
+    checkpoint.amend(options.model, errors={**errors, "of": of})
+    for level, squared in zip(errors["levels"], errors["squared"], strict=True):
         print(f"log-SNR {level:5.1f}  E|x_0 - E[x_0 | x_t]|^2 {squared:.5g}")
 
 
@@ -395,7 +396,7 @@ def _import_official(options: argparse.Namespace) -> None:
 
 def _bench(options: argparse.Namespace) -> None:
     faulted = partial(faults.kills, main)
-    table = {
+    table: dict[str, tuple[Callable[..., Any], float, float]] = {
         "toys": (bench.toys, 5, 1),
         "images": (bench.images, 3, 1),
         "faults": (faulted, 100, 1),

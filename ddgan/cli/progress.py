@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,7 +33,7 @@ def arriving(start: float) -> Callable[[int, int], None]:
     return watch
 
 
-def until_stopped(steps: Iterator[TrainStep]) -> Iterator[TrainStep]:
+def until_stopped(steps: Generator[TrainStep, None, None]) -> Iterator[TrainStep]:
     """The same steps until SIGTERM or Ctrl-C, which wait for the end of an update: half an update cannot be saved.
 
     Where that takes longer than GRACE, and before and after the updates, they end everything at once.

@@ -123,7 +123,11 @@ def fetch(name: str, folder: Path, watch: Callable[[int, int], None] = lambda do
     place, files = SOURCES[name]
     size, before = sum(file.size for file in files), 0
     for file in files:
-        _fetch(place, file, folder / file.file, lambda done, before=before: watch(before + done, size))
+
+        def arrived(done: int, before: int = before) -> None:
+            watch(before + done, size)
+
+        _fetch(place, file, folder / file.file, arrived)
         before += file.size
     return folder / files[0].file
 
@@ -202,7 +206,7 @@ def _unpacked(path: Path, split: str) -> Iterator[tuple[Path, bytes]]:
                 for member in tar:
                     folder, _, name = member.name.rpartition("/")
                     if folder == archive.folder and name in wanted and member.isfile() and member.size <= MAX_BATCH:
-                        found[name] = tar.extractfile(member).read()
+                        found[name] = tar.extractfile(member).read()  # type: ignore[union-attr]  # it is a file
                     if len(found) == len(wanted):
                         break
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
@@ -253,7 +257,7 @@ def _noted(data: bytes) -> Any:
     """
     stack: list[Any] = []
     marks: list[int] = []
-    memo: dict[int, Any] = {}
+    memo: dict[Any, Any] = {}
 
     def pop(n: int) -> list[Any]:
         items = stack[len(stack) - n :]
@@ -292,13 +296,13 @@ def _noted(data: bytes) -> Any:
                 items = pop(2) if opcode.name == "SETITEM" else pop_to_mark()
                 stack[-1].update(zip(items[::2], items[1::2], strict=True))
             case "GLOBAL" | "STACK_GLOBAL":
-                name = value if opcode.name == "GLOBAL" else " ".join(pop(2))
-                if name not in _CALLABLE:
-                    raise Refused(f"it asks for {name!r}")
-                stack.append(name)
+                called = value if opcode.name == "GLOBAL" else " ".join(pop(2))
+                if called not in _CALLABLE:
+                    raise Refused(f"it asks for {called!r}")
+                stack.append(called)
             case "REDUCE":
-                name, arguments = pop(2)
-                stack.append(arguments[0] if name == "_codecs encode" else _Call(arguments))
+                called, arguments = pop(2)
+                stack.append(arguments[0] if called == "_codecs encode" else _Call(arguments))
             case "BUILD":
                 (state,) = pop(1)
                 stack[-1].state = state
@@ -376,7 +380,7 @@ def _idx(path: Path, item: tuple[int, ...]) -> np.ndarray:
                 )
             values = np.empty((n, *item), np.uint8)
             # one byte more than there should be: reading to the end has gzip check its sum
-            if file.readinto(values) != values.nbytes or file.read(1):
+            if file.readinto(values.data) != values.nbytes or file.read(1):
                 raise Refused(f"{path} is damaged: wanted exactly {values.nbytes:,} bytes of data")
     except (OSError, EOFError, zlib.error) as error:
         raise Refused(f"{path} cannot be read ({getattr(error, 'strerror', None) or error})") from error

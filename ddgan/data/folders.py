@@ -27,7 +27,7 @@ import warnings
 import zipfile
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -364,6 +364,7 @@ def _stacked(path: Path, names: list[str], files: Files, size: int | None, watch
             images[place] = pixels
             transparent += shows_white
             watch(place + 1, len(names))
+    assert images is not None  # a set has at least one name
     return images, transparent
 
 
@@ -374,7 +375,7 @@ def _cores() -> int:
 def _ahead(task: Callable[[str], tuple[np.ndarray, bool]], names: list[str]) -> Iterator[tuple[np.ndarray, bool]]:
     """task(name) in order, on all cores (Pillow's decoders run side by side), a few ahead of who reads."""
     with ThreadPoolExecutor(_cores(), "pictures") as pool:
-        waiting = deque()
+        waiting: deque[Future[tuple[np.ndarray, bool]]] = deque()
         for name in names:
             waiting.append(pool.submit(task, name))
             if len(waiting) > 2 * _cores():
@@ -426,8 +427,8 @@ def _decoded(data: bytes, size: int | None) -> tuple[np.ndarray, bool]:
         raise Refused(f"its pixels are of mode {image.mode}, wanted 8 bits a channel")
     with _DECODING.spent(W * H):
         ImageOps.exif_transpose(image, in_place=True)
-        image, transparent = _on_white(_square(image) if size else image)
-        pixels = np.asarray(middle(image, size) if size else image)
+        flat, transparent = _on_white(_square(image) if size else image)
+        pixels = np.asarray(middle(flat, size) if size else flat)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1), transparent
 
 
@@ -438,7 +439,7 @@ def _on_white(image: Image.Image) -> tuple[Image.Image, bool]:
         return flat, False
     alpha = (image if "A" in image.getbands() else image.convert("RGBA")).getchannel("A")
     flat.paste(WHITE, mask=ImageChops.invert(alpha))
-    return flat, alpha.getextrema()[0] < 255
+    return flat, alpha.getextrema() != (255, 255)
 
 
 def _square(image: Image.Image) -> Image.Image:

@@ -138,7 +138,8 @@ def batches(
     With `flip` half of them are mirrored, left to right. The order is a function of (seed, epoch), the mirroring one of
     (seed, step), so a resumed run sees what an unbroken one sees.
     """
-    N, orders = len(data), {}
+    N = len(data)
+    orders: dict[int, np.ndarray] = {}
 
     def order(epoch: int) -> np.ndarray:
         if epoch not in orders:

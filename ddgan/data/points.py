@@ -8,7 +8,7 @@ import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -40,6 +40,7 @@ EXTENT = 4.0  # the coordinates of a name are whole numbers in 0..65535 that sta
 MAX_AXES = 600  # characters of a name that say what its axes are
 # points of one mode are closer than so many standard deviations of a component and of the whole data
 JOINED = (12.0, 0.6)
+Measured = tuple[str, float, float]  # the name, the mean and the standard deviation of a column
 
 
 class Axis(NamedTuple):
@@ -101,7 +102,7 @@ def fingerprint(law: Law) -> str:
     return hashlib.sha256(law.mu.numpy().tobytes()).hexdigest()[:16]
 
 
-def axes_from(law: Law, measured: Iterable[tuple[str, float, float]]) -> tuple[Axis, ...]:
+def axes_from(law: Law, measured: Iterable[Measured]) -> tuple[Axis, ...]:
     """The axes of a law of points, from the name, mean and standard deviation of each column."""
     shrink = math.sqrt(1 - float(law.var[0]))
     return tuple(Axis(name, mean, deviation / shrink) for name, mean, deviation in measured)
@@ -166,7 +167,7 @@ def decode_points(name: str) -> Tensor:
     return decoded(name)[0]
 
 
-def decoded(name: str) -> tuple[Tensor, list[list[Any]]]:
+def decoded(name: str) -> tuple[Tensor, list[Measured]]:
     """The points of a data name, and the name, mean and standard deviation of each column."""
     text, dot, said = name.removeprefix(POINTS_PREFIX).partition(".")
     if not name.startswith(POINTS_PREFIX) or len(text) > 4 * MAX_NAMED * 4 / 3 + 1 or len(said) > MAX_AXES:
@@ -189,7 +190,7 @@ def decoded(name: str) -> tuple[Tensor, list[list[Any]]]:
     return torch.from_numpy(whole / 65535 * 2 * EXTENT - EXTENT), axes
 
 
-def _understood(text: str) -> list[list[Any]]:
+def _understood(text: str) -> list[Measured]:
     """The axes that a data name says; Refused for what `encode_points` would not have written."""
     try:
         axes = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
@@ -201,15 +202,15 @@ def _understood(text: str) -> list[list[Any]]:
     return as_written
 
 
-def _short(name: str, mean: float, deviation: float) -> list[Any]:
+def _short(name: str, mean: float, deviation: float) -> Measured:
     """Name, mean and standard deviation of an axis, the numbers in as many digits as its ticks need."""
     if not (1e-300 < deviation < 1e300 and abs(mean) < 1e300):
         raise Refused(f"an axis needs a mean and a standard deviation, got {mean} and {deviation}")
     mean = round(mean, min(300, max(-300, 5 - math.floor(math.log10(deviation)))))
-    return ["".join(filter(str.isprintable, name))[:40], mean, float(f"{deviation:.6g}")]
+    return "".join(filter(str.isprintable, name))[:40], mean, float(f"{deviation:.6g}")
 
 
-def _json(axes: list[list[Any]]) -> bytes:
+def _json(axes: list[Measured]) -> bytes:
     return json.dumps(axes, ensure_ascii=False, separators=(",", ":")).encode()
 
 

@@ -114,7 +114,7 @@ class Sheet(NamedTuple):
                 line, cell = column.wrong
                 got = repr(cell[:40]) if cell else "an empty cell"
                 raise Refused(f"line {line} of {self.file} must hold a finite number in {_called(column)}, got {got}")
-        points = np.stack([column.values for column in chosen], 1)
+        points = np.stack([column.values for column in chosen if column.values is not None], 1)  # all of them
         count = f"{len(points):,} point{'s' * (len(points) != 1)}"
         return Table(points, tuple(column.name for column in chosen), ", ".join([count, _columns(chosen), *self.said]))
 
@@ -345,12 +345,12 @@ def _reading(lines: Sequence[tuple[int, str]], separator: str, decimal: str, fil
         return way._replace(wrong=f"line {rows[0][0]} of {file} {wrong}")
     names, rows = (rows[0][1], rows[1:]) if header else ([""] * width, rows)
     columns = [_column(place, name, rows, decimal, header) for place, name in enumerate(names, 1)]
-    cells = [
+    numbers = [
         (line, cell) for line, row in rows for cell in row if not cell.isdigit() and NUMBERS[decimal].fullmatch(cell)
     ]
     other = ".,"[decimal == "."]
-    grouped = next(((line, cell) for line, cell in cells if other in cell), None)
-    marks = ["decimal comma"] * (decimal == "," and any("," in cell for _, cell in cells))
+    grouped = next(((line, cell) for line, cell in numbers if other in cell), None)
+    marks = ["decimal comma"] * (decimal == "," and any("," in cell for _, cell in numbers))
     marks += [f"{'points' if decimal == ',' else 'commas'} between thousands"] * (grouped is not None)
     fits = [
         {"number"} if column.values is not None and not column.is_index else {"number", "missing", "text"}

@@ -192,6 +192,10 @@ class Law:
         assert self.mode is not None  # __post_init__ numbers the components
         return self.mode
 
+    def mode_of(self, component: Tensor) -> Tensor:
+        """The visible mode that each of these components belongs to."""
+        return self._mode.long()[component]
+
     def mode_weights(self) -> Tensor:
         """The probability of every visible mode, (modes,)."""
         return self._by_mode(self.log_w.exp())

@@ -135,7 +135,7 @@ def _name(t: int) -> str:
 
 
 def _cells(quick: bool) -> list[Cell]:
-    setting = {"T": T, "n": 4 if quick else N, "draws": DRAWS, "turns": TURNS}
+    setting: dict[str, Any] = {"T": T, "n": 4 if quick else N, "draws": DRAWS, "turns": TURNS}
     setting["weights"] = weights("mnist", "mnist-regression", "mnist-noisy-classifier")
     return [Cell(_name(t), seed, {"t": t, **setting}) for t in range(T, 0, -1) for seed in range(1 if quick else SEEDS)]
 

@@ -204,10 +204,13 @@ def table(experiment: Experiment, results: list[Result]) -> list[list[str]]:
             if column in ours:
                 line.append(_printed(values, column.form))
             if column.paper:
-                theirs = column.paper.get(row)
-                known = column.comparable and values and theirs is not None
-                off = f" ({statistics.fmean(values) - theirs:+.3g})".replace("-", "−") if known else ""
-                line.append("" if theirs is None else f"{theirs:g}{off}")
+                published = column.paper.get(row)
+                if published is None:
+                    line.append("")
+                    continue
+                known = column.comparable and values
+                off = f" ({statistics.fmean(values) - published:+.3g})".replace("-", "−") if known else ""
+                line.append(f"{published:g}{off}")
         lines.append(line)
     return [heads, *lines]
 

@@ -207,9 +207,9 @@ def levels(
     probability, frequency), ...]}.
     """
     lines = len(panels)
-    beside = [[{"rowspan": lines}], *[[None]] * (lines - 1)] if odds else [[]] * lines
+    beside: list[list[Any]] = [[{"rowspan": lines}], *[[None]] * (lines - 1)] if odds else [[]] * lines
     specs = [[{}, *right] for right in beside]
-    widths = {"column_widths": [0.58, 0.42], "horizontal_spacing": 0.17} if odds else {}
+    widths: dict[str, Any] = {"column_widths": [0.58, 0.42], "horizontal_spacing": 0.17} if odds else {}
     figure = make_subplots(lines, len(specs[0]), specs=specs, vertical_spacing=0.09, **widths)
     in_legend: set[str] = set()
     for row, (axis, series) in enumerate(panels.items(), 1):

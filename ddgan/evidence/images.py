@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache, partial
 from statistics import fmean
@@ -25,6 +25,7 @@ from ..data.images import (
     sheet,
     to_uint8,
 )
+from ..diffusion.denoiser import Denoiser
 from ..diffusion.sampler import draw, seeds
 from ..diffusion.schedule import Schedule
 from ..errors import Refused
@@ -74,7 +75,7 @@ def _stacked(seed: int, model: str, T: int, n: int, weights: list[str]) -> dict[
         raise Refused(f"there is no {model} here: put {model}/card.json and {model}/model.safetensors into weights/")
     denoiser = checkpoint.load(model).to(device(), precision(device()))
     judged = score_set(draw(Schedule.vp(T), denoiser, seeds(seed, n), SETS["stackedmnist"]), "stackedmnist")
-    return {"modes": judged["modes"], "kl": judged["kl"], "seen": _seen(denoiser.card)}
+    return {"modes": judged["modes"], "kl": judged["kl"], "seen": _seen(checkpoint.card_of(denoiser))}
 
 
 def _seen(card: dict[str, Any]) -> float:
@@ -154,8 +155,8 @@ def _cifar(seed: int, **setting: Any) -> dict[str, Any]:
 
 def _shipped(seed: int, denoiser: str, T: int, n: int, weights: list[str], label: str | None = None) -> dict[str, Any]:
     request, clock = Request(data="cifar10", denoisers=(denoiser,), T=T, seed=seed, n=n, label=label), _Clock()
-    judged, card = _session().evaluate(request, denoiser, watch=clock), _session().model(request, denoiser).card
-    return {**judged, "seconds": clock.seconds / n * 100, "seen": _seen(card)}
+    judged, model = _session().evaluate(request, denoiser, watch=clock), _session().model(request, denoiser)
+    return {**judged, "seconds": clock.seconds / n * 100, "seen": _seen(checkpoint.card_of(model))}
 
 
 def _learned(seed: int, T: int, n: int, steps: int, **changes: Any) -> dict[str, Any]:
@@ -274,8 +275,12 @@ MOST = 4  # steps that are timed; longer chains are extrapolated, because every 
 
 @cache
 def _network(name: str) -> Any:
-    made = {"paper": bench.paper_size, "ddpm": bench.ddpm_size, "ours": partial(checkpoint.load, "cifar10")}[name]()
-    return made.to(device(), precision(device()))
+    made: dict[str, Callable[[], Denoiser]] = {
+        "paper": bench.paper_size,
+        "ddpm": bench.ddpm_size,
+        "ours": partial(checkpoint.load, "cifar10"),
+    }
+    return made[name]().to(device(), precision(device()))
 
 
 def _speed(seed: int, network: str, steps: int, rounds: int) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..errors import Refused
 from .experiment import ASSETS, Experiment, means, provenance, read, summary, table
@@ -95,7 +96,7 @@ def with_rows(text: str, out: Path = ASSETS) -> str:
 
 
 def _ours(name: str, words: str, out: Path) -> str:
-    rows: dict = means(read(name, out))
+    rows: dict[str, Any] = means(read(name, out))
     try:
         if name == "speed":
             rows["times"] = rows["DDPM, 1000 steps"]["seconds"] / rows["DDGAN, T = 4"]["seconds"]

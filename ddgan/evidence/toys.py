@@ -219,7 +219,7 @@ def _last(objective: Objective, config: Config, law: Law, kept: Path) -> TrainSt
             state = load_state(kept, objective.state_dict(), config)
             objective.load_state_dict(state.state)
             start = saved = TrainStep(state.step, state.seconds, 0.0, {})
-        limits = {"seed": config.seed, "steps": config.steps, "start": start}
+        limits: dict[str, Any] = {"seed": config.seed, "steps": config.steps, "start": start}
         try:
             for step in train(objective, lambda _, noise: (law.sample(config.batch, noise), None), **limits):
                 if step.seconds - saved.seconds > SAVE_EVERY and step.progress < 1:

@@ -74,10 +74,14 @@ TENTH = {"optimal": (10, 12), "optimal 0 to 5": (10, 12)}  # more T, where the b
 CHAINS = {"gaussian": "best Gaussian", "mean": "DDPM, exact mean", "ddgan": "DDGAN", "exact": "exact law"}
 
 
+def _span(span: Sequence[float]) -> tuple[float, float] | None:
+    return (span[0], span[1]) if span else None
+
+
 def _schedules(
     seed: int, schedule: str, T: int, denoiser: str, n: int, weights: list[str], span: Sequence[float] = ()
 ) -> dict[str, Any]:
-    request = Request(DATA, (denoiser,), T, schedule, tuple(span) or None, seed, n)
+    request = Request(DATA, (denoiser,), T, schedule, _span(span), seed, n)
     numbers, session = _judged(request), _session()
     if of := {"gaussian": bound, "exact": start_gap}.get(denoiser):
         numbers["bound"] = of(session.law(DATA), session.schedule(request))
@@ -247,7 +251,7 @@ def _rivals(
     if updates:
         numbers = _anew(seed, method, T, n, updates)
     else:
-        numbers = _judged(Request(data, (method,), T, schedule, tuple(span) or None, seed, n, label=label))
+        numbers = _judged(Request(data, (method,), T, schedule, _span(span), seed, n, label=label))
     if "failed" in numbers:
         return numbers
     of = "cfd" if data in SETS else "energy"

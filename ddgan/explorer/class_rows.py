@@ -69,7 +69,7 @@ def way(session: Session, question: ImageQuestion, most: int = MOST) -> Way:
     request = question.request.walked(question.of)
     steps = list(session.run(request, question.of, slice(question.item, question.item + 1)))
     x = {**{step.t: step.x_t[0] for step in steps}, 0: steps[-1].x_s[0]}
-    t = _spread(max(x), most)[::-1]
+    t = _spread(request.start, most)[::-1]
     return Way(t, torch.stack([x[k] for k in t]), session.schedule(request).level(torch.tensor(t)))
 
 

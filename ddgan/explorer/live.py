@@ -125,9 +125,11 @@ class Run:
         self.metrics: dict[str, dict[str, float]] = {}
         self._changed = threading.Condition()
         self._duel = config.objective == "ddgan"  # whether there is a D
-        self._paused, self._halted, self._tuned = paused, False, {}
+        self._paused, self._halted = paused, False
+        self._tuned: dict[str, float] = {}
         self._granted: tuple[tuple[str, ...], ...] = ()  # the players of each update that was asked for by hand
-        self._turn, self.alone = BOTH, dict.fromkeys(BOTH, 0)  # who learns; updates of one player alone, by player
+        self._turn: tuple[str, ...] = BOTH  # who learns
+        self.alone = dict.fromkeys(BOTH, 0)  # updates of one player alone, by player
         self._slow, self._next = False, 0.0  # when the next update of slow motion is due
         self._idle = 0.0
         self._losses: list[dict[str, float]] = []
@@ -179,7 +181,7 @@ class Run:
             if self.state == "waiting":
                 self._end("stopped", "Stopped before its turn came.")
 
-    def tune(self, **values: float) -> None:
+    def tune(self, **values: Any) -> None:
         """Change lr_g, lr_d or gamma from the next update on; Refused for another name or a value out of range."""
         if unknown := values.keys() - {"lr_g", "lr_d", "gamma"}:
             raise Refused(f"{sorted(unknown)[0]} cannot be changed while a run goes on")
@@ -284,6 +286,7 @@ class Run:
 
     def _fail(self, reason: str) -> None:
         """End, with the last good model for the one that is lost."""
+        assert self._good  # since the first frame, of fresh networks
         self.last, weights = self._good
         self._objective.denoiser.load_state_dict(weights)
         kept = f"The model after update {self.last.step:,} is kept" if self.last.step else "There was no good update"
@@ -474,15 +477,16 @@ class LiveRuns:
     def adopt(self, run: Run, visitor: str) -> str | None:
         """The name under which the session's denoisers now have the run's model; None where there is no good one."""
         denoiser = run.denoiser()
-        return denoiser and self.session.adopt(denoiser, visitor)
+        return self.session.adopt(denoiser, visitor) if denoiser else None
 
     def load(self, path: Path, visitor: str) -> str:
         """The name under which the session's denoisers now have the model of a file; Refused where it is not one."""
         try:
             denoiser = checkpoint.load(path)
-            if denoiser.card["shape"] not in ([1], [2]):
-                raise Refused(f"{path} is for data of shape {denoiser.card['shape']}, wanted one or two coordinates")
-            config = Config.from_dict(denoiser.card["config"])
+            card = checkpoint.card_of(denoiser)
+            if card["shape"] not in ([1], [2]):
+                raise Refused(f"{path} is for data of shape {card['shape']}, wanted one or two coordinates")
+            config = Config.from_dict(card["config"])
             for name in ("width", "depth", "latent_dim"):
                 if (got := getattr(config, name)) > LIMITS[name][1]:
                     raise Refused(f"{path} has {name} {got}, at most {LIMITS[name][1]} is shown here")
@@ -500,7 +504,7 @@ class LiveRuns:
         """The request that shows an adopted model beside others, on its data, with its T; Refused if it is not here."""
         if name not in self.session.adopted:
             raise Refused("this model is no longer here: train it again, or load its file")
-        config = self.session.adopted[name].card["config"]
+        config = checkpoint.card_of(self.session.adopted[name])["config"]
         values = {"T": config["T"] or ANY_T, "denoisers": [*denoisers, name], "n": n, "seed": seed}
         try:
             data = Request.parse({"data": config["data"]}).data  # a stranger's card must name no file of ours
@@ -517,7 +521,7 @@ class LiveRuns:
     def save(self, name: str, directory: Path) -> Path:
         """Write an adopted model as one file into a directory; its path."""
         denoiser = self.session.adopted[name]
-        data = denoiser.card["config"]["data"]
+        data = checkpoint.card_of(denoiser)["config"]["data"]
         path = directory / f"ddgan-{data if data in TOYS else 'own-points'}.safetensors"
         checkpoint.save_file(path, denoiser)
         return path
@@ -535,7 +539,9 @@ def parse(values: Mapping[str, Any]) -> tuple[Config, float]:
     if unknown := values.keys() - {"data", "network", "loss", "lr_g", "lr_d", "gamma", "ema", *LIMITS}:
         raise Refused(f"a training here has no setting {sorted(unknown)[0]!r}")
     sizes = {name: whole(name, values.pop(name), *bounds) for name, bounds in LIMITS.items() if name in values}
-    rates = {name: number(name, values.pop(name)) for name in ("lr_g", "lr_d", "gamma", "ema") if name in values}
+    rates: dict[str, float] = {
+        name: number(name, values.pop(name)) for name in ("lr_g", "lr_d", "gamma", "ema") if name in values
+    }
     seconds = sizes.pop("seconds")
     law_of(data := Request.parse({"data": values.pop("data")}).data)  # refuses images
     if values.get("network", Config.network) not in (networks := (*registry.VECTORS, *registry.ALONE)):

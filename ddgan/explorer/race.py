@@ -18,12 +18,12 @@ OF_POINTS = [name for name in METHODS if name != "official"]  # which is of imag
 
 
 class Entry(NamedTuple):
-    """What a method came to in T steps and `nfe` evaluations: the scores of Session.score, or why there are none."""
+    """What a method came to in T steps and `nfe` evaluations: the scores of Session.score, or why they are {}."""
 
     method: str
     T: int
     nfe: int
-    scores: Mapping[str, float] | None
+    scores: Mapping[str, float]
     refusal: Refused | None = None
 
 
@@ -58,7 +58,7 @@ class Race:
 
     def _tried(self, name: str, T: int) -> Iterator[int]:
         """How many evaluations are done; its entry is there after the last."""
-        request, scores, refusal, done = self.request(name, T), None, None, 0
+        request, scores, refusal, done = self.request(name, T), {}, None, 0
         yield done
         try:
             self.session.model(request, name).check(self.session.schedule(request))

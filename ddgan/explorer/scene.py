@@ -6,9 +6,10 @@ A `Scene` holds tensors. Whatever shows it turns them into pixels, bytes or word
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from ..diffusion.denoiser import Denoiser
@@ -36,7 +37,8 @@ class Panel:
 
     `own` is the visitor's model of this name, `model` what the name stands for; both are None where there is none.
     `scores` are the metrics of its x_0 predicted at a state, by the t of the state; at t = 0 those of the sample.
-    `classes` are the names of the classes that its samples were asked for, where they were.
+    `classes` are the names of the classes that its samples were asked for, where they were. A refused one has neither
+    steps nor samples nor scores.
     """
 
     name: str
@@ -44,8 +46,8 @@ class Panel:
     model: Denoiser | None
     refusal: Refused | None
     steps: tuple[Step, ...] = ()
-    sample: Tensor | None = None
-    scores: dict[int, dict[str, float]] | None = None
+    sample: Tensor = torch.empty(0)
+    scores: dict[int, dict[str, float]] = field(default_factory=dict)
     classes: tuple[str, ...] | None = None
 
     @property
@@ -93,8 +95,9 @@ class Scene:
 
     def check(self) -> None:
         """Refused, with the first reason, where every denoiser refused."""
-        if all(panel.refusal for panel in self.panels):
-            raise self.panels[0].refusal
+        refusals = [panel.refusal for panel in self.panels if panel.refusal]
+        if len(refusals) == len(self.panels):
+            raise refusals[0]
 
 
 def stepwise(
@@ -109,7 +112,7 @@ def stepwise(
     kept = sorted({*(range(request.start, -1, -1) if t is None else t), 0}, reverse=True)
     panels, done, of = [], 0, sum(request.walked(name).start for name in request.denoisers)
     for name in request.denoisers:
-        own, model, walked, step = session.adopted.get(name), None, {}, None
+        own, model, walked = session.adopted.get(name), None, dict[int | Tensor, Step]()
         stands, end = standing(kept, request.T, request.walked(name).T), done + request.walked(name).start
         try:
             model = session.model(request, name)
@@ -139,4 +142,5 @@ def standing(kept: Collection[int], T: int, own: int) -> dict[int, int]:
 def scene(session: Session, request: Request, t: Collection[int] | None = None, scored: Collection[int] = ()) -> Scene:
     """The scene of a request in one go. If one denoiser refuses, the others still have their panels."""
     *_, found = stepwise(session, request, t, scored)
+    assert isinstance(found, Scene)  # the last one
     return found

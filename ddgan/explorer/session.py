@@ -70,9 +70,8 @@ class Session:
         self.reference = _fresh(self._reference)
         self.scenes: Kept[Any] = Kept(SCENES, lambda scene: scene.nbytes)  # by their requests
         self._reader, self._reading = ThreadPoolExecutor(1, "reader"), dict[str, Future[ImageSet]]()
-        self._arrays, self._redrawn, self._batches, self._branched, self._turned = map(
-            on_gpu, (self._arrays, self._redrawn, self._batches, self._branched, self._turned)
-        )
+        for name in ("_arrays", "_redrawn", "_batches", "_branched", "_turned"):
+            setattr(self, name, on_gpu(getattr(self, name)))
         if on_loan():  # models have their place on the GPU before the first call forks
             for data in SETS:
                 for name in self.source(data).models:

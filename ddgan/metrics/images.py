@@ -221,7 +221,8 @@ def score_images(
 @lru_cache(maxsize=4)
 def _floor(classifier: Classifier, train: ImageSet | None, test: ImageSet, n: int) -> dict[str, float]:
     """The metrics of the first n test images: what a perfect sampler would score."""
-    features, floor = _features(classifier, test, n), {"floor_n": len(test)} if len(test) < n else {}
+    features = _features(classifier, test, n)
+    floor: dict[str, float] = {"floor_n": len(test)} if len(test) < n else {}
     floor["floor_cfd"] = cfd(classifier, features)
     with torch.no_grad():
         floor["floor_clear"] = clear(classifier.head(features))
@@ -298,7 +299,7 @@ def fid(batches: Iterable[Tensor | np.ndarray], n: int, data: ImageSet) -> float
     return float(numbers["frechet_inception_distance"])
 
 
-class _Images(Dataset):
+class _Images(Dataset[Tensor]):
     """uint8 images, one by one, as torch-fidelity reads them."""
 
     def __init__(self, images: np.ndarray) -> None:

@@ -116,7 +116,7 @@ def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:
     mu, std = law.mu.flatten(1), law.var.sqrt()
     parts = [(torch.cdist(part, mu) / std).min(1) for part in x.double().flatten(1).split(law.at_once)]
     distance, component = (torch.cat(found) for found in zip(*parts, strict=True))
-    return distance, law.mode.long()[component]
+    return distance, law.mode_of(component)
 
 
 def score(x: Tensor, law: Law, reference: Tensor | np.ndarray) -> dict[str, float]:

@@ -34,6 +34,7 @@ from .registry import new_discriminator, new_generator
 __all__ = [
     "WEIGHTS",
     "amend",
+    "card_of",
     "check_free",
     "load",
     "load_classifier",
@@ -96,11 +97,16 @@ def save(
     _write_card(directory, card)
 
 
+def card_of(denoiser: Denoiser) -> dict[str, Any]:
+    """The card of a model that was trained or loaded."""
+    assert denoiser.card is not None
+    return denoiser.card
+
+
 def save_file(path: Path, denoiser: Denoiser) -> None:
     """Write a denoiser that has a card as one .safetensors file with the card in its header; `load` reads it back."""
-    assert denoiser.card is not None  # or there is nothing to write
-    note = json.dumps(denoiser.card, allow_nan=False)
-    data = _serialised(denoiser, {"card": note}, _dtype(denoiser.card))
+    note = json.dumps(card := card_of(denoiser), allow_nan=False)
+    data = _serialised(denoiser, {"card": note}, _dtype(card))
     if header_length(data) > MAX_HEADER:
         raise Refused(f"the card is {len(note):,} characters long: too many for the header of one file")
     write(path, data)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ def fit_classifier(
     noisy: bool = False,
     command: str = "",
     measured_on: str = "the test split",
-) -> Iterator[TrainStep]:
+) -> Generator[TrainStep, None, None]:
     """Train a classifier and write it, with its card, into a directory: one record an update.
 
     A `noisy` one sees x_t instead of x_0, at log-SNRs in LEVELS, and learns p(class | x_t) so.
@@ -106,7 +106,7 @@ def new_classifier(data: ImageSet, *, width: int, seed: int, noisy: bool = False
 
 def train_classifier(
     classifier: Classifier, data: ImageSet, *, seed: int, epochs: int, seconds: float = math.inf
-) -> Iterator[TrainStep]:
+) -> Generator[TrainStep, None, None]:
     """Updates for so many epochs or seconds, whichever is less: one record after each.
 
     SGD with Nesterov momentum; the rate rises and falls once (Smith, Topin 2018). Images of three channels are

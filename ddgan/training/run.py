@@ -16,7 +16,7 @@ import json
 import math
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
@@ -151,13 +151,12 @@ def _refuse_misfits(config: Config) -> None:
 def _begin_with(config: Config, generator: Denoiser, discriminator: torch.nn.Module | None) -> None:
     """Take the weights of the model that a config names; Refused, in one sentence, where they do not fit."""
     begun = checkpoint.load(config.init)
-    assert begun.card is not None  # what was loaded has one
     try:
         _take(generator, begun)
         if discriminator:
             _take(discriminator, checkpoint.load_discriminator(config.init))
     except RuntimeError as error:
-        there = Config.from_dict(begun.card["config"]).difference(config)
+        there = Config.from_dict(checkpoint.card_of(begun)["config"]).difference(config)
         sizes = ", ".join(f"{name} {a} there and {b} now" for name, (a, b) in there.items() if name in NETWORK)
         raise Refused(
             f"the weights of {config.init} are of another network: {sizes or 'data of another shape'}"
@@ -182,7 +181,7 @@ def fit(
     save_every: float = 30.0,
     say: Callable[[str], None] = warnings.warn,
     reading: Callable[[int, int], None] = lambda done, of: None,
-) -> Iterator[TrainStep]:
+) -> Generator[TrainStep, None, None]:
     """Train a config into a directory: one record an update; the state is saved every `save_every` training seconds.
 
     `images` says where the config's image set is, if it cannot be found by name, and `size` what to resize it to. `say`
@@ -304,7 +303,7 @@ class _Run:
         self.last, self.rollbacks = TrainStep(saved.step, saved.seconds, 0.0, {}), saved.rollbacks
         self.history = saved.history
 
-    def updates(self, seconds: float, save_every: float) -> Iterator[TrainStep]:
+    def updates(self, seconds: float, save_every: float) -> Generator[TrainStep, None, None]:
         """Train to the end, which is saved; over again from the state last saved where that is not finite."""
         while True:
             seed, steps = self.seed(), self.config.steps

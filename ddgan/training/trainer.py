@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -366,7 +366,7 @@ def train(
     seconds: float = math.inf,
     start: TrainStep | None = None,
     players: Callable[[int], tuple[str, ...]] = lambda step: BOTH,
-) -> Iterator[TrainStep]:
+) -> Generator[TrainStep, None, None]:
     """Updates until `steps` or `seconds` of training, whichever is first; one record after each.
 
     `batches(step, noise)` returns x_0 (B, *D) and its classes (B,), or None; `players(step)` says who learns;

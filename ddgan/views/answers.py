@@ -34,6 +34,7 @@ from ..explorer.posterior import Question, ask, weights
 from ..explorer.request import Request
 from ..explorer.scene import Panel, Scene
 from ..explorer.session import Session
+from ..models.checkpoint import card_of
 from ..models.config import Config
 from ..models.mlp import MixtureDenoiser
 
@@ -100,7 +101,7 @@ def title(name: str, own: Denoiser | None = None) -> tuple[str, str]:
     called, what = (method := method_of(name)).label, method.words
     if own is None:
         return called, what
-    config = Config.from_dict(own.card["config"])
+    config = Config.from_dict(card_of(own)["config"])
     data = data_label(config.data) if config.data in TOYS else "own points"
     steps = "any T" if config.T is None else f"T = {config.T}"
     return called, f"trained on {data}, {steps}, {config.network}, {config.criterion}"
@@ -298,9 +299,10 @@ def posterior(session: Session, question: Question, *, arrays: bool = False) -> 
     mean, cov = answer.truth.moments()
 
     def drawn(name: str) -> dict[str, Any]:
-        if isinstance(answer.draws[name], Refused):
-            raise answer.draws[name]
-        return {"draws": answered(answer.draws[name].numpy()), "distances": answer.distances[name]}
+        draws = answer.draws[name]
+        if isinstance(draws, Refused):
+            raise draws
+        return {"draws": answered(draws.numpy()), "distances": answer.distances[name]}
 
     return {
         "t": question.t,

@@ -87,7 +87,7 @@ def write(
     from_link = link(request, address)
     if kind == "npz":
         _afford(session, request)
-        arrays = _arrays(scene(session, request)) | {"link": np.array(from_link)}
+        arrays: dict[str, Any] = _arrays(scene(session, request)) | {"link": np.array(from_link)}
         return _replace(path, lambda file: np.savez_compressed(file, **arrays))
     if kind == "json":
         numbers = _numbers(scene(session, request, scored=(0,)), json_samples(session, request))
@@ -98,9 +98,9 @@ def write(
     i = min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - (t or 0)))  # of very many states not all are shown
     from_link += (f"&t={view['t'][i]}" if view["t"][i] else "") + ("" if images else look.to_query())
     if kind == "png":
-        text = PngImagePlugin.PngInfo()
-        text.add_text("Comment", from_link)
-        return _replace(path, lambda file: paint(view, i).save(file, "png", pnginfo=text))
+        info = PngImagePlugin.PngInfo()
+        info.add_text("Comment", from_link)
+        return _replace(path, lambda file: paint(view, i).save(file, "png", pnginfo=info))
     last = len(view["t"]) - 1
     ease = [3 * w**2 - 2 * w**3 for w in np.arange(1, glide + 1) / (glide + 1)]
     stops = [i + w for i in range(last) for w in (0, *ease)] + [last]
@@ -114,8 +114,8 @@ def write(
             f"({len(stops):,} pictures): choose a smaller glide"
         )
     pictures = [first, *(paint(view, at) for at in while_wanted(stops[1:]))]
-    save = {"webp": partial(_webp, lossless=images), "gif": _gif, "mp4": _mp4}[kind]
-    _replace(path, lambda file: save(file, pictures, times, from_link))
+    film: dict[str, Callable[..., None]] = {"webp": partial(_webp, lossless=images), "gif": _gif, "mp4": _mp4}
+    _replace(path, lambda file: film[kind](file, pictures, times, from_link))
 
 
 def _field(session: Session, request: Request, t: int) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def npz(path: Path, scene: Scene) -> None:
     model was told.
     """
     panel = scene.panel(scene.request.denoisers[0])
-    arrays = {"x": panel.sample.numpy(), **states(panel), **classes(panel), **_scale(scene)}
+    arrays: dict[str, Any] = {"x": panel.sample.numpy(), **states(panel), **classes(panel), **_scale(scene)}
     _replace(path, lambda file: np.savez_compressed(file, **arrays, link=np.array(link(scene.request))))
 
 
@@ -188,7 +188,7 @@ def _arrays(scene: Scene) -> dict[str, np.ndarray]:
     """
     shared = {"denoisers": np.array(scene.request.denoisers), **_scale(scene)}
 
-    def walked(name: str) -> dict[str, np.ndarray]:
+    def walked(name: str) -> dict[str, Any]:
         panel = scene.panel(name)
         if "eps" not in shared or scene.request.walked(name) == scene.request:  # or those of the denoiser before it
             shared["eps"] = np.stack([step.eps.numpy() for step in panel.steps])

@@ -81,7 +81,8 @@ def seen(scene: Scene, look: Look = Look(), field_of: Callable[[int], dict[str, 
         levels = {"t": scene.t, "a": scene.signal, "sigma": scene.noise}
         panels = [_images(scene, panel) for panel in scene.panels]
         return {"scene": scene, **levels, "n": scene.request.n, "shape": scene.source.shape, "panels": panels}
-    if all(refusals := [not_shown(panel) for panel in scene.panels]):
+    refusals = [why for panel in scene.panels if (why := not_shown(panel))]
+    if len(refusals) == len(scene.panels):
         raise refusals[0]
     fields = lru_cache(field_of) if field_of and "field" in look.layers else None
     view = stage(scene) | {"scene": scene, "look": look, "fields": fields}
@@ -316,7 +317,8 @@ class _Ways:
 
 def _scales(picture: Image.Image, axes: Sequence[dict[str, Any]], limit: float) -> None:
     """Ticks and names of the axes inside a panel, in the units of the user's table: those of assets/common.js."""
-    pen, halo = ImageDraw.Draw(picture), {"stroke_width": 2, "stroke_fill": PLOT}
+    pen = ImageDraw.Draw(picture)
+    halo: dict[str, Any] = {"stroke_width": 2, "stroke_fill": PLOT}
     for (x, y), axis in zip(((1, 0), (0, 1)), axes, strict=False):
         for place, text in axis["ticks"]:
             at = SIDE * (1 + place / limit * (x - y)) / 2
@@ -412,7 +414,7 @@ def _text(
 
 
 @lru_cache(maxsize=16)
-def _font(size: int) -> ImageFont.FreeTypeFont:
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 

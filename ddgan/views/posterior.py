@@ -60,15 +60,15 @@ def _drawn(name: str, answer: Answer, limit: float) -> dict[str, Any]:
         return {"key": name, "label": label(name), "error": sentence(x), "points": "", "density": ""}
     density = kernel_density(x).widened(limit / DENSITY_CELLS[1])
     pictures = {"points": quantised([x], limit), "density": pictured(density, limit)}
-    shown = {"key": name, "label": label(name), "error": None, **pictures, "gaussian": _gaussian(name, answer)}
+    shown = {"key": name, "label": label(name), "error": None, **pictures, "gaussian": _gaussian(name, answer.truth, x)}
     return {**shown, **answer.distances[name]}
 
 
-def _gaussian(name: str, answer: Answer) -> dict[str, Any] | None:
+def _gaussian(name: str, truth: Law, draws: Tensor) -> dict[str, Any] | None:
     """Mean and covariance of what a denoiser draws, where that is a Gaussian."""
     if name not in ("gaussian", "mean", "regression"):
         return None
-    mean, cov = (answer.truth if name == "gaussian" else Law.uniform(answer.draws[name], 0)).moments()
+    mean, cov = (truth if name == "gaussian" else Law.uniform(draws, 0)).moments()
     return {"mean": mean.tolist(), "cov": cov.tolist()}
 
 

@@ -210,7 +210,7 @@ def _cell(entry: Entry | None, of: Measure, measure: str) -> str:
     """A value, for a share on a mode with the modes; a dash where there is none."""
     if entry is None:
         return ""
-    if entry.scores is None or not math.isfinite(entry.scores[measure]):
+    if not entry.scores or not math.isfinite(entry.scores[measure]):
         return "–"
     modes = f" ({entry.scores['modes']})" if measure == "on_mode" else ""
     return of.form.format(entry.scores[measure]) + modes

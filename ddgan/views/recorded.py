@@ -153,6 +153,9 @@ def raced(data: str, schedule: str) -> Results | None:
     if (data, schedule) != RACED or not RACE.is_file():
         return None
     found = json.loads(RACE.read_text(encoding="utf-8"))
-    entries = [Entry(**{**row, "refusal": row["refusal"] and Refused(row["refusal"])}) for row in found["entries"]]
-    head = [found[name] for name in ("data", "schedule", "n", "seed", "commit")]
-    return Results(*head, {(entry.method, entry.T): entry for entry in entries})
+    rows = [
+        Entry(**{**row, "scores": row["scores"] or {}, "refusal": row["refusal"] and Refused(row["refusal"])})
+        for row in found["entries"]
+    ]
+    head = {name: found[name] for name in ("data", "schedule", "n", "seed", "commit")}
+    return Results(**head, entries={(entry.method, entry.T): entry for entry in rows})

@@ -83,6 +83,7 @@ def scores(session: Session, scene: Scene) -> list[list[dict[str, Any] | None] |
 def stage(scene: Scene) -> dict[str, Any]:
     """What the stage draws of a scene of points. What one denoiser refuses becomes a sentence in its panel."""
     request, law = scene.request, scene.source.law
+    assert law is not None  # images have no stage
     limit, dim = width(law), law.shape[0]
     return {
         "id": request.to_query(),
@@ -146,7 +147,7 @@ def stars(scores: list[tuple[float | None, float | None]]) -> list[bool]:
     """
     known = [value for value, _ in scores if value is not None]
     least = max(min(known, default=0.0), 0.0)
-    found = [value is not None and value <= least + floor for value, floor in scores]
+    found = [value is not None and value <= least + (floor or 0.0) for value, floor in scores]
     return [star and sum(found) < len(known) for star in found]
 
 

@@ -68,7 +68,7 @@ def test_who_refuses_a_schedule_says_so_and_the_others_go_on(session):
     race = Race(session, LINE, "vp")
     for name in ("ddgan", "mean"):
         assert list(race._tried(name, 64))
-    assert race.entries["mean", 64].scores and race.entries["ddgan", 64].scores is None
+    assert race.entries["mean", 64].scores and race.entries["ddgan", 64].scores == {}
     assert "steps of vp: choose 50 or fewer" in str(race.entries["ddgan", 64].refusal)
 
 
