@@ -31,8 +31,9 @@ function keepTab() {
   const name = current();
   if (!TABS.includes(name)) return;
   bringTab();
-  // the browser's Back leads to the tab before
-  if (followed && name !== followed) history.pushState({ ...history.state, undo: false }, '', location.href);
+  // the browser's Back leads to the tab before, and to the part of it that # names
+  if (followed && name !== followed)
+    history.pushState({ ...history.state, undo: false }, '', location.pathname + location.search);
   followed = name;
   keepInAddress({ tab: name === TABS[0] ? null : name.toLowerCase() });
 }

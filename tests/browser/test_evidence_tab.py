@@ -90,6 +90,11 @@ def test_an_entry_of_the_list_leads_to_its_experiment(visit):
     page.wait_for_function(there)
     assert page.locator("#evidence-edits .evidence-table").is_visible()
     assert page.get_by_role("tab", name="Evidence").get_attribute("aria-selected") == "true"
+    page.get_by_role("tab", name="About").click()
+    page.wait_for_function("location.search === '?tab=about'")
+    assert "#" not in page.url, "no other tab has such a part"
+    page.go_back()
+    page.wait_for_function("location.href.endsWith('?tab=evidence#evidence-edits')")
 
 
 def test_what_the_tab_is_about_stands_there_before_its_figures(visit):

@@ -22,8 +22,8 @@ __all__ = ["ABSENCE", "BACKLOG", "READER_PATIENCE", "Readers"]
 
 READER_PATIENCE = 2.0  # seconds that results wait for a reader who has left
 # seconds that they wait for one who is still to come: a slow phone that opens the page asks for results 2 s after
-# it has asked for the jobs, and later on a busy server
-ABSENCE = 10.0
+# it has asked for the jobs, and ten where it draws large figures or the server is busy
+ABSENCE = 20.0
 BACKLOG = 50  # results that a slow reader may be behind
 
 
