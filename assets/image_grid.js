@@ -321,7 +321,7 @@ function fit(canvas, [, H, W], room, columns, rows, head = 0, foot = 0) {
     Object.assign(ctx, { textAlign: 'center', textBaseline: 'middle', fillStyle: colour });
     ctx.fillText(text, x + (k * W) / 2, y + k * H + below / 2 + 2 * dpr, k * W);
   };
-  return { ctx, dpr, k, corner, tile, frame, name, place, size: k * W };
+  return { ctx, dpr, k, corner, tile, frame, name, place, size: k * W, width: width / dpr };
 }
 
 /* [columns, css pixels] of a grid over the way: tiles as large as its room, the window's height and `largest` allow,
@@ -374,7 +374,8 @@ function draw() {
       }
       grid.on.frame(chosen % columns, Math.floor(chosen / columns), colour('focus'));
     }
-    drawWay(panel, title, way, colour, beside ? room - wide - 16 : room);
+    const taken = grids.find(grid => !grid.part.hidden).on.width;
+    drawWay(panel, title, way, colour, beside ? room - taken - 16 : room);
   }
 }
 
