@@ -319,7 +319,7 @@ function show(data) {
   state.data = data;
   // A changed control must not move the reader: the same place on the scrubber, at a true state unless playing.
   state.at = fraction * lastState();
-  if (playing()) { if (before.F !== data.F) state.motion.play = timing().cycle * Math.floor(state.at); }
+  if (playing()) { if (before.F !== data.F) state.motion.play = timing(data.F).cycle * Math.floor(soFar()); }
   else if (!state.dragging) { state.motion = null; state.at = Math.round(state.at); }
   if (!before || before.n !== data.n) state.hover = state.pinned = null;
   if (!before) recall();
@@ -591,11 +591,13 @@ async function addNoise() {
   invalidate();
 }
 
+/* How much of the film is behind, in states: it ends at the data, or with Add noise at the noise. */
+const soFar = () => state.forward ? lastState() - state.at : state.at;
+
 function play() {
   if (!state.data) return;
-  const done = state.forward ? lastState() - Math.round(state.at) : Math.round(state.at),
-    start = done >= lastState() ? 0 : done;
-  state.motion = { play: start * timing(state.data.F).cycle };
+  const from = Math.round(soFar());
+  state.motion = { play: (from >= lastState() ? 0 : from) * timing(state.data.F).cycle };
   invalidate();
 }
 

@@ -21,7 +21,7 @@ from ..explorer.request import OWN, Request
 from ..explorer.session import Session
 from . import field, landscape, posterior, recorded, stage, why
 
-__all__ = ["KINDS", "WALKS", "WHY", "Kind", "private", "request_of"]
+__all__ = ["KINDS", "WALKS", "WHY", "Kind", "private", "request_in", "request_of"]
 
 WHY = "4-gaussians-1d"  # the law of the tab Why
 WALKS = (
@@ -161,7 +161,13 @@ KINDS = {
 }
 
 
+def request_in(asked: Any) -> Request | None:
+    """The request of what is asked for, where it has one."""
+    found = asked[0] if isinstance(asked, tuple) else getattr(asked, "request", asked)
+    return found if isinstance(found, Request) else None
+
+
 def private(asked: Any) -> bool:
     """Whether the answer belongs to one visitor, because it shows a model of theirs."""
-    request = asked.request if isinstance(asked, (Question, FieldQuestion)) else asked
-    return isinstance(request, Request) and any(map(OWN.fullmatch, request.denoisers))
+    request = request_in(asked)
+    return request is not None and any(map(OWN.fullmatch, request.denoisers))

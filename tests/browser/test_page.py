@@ -186,6 +186,15 @@ def test_play_has_its_true_speed_at_few_frames_a_second_and_a_hidden_page_stands
     assert page.inner_text("[data-act=pace]") == "½×", "after the fastest comes the slowest"
 
 
+def test_a_film_goes_on_when_the_number_of_its_states_changes(visit):
+    page = visit("?n=500&T=4&t=4")
+    page.evaluate("document.querySelector('#stage .stage').stage.play()")
+    page.wait_for_function("document.querySelector('#stage .stage').stage.state() > 0")
+    assert after(page, lambda: choose(page, "T", "8")).T == 8
+    page.wait_for_function("Number.isInteger(document.querySelector('#stage .stage').stage.state())")
+    page.wait_for_selector(f"{STAGE}[data-playing='0'][data-t='0']")
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_changed_controls_recompute_and_keep_the_link_current(visit, width):
     page = visit(width=width)

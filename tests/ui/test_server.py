@@ -42,6 +42,7 @@ from test_live import trained  # noqa: F401 - a fixture
 from visitor import API, Visitor
 
 from ddgan import ui
+from ddgan.data.points import encode_points
 from ddgan.diffusion.sampler import Draws, sample
 from ddgan.diffusion.schedule import Schedule
 from ddgan.errors import Refused
@@ -788,6 +789,12 @@ def test_the_log_has_one_line_a_job_and_nothing_of_a_visitor(server, visitor):
     done, refused = lines()
     assert "points: 25-gaussians, T = 4, n = 500, 3 denoisers: " in done and done.endswith(" s, ok")
     assert refused.endswith(" s, refused") and "987654" not in server.log
+    own = encode_points(np.array([[0.0, 0.0], [1.0, 1.0], [1.0, 0.0]]))
+    for kind, words in (("field", "step=2"), ("bent", "at=2,0.5"), ("bars", "")):
+        seen = new_lines(server, kind)
+        visitor.picture(kind, f"data={own}&n=500&{words}")
+        assert until(seen) and "own points, T = 4" in seen()[0], kind
+    assert own not in server.log
 
 
 def test_a_bug_is_a_sentence_for_the_visitor_and_a_traceback_for_the_host(caplog):

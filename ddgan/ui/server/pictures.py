@@ -24,12 +24,10 @@ from starlette.responses import JSONResponse, Response
 
 from ...errors import Cancelled, Refused
 from ...explorer.kept import Kept
-from ...explorer.posterior import Question
-from ...explorer.request import Request
 from ...explorer.session import Session
 from ...views.answers import sentence
 from ...views.encoding import packed
-from ...views.pictures import KINDS, private
+from ...views.pictures import KINDS, private, request_in
 from ...views.recorded import RUN
 from .jobs import job, log, while_wanted_by
 
@@ -193,8 +191,7 @@ class Pictures:
 
     def _show(self, flight: _Flight) -> bytes:
         name, asked = flight.key
-        of = asked.request if isinstance(asked, Question) else asked
-        with while_wanted_by(lambda: flight.waiting > 0), job(name, of if isinstance(of, Request) else str(of)):
+        with while_wanted_by(lambda: flight.waiting > 0), job(name, request_in(asked) or str(asked)):
             return packed(KINDS[name].show(self.session, asked))
 
 
