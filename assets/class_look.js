@@ -2,9 +2,7 @@
 
 /* Class k of n, dark to light, as the eye of everybody sees it (cividis); letters of the better contrast. */
 const classLook = (k, n) => {
-  const place = k / Math.max(n - 1, 1) * (LOOKS.heat.length - 1);
-  const i = Math.min(Math.floor(place), LOOKS.heat.length - 2);
-  const colour = LOOKS.heat[i].map((v, c) => Math.round(v + (LOOKS.heat[i + 1][c] - v) * (place - i)));
+  const colour = heat(k / Math.max(n - 1, 1)).map(Math.round);
   const linear = colour.map(v => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
   const light = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2];
   return { background: `rgb(${colour.join(', ')})`, color: light > 0.179 ? '#000' : '#fff' };

@@ -19,6 +19,12 @@ const retext = (node, text) => {
   const only = node.childNodes.length === 1 && text ? node.firstChild : node;
   if (only.textContent !== text) only.textContent = text;
 };
+/* Cividis at v in 0..1, the colour map that reads the same with every kind of colour vision: between some of its
+   colours it is linear. */
+const heat = v => {
+  const most = LOOKS.heat.length - 1, at = clamp(v, 0, 1) * most, i = Math.min(most - 1, Math.floor(at));
+  return LOOKS.heat[i].map((c, k) => c + (LOOKS.heat[i + 1][k] - c) * (at - i));
+};
 const offscreen = (width, height) => Object.assign(document.createElement('canvas'), { width, height });
 
 /* A notice; where it stands out of sight, a copy of it floats over the page for a while. */
@@ -106,10 +112,6 @@ const keepInAddress = values => {
 };
 
 // ---------------------------------------------------------------- life cycle
-
-/* Whether a picture was asked for after all that came before: the events that ask may overtake each other. */
-let newest = 0;
-const isNews = ({ asked = newest }) => asked >= newest && (newest = asked, true);
 
 /* gr.HTML has no destroy hook: whoever finds that root has left the page lets go of everything outside it. */
 const gone = new AbortController(), dispose = () => gone.abort();

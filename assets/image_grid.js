@@ -10,10 +10,10 @@ It reads props.value, a JSON string, which ddgan/views/image_grid.py makes:
   levels                            sqrt(alpha_bar) of x_T, ..., x_1
   edit                              null | {t, image}: the image that was noised to x_t, base64 PNG
   message, error, progress          a quiet sentence; a failure, which keeps the last picture; {done, of, label}
-  asked, controls                   as assets/stage.js
+  asked, controls                   see `answered` in ddgan/ui/words.py
 Every image is drawn in whole device pixels a pixel, never smoothed.
 
-It tells the document `ddgan:images` what is chosen, for assets/image_posterior.js. For tests: .gallery has data-ready,
+It tells the document `ddgan:images` what is chosen. For tests: .gallery has data-ready,
 data-id, data-state, data-t, data-chosen and .gallery = {state, goto, choose, run, pixels}. */
 
 const MOST = 8; // css pixels a pixel, at most
@@ -87,6 +87,20 @@ async function decode(p) {
   );
   return { ...p, panels: decoded, edit: p.edit && { ...p.edit, image: await picture(p.edit.image) } };
 }
+
+/* Whether a picture was asked for after all that came before: the events that ask may overtake each other. */
+let newest = 0;
+const isNews = ({ asked = newest }) => asked >= newest && (newest = asked, true);
+
+/* Ask for what the controls hold, by a button that nobody sees, unless that was asked for last: Gradio says `input`
+twice when something is chosen from a list, and once when a list is only left. */
+const ask = (controls, button) => {
+  const wanted = JSON.stringify(controls);
+  if (wanted === root.controls) return;
+  root.controls = wanted;
+  document.getElementById(button).click();
+};
+const wasAsked = ({ controls, error }) => { root.controls = error ? '' : JSON.stringify(controls); };
 
 async function receive() {
   if (!props.value) return;

@@ -2,7 +2,7 @@
 
 Gradio runs it after common.js, for ddgan/ui/images.py.
 It asks, through a button that nobody sees, whenever the gallery (assets/image_grid.js) says what is chosen, and reads
-props.value, a JSON string, which ddgan/views/image_grid.py makes:
+props.value, a JSON string, which ddgan/views/image_posterior.py makes:
   query, step, item, of, shape, x   the question; x_t as a PNG. All pictures are PNG, base64
   by                                the label of the denoiser `of`
   panels                            [{key, label, also, error, n, images, mean, std, spread}], one for each model: n

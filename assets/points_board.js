@@ -42,9 +42,9 @@ root.innerHTML = `
     </div>
     <p class="draw-help">Drag to scatter points, click for a single one. By keyboard: arrow keys, space, delete.</p>
   </div>
-  <p class="draw-sr" aria-live="polite"></p>`;
+  <p class="stage-sr" aria-live="polite"></p>`;
 
-const board = $('.draw-board'), canvas = $('canvas'), ctx = canvas.getContext('2d'), live = $('.draw-sr');
+const board = $('.draw-board'), canvas = $('canvas'), ctx = canvas.getContext('2d'), live = $('.stage-sr');
 
 // ---------------------------------------------------------------- points
 

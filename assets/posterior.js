@@ -2,7 +2,7 @@
 
 Gradio runs it after common.js and pictures.js, for ddgan/ui/posterior.py. The stage tells it what it shows and what was
 clicked by two events on the document:
-  ddgan:run {query, T, dim, limit, axes}   ddgan:pick {t, x}
+  ddgan:run {query, T, dim, limit, axes, linked}   ddgan:pick {t, x}
 The pictures `posterior` and `map` of a question, QUERY&at=t,x,of, are those of ddgan/views/posterior.py: densities,
 ratios and draws. One question is under way at a time; of those that come meanwhile only the last is asked. Where the
 fold *In 3-D* is open, the picture `landscape` is a figure for assets/landscape.js, and plotly.js comes from our own
@@ -477,20 +477,13 @@ function contour({ ctx, w, h }, data, size, level, colour) {
   ctx.stroke();
 }
 
-/* Cividis, the colour map that reads the same with every kind of colour vision: five of its colours, in between linear.
-   */
-function cividis(v) {
-  const at = clamp(v, 0, 1) * 4, i = Math.min(3, Math.floor(at));
-  return LOOKS.heat[i].map((c, k) => c + (LOOKS.heat[i + 1][k] - c) * (at - i));
-}
-
 const place = ({ w, h }, x) => [w / 2 * (1 + x[0] / LAYOUT.limit), h / 2 * (1 - (x[1] ?? 0) / LAYOUT.limit)];
 
 function drawMap(theme) {
   const view = blank(map.firstElementChild), { ctx } = view, field_ = state.map;
   if (field_ && field_.x.length === state.run.dim) {
     const { size, data, seen, seen_size } = field_, line = field_.x.length === 1;
-    field(view, data, line ? 1 : size, v => [...cividis(v / 255), 255]);
+    field(view, data, line ? 1 : size, v => [...heat(v / 255), 255]);
     // where x_t never is, the map fades
     field(view, seen, line ? 1 : seen_size, v => [...rgb(theme.paper), 190 * (1 - Math.min(1, v / 60))]);
     $('.map-note').textContent = `KL(q || best Gaussian) at every ${subscript(state.t)}`;

@@ -56,16 +56,6 @@ const showState = ({ t, T, a, sigma }, i) => {
   return `${subscript(t[i])}, ${t[i]} of ${T} steps left, signal ${signal}, noise ${noise}`;
 };
 
-/* Ask for what the controls hold, by a button that nobody sees, unless that was asked for last: Gradio says `input`
-twice when something is chosen from a list, and once when a list is only left. */
-const ask = (controls, button) => {
-  const wanted = JSON.stringify(controls);
-  if (wanted === root.controls) return;
-  root.controls = wanted;
-  document.getElementById(button).click();
-};
-const wasAsked = ({ controls, error }) => { root.controls = error ? '' : JSON.stringify(controls); };
-
 /* Whether the play button had to turn. */
 const showPlaying = playing => {
   if (root.dataset.playing === String(+playing)) return false;

@@ -4,7 +4,7 @@ Gradio runs it after common.js and its own parts (ddgan/ui/canvas.py), for ddgan
 props.controls, a JSON string: {names: of the controls, spans: the default range of each schedule, bent: those whose
 curve can be bent at x_1 too, T: the steps to choose}.
 The picture `points` of a query (ddgan/views/stage.py) has
-  id, query, T, n, dim (1 | 2)      query: the URL query string of this run
+  id, T, n, dim (1 | 2)             id: the URL query string of this run
   t, a, sigma                       F labels, sqrt(alpha_bar) and noise std, from x_T down to x_0 (thinned for large T)
   limit, scale                      half width of the view in data units; int16 * scale = data units
   axes                              of a table's points, else []: {name, centre, unit, digits, ticks: [place, text]},
@@ -52,8 +52,8 @@ const METRICS = [             // key, label, +1 if higher is better, 0 if nearer
 
 const state = {
   data: null, // the decoded payload
-  views: [],
-  shape: null, // one view per panel: {panel, plot, canvas, ctx, cells, rows, w, h, dpr}; what they were built for
+  views: [], // one a panel: {panel, plot, canvas, ctx, main, numbers, cells, w, h, dpr}
+  shape: null, // what they were built for
   at: 0, // position on the scrubber, 0 .. F-1
   motion: null, // null | {play: elapsed ms} | {from, to, elapsed}
   pace: 1, // how fast the film plays
@@ -234,7 +234,7 @@ async function load(query, problem = '', otherwise = null, place = null) {
     $('[data-act=undo]').disabled = !past.can();
     fade(false);
     say(problem || found.message, Boolean(problem));
-    state.query = problem ? '' : found.query;
+    state.query = problem ? '' : found.id;
     state.forks = forksOf(found.id);
     keepRun();
     setTimeout(() => state.data.id === found.id && tell('run', run()), A_FRAME);     // it is seen before others draw
@@ -423,7 +423,6 @@ function keepRun() {
 
 function buildPanels() {
   const { data } = state;
-  const rows = METRICS;
   // The same panels keep their canvases, and with them the pointer's target and the focus.
   const shape = JSON.stringify([
     data.dim,
@@ -443,7 +442,7 @@ function buildPanels() {
     plot.append(canvas);
     if (panel.error) plot.append(refused(panel));
     const numbers = make('dl', 'stage-metrics');
-    const cells = rows.map(([, text, better]) => {
+    const cells = METRICS.map(([, text, better]) => {
       const row = make('div'), name = make('dt', '', text), value = make('dd', '', '–');
       value.append(make('small'));
       const [arrow, title] =
@@ -460,7 +459,7 @@ function buildPanels() {
     figure.append(caption, plot, numbers);
     panels.append(figure);
     sizes.observe(plot);
-    return { panel, plot, canvas, ctx: canvas.getContext('2d'), main, numbers, cells, rows, w: 0, h: 0 };
+    return { panel, plot, canvas, ctx: canvas.getContext('2d'), main, numbers, cells, w: 0, h: 0 };
   });
   measure();
 }
@@ -490,8 +489,8 @@ const inFormula = ({ t, a, sigma }, i) =>
 function fillMetrics(i) {
   state.views.forEach(view => {
     const m = view.panel.error || state.forward ? null : view.panel.metrics?.[i];
-    const texts = view.rows.map(([key, , , text]) => (m?.[key] == null ? null : text(m)));
-    view.rows.forEach(([key], r) => {
+    const texts = METRICS.map(([key, , , text]) => (m?.[key] == null ? null : text(m)));
+    METRICS.forEach(([key], r) => {
       const cell = view.cells[r], energy = key === 'energy' && texts[r] !== null;
       retext(cell.firstChild, texts[r] ?? '–');
       retext(cell.lastChild, energy ? `\u00a0(${m.floor.toFixed(4)})` : '');
@@ -507,7 +506,7 @@ function fillMetrics(i) {
     view.numbers.dataset.of = state.forward ? 'Noise is added to data'
       : t ? `x₀ predicted from ${subscript(t)}, against the law` : 'Samples against the law';
     view.numbers.classList.toggle('predicted', t > 0 && !state.forward);
-    const numbers = view.rows.map(([, name], r) => texts[r] && `${name} ${texts[r]}`).filter(Boolean);
+    const numbers = METRICS.map(([, name], r) => texts[r] && `${name} ${texts[r]}`).filter(Boolean);
     view.canvas.setAttribute(
       'aria-label',
       `${view.panel.label} at ${subscript(state.data.t[i])}. ${view.panel.error ?? numbers.join(', ')}`,
@@ -823,7 +822,6 @@ root.stage = {
   show: (values, problem) => { want(values, problem); return true; },
   opened: values => { state.asked ??= values; root.dataset.opened = '1'; },
   held: values => { state.asked = values; },
-  undo: past.undo,
 };
 drive({
   ...root.stage, last: lastState, seek: glide, playing, panels, choose: follow,

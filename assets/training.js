@@ -223,13 +223,9 @@ function sentence() {
     `${ahead === 1 ? 'one is' : ahead + ' are'} before yours.`;
 }
 
-function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
-}
-
 function describe() {
   const { frame } = state, words = sentence();
-  write(notice, words);
+  retext(notice, words);
   notice.classList.toggle('failed', !!state.error || frame?.state === 'failed');
   root.dataset.ready = '1';
   if (!frame) return;
@@ -259,19 +255,19 @@ const lastOf = (frame, column) => frame.curve[frame.curve.length - 5 + column] ?
 
 function describeNumbers(frame) {
   hint.hidden = !!frame.cloud;
-  if (!frame.cloud) write(hint, frame.state === 'waiting' ? 'Waiting' : '');
-  write($('.live-state'), WORDS[frame.state]);
-  write(number('step'), frame.step === 1 ? '1 update' : `${count(frame.step)} updates`);
-  write(number('rate'), frame.seconds > 0 ? `${Math.round(frame.step / frame.seconds)} a second` : '');
+  if (!frame.cloud) retext(hint, frame.state === 'waiting' ? 'Waiting' : '');
+  retext($('.live-state'), WORDS[frame.state]);
+  retext(number('step'), frame.step === 1 ? '1 update' : `${count(frame.step)} updates`);
+  retext(number('rate'), frame.seconds > 0 ? `${Math.round(frame.step / frame.seconds)} a second` : '');
   const live = frame.state === 'training' || frame.state === 'paused', left = Math.max(0, frame.budget - frame.seconds);
-  write(number('left'), live ? `${Math.ceil(left)} s left` : `${frame.seconds.toFixed(1)} s of training`);
+  retext(number('left'), live ? `${Math.ceil(left)} s left` : `${frame.seconds.toFixed(1)} s of training`);
   const share = Math.min(1, frame.seconds / frame.budget);
   fill.style.width = `${100 * share}%`;
   bar.setAttribute('aria-valuenow', Math.round(100 * share));
   const none = !frame.curve.length, last = column => lastOf(frame, column);
-  for (const i of [0, 1]) write(values[i], none ? '' : loss(last(i + 1)));
-  write(values[2], none ? '' : `${last(3)} / ${frame.modes}`);
-  write(values[3], none ? '' : `${(100 * last(4)).toFixed(1)} %`);
+  for (const i of [0, 1]) retext(values[i], none ? '' : loss(last(i + 1)));
+  retext(values[2], none ? '' : `${last(3)} / ${frame.modes}`);
+  retext(values[3], none ? '' : `${(100 * last(4)).toFixed(1)} %`);
 }
 
 /* Whether this training has no D: what D thinks of it is then not shown. */
@@ -279,21 +275,21 @@ const isAlone = frame => frame.cloud && !frame.surface;
 
 function describeCaptions(frame) {
   const alone = isAlone(frame);
-  write(
+  retext(
     $('.live-cloud span'),
     `${frame.cloud ? count(frame.cloud.length / (state.target?.dim ?? 2)) : '1,000'} draws ` +
       `of the averaged generator, T = ${frame.T}, over ${state.target?.label ?? 'the data'}`,
   );
   key.style.visibility = pulled.parentElement.style.visibility = alone ? 'hidden' : '';
-  write(
+  retext(
     $('.live-surface span'),
     alone ? 'Nothing: this training has no D' :
       `in the last step, from x₁ = ${state.target?.dim === 1 ? '0' : '(0, 0), the cross'}`,
   );
   if (frame.surface) {
     const [low, high] = key.querySelectorAll('span');
-    write(low, `less real −${frame.surface.peak}`);
-    write(high, `${frame.surface.peak} more real`);
+    retext(low, `less real −${frame.surface.peak}`);
+    retext(high, `${frame.surface.peak} more real`);
   }
 }
 

@@ -100,10 +100,10 @@ root.innerHTML = `
       ).join('')}</div>
     </div>
   </div>
-  <p class="why-sr" aria-live="polite"></p>`;
+  <p class="stage-sr" aria-live="polite"></p>`;
 
 const picks = [...root.querySelectorAll('.why-path select')], pathWords = $('.why-path p');
-const live = $('.why-sr'), title = $('.why-title'), numbers = $('.why-numbers');
+const live = $('.stage-sr'), title = $('.why-title'), numbers = $('.why-numbers');
 const flow = pane('.flow'), map = pane('.map'), chosen = pane('.why-figure.chosen');
 const ladder = [...root.querySelectorAll('.why-ladder button')].map(button => ({
   button,

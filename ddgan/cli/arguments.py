@@ -58,9 +58,9 @@ def parser() -> argparse.ArgumentParser:
     """The parser of every command."""
     top = Parser(prog="python -m ddgan", description="Denoising Diffusion GANs, step by step.")
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
-    for command in (_presets, _data, _train, _train_classifier, _errors, _sampled, _import_official):
-        command(commands)
-    for command in (_bench, _record, _evidence):
+    for command in (
+        _presets, _data, _train, _train_classifier, _errors, _sampled, _import_official, _bench, _record, _evidence,
+    ):  # fmt: skip
         command(commands)
     return top
 

@@ -31,7 +31,7 @@ from ..explorer.session import Session
 from ..metrics.images import observe, too_sure
 from ..models.checkpoint import load_classifier
 from ..models.classifier import Classifier
-from ..views.answers import SUBSCRIPT
+from ..views.answers import subscript
 from ..views.looks import INK, Mark
 from .experiment import Beside, Cell, Column, Experiment, Result, means, weights
 from .figures import MARKS, RACERS, levels
@@ -131,7 +131,7 @@ def _kept(schedule: Schedule, x_0: Tensor, label: Tensor, t: int, turns: int, se
 
 
 def _name(t: int) -> str:
-    return f"x{str(t).translate(SUBSCRIPT)}, √ᾱ = {float(Schedule.vp(T).alpha_bar[t].sqrt()):.3f}"
+    return f"{subscript(t)}, √ᾱ = {float(Schedule.vp(T).alpha_bar[t].sqrt()):.3f}"
 
 
 def _cells(quick: bool) -> list[Cell]:

@@ -14,7 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +27,7 @@ from .class_posterior import class_posterior, classified, entropy_curve, largest
 from .labels import ANY
 from .posterior import ImageQuestion
 from .request import Request
+from .scene import spread
 from .session import Session
 from .tree import Branches
 
@@ -69,7 +69,7 @@ def way(session: Session, question: ImageQuestion, most: int = MOST) -> Way:
     request = question.request.walked(question.of)
     steps = list(session.run(request, question.of, slice(question.item, question.item + 1)))
     x = {**{step.t: step.x_t[0] for step in steps}, 0: steps[-1].x_s[0]}
-    t = _spread(request.start, most)[::-1]
+    t = spread(request.start, most)[::-1]
     return Way(t, torch.stack([x[k] for k in t]), session.schedule(request).level(torch.tensor(t)))
 
 
@@ -106,7 +106,7 @@ def turned(session: Session, question: ImageQuestion, most: int, K: int) -> Turn
     else:
         *_, last = session.run(request, question.of, slice(question.item, question.item + 1))
         x_0 = last.x_s[0]
-    t = _spread(request.T, most + 1)[1:]
+    t = spread(request.T, most + 1)[1:]
     x = session.u_turns(replace(request, label=ANY), question.of, x_0, t, K)
     p = _seen(session, request.data, torch.cat([x_0[None], x.flatten(0, 1)]))
     return Turns(t, x_0, x, p[0], p[1:].unflatten(0, (-1, K)))
@@ -191,11 +191,6 @@ def _key(request: Request, of: str) -> str:
 def _weights(session: Session, request: Request, of: str) -> str:
     """The start of the SHA-256 of a model's weights."""
     return str((session.model(request, of).card or {}).get("sha256"))[:10]
-
-
-def _spread(last: int, most: int) -> list[int]:
-    """0, `last`, and of the whole numbers between them so many that there are no more than `most`, rising."""
-    return sorted({round(v) for v in np.linspace(0, last, min(most, last + 1))})
 
 
 def _seen(session: Session, data: str, x: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """What a request can ask for by name: a denoiser, and the solver that walks with it.
 
-Denoisers of CLOSED are made from the law of the data, others are models by name. `given` is a method by any name, a
+Denoisers of CLOSED are made from the law of the data, others are models by name. `method_of` is a method by any name, a
 visitor's own model among them.
 """
 

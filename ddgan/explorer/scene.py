@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from .catalogue import Source
 from .request import Request
 from .session import Session
 
-__all__ = ["Panel", "Progress", "Scene", "scene", "standing", "stepwise"]
+__all__ = ["Panel", "Progress", "Scene", "scene", "spread", "standing", "stepwise"]
 
 
 class Progress(NamedTuple):
@@ -132,6 +133,11 @@ def stepwise(
             Panel(name, own, model, None, tuple(steps.values()), step.x_s, scores, session.classes(request, name))
         )
     yield Scene(request, source, schedule, kept, tuple(panels))
+
+
+def spread(last: int, most: int, first: int = 0) -> list[int]:
+    """`first`, `last`, and of the whole numbers between them so many that there are no more than `most`, rising."""
+    return sorted({round(v) for v in np.linspace(first, last, min(most, last - first + 1))})
 
 
 def standing(kept: Collection[int], T: int, own: int) -> dict[int, int]:

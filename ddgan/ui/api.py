@@ -107,7 +107,7 @@ def denoise(
     channels); with arrays=true all of them, as base64 of float32.
     """
     asked = locals()
-    arrays = _flag("arrays", asked.pop("arrays"))
+    arrays = _with_arrays(asked)
     request = _request(asked)
     if arrays:
         answers.afford(request, 2 * request.start + 1)
@@ -135,7 +135,7 @@ def compare(
     KL, width.
     """
     asked = locals()
-    arrays = _flag("arrays", asked.pop("arrays"))
+    arrays = _with_arrays(asked)
     request = _request(asked)
     if arrays:
         answers.afford(request, 1)
@@ -182,7 +182,7 @@ def posterior(
     and how far that is from the truth, with the noise floor.
     """
     asked = locals()
-    arrays = _flag("arrays", asked.pop("arrays"))
+    arrays = _with_arrays(asked)
     question = {name: asked.pop(name) for name in ("x", "t", "of")}
     question = Question.of_request(_request({**asked, "n": 1}), question)
     return Work(question.request, lambda live: answers.posterior(live.session, question, arrays=arrays))
@@ -261,9 +261,10 @@ def _given(asked: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise Refused(f"{name} must be true or false, got {str(value)[:40]!r}")
+def _with_arrays(asked: dict[str, Any]) -> bool:
+    """The value `arrays`, which is taken from the others."""
+    if not isinstance(value := asked.pop("arrays"), bool):
+        raise Refused(f"arrays must be true or false, got {str(value)[:40]!r}")
     return value
 
 

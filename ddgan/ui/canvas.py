@@ -54,21 +54,20 @@ def pictures_at() -> str:
     return f"gradio_api/pictures/{version()}"
 
 
-def asking(name: str, button: gr.Button) -> dict[str, Any]:
-    """The event of a control that asks for what `name`, the gallery, draws: it clicks the button, or does nothing.
+def asking(button: gr.Button) -> dict[str, Any]:
+    """The event of a control that asks for what the gallery draws: it clicks the button, or does nothing.
 
     Its inputs are all controls that a visitor sees: nothing is done where they hold what was asked for last (`ask` of
-    assets/scrubber.js).
+    assets/image_grid.js).
     """
-    ask = f"document.querySelector('#{name} .{name}').{name}.ask(values, '{button.elem_id}')"
+    ask = f"document.querySelector('#gallery .gallery').gallery.ask(values, '{button.elem_id}')"
     js = f"(...values) => {{ {ask}; return []; }}"
     return {"fn": None, "outputs": None, "js": js, "api_visibility": "private"}
 
 
-def calling(name: str, method: str, *values: Any) -> str:
+def calling(name: str, method: str) -> str:
     """The js of an event that calls a method of what `name` draws."""
-    given = ", ".join(map(json.dumps, values))
-    return f"() => {{ document.querySelector('#{name} .{name}').{name}.{method}({given}); }}"
+    return f"() => {{ document.querySelector('#{name} .{name}').{name}.{method}(); }}"
 
 
 @cache

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ..diffusion.schedule import BOTH_ENDS, FAMILIES, U_0
+from ..diffusion.schedule import BOTH_ENDS, CURVES, FAMILIES, U_0
 from ..errors import Refused
 from ..explorer.request import Request
 from ..explorer.session import Session
@@ -192,7 +192,7 @@ class Answers:
     def view(self, asked: Request, problem: str = "") -> list[Any]:
         """The values of the components for a request; Refused where it has no schedule."""
         self.session.schedule(asked)
-        return [*_updates(asked, _values(asked)), _formula(asked.schedule), problem]
+        return [*_updates(asked), _formula(asked.schedule), problem]
 
 
 def _ranged(schedule: str) -> tuple[Any, ...]:
@@ -210,28 +210,23 @@ def _used(own: str) -> Any:
     return _update(own) if own else gr.skip()
 
 
-def _values(asked: Request) -> tuple[Any, ...]:
-    """What the controls hold for a request, in the order of FIELDS."""
-    span = asked.span or FAMILIES[asked.schedule].default
-    shown = (asked.data, list(asked.denoisers), asked.T, asked.schedule, *span, asked.seed, asked.n)
-    return (*shown, asked.budget or "T", asked.eta or 0, asked.schedule)
-
-
-def _updates(asked: Request, values: tuple[Any, ...]) -> list[Any]:
-    """The controls of a request that hold these values, with choices that only a link asks for."""
-    given = dict(zip(FIELDS, values, strict=True))
-    lo, hi = _sliders(asked.schedule, (given["lo"], given["hi"]))
+def _updates(asked: Request) -> list[Any]:
+    """The controls of a request, with choices that only a link asks for."""
+    lo, hi = _sliders(asked.schedule, asked.span)
     found = {
-        **given,
         "data": _update(asked.data),
-        "denoisers": gr.update(choices=menu.choices(asked.denoisers), value=given["denoisers"]),
+        "denoisers": gr.update(choices=menu.choices(asked.denoisers), value=list(asked.denoisers)),
         "schedule": gr.update(choices=words.schedules(asked.schedule, asked.span), value=asked.schedule),
         "T": gr.update(choices=sorted({*STEPS, asked.T}), value=asked.T),
         "n": gr.update(choices=sorted({*POINT_COUNTS, asked.n}), value=asked.n),
         "lo": lo,
         "hi": hi,
+        "seed": asked.seed,
+        "budget": asked.budget or "T",
+        "eta": asked.eta or 0,
+        "of": asked.schedule,
     }
-    return list(found.values())
+    return [found[name] for name in FIELDS]
 
 
 def _update(name: str) -> Any:
@@ -239,11 +234,10 @@ def _update(name: str) -> Any:
 
 
 def _formula(schedule: str) -> str:
-    family = FAMILIES[schedule]
+    family, curve = FAMILIES[schedule], schedule in CURVES
     return (
-        f"**{schedule}**: {family.formula}, u = {U_0:g} + {1 - U_0:g} t / T, lo = {family.names[0]}, "
-        f"hi = {family.names[1]}; "
-        "alpha_bar = a^2 = 1 - sigma^2, divided by its value at t = 0"
+        f"**{schedule}**: {family.formula}, {f'u = {U_0:g} + {1 - U_0:g} t / T, ' * curve}lo = {family.names[0]}, "
+        f"hi = {family.names[1]}; alpha_bar = a^2 = 1 - sigma^2{', divided by its value at t = 0' * curve}"
     )
 
 

@@ -41,7 +41,6 @@ __all__ = ["ADDRESS", "build"]
 
 _note = partial(words.note, "exports-note")
 
-SHORT = {"webp": "WebP", "gif": "GIF", "mp4": "MP4", "png": "PNG of this step", "npz": "NumPy", "json": "JSON"}
 MAX_EXPORTS = 512 * 2**20  # bytes of all files that are kept, for an hour
 ADDRESS = re.compile(r"https?://[\w.:/~%\[\]-]{1,200}")
 _ASK = """() => { const {dataset: shown, stage} = document.querySelector('CANVAS'),
@@ -59,7 +58,7 @@ def build(session: Session, canvas: str) -> None:
     with gr.Row(elem_classes="exports"):
         gr.HTML('<span class="exports-name">Download</span>', apply_default_css=False)
         asked, made = gr.Textbox(visible=False), gr.DownloadButton(visible=False)
-        buttons = {kind: gr.Button(SHORT[kind], size="sm", scale=0, min_width=0) for kind in files.KINDS}
+        buttons = {kind: gr.Button(words, size="sm", scale=0, min_width=0) for kind, words in files.KINDS.items()}
         drawn("code", elem_id=None, canvas=canvas, kinds=KINDS, server_functions=[_coder(session)])
     note = gr.HTML(_note(""), apply_default_css=False)
     # a limit of its own: a long film must not keep anybody from a picture on the stage
@@ -74,7 +73,7 @@ def build(session: Session, canvas: str) -> None:
 
 def _make(session: Session, cache: Path, kind: str, asked: str) -> Iterator[list[Any]]:
     """The file that the browser asks for and what to say about it; without a file where it cannot be made."""
-    yield [None, _note(f"Making the {SHORT[kind].split()[0]} file …")]
+    yield [None, _note(f"Making the {files.KINDS[kind].split()[0]} file …")]
     try:
         with job(f"export {kind}") as line:
             query, t, look, address = _shown(asked)

@@ -158,9 +158,9 @@ def _wire(tab: gr.Tab, parts: Parts, answers: Answers) -> None:
     quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
     kinds = {"data": [of.data], "other": [of.T, of.n, of.seed, of.label], "schedule": [of.schedule]}
     for what, changing in kinds.items():
-        gr.on([component.input for component in changing], inputs=controls, **asking("gallery", ask[what]))
+        gr.on([component.input for component in changing], inputs=controls, **asking(ask[what]))
     next_seed = parts.dice.click(None, of.seed, of.seed, js=NEXT_SEED, api_visibility="private")
-    next_seed.then(inputs=controls, **asking("gallery", ask["other"]))
+    next_seed.then(inputs=controls, **asking(ask["other"]))
     given, offered = [parts.asked, *controls], [of.denoisers, of.label, shown]
     run = {"js": _NEXT, **quiet}
     last = {"trigger_mode": "always_last", **run}

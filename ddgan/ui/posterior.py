@@ -6,8 +6,6 @@ fetches the pictures itself.
 
 from __future__ import annotations
 
-import gradio as gr
-
 from ..errors import Refused
 from ..explorer.posterior import Question
 from ..explorer.session import Session
@@ -21,7 +19,7 @@ from .server.jobs import job
 __all__ = ["build"]
 
 
-def build(session: Session) -> gr.HTML:
+def build(session: Session) -> None:
     """The component; it needs no events of Gradio's."""
 
     def landscape_page(values):  # noqa: ANN001, ANN202 - Gradio hands over JSON
@@ -34,4 +32,4 @@ def build(session: Session) -> gr.HTML:
         except Refused as error:
             return encoded(refusal(error))
 
-    return drawn("posterior", server_functions=[landscape_page])
+    drawn("posterior", server_functions=[landscape_page])

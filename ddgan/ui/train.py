@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from ..data.toys import TOYS
+from ..data.toys import TOYS, data_label
 from ..errors import Refused
 from ..explorer.live import LiveRuns, Run, parse
 from ..explorer.methods import METHODS
 from ..explorer.session import Session
 from ..models.config import EXPERIMENTS, Config
 from ..training.trainer import BOTH
-from ..views.answers import data_label, sentence, title
+from ..views.answers import sentence, title
 from ..views.encoding import encoded
 from ..views.training import frame_payload, target
 from . import diagram

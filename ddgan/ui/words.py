@@ -11,10 +11,10 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..data.toys import TOYS
+from ..data.toys import TOYS, data_label
 from ..diffusion.schedule import FAMILIES
 from ..errors import Refused
-from ..views.answers import data_label, refusal
+from ..views.answers import refusal
 from ..views.encoding import encoded
 
 __all__ = [

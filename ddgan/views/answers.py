@@ -32,7 +32,7 @@ from ..explorer.live import Frame
 from ..explorer.methods import method_of
 from ..explorer.posterior import Question, ask, weights
 from ..explorer.request import Request
-from ..explorer.scene import Panel, Scene
+from ..explorer.scene import Panel, Scene, spread
 from ..explorer.session import Session
 from ..models.checkpoint import card_of
 from ..models.config import Config
@@ -41,14 +41,12 @@ from ..models.mlp import MixtureDenoiser
 __all__ = [
     "MAX_NUMBERS",
     "MAX_TEXT",
-    "SUBSCRIPT",
     "afford",
     "array",
     "bounded",
     "classes",
     "compare",
     "counted",
-    "data_label",
     "denoise",
     "each",
     "evaluate",
@@ -61,6 +59,7 @@ __all__ = [
     "refusal",
     "sentence",
     "states",
+    "subscript",
     "summary",
     "summed_up",
     "title",
@@ -74,7 +73,7 @@ LONG = 200  # characters of a request's value, such as own points, that are repe
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MAX_BOUND = 16  # steps of a law that is no product, whose bound takes some hundredths of a second each
 KEPT, OFF = 0.05, 0.01  # of the signal in x_T; nats of the start: more than noise hides
-SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 
 
 # ---------------------------------------------------------------- words
@@ -94,6 +93,11 @@ def refusal(error: Refused) -> dict[str, str]:
 def label(name: str) -> str:
     """What a denoiser is called on the page."""
     return title(name)[0]
+
+
+def subscript(t: int) -> str:
+    """x_t with a small t."""
+    return f"x{t}".translate(_SUBSCRIPT)
 
 
 def title(name: str, own: Denoiser | None = None) -> tuple[str, str]:
@@ -156,7 +160,7 @@ def message(scene: Scene) -> str | None:
         kept, law = float(scene.schedule.alpha_bar[-1].sqrt()), scene.source.law
         if kept < KEPT or request.edit:
             return None
-        x_T, off = f"x{str(request.T).translate(SUBSCRIPT)}", start_gap(law, scene.schedule) if law else None
+        x_T, off = subscript(request.T), start_gap(law, scene.schedule) if law else None
         if off is not None and off < OFF:
             return None
         return (
@@ -171,9 +175,7 @@ def message(scene: Scene) -> str | None:
         return "No denoiser shown reads a z, so nothing is drawn anew."
     noise = "z" if what == "z" else "posterior noise"
     of = "all samples" if item is None else f"sample #{item}"
-    return (
-        f"New {noise} at the step {t} → {t - 1} for {of}: x{str(t).translate(SUBSCRIPT)} and before stay as they were."
-    )
+    return f"New {noise} at the step {t} → {t - 1} for {of}: {subscript(t)} and before stay as they were."
 
 
 # ---------------------------------------------------------------- replies
@@ -239,7 +241,7 @@ def summary(x: np.ndarray) -> dict[str, Any]:
 
 def summed_up(request: Request) -> list[int]:
     """The t of the states that an answer without arrays sums up, from noise to data."""
-    return sorted({round(t) for t in np.linspace(0, request.start, STATES)}, reverse=True)
+    return spread(request.start, STATES)[::-1]
 
 
 def denoise(scene: Scene, *, arrays: bool = False) -> dict[str, Any]:
@@ -294,7 +296,7 @@ def posterior(session: Session, question: Question, *, arrays: bool = False) -> 
     Without arrays only the MODES likeliest modes are listed.
     """
     answer = ask(session, question)
-    modes = sorted(weights(answer.truth), key=lambda mode: -mode[1])
+    modes = weights(answer.truth)
     answered = array if arrays else summary
     mean, cov = answer.truth.moments()
 

@@ -42,14 +42,7 @@ from .stage import staged
 
 __all__ = ["KINDS", "MAX_NUMBERS", "json_samples", "neighbours", "npz", "preview", "write"]
 
-KINDS = {  # ending -> what it is
-    "webp": "Animated WebP",
-    "gif": "Animated GIF",
-    "mp4": "MP4 video",
-    "png": "PNG of one step",
-    "npz": "NumPy arrays",
-    "json": "JSON",
-}
+KINDS = {"webp": "WebP", "gif": "GIF", "mp4": "MP4", "png": "PNG of this step", "npz": "NumPy", "json": "JSON"}
 MAX_NUMBERS = 25_000_000  # in one .npz: 100 MB
 MAX_PREVIEW = 13_500  # bytes: 18,000 characters in base64, for who encodes it once more
 MAX_FILM = 2 * 10**9  # bytes of the pictures of an animation, which are all in memory

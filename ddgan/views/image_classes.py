@@ -26,7 +26,7 @@ from ..explorer.class_rows import (
 from ..explorer.posterior import ImageQuestion
 from ..explorer.session import Session
 from ..models.config import PRESETS
-from .answers import SUBSCRIPT, label, sentence
+from .answers import label, sentence, subscript
 from .looks import OTHER, RUNNERS
 
 __all__ = ["bars"]
@@ -136,7 +136,7 @@ def _ruler(data: str, states: Way) -> dict[str, Any] | None:
         return None
     nats = decisions(found, states.level)
     most, step, whole = float(nats.max()), int(nats.argmax()), float(found[0, 1])
-    first, t, s = (f"x{str(k).translate(SUBSCRIPT)}" for k in (states.t[0], *states.t[step : step + 2]))
+    first, t, s = (subscript(k) for k in (states.t[0], *states.t[step : step + 2]))
     part = "most" if most > whole / 2 else "the largest part"
     some = most >= NAMED
     return {

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..explorer.class_rows import class_names, grown, turned, way
 from ..explorer.posterior import ImageQuestion
 from ..explorer.session import Session
-from .answers import SUBSCRIPT, label
+from .answers import label, subscript
 from .encoding import contact
 
 __all__ = ["CHILDREN", "STATES", "TURNS", "branches", "turns"]
@@ -73,7 +73,7 @@ def _answer(question: ImageQuestion, t: list[int], x: Tensor, classes: tuple[str
 def _words(t: list[int], likeliest: Tensor, classes: tuple[str, ...]) -> str:
     """How many classes the children of the noise have, and from which state on all leaves show one."""
     kinds, last = [len(row.unique()) for row in likeliest], classes[int(likeliest[-1, 0])]
-    first = f"The leaves of {_state(t[0])} show {kinds[0]} class{'es' * (kinds[0] > 1)}"
+    first = f"The leaves of {subscript(t[0])} show {kinds[0]} class{'es' * (kinds[0] > 1)}"
     open_ = [k for k, row in enumerate(likeliest) if kinds[k] > 1 or row[0] != likeliest[-1, 0]]
     if not open_:
         return f"All leaves show {last}."
@@ -81,25 +81,21 @@ def _words(t: list[int], likeliest: Tensor, classes: tuple[str, ...]) -> str:
     if len(t) == 1:
         return f"{first}."
     if from_ == len(t):
-        return f"{first}, and those of {_state(t[-1])} show {kinds[-1]}."
-    return f"{first}; from {_state(t[from_])} on all show {last}."
+        return f"{first}, and those of {subscript(t[-1])} show {kinds[-1]}."
+    return f"{first}; from {subscript(t[from_])} on all show {last}."
 
 
 def _finding(t: list[int], kept: list[int], called: str) -> str:
     """Up to which t all U-turns keep the class, and from which on fewer than half, of the number kept at rising t."""
     few = [2 * k < TURNS for k in kept]
     whole = next((i for i, k in enumerate(kept) if k < TURNS), len(t))
-    first = f"Up to {_state(t[whole - 1])}" if whole > 1 else f"Through {_state(t[0])}"
+    first = f"Up to {subscript(t[whole - 1])}" if whole > 1 else f"Through {subscript(t[0])}"
     first += f" the class {called} is kept by {'all' if whole else f'{kept[0]} of' if kept[0] else 'none of'} {TURNS}"
     if whole == len(t) or len(t) == 1:
         return f"{first}."
     if all(few):
-        return f"Already from {_state(t[0])} on the class {called} is lost more often than kept."
+        return f"Already from {subscript(t[0])} on the class {called} is lost more often than kept."
     if few[-1] and not few[0]:
         from_ = max(i for i, lost in enumerate([False, *few]) if not lost)
-        return f"{first}; from {_state(t[from_])} on it is lost more often than kept."
-    return f"{first}, through {_state(t[-1])} by {kept[-1]}."
-
-
-def _state(t: int) -> str:
-    return f"x{str(t).translate(SUBSCRIPT)}"
+        return f"{first}; from {subscript(t[from_])} on it is lost more often than kept."
+    return f"{first}, through {subscript(t[-1])} by {kept[-1]}."

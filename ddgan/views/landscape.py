@@ -20,12 +20,12 @@ from plotly.offline import get_plotlyjs, get_plotlyjs_version
 
 from .. import files
 from ..data.points import Axis
-from ..data.toys import TOYS
+from ..data.toys import TOYS, data_label
 from ..explorer.plane import centres, ticked
 from ..explorer.posterior import MANY, SIDE, Landscape, Question, landscape
 from ..explorer.request import link
 from ..explorer.session import Session
-from .answers import SUBSCRIPT, data_label, label
+from .answers import label, subscript
 from .looks import COLOURS, css, mixed
 
 __all__ = ["PLOTLY", "page", "saved", "shown", "write"]
@@ -113,23 +113,19 @@ def _asset(name: str) -> str:
 # ---------------------------------------------------------------- words
 
 
-def _state(t: int) -> str:
-    return f"x{t}".translate(SUBSCRIPT)
-
-
 def _of(question: Question) -> str:
     """What a law is of: x_0, or x_s by its number."""
-    return _state(question.t - 1 if question.of == "x_s" else 0)
+    return subscript(question.t - 1 if question.of == "x_s" else 0)
 
 
 def _titles(land: Landscape, question: Question) -> list[str]:
-    truth = f"Truth: q({_of(question)}|{_state(question.t)})"
+    truth = f"Truth: q({_of(question)}|{subscript(question.t)})"
     return [f"<b>{truth if name == 'truth' else label(name)}</b>" for name in land.densities]
 
 
 def _words(session: Session, land: Landscape, question: Question, axes: Sequence[Axis]) -> dict[str, str]:
     """The title, what one sees, and what it is made of."""
-    request, of, given = question.request, _of(question), _state(question.t)
+    request, of, given = question.request, _of(question), subscript(question.t)
     digits = [axis["digits"] for axis in ticked(tuple(axes), land.half)]
     places = (axis.centre + axis.unit * x for axis, x in zip(axes, question.x, strict=True))
     at = ", ".join(f"{v:,.{d}f}".replace("-", "−") for v, d in zip(places, digits, strict=True))
@@ -142,7 +138,7 @@ def _words(session: Session, land: Landscape, question: Question, axes: Sequence
             "a good generator has them all, and a Gaussian has one."
         ),
         "note": (
-            f"Schedule {request.schedule}, T = {request.T}, step {given} → {_state(question.t - 1)}. "
+            f"Schedule {request.schedule}, T = {request.T}, step {given} → {subscript(question.t - 1)}. "
             f"KL from the truth to its best Gaussian: {gap:.2f} nats. {drawn}"
             f"All are blurred alike, by {land.blur:.2g} standard deviations of the data."
         ),

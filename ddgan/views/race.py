@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 from plotly.offline import get_plotlyjs_version
 
-from ..explorer.methods import GROUPS, METHODS
+from ..data.toys import data_label
+from ..explorer.methods import METHODS
 from ..explorer.race import STEPS, Entry, Now, Race
 from ..explorer.request import Request
-from .answers import data_label, label
+from .answers import label
 from .looks import COLOURS, DASHES, GRID_LINES, INK, OTHER, RUNNERS, Mark
 from .recorded import Results
 
@@ -56,17 +57,12 @@ def drawing(entries: Sequence[Entry], measure: str, data: str, schedule: str) ->
     """
     scored = sorted((entry for entry in entries if entry.scores), key=lambda e: e.nfe)
     lines, setting = [], f"{data_label(data)}, {schedule}"
-    for group, names in groupby(_grouped(), lambda name: METHODS[name].group):
+    for group, names in groupby(METHODS, lambda name: METHODS[name].group):
         traces = [_line(of, measure, setting) for name in names if (of := [e for e in scored if e.method == name])]
         lines += [trace | ({"legendgrouptitle": {"text": group}} if k == 0 else {}) for k, trace in enumerate(traces)]
     level = _level(measure, scored[0].scores) if scored else None
     said = f"{setting}, {Request.n:,} samples, seed 0<br>{_hollow(measure)}"
     return {"data": lines, "layout": _layout(MEASURES[measure], said, level)}
-
-
-def _grouped() -> list[str]:
-    """METHODS in the order of GROUPS."""
-    return sorted(METHODS, key=lambda name: GROUPS.index(METHODS[name].group))
 
 
 def _line(entries: Sequence[Entry], measure: str, setting: str) -> dict[str, Any]:
@@ -81,7 +77,7 @@ def _line(entries: Sequence[Entry], measure: str, setting: str) -> dict[str, Any
         "mode": "lines+markers",
         "name": label(name),
         "legendgroup": group,
-        "line": {"color": colour, "width": 1.8, "dash": DASHES.get(group, "solid")},
+        "line": {"color": colour, "width": 1.8, "dash": DASHES[group]},
         "marker": {"color": colour, "size": 9, "symbol": [shape + "-open" * _is_hollow(measure, e) for e in entries]},
         "text": [_hover(e, measure, setting) for e in entries],
         "customdata": [e.scores[measure] if math.isfinite(e.scores[measure]) else None for e in entries],
@@ -199,7 +195,7 @@ def table(entries: Sequence[Entry], measure: str) -> list[list[str]]:
     """The same numbers: a head, then for every method its group, its name and a cell for every T."""
     known, of = {(e.method, e.T): e for e in entries}, MEASURES[measure]
     lines = [["", "", *(f"T = {T}" for T in STEPS)]]
-    for name in _grouped():
+    for name in METHODS:
         if any((name, T) in known for T in STEPS):
             cells = [_cell(known.get((name, T)), of, measure) for T in STEPS]
             lines.append([METHODS[name].group, label(name), *cells])

@@ -25,7 +25,7 @@ from torch import Tensor
 from ..diffusion.mixture import Law
 from ..errors import Refused
 from ..explorer.live import Frame, Run
-from ..explorer.race import Entry, Now, Race
+from ..explorer.race import Entry, Race
 from ..explorer.session import Session
 from ..files import in_lines, write
 from ..machine import hardware, record
@@ -135,10 +135,10 @@ class Results(NamedTuple):
     entries: dict[tuple[str, int], Entry]
 
 
-def record_race(session: Session, watch: Callable[[Iterator[Now]], Iterator[Now]] = iter) -> Path:
+def record_race(session: Session) -> Path:
     """Run the race of RACED, and write RACE."""
     race = Race(session, *RACED)
-    for _ in watch(race.run()):
+    for _ in race.run():
         pass
     request = race.request("exact", 1)
     made = {"data": race.data, "schedule": race.schedule, "n": request.n, "seed": request.seed, **record()}

@@ -9,14 +9,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from ..diffusion.gaussianity import step_gap
 from ..errors import Refused
 from ..explorer.plane import scale, ticked, width
 from ..explorer.priority import while_wanted
 from ..explorer.request import Request
-from ..explorer.scene import Panel, Scene, scene
+from ..explorer.scene import Panel, Scene, scene, spread
 from ..explorer.session import Session
 from .answers import heading, message, sentence
 from .encoding import DENSITY_CELLS, density, quantised
@@ -45,7 +43,7 @@ METRICS = {  # as the stage names them, and as metrics.points.score does
 
 def frames(T: int) -> list[int]:
     """The t of the states that are shown, from T down to 0: all of them, or MAX_FRAMES evenly spread."""
-    return sorted({round(t) for t in np.linspace(0, T, min(T + 1, MAX_FRAMES))}, reverse=True)
+    return spread(T, MAX_FRAMES)[::-1]
 
 
 def staged(session: Session, request: Request, *, scored: bool = True) -> Scene:
@@ -87,7 +85,6 @@ def stage(scene: Scene) -> dict[str, Any]:
     limit, dim = width(law), law.shape[0]
     return {
         "id": request.to_query(),
-        "query": request.to_query(),
         "T": request.T,
         "n": request.n,
         "dim": dim,
@@ -154,5 +151,5 @@ def stars(scores: list[tuple[float | None, float | None]]) -> list[bool]:
 def step_gaps(session: Session, request: Request) -> list[tuple[int, float]]:
     """(t, step_gap) of the steps of a request, from T down to 1: all of them, or MAX_GAPS evenly spread."""
     law, schedule = session.law(request.data), session.schedule(request)
-    steps = sorted({round(t) for t in np.linspace(1, request.T, min(request.T, MAX_GAPS))}, reverse=True)
+    steps = spread(request.T, MAX_GAPS, first=1)[::-1]
     return [(t, round(step_gap(law, schedule, t), 4)) for t in steps]

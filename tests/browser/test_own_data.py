@@ -5,11 +5,10 @@ import pytest
 
 from ddgan.data.points import decode_points, from_points, thinned
 from ddgan.data.tables import read_table
-from ddgan.data.toys import TOYS, axes_of, law_of
+from ddgan.data.toys import TOYS, axes_of, data_label, law_of
 from ddgan.diffusion.denoiser import ExactDenoiser
 from ddgan.diffusion.sampler import Draws, sample
 from ddgan.explorer.request import Request
-from ddgan.views.answers import data_label
 
 STAGE = "#stage .stage"
 

@@ -80,7 +80,7 @@ def test_the_last_step_of_a_scene_is_the_last_of_all(session, request_):
 def test_the_stage_is_sent_the_scenes_points_as_int16(session, request_):
     found = staged(session, request_)
     sent, limit = json.loads(encoded(stage(found)), parse_constant=pytest.fail), width(law_of(request_.data))
-    assert sent["t"] == found.t and sent["scale"] == scale(limit) and Request.from_query(sent["query"]) == request_
+    assert sent["t"] == found.t and sent["scale"] == scale(limit) and Request.from_query(sent["id"]) == request_
     for panel, shown in zip(found.panels, sent["panels"], strict=True):
         assert shown["key"] == panel.name and bool(shown["error"]) == bool(panel.refusal)
         for key, of in {} if panel.refusal else {"x": panel.states, "x0": panel.predicted}.items():

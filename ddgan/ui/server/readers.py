@@ -56,11 +56,8 @@ class Readers:
             if not self._open[session]:
                 del self._open[session]
                 self._gone.add(session)
-                self._end_what_runs(session)
-
-    def _end_what_runs(self, session: str) -> None:
-        """End the jobs of a reader who left midway: Gradio stops sending their results, but lets them run."""
-        drop(abandoned_jobs(self.demo, session))
+                # of a reader who left midway, Gradio stops sending the results but lets the jobs run
+                drop(abandoned_jobs(self.demo, session))
 
     @asynccontextmanager
     async def watched(self, _: Any) -> AsyncIterator[None]:
