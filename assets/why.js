@@ -189,7 +189,7 @@ function ofPaths(name, T) {
   if (steps) clipped.push(`${steps} step${steps === 1 ? ' is' : 's are'} shorter than the map shows`);
   return `<b>${name}, T = ${T}: ${nats(chosen.nats)} nats</b>; ` +
     (name === 'optimal'
-      ? `no other ${many} lose less from the same noise level.`
+      ? `no other ${many} lose less from the same noise level, with log-SNRs up to 5.`
       : `the best ${many}: <b>${nats(best.nats)}</b>.`) +
     ' A chain of best Gaussians loses no more than that: it bounds KL(law ‖ samples).' +
     (clipped.length ? ` ${clipped.join(', and ')}: drawn at its edge.` : '');

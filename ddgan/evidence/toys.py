@@ -340,7 +340,7 @@ TOYS_25 = Experiment(
     "moving average are ours. Matrix products in the paper's setting were rounded to bfloat16 on the Xeon, which is "
     "faster, except for seed 0 of the GAN and of the DDGAN at T = 4. On the EPYC (seeds 1 to 4 of WGAN-GP, seed 4 of "
     "the DDGAN at T = 8) they were not rounded. DDPM's network predicts v in our recipe. In the paper's setting it "
-    "predicts the noise and is not tuned. In 4 steps DDPM covers one or two modes, in 50 steps all 25. More steps "
+    "predicts the noise and is not tuned. In 4 steps DDPM covers none to three modes, in 50 steps all 25. More steps "
     "leave fewer samples between the modes; in the paper's setting the gain is small. GAN means our DDGAN at T = 1, "
     "whose networks see x₁ too. It is not the paper's GAN. It covers all modes in one step with R1 + R2 (our recipe) "
     "and with R1 (the paper's setting), and more of its samples are on a mode than of any DDGAN of the same recipe "

@@ -37,7 +37,8 @@ teaches G as many modes as it needs.
 ## The panels
 
 In *Denoise* every data set is a mixture of Gaussians, so a formula gives the truth at every step. All panels use the
-**same noise**. They differ only in how they draw $x_0$ given $x_t$.
+**same noise**. They differ in how they find $x_0$ given $x_t$; solvers, the flow and the consistency model also
+differ in the step that follows.
 
 | panel | draws $x_0$ from |
 |---|---|
@@ -49,6 +50,8 @@ In *Denoise* every data set is a mixture of Gaussians, so a formula gives the tr
 | DDIM, DPM-Solver++, Heun (EDM) | the true or the learned mean, by other rules and without noise """
     r"""(with η = 1, DDIM is the row above) |
 | Exact flow map | the point to which the probability flow carries $x_t$ |
+| Learned mixture | a network that gives a mixture of 32 Gaussians, trained by likelihood |
+| Consistency model | a learned flow map, without z; each further step puts new noise on its $x_0$ |
 
 The numbers judge the $x_0$ that is predicted from the state shown, drawn in orange: its [[energy distance]] (the noise
 floor in brackets), how many modes get at least a tenth of their share, the share [[on a mode]], the

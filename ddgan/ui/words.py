@@ -52,9 +52,10 @@ TERMS = {
     "the shares of the law.",
     "energy distance": "How far the samples are from the law. It is 0 for equal laws; 95 % of exact samplings score "
     "less than its noise floor.",
-    "width": "How wide the modes of the samples are: 1 is as wide as the law's, less is too narrow.",
-    "bound": "The sum of KL(q ‖ p) over the steps of a chain, in nats. The KL from the law to the samples is at most "
-    "this sum.",
+    "width": "How wide the modes of the samples are: 1 is as wide as the law's, less is too narrow. "
+    "About 2 on a plane means scattered samples, without modes.",
+    "bound": "The sum of KL(q ‖ p) over the steps of a chain, and of that from q at x_T to pure noise, in nats. The KL "
+    "from the law to the samples is at most this sum.",
     "SW₂": "The sliced Wasserstein distance to as many exact samples: how far one set has to be moved to become the "
     "other, seen from all sides.",
     "precision": "The share of generated images that lie among real ones.",
