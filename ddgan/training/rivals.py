@@ -19,7 +19,7 @@ from ..errors import Refused
 from ..models.mlp import MixtureDenoiser
 from .losses import pseudo_huber
 from .pairs import Pairs
-from .trainer import BOTH, Descent, Objective
+from .trainer import Descent, Objective
 
 __all__ = ["Consistency", "Likelihood", "Trajectories"]
 
@@ -35,9 +35,7 @@ class Likelihood(Objective):
         super().__init__(generator, lr, {}, pairs, descent)
         self.mixture = generator
 
-    def _learn(
-        self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...] = BOTH
-    ) -> dict[str, Tensor]:
+    def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...]) -> dict[str, Tensor]:
         _, t, _, x_t = self._forward_pair(x_0, noise)
 
         def surprise(t: Tensor, x_t: Tensor, x_0: Tensor) -> Tensor:
@@ -100,9 +98,7 @@ class Consistency(Objective):
         super().__init__(generator, lr, {}, pairs, descent)
         self.trajectories = Trajectories(law, pairs)
 
-    def _learn(
-        self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...] = BOTH
-    ) -> dict[str, Tensor]:
+    def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...]) -> dict[str, Tensor]:
         self.trajectories.reach(1 + self.updates // PER_CHUNK)
 
         def error(x_t: Tensor, level: Tensor, x_0: Tensor) -> Tensor:

@@ -154,9 +154,7 @@ class Objective:
             raise FloatingPointError(f"a gradient overflowed in each of the {OVERFLOWS} updates up to {self.updates}")
         return losses
 
-    def _learn(
-        self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...] = BOTH
-    ) -> dict[str, Tensor]:
+    def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...]) -> dict[str, Tensor]:
         """One Adam step of each of the players; the losses. On a CUDA device only the device works: see `Recorded`."""
         raise NotImplementedError
 
@@ -278,9 +276,7 @@ class Adversarial(Objective):
     def _penalised(self) -> bool:
         return self.gamma > 0 and super()._penalised
 
-    def _learn(
-        self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...] = BOTH
-    ) -> dict[str, Tensor]:
+    def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...]) -> dict[str, Tensor]:
         generator, discriminator, schedule = self.generator, self.networks["d"], self.pairs.schedule
         s, t, x_s, x_t = self._forward_pair(x_0, noise)
         z = torch.randn(len(x_0), generator.latent_dim, generator=noise, device=noise.device).to(x_0)
@@ -333,9 +329,7 @@ class Regression(Objective):
     ) -> None:
         super().__init__(generator, lr, {}, pairs, descent)
 
-    def _learn(
-        self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...] = BOTH
-    ) -> dict[str, Tensor]:
+    def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...]) -> dict[str, Tensor]:
         generator = self.generator
         _, t, _, x_t = self._forward_pair(x_0, noise)
 

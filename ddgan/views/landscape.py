@@ -28,9 +28,9 @@ from ..explorer.session import Session
 from .answers import label, subscript
 from .looks import COLOURS, css, mixed
 
-__all__ = ["PLOTLY", "page", "saved", "shown", "write"]
+__all__ = ["MARK", "page", "saved", "shown", "write"]
 
-PLOTLY = "/* plotly.js */"  # stands in `page` for the script that draws it
+MARK = "/* plotly.js */"  # stands in `page` for the script that draws it
 ROW, STACKED, TITLE = 380, 290, 34  # pixels: a scene among others beside it, or below it, and what is written above it
 NARROW = 900  # pixels of width, under which scenes stand below each other
 PLANE = (Axis("", 0.0, 1.0), Axis("", 0.0, 1.0))  # without names and units
@@ -50,7 +50,7 @@ def shown(session: Session, question: Question) -> dict[str, Any]:
 
 
 def page(session: Session, question: Question, address: str = "") -> str:
-    """An HTML page that shows the landscape without the network, once plotly.js stands where it says PLOTLY.
+    """An HTML page that shows the landscape without the network, once plotly.js stands where it says MARK.
 
     `address` is that of the explorer, for its link.
     """
@@ -68,7 +68,7 @@ def page(session: Session, question: Question, address: str = "") -> str:
 <title>{escape(found["title"])}</title>
 <style>
 {style}</style>
-<script>{PLOTLY}</script>
+<script>{MARK}</script>
 </head>
 <body class="landscape-page">
 <h1>{escape(found["title"])}</h1>
@@ -95,7 +95,7 @@ def saved(session: Session, question: Question, address: str = "") -> dict[str, 
     data = request.data if request.data in TOYS else "own-points"
     return {
         "page": page(session, question, address),
-        "mark": PLOTLY,
+        "mark": MARK,
         "plotly": get_plotlyjs_version(),
         "name": f"ddgan-{data}-T{request.T}-t{question.t}-{question.of}.html",
     }
@@ -103,7 +103,7 @@ def saved(session: Session, question: Question, address: str = "") -> dict[str, 
 
 def write(path: Path, session: Session, question: Question, address: str = "") -> None:
     """Write `page` with its script, some 5 MB; Refused as of posterior.landscape, or where it cannot be written."""
-    files.write(path, page(session, question, address).replace(PLOTLY, get_plotlyjs()).encode())
+    files.write(path, page(session, question, address).replace(MARK, get_plotlyjs()).encode())
 
 
 def _asset(name: str) -> str:

@@ -11,7 +11,7 @@ from test_click import BOX, answered
 from ddgan.explorer.posterior import Question
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
-from ddgan.views.landscape import PLOTLY, page, write
+from ddgan.views.landscape import MARK, page, write
 from ddgan.views.looks import COLOURS, mixed
 
 WHILE = 120_000  # ms: three surfaces without a GPU, on two cores
@@ -103,7 +103,7 @@ def test_what_is_saved_is_the_librarys_file(visit, address):
         shown.get_by_role("button", name="Save as a file").click()
     assert made.value.suggested_filename == "ddgan-25-gaussians-T4-t2-x_s.html"
     with open(made.value.path(), encoding="utf-8") as file:
-        assert file.read() == page(Session(), asked, address).replace(PLOTLY, get_plotlyjs())
+        assert file.read() == page(Session(), asked, address).replace(MARK, get_plotlyjs())
 
 
 def test_the_file_needs_no_server_and_turns_as_the_page_does(browser, tmp_path):

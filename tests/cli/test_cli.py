@@ -21,7 +21,7 @@ from ddgan.explorer.session import Session
 from ddgan.metrics.images import score_images
 from ddgan.models.checkpoint import load, load_classifier
 from ddgan.views.code import snippets
-from ddgan.views.landscape import PLOTLY, page
+from ddgan.views.landscape import MARK, page
 
 TINY = ["--width", "8", "--depth", "1", "--batch", "16", "--steps", "6"]
 
@@ -241,7 +241,7 @@ def test_the_law_at_one_x_t_is_written_as_a_landscape(capsys, tmp_path, words):
     out = tmp_path / "x.html"
     assert run(capsys, "export", "25-gaussians", "--out", out, *words)[0] == 0
     asked = Question.of_words(Request(), words[1] if words else "1,0.3,0.2,x_0")
-    whole = page(Session(), asked, "https://example.org/" if words else "").replace(PLOTLY, get_plotlyjs())
+    whole = page(Session(), asked, "https://example.org/" if words else "").replace(MARK, get_plotlyjs())
     assert out.read_text(encoding="utf-8") == whole
 
 

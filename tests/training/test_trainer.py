@@ -29,7 +29,7 @@ from ddgan.training.cuda_graph import Recorded
 from ddgan.training.losses import LOSSES
 from ddgan.training.pairs import TOP, Anywhere, Consecutive
 from ddgan.training.run import new_objective
-from ddgan.training.trainer import DECAYS, Adversarial, Descent, Objective, Regression, TrainStep, train
+from ddgan.training.trainer import BOTH, DECAYS, Adversarial, Descent, Objective, Regression, TrainStep, train
 
 PAIRS = {"consecutive": Consecutive(Schedule.vp(4)), "anywhere": Anywhere(Schedule.vp(MAX_T))}
 TWO_POINTS = Law.uniform(torch.tensor([[-1.0], [1.0]]), 0.1)
@@ -300,6 +300,7 @@ def test_an_update_never_waits_for_its_device(network, shape, loss, pairs, monke
             torch.empty(8, *shape, device=meta),
             torch.zeros(8, dtype=torch.long, device=meta),
             SimpleNamespace(device=meta),
+            BOTH,
         )
 
 

@@ -14,7 +14,7 @@ from ddgan.explorer.posterior import Question, landscape
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.views.encoding import encoded
-from ddgan.views.landscape import PLANE, PLOTLY, _figure, page, saved, shown, write
+from ddgan.views.landscape import MARK, PLANE, _figure, page, saved, shown, write
 from ddgan.views.looks import mixed
 
 SESSION = Session()
@@ -103,7 +103,7 @@ def test_without_a_ddgan_there_are_two_surfaces():
 def test_the_file_is_whole_names_its_link_and_needs_no_network(tmp_path):
     write(tmp_path / "x.html", SESSION, ASKED, ADDRESS)
     text = (tmp_path / "x.html").read_text(encoding="utf-8")
-    assert text == page(SESSION, ASKED, ADDRESS).replace(PLOTLY, get_plotlyjs()) and len(text) < 6e6
+    assert text == page(SESSION, ASKED, ADDRESS).replace(MARK, get_plotlyjs()) and len(text) < 6e6
     ours = text.replace(get_plotlyjs(), "")
     assert ours.startswith("<!doctype html>") and ours.endswith("</html>\n")
     assert not re.findall(r"(?:src|href)=\"(?!https://example\.org)|url\(|@import|fetch\(", ours)
