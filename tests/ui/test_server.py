@@ -520,10 +520,11 @@ def train(visitor):
     visitor.join(visitor.watching)
 
 
+@pytest.mark.slow
 def test_what_nobody_reads_stops(visitor):
     train(visitor)
     assert until(lambda: visitor.health()["training"])
-    assert until(lambda: not visitor.health()["training"])
+    assert until(lambda: not visitor.health()["training"], reading.ABSENCE + 20)
 
 
 @pytest.mark.slow
