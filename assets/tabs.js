@@ -65,10 +65,13 @@ onPage('keydown', e => {
   obey(e, { ArrowLeft: to(at - 1), ArrowRight: to(at + 1), Home: to(0), End: to(-1) });
 });
 
-/* Gradio builds its tabs in its own time: ask until the wanted one is there, then follow what is chosen. */
+/* Gradio builds its tabs in its own time: ask until the wanted one is there, or somebody chooses another; then follow
+   what is chosen. */
 const wanted = named(asked);
+let byHand = false;
+onPage('click', e => { byHand ||= e.isTrusted && e.target.closest('[role=tab]') !== null; }, { capture: true });
 (async () => {
-  for (let tries = 0; tries < 60 && current() !== wanted; tries++) {
+  for (let tries = 0; tries < 60 && current() !== wanted && !byHand; tries++) {
     tab(wanted);
     await new Promise(done => setTimeout(done, 100));
   }

@@ -459,6 +459,17 @@ def test_back_leads_to_the_tab_before(visit):
     assert Request.from_query(drawn(page)).T == 2
 
 
+def test_who_chooses_a_tab_while_the_page_still_opens_stays_there(visit):
+    page, chosen = visit(), "document.querySelector('[role=tab][aria-selected=true]')?.textContent.trim() === '{}'"
+    page.add_init_script("""const later = setTimeout;
+      window.setTimeout = (act, ms, ...more) => later(act, ms === 100 ? 3000 : ms, ...more);""")
+    page.goto(page.url.split("?")[0] + "?tab=train")
+    page.wait_for_function(chosen.format("Train"))
+    page.get_by_role("tab", name="About").click()
+    page.wait_for_timeout(3500)
+    assert page.evaluate(chosen.format("About"))
+
+
 def test_the_menu_calls_vp_the_papers_with_the_papers_range_alone(visit):
     page, called = visit("?n=500&span=0.5,10"), "document.querySelector('#{} input').value === '{}'"
     page.wait_for_function(called.format("schedule", "vp (other)"))
