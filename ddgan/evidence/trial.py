@@ -352,8 +352,8 @@ RIVALS = Experiment(
     "rivals",
     "Every way to take few steps",
     "On vp with the paper's range no Gaussian step and no solver of a mean comes near 25 Gaussians with an NFE of 8, "
-    "while the DDGAN, the mixture and the consistency model do with 1; on digits and vp the DDGAN is ahead with one to "
-    "four.",
+    "while the DDGAN, the mixture and the consistency model do with 1; on digits and vp the DDGAN is ahead with an NFE "
+    "of 1 to 4.",
     _rivals_cells,
     _rivals,
     (
