@@ -360,7 +360,7 @@ function draw() {
   const foot = data.panels.some(panel => panel.classes) ? FOOT : 0; // of all, so that rows stand side by side
   for (const { panel, grids, alone, title, way } of state.views) {
     if (panel.error) continue;
-    const room = panels.firstChild.clientWidth,
+    const room = Math.floor(panels.firstChild.getBoundingClientRect().width),
       end = at === last(),
       both = show === 'both' && !end, // x_0 is its own prediction: one grid
       beside = !both && room >= BESIDE && data.t.length <= FEW,

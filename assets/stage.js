@@ -319,7 +319,7 @@ function show(data) {
   state.data = data;
   // A changed control must not move the reader: the same place on the scrubber, at a true state unless playing.
   state.at = fraction * lastState();
-  if (playing()) { if (before.F !== data.F) state.motion.play = timing(data.F).cycle * Math.floor(soFar()); }
+  if (playing()) { if (before.F !== data.F) goOn(); }
   else if (!state.dragging) { state.motion = null; state.at = Math.round(state.at); }
   if (!before || before.n !== data.n) state.hover = state.pinned = null;
   if (!before) recall();
@@ -567,7 +567,9 @@ function end() {
 
 /* Whether noise is added, and to which states of the data. */
 function onward(states) {
+  const turns = Boolean(states) !== Boolean(state.forward);
   state.forward = states;
+  if (turns) goOn();
   $('[data-act=noise]').setAttribute('aria-pressed', Boolean(states));
   describe(true);
 }
@@ -592,6 +594,11 @@ async function addNoise() {
 
 /* How much of the film is behind, in states: it ends at the data, or with Add noise at the noise. */
 const soFar = () => state.forward ? lastState() - state.at : state.at;
+
+/* A film that plays goes on from the state that is shown. */
+function goOn() {
+  if (playing()) state.motion.play = Math.floor(soFar()) * timing(state.data.F).cycle;
+}
 
 function play() {
   if (!state.data) return;

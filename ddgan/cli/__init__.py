@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shlex
 import sys
@@ -45,7 +46,7 @@ from ..models import checkpoint, official, registry
 from ..models.config import PRESETS, Config, preset, suited
 from ..training import distributed
 from ..training.classifier import BATCH, fit_classifier
-from ..training.run import fit, table_of
+from ..training.run import fit, refuse_misfits, table_of
 from ..views import files, landscape, recorded
 from ..views.answers import finite
 from ..views.picture import Look
@@ -155,11 +156,7 @@ def _train(options: argparse.Namespace) -> None:
         base = suited(base, asked)
     config = replace(base, **given)
     _used(options, config)
-    kinds = next(
-        kinds for kinds in (registry.IMAGE_NETWORKS, {**registry.VECTORS, **registry.ALONE}) if base.network in kinds
-    )
-    if config.network not in kinds:
-        raise Refused(f"the network of {options.preset} must be one of {', '.join(kinds)}, got {config.network}")
+    refuse_misfits(config)
     _above_zero(options, "seconds", "minutes")
     if config.network == "unet-draw" and options.latent_dim:
         raise Refused(
@@ -337,8 +334,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         if "of_modes" not in row:  # of images
             print(f"{name:10}  " + "  ".join(f"{key} {_said(value)}" for key, value in row.items()))
             continue
+        energy = f"{row['energy']:8.5f}" if math.isfinite(row["energy"]) else "of one sample is none"
         print(
-            f"{name:10}  energy distance {row['energy']:8.5f} (floor {row['floor_energy']:.5f})  "
+            f"{name:10}  energy distance {energy} (floor {row['floor_energy']:.5f})  "
             f"modes {row['modes']}/{row['of_modes']}  on a mode {row['on_mode']:.2%}  KL {row['kl']:.4f}  "
             f"width {row['width']:.2f}  sliced W2 {row['sliced_w2']:.4f} "
             f"(two samples of the law: {row['floor_sliced_w2']:.4f})"
@@ -372,15 +370,15 @@ def _export(options: argparse.Namespace) -> None:
     for name in ("layers", "hold"):
         if getattr(options, name) is not None and (not points or options.out.suffix.lower() in (".npz", ".json")):
             raise Refused(f"--{name} is for pictures of points")
-    look = Look.parse(options.layers or DRAWN, options.hold)
+    look = Look.parse(DRAWN if options.layers is None else options.layers, options.hold)
     files.write(options.out, session, request, t=options.t, address=options.address, glide=options.glide, look=look)
     print(options.out)
 
 
 def _landscape(options: argparse.Namespace, session: Session, request: Request) -> None:
     """Write the law at one x_t as a landscape."""
-    for name in ("t", "hold", "glide", "layers"):
-        if getattr(options, name):
+    for name in ("t", "hold", "layers", *["glide"] * bool(options.glide)):
+        if getattr(options, name) is not None:
             raise Refused(f"--{name} is for pictures and films: an .html shows the law of --at")
     law = session.law(request.data)
     first = ",".join(["1", *("0.3", "0.2")[: len(law.mu[0])], "x_0"])  # as the page begins

@@ -31,7 +31,7 @@ from .. import files
 from ..data.images import OFFICIAL, SETS, ImageSet, batches, from_uint8, load_images, sheet, stacked_mnist, to_uint8
 from ..data.points import fingerprint, of_columns
 from ..data.tables import Table, file_of, is_table, read_table
-from ..data.toys import law_of
+from ..data.toys import TOYS, law_of
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.mixture import Law
 from ..diffusion.sampler import Labels, draw, own_classes, seeds
@@ -48,7 +48,7 @@ from .pairs import Anywhere, Consecutive, Pairs
 from .rivals import Consistency, Likelihood
 from .trainer import Adversarial, Descent, Objective, Regression, TrainStep, train
 
-__all__ = ["fit", "new_objective", "evaluate_model", "table_of"]
+__all__ = ["evaluate_model", "fit", "new_objective", "refuse_misfits", "table_of"]
 
 _INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
 SHEET = 64  # images that samples.png shows
@@ -67,7 +67,7 @@ def new_objective(config: Config, data: Law | ImageSet, on: torch.device | None 
 
     They are `on` a device, unless it is given: images' on a GPU where there is one, points' on the CPU.
     """
-    _refuse_misfits(config)
+    refuse_misfits(config)
     known = data.known if isinstance(data, ImageSet) else 0
     if config.classes and config.classes != known:
         raise Refused(f"labels of {config.classes} classes were asked for, these data have {known}")
@@ -129,9 +129,14 @@ def _alone(config: Config, generator: Denoiser, pairs: Pairs, data: Law | ImageS
     return Regression(generator, pairs, lr=config.lr_g, descent=descent)
 
 
-def _refuse_misfits(config: Config) -> None:
-    """Refused where an objective, a network and a loss do not go together."""
+def refuse_misfits(config: Config) -> None:
+    """Refused where data, an objective, a network and a loss do not go together."""
     images = config.network in registry.IMAGE_NETWORKS
+    if config.data in SETS and not images or images and (config.data in TOYS or is_table(config.data)):
+        kinds = (*registry.VECTORS, *registry.ALONE) if images else registry.IMAGE_NETWORKS
+        raise Refused(
+            f"the network of {Path(config.data).name} must be one of {', '.join(kinds)}, got {config.network}"
+        )
     if images and config.objective in ("mixture", "consistency"):
         raise Refused(f"the {config.objective} objective is for points, whose law is known: {config.data} is of images")
     if config.objective in ("regression", "consistency") and config.latent_dim:
@@ -195,7 +200,7 @@ def fit(
     """
     if (images or size) and config.network not in registry.IMAGE_NETWORKS:
         raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
-    _refuse_misfits(config)
+    refuse_misfits(config)
     out = Path(out)
     data = _points(config, out, resume) if is_table(config.data) else _data(config, images, size, reading)
     if config.network == "unet-draw" and config.latent_dim and isinstance(data, ImageSet):

@@ -186,6 +186,23 @@ def test_play_has_its_true_speed_at_few_frames_a_second_and_a_hidden_page_stands
     assert page.inner_text("[data-act=pace]") == "½×", "after the fastest comes the slowest"
 
 
+def test_who_leaves_add_noise_goes_on_from_where_the_samples_are(visit):
+    page = visit("?n=500&T=4&t=0")
+    page.evaluate("""() => {
+      let now = 0, waiting = [];
+      requestAnimationFrame = act => waiting.push(act);
+      after = (ms, frames = 1) => {
+        for (let k = 0; k < frames; k++) { now += ms; waiting.splice(0).forEach(act => act(now)); }
+        return document.querySelector('#stage .stage').stage.state();
+      };
+    }""")
+    page.click("[data-act=noise]")
+    assert page.evaluate("after(250, 7)") == 3, "a state of 1,100 ms on the way to noise"
+    page.click("[data-act=noise]")
+    assert page.evaluate("after(50, 2)") == 3
+    assert page.evaluate("after(250, 5)") == 4
+
+
 def test_a_film_goes_on_when_the_number_of_its_states_changes(visit):
     page = visit("?n=500&T=4&t=4")
     page.evaluate("document.querySelector('#stage .stage').stage.play()")

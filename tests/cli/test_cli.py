@@ -128,6 +128,11 @@ def test_a_run_is_trained_resumed_sampled_and_exported(capsys, tmp_path):
             ["train", "rings-mixture", "--out", "x", "--objective", "consistency"],
             "that of consistency is rings-consistency",
         ),
+        (["train", "mnist", "--out", "x", "--loss", "r1r2"], "loss r1r2 takes D's slope from a finite difference"),
+        (
+            ["export", "rings", "--denoiser", "exact", "--out", "x.html", "--hold", "0"],
+            "--hold is for pictures and films",
+        ),
         (["train", "mnist", "--out", "x", "--objective", "mixture"], "the mixture objective is for points"),
         (
             ["train", "rings-mixture", "--out", "x", "--latent-dim", "2"],

@@ -132,6 +132,8 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit_and_its_model_is_loaded(conf
             replace(preset("mnist"), objective="consistency", latent_dim=0),
             "the consistency objective is for points, .*",
         ),
+        (replace(preset("mnist"), network="skip"), "the network of mnist must be one of unet, .*, got skip$"),
+        (replace(preset("rings"), network="unet"), "the network of rings must be one of plain, .*, got unet$"),
         (replace(MIXTURE, network="skip", latent_dim=1), "need each other, got mixture and skip$"),
         (replace(MIXTURE, objective="ddgan"), "need each other, got ddgan and mixture$"),
         (replace(MIXTURE, latent_dim=1), "latent has 2 numbers, one more than the data, got 1$"),

@@ -565,5 +565,5 @@ def test_an_average_whose_distance_is_not_finite_is_not_the_one_that_is_kept(tmp
 def test_a_network_of_images_refuses_a_table_of_points_in_a_sentence(tmp_path, network):
     table = tmp_path / "points.csv"
     table.write_text("x,y\n" + "".join(f"{i},{i * i % 7}\n" for i in range(20)))
-    with pytest.raises(Refused, match="a network of images needs data of shape"):
+    with pytest.raises(Refused, match="the network of points.csv must be one of plain, skip, .*, got unet"):
         next(fit(replace(preset("mnist"), data=str(table), network=network), tmp_path / "run"))
