@@ -98,3 +98,11 @@ def test_the_ruler_has_the_states_on_the_curve_of_the_set_and_says_where_most_is
     assert ticks == sorted(ticks) and axis["x"] <= ticks[0] and ticks[-1] <= axis["x"] + axis["width"]
     assert band["x"] == pytest.approx(ticks[1], abs=2), "from x₃"
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_a_long_way_scrolls_inside_its_panel(visit):
+    page = visit("?data=mnist&n=1&T=16", width=390, ready='#gallery .gallery[data-ready="1"]')
+    way, panel = (f"document.querySelector('.gallery-{name}')" for name in ("way", "panel"))
+    page.wait_for_function(f"{way}.scrollWidth > {way}.clientWidth")
+    assert page.evaluate(f"{way}.getBoundingClientRect().right - {panel}.getBoundingClientRect().right") <= 1
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
