@@ -130,11 +130,14 @@ def test_every_tab_has_a_heading(visit):
     page = visit("?n=500")
     for tab in TABS:
         page.get_by_role("tab", name=tab).click()
+        page.wait_for_function(
+            f"document.querySelector('[role=tab][aria-selected=true]').textContent.trim() === '{tab}'"
+        )
         page.wait_for_selector("[role=tabpanel]:visible :is(h2, h3) >> nth=0", state="attached")
-        first = page.evaluate(
+        first = page.wait_for_function(
             "[...document.querySelectorAll('[role=tabpanel] h2')].find(node => node.checkVisibility())?.innerText"
         )
-        assert first, tab
+        assert first.json_value(), tab
 
 
 @pytest.mark.parametrize(("width", "height"), [(960, 540), (683, 384)])
