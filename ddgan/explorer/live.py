@@ -544,8 +544,10 @@ def parse(values: Mapping[str, Any]) -> tuple[Config, float]:
     }
     seconds = sizes.pop("seconds")
     law_of(data := Request.parse({"data": values.pop("data")}).data)  # refuses images
-    if values.get("network", Config.network) not in (networks := (*registry.VECTORS, *registry.ALONE)):
-        raise Refused(f"network must be one of {', '.join(networks)}, got {str(values['network'])[:40]!r}")
+    if values.get("network", Config.network) not in registry.POINT_NETWORKS:
+        raise Refused(
+            f"network must be one of {', '.join(registry.POINT_NETWORKS)}, got {str(values['network'])[:40]!r}"
+        )
     own = {
         "data": data,
         "T": sizes["T"] or None,

@@ -15,7 +15,8 @@ from .discriminator import Discriminator
 from .layers import channels_last
 
 __all__ = [
-    "ALONE", "IMAGE_NETWORKS", "VECTORS", "discriminator", "generator", "new_discriminator", "new_generator",
+    "ALONE", "IMAGE_NETWORKS", "POINT_NETWORKS", "VECTORS", "discriminator", "generator", "new_discriminator",
+    "new_generator",
 ]  # fmt: skip
 
 VECTORS = {
@@ -28,6 +29,7 @@ VECTORS = {
     "plain-eps": (mlp.PlainEpsGenerator, mlp.PlainDiscriminator),
 }
 ALONE = {"mixture": mlp.MixtureDenoiser, "flow": mlp.FlowGenerator}  # networks of points that have no discriminator
+POINT_NETWORKS = (*VECTORS, *ALONE)
 IMAGE_NETWORKS = {"unet": unet.UNet, "unet-draw": unet.DrawUNet, "unet-indexed": unet.IndexedUNet}
 
 
@@ -39,7 +41,7 @@ def generator(
 
     `multipliers`, `patch` and `classes` are for networks of images. Refused where the network does not fit the shape.
     """
-    if kind in VECTORS or kind in ALONE:
+    if kind in POINT_NETWORKS:
         _without_classes(kind, classes)
         of_points: type[Denoiser] = ALONE[kind] if kind in ALONE else VECTORS[kind][0]
         return of_points(prod(shape), latent_dim, width, depth)

@@ -133,7 +133,7 @@ def refuse_misfits(config: Config) -> None:
     """Refused where data, an objective, a network and a loss do not go together."""
     images = config.network in registry.IMAGE_NETWORKS
     if config.data in SETS and not images or images and (config.data in TOYS or is_table(config.data)):
-        kinds = (*registry.VECTORS, *registry.ALONE) if images else registry.IMAGE_NETWORKS
+        kinds = registry.POINT_NETWORKS if images else registry.IMAGE_NETWORKS
         raise Refused(
             f"the network of {Path(config.data).name} must be one of {', '.join(kinds)}, got {config.network}"
         )

@@ -32,7 +32,7 @@ from ..explorer.posterior import Question
 from ..explorer.request import Request
 from ..explorer.scene import scene
 from ..models.config import PRESETS, Config
-from ..models.registry import ALONE, VECTORS
+from ..models.registry import POINT_NETWORKS
 from ..training.losses import LOSSES
 from ..views import answers, files
 from .server.gradio_internals import document_endpoint
@@ -41,7 +41,7 @@ from .server.jobs import job, log
 __all__ = ["build"]
 
 MAX_SAMPLINGS = 20
-Schedule, Network, Loss = (Literal[tuple(known)] for known in (FAMILIES, (*VECTORS, *ALONE), LOSSES))
+Schedule, Network, Loss = (Literal[tuple(known)] for known in (FAMILIES, POINT_NETWORKS, LOSSES))
 _LIVE = PRESETS["25-gaussians-live"]
 # what the parameters mean, for the schema
 WORDS = {

@@ -159,17 +159,21 @@ def test_the_star_is_at_the_energy_distances_that_chance_cannot_tell_from_the_le
     assert starred == [True, True, False, False] and page.locator(f"{STAGE} dd.best").count() == 2
 
 
+# the page's frames come by hand: after(ms, frames) draws them, each so many ms after the one before; the state then
+BY_HAND = """() => {
+  let now = 0, waiting = [];
+  requestAnimationFrame = act => waiting.push(act);
+  after = (ms, frames = 1) => {
+    for (let k = 0; k < frames; k++) { now += ms; waiting.splice(0).forEach(act => act(now)); }
+    return document.querySelector('#stage .stage').stage.state();
+  };
+}"""
+
+
 def test_play_has_its_true_speed_at_few_frames_a_second_and_a_hidden_page_stands_still(visit):
     page = visit("?n=500&T=4&t=4")
-    page.evaluate("""() => {
-      let now = 0, waiting = [];
-      requestAnimationFrame = act => waiting.push(act);
-      after = (ms, frames = 1) => {
-        for (let k = 0; k < frames; k++) { now += ms; waiting.splice(0).forEach(act => act(now)); }
-        return document.querySelector('#stage .stage').stage.state();
-      };
-      document.querySelector('#stage .stage').stage.play();
-    }""")
+    page.evaluate(BY_HAND)
+    page.evaluate("document.querySelector('#stage .stage').stage.play()")
     assert page.evaluate("after(250, 5)") == 0, "the first frame begins the film: 1,000 ms of it so far"
     assert page.evaluate("after(250)") == 1, "a state has 1,100 ms"
     assert page.evaluate("after(250, 4)") == 2
@@ -188,14 +192,7 @@ def test_play_has_its_true_speed_at_few_frames_a_second_and_a_hidden_page_stands
 
 def test_who_leaves_add_noise_goes_on_from_where_the_samples_are(visit):
     page = visit("?n=500&T=4&t=0")
-    page.evaluate("""() => {
-      let now = 0, waiting = [];
-      requestAnimationFrame = act => waiting.push(act);
-      after = (ms, frames = 1) => {
-        for (let k = 0; k < frames; k++) { now += ms; waiting.splice(0).forEach(act => act(now)); }
-        return document.querySelector('#stage .stage').stage.state();
-      };
-    }""")
+    page.evaluate(BY_HAND)
     page.click("[data-act=noise]")
     assert page.evaluate("after(250, 7)") == 3, "a state of 1,100 ms on the way to noise"
     page.click("[data-act=noise]")
