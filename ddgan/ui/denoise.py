@@ -139,7 +139,7 @@ def _range(schedule: str) -> tuple[gr.Markdown, dict[str, Any], gr.Button]:
     with gr.Accordion("Range of the schedule", open=False, elem_id="range"):
         formula = gr.Markdown(_formula(schedule))
         with gr.Row():
-            lo, hi = _sliders(schedule)
+            lo, hi = (Slider(**s, elem_id=name) for name, s in zip(("lo", "hi"), _sliders(schedule), strict=True))
         # whose range that is: the sliders follow the schedule a little later
         of = gr.Textbox(schedule, visible=False)
         reset = gr.Button("Back to the default", size="sm", scale=0)
@@ -159,9 +159,14 @@ def _wire(demo: gr.Blocks, parts: Parts, answers: Answers) -> None:
     opened = demo.load(answers.opened, None, [*of, formula], **quiet)
     opened.then(**{**draw, "js": _OPENED})
     gr.on([component.input for component in of[:-1]], **draw)
-    ranges = {"outputs": [formula, of.of, of.lo, of.hi, of.schedule], "trigger_mode": "always_last", **quiet}
-    of.schedule.input(_chosen, [of.schedule, of.of], **ranges)
-    parts.reset.click(_ranged, of.schedule, **ranges).then(**draw)
+    ranged = {
+        "fn": None,
+        "outputs": [formula, of.of, of.lo, of.hi, of.schedule],
+        "api_visibility": "private",
+        "js": _ranged(),
+    }
+    of.schedule.input(inputs=[of.schedule, of.of], **ranged)
+    parts.reset.click(inputs=of.schedule, **ranged).then(**draw)
     gr.on([of.lo.input, of.hi.input], **{**_drawing([of.schedule, of.lo, of.hi]), "outputs": of.schedule, "js": _NAMED})
     parts.dice.click(None, of.seed, of.seed, js=NEXT_SEED, api_visibility="private").then(**draw)
     last = {**quiet, "trigger_mode": "always_last"}  # several may come while one is answered
@@ -195,14 +200,14 @@ class Answers:
         return [*_updates(asked), _formula(asked.schedule), problem]
 
 
-def _ranged(schedule: str) -> tuple[Any, ...]:
-    """A schedule with its default range."""
-    return _formula(schedule), schedule, *_sliders(schedule), gr.update(choices=words.schedules())
-
-
-def _chosen(schedule: str, of: str) -> tuple[Any, ...]:
-    """The same, but where the list is left as it was: the range is kept."""
-    return (gr.skip(),) * 5 if schedule == of else _ranged(schedule)
+def _ranged() -> str:
+    """A script for [formula, of, lo, hi, schedule]: a schedule gets its default range, unless it was chosen before."""
+    ranges = {
+        name: [_formula(name), name, *_updates_of_range(name), gr.update(choices=words.schedules())]
+        for name in FAMILIES
+    }
+    kept = [gr.skip()] * len(ranges["vp"])
+    return f"(schedule, of) => schedule === of ? {json.dumps(kept)} : {json.dumps(ranges)}[schedule]"
 
 
 def _used(own: str) -> Any:
@@ -212,7 +217,7 @@ def _used(own: str) -> Any:
 
 def _updates(asked: Request) -> list[Any]:
     """The controls of a request, with choices that only a link asks for."""
-    lo, hi = _sliders(asked.schedule, asked.span)
+    lo, hi = _updates_of_range(asked.schedule, asked.span)
     found = {
         "data": _update(asked.data),
         "denoisers": gr.update(choices=menu.choices(asked.denoisers), value=list(asked.denoisers)),
@@ -241,13 +246,16 @@ def _formula(schedule: str) -> str:
     )
 
 
-def _sliders(schedule: str, span: tuple[float, float] | None = None) -> tuple[Slider, Slider]:
-    """The two parameters of a schedule family."""
+def _updates_of_range(schedule: str, span: tuple[float, float] | None = None) -> list[Any]:
+    return [gr.update(**settings) for settings in _sliders(schedule, span)]
+
+
+def _sliders(schedule: str, span: tuple[float, float] | None = None) -> list[dict[str, Any]]:
+    """The settings of the sliders of the two parameters of a schedule family."""
     family = FAMILIES[schedule]
     low, high = family.bounds
-    lo, hi = span or family.default
-    step = 0.1 if high > 1 else 0.0001
-    return (
-        Slider(low, high, lo, step=step, label=family.names[0], elem_id="lo"),
-        Slider(low, high, hi, step=step, label=family.names[1], elem_id="hi"),
-    )
+    common = {"minimum": low, "maximum": high, "step": 0.1 if high > 1 else 0.0001}
+    return [
+        {**common, "value": value, "label": label}
+        for value, label in zip(span or family.default, family.names, strict=True)
+    ]

@@ -491,10 +491,12 @@ def test_the_menu_calls_vp_the_papers_with_the_papers_range_alone(visit):
     after(page, lambda: choose(page, "schedule", "vp (paper)"))
     page.wait_for_function(called.format("schedule", "vp (paper)"))
     page.click("#range button")
-    page.wait_for_timeout(2000)  # the server's answer to the schedule puts the sliders where they belong
     page.focus("#hi input[type=range]")
-    page.keyboard.press("Home")
+    after(page, lambda: page.keyboard.press("ArrowLeft"))
     page.wait_for_function(called.format("schedule", "vp (other)"))
+    after(page, lambda: page.get_by_role("button", name="Back to the default").click())
+    page.wait_for_function(called.format("schedule", "vp (paper)"))
+    assert page.input_value("#hi input[type=range]") == "20" and "span" not in drawn(page)
     page = visit("?data=mnist&n=4&T=2&span=0.5,10", ready='#gallery .gallery[data-ready="1"]')
     page.wait_for_function(called.format("images-schedule", "vp (other)"))
     for schedule in ("cosine", "vp (paper)"):
