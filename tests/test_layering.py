@@ -1,7 +1,8 @@
 """Who may import whom, read from the source with ast: for the modules that exist, whichever they are."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -53,14 +54,18 @@ def imports(tree: ast.AST, package: tuple[str, ...]) -> Iterator[str]:
             yield from (".".join([*base, *filter(None, [node.module]), alias.name]) for alias in node.names)
 
 
-def imports_of(path: Path) -> set[str]:
-    return set(imports(ast.parse(path.read_text()), path.relative_to(ROOT).parts[:-1]))
+@cache
+def imports_of(path: Path) -> frozenset[str]:
+    return frozenset(imports(ast.parse(path.read_text()), path.relative_to(ROOT).parts[:-1]))
 
 
-def ours(names: set[str]) -> set[str]:
+FILES = sources()
+
+
+def ours(names: Iterable[str]) -> set[str]:
     """Which of our modules; `ddgan` itself stands for the public names."""
     parts = [name.split(".") for name in names if name.split(".")[0] == "ddgan"]
-    return {p[1] if len(p) > 1 and p[1] in sources() else "ddgan" for p in parts}
+    return {p[1] if len(p) > 1 and p[1] in FILES else "ddgan" for p in parts}
 
 
 def is_module(name: str) -> bool:
@@ -100,9 +105,6 @@ def unforked_seeds(tree: ast.AST) -> list[str]:
     forks = (n for n in ast.walk(tree) if isinstance(n, ast.With) and "fork_rng" in ast.unparse(n.items[0]))
     inside = {id(call) for fork in forks for _, call in calls(fork)}
     return [name for name, call in calls(tree) if name in SEEDS and id(call) not in inside]
-
-
-FILES = sources()
 
 
 @pytest.mark.parametrize("module", FILES)
