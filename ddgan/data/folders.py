@@ -37,6 +37,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageOps, UnidentifiedImageError
 
 from ..errors import Refused
+from ..machine import cores
 from .archives import NoSplit
 
 __all__ = ["MAX_BYTES", "MAX_FILES", "MAX_PIXELS", "Pictures", "Watch", "empty", "middle", "read"]
@@ -368,17 +369,13 @@ def _stacked(path: Path, names: list[str], files: Files, size: int | None, watch
     return images, transparent
 
 
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _ahead(task: Callable[[str], tuple[np.ndarray, bool]], names: list[str]) -> Iterator[tuple[np.ndarray, bool]]:
     """task(name) in order, on all cores (Pillow's decoders run side by side), a few ahead of who reads."""
-    with ThreadPoolExecutor(_cores(), "pictures") as pool:
+    with ThreadPoolExecutor(cores(), "pictures") as pool:
         waiting: deque[Future[tuple[np.ndarray, bool]]] = deque()
         for name in names:
             waiting.append(pool.submit(task, name))
-            if len(waiting) > 2 * _cores():
+            if len(waiting) > 2 * cores():
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

@@ -318,7 +318,7 @@ def test_a_photo_that_is_decoded_small_is_nearly_the_one_that_is_not(tmp_path):
 
 def test_pictures_that_wait_for_memory_are_all_read(tmp_path, monkeypatch):
     files = {f"{i:02}.png": picture((i, 0, 0)) for i in range(40)}
-    monkeypatch.setattr(folders, "_cores", lambda: 4)
+    monkeypatch.setattr(folders, "cores", lambda: 4)
     monkeypatch.setattr(folders, "_DECODING", folders._Budget(20))  # one picture and a bit
     assert read_images(folder_of(tmp_path, files)).images[:, 0, 0, 0].tolist() == [*range(40)]
 
