@@ -118,6 +118,7 @@ class Run:
         self.id = secrets.token_hex(8)
         self.every = every
         self.config, self.law, self.seconds, self.limit = config, law, seconds, width(law)
+        self._T = config.T or ANY_T
         self.state = "waiting"
         self.note = "Waiting for its turn: one training runs here at a time."
         self.last = TrainStep(0, 0.0, 0.0, {})
@@ -139,11 +140,7 @@ class Run:
 
     def waiting(self) -> Frame:
         """The frame of a run that has not begun: it has words, and no picture."""
-        T = self.config.T or ANY_T
-        return Frame(
-            self.id, self.state, self.note, T, 0, (), 0.0, self.seconds, self.law.modes, None, None, None, (),
-            self.limit,
-        )  # fmt: skip
+        return self._shown(None, None, None)
 
     @property
     def paused(self) -> bool:
@@ -206,11 +203,9 @@ class Run:
             self.state, self.note = "training", ""
         begun = time.monotonic()
         self._objective = new_objective(self.config, self.law)
-        self._model, self._T = self._objective.denoiser, self.config.T or ANY_T
+        self._model = self._objective.denoiser
         self._solver = method_of("", objective=self.config.objective).solver
-        self._draws = Draws.from_seeds(
-            range(CLOUD_POINTS), self.law.shape, self._T, self._objective.denoiser.latent_dim
-        )
+        self._draws = Draws.from_seeds(range(CLOUD_POINTS), self.law.shape, self._T, self._model.latent_dim)
         self._current = dict(lr_g=self.config.lr_g, lr_d=self.config.lr_d, gamma=self.config.gamma)
         steps = train(
             self._objective,
@@ -267,16 +262,11 @@ class Run:
         if not self._cloud().isfinite().all():
             return self._fail(f"the samples are not finite after update {self.last.step}")
         draws = Draws.from_seeds(range(MEASURED), self.law.shape, self._T, self._draws.z.shape[2])
-        *_, end = sample(Schedule.vp(self._T), self._objective.denoiser, draws, solver=self._solver)
-        cover, distance, floor = (
-            coverage(end.x_s, self.law),
-            energy(end.x_s, self.law),
-            floor_energy(self.law, MEASURED),
+        x_0 = self._sampled(draws)
+        cover, distance, floor = coverage(x_0, self.law), energy(x_0, self.law), floor_energy(self.law, MEASURED)
+        self.metrics[f"T={self._T}"] = dict(
+            modes=cover.modes, of_modes=self.law.modes, on_mode=cover.on_mode, energy=distance, floor_energy=floor
         )
-        self.metrics[f"T={self._T}"] = {
-            **{"modes": cover.modes, "of_modes": self.law.modes, "on_mode": cover.on_mode},
-            **{"energy": distance, "floor_energy": floor},
-        }
         self._end(
             "done",
             f"Done: {data_label(self.config.data)}, vp, T = {self._T}: {cover.modes} of {self.law.modes} modes after "
@@ -361,6 +351,9 @@ class Run:
                 cloud, surface, pulls = fresh, self._surface(), self._pulls()
                 self._good = self.last, {k: v.clone() for k, v in self._objective.denoiser.state_dict().items()}
                 self._plot(cloud)
+        return self._shown(cloud, surface, pulls)
+
+    def _shown(self, cloud: Tensor | None, surface: Tensor | None, pulls: Tensor | None) -> Frame:
         return Frame(
             self.id, self.state, self.note, self._T, self.last.step, self._turn if self.last.step else (),
             self.last.seconds, self.seconds, self.law.modes, cloud, surface, pulls, tuple(self._curve),
@@ -368,13 +361,17 @@ class Run:
         )  # fmt: skip
 
     def _cloud(self) -> Tensor:
-        *_, end = sample(Schedule.vp(self._T), self._objective.denoiser, self._draws, solver=self._solver)
+        return self._sampled(self._draws)
+
+    def _sampled(self, draws: Draws) -> Tensor:
+        """What the moving average makes of these draws."""
+        *_, end = sample(Schedule.vp(self._T), self._objective.denoiser, draws, solver=self._solver)
         return end.x_s
 
     @torch.no_grad()
     def _surface(self) -> Tensor | None:
         """D's logits over x_0 for the last step from x_1 = 0, at the centres of the cells: (G,) * n; None without D."""
-        if "d" not in self._objective.networks:
+        if not self._duel:
             return None
         n, schedule = self.law.shape.numel(), Schedule.vp(self._T)
         x = lattice(centres(SURFACE_CELLS[n], self.limit).float(), n)
@@ -384,7 +381,7 @@ class Run:
 
     def _pulls(self) -> Tensor | None:
         """Draws of G itself given x_1 = 0, and the gradient of D's logit at each: (PULLED, 2, n); None without D."""
-        if "d" not in self._objective.networks:
+        if not self._duel:
             return None
         n, schedule = self.law.shape.numel(), Schedule.vp(self._T)
         x_1 = torch.zeros(PULLED, n)
