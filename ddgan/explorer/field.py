@@ -36,8 +36,7 @@ def mean_step(session: Session, request: Request, name: str, t: int, x: Tensor) 
     """E[x_s | x_t] - x_t at x_t = x (N, *D) in the step of a denoiser that leaves x_t; Refused where it refuses."""
     walked = request.walked(name)
     t = standing([t], request.T, walked.T)[t]
-    schedule, method, model = session.schedule(walked), session.method(request, name), session.model(request, name)
-    model.check(schedule)
+    schedule, method, model = session.schedule(walked), session.method(request, name), session.able(walked, name)
     if method.model in SAME_MEAN:
         model = session.denoiser(request.data, "mean")
     n = DRAWS if model.latent_dim else 1

@@ -187,18 +187,21 @@ def ask(session: Session, question: Question, seed: int = 0) -> Answer:
 
 
 def _draws(session: Session, question: Question, name: str, seed: int = 0, n: int = DRAWS) -> Tensor | Refused:
-    request, schedule = question.request, session.schedule(question.request)
     try:
-        model = session.model(request, name)
-        model.check(schedule)
+        model = session.able(question.request, name)
     except Refused as error:
         return error
     draws = Draws.from_seeds(range(seed * n, (seed + 1) * n), (len(question.x),), 1, model.latent_dim)
-    x_t = torch.tensor(question.x).expand(n, -1)
-    solver = session.method(request, name).solver
-    step = solver.step(schedule, model, x_t, question.t - 1, question.t, z=draws.z[0], eps=draws.eps[0])
-    drawn = step.x_0 if question.of == "x_0" else step.x_s
+    drawn = _stepped(session, question, name, draws.z[0], draws.eps[0])
     return drawn if drawn.isfinite().all() else Refused("its samples are not finite")
+
+
+def _stepped(session: Session, question: Question, name: str, z: Tensor, eps: Tensor) -> Tensor:
+    """What a denoiser makes of the noise z (N, L) and eps (N, *D) at the x_t of a question, (N, *D)."""
+    request, t, x_t = question.request, question.t, torch.tensor(question.x).expand(len(z), -1)
+    model, solver = session.model(request, name), session.method(request, name).solver
+    step = solver.step(session.schedule(request), model, x_t, t - 1, t, z=z, eps=eps)
+    return step.x_0 if question.of == "x_0" else step.x_s
 
 
 def kernel_density(x: Tensor) -> Law:
@@ -286,27 +289,26 @@ class Fold(NamedTuple):
 
 @torch.no_grad()
 def fold(session: Session, question: Question) -> Fold:
-    """How the DDGAN of a request, or a visitor's own model, lays the plane of z over that of what is asked for.
+    """Where the DDGAN of a request, or a visitor's own model, takes the plane of z.
 
     The first two numbers of z are of a lattice whose cells are equally likely, the others are 0, and so is eps.
     Refused where no model of the request reads two numbers.
     """
-    request, schedule = question.request, session.schedule(question.request)
-    of = next((name for name in request.denoisers if name == "ddgan" or name not in METHODS), None)
-    if of is None:
+    if not (ddgans := _ddgans(question.request)):
         raise Refused("the grid of z shows a DDGAN: choose one")
-    model = session.model(request, of)
-    model.check(schedule)
+    model = session.able(question.request, ddgans[0])
     if model.latent_dim < 2:
         raise Refused(f"the grid of z needs two numbers or more, this model reads {model.latent_dim}")
     axis = torch.special.ndtri((torch.arange(LATTICE) + 0.5) / LATTICE)
     z = torch.zeros(LATTICE**2, model.latent_dim)
     z[:, :2] = lattice(axis, 2)
-    x_t = torch.tensor(question.x).expand(len(z), -1)
-    solver = session.method(request, of).solver
-    step = solver.step(schedule, model, x_t, question.t - 1, question.t, z=z, eps=torch.zeros_like(x_t))
-    found = step.x_0 if question.of == "x_0" else step.x_s
-    return Fold(of, found.reshape(LATTICE, LATTICE, -1))
+    found = _stepped(session, question, ddgans[0], z, torch.zeros(len(z), len(question.x)))
+    return Fold(ddgans[0], found.reshape(LATTICE, LATTICE, -1))
+
+
+def _ddgans(request: Request) -> list[str]:
+    """The denoisers of a request that may be DDGANs: ours, and visitors' own models."""
+    return [name for name in request.denoisers if name == "ddgan" or name not in METHODS]
 
 
 class Landscape(NamedTuple):
@@ -332,11 +334,10 @@ def landscape(session: Session, question: Question) -> Landscape:
     if len(question.x) != 2:
         raise Refused("a landscape needs two coordinates: on a line, the curves show the same")
     truth, drawn = question.truth(session), {}
-    for name in question.request.denoisers:
-        if name == "ddgan" or name not in METHODS:  # a visitor's own
-            with suppress(Refused):
-                drawn[name] = _drawn(session, question, name)
-                break
+    for name in _ddgans(question.request):
+        with suppress(Refused):
+            drawn[name] = _drawn(session, question, name)
+            break
     mean, cov = truth.moments()
     half, centre = _frame(width(session.law(question.request.data)), mean, cov, [truth, *drawn.values()])
     kernels = [kernel_density(law.mu[:DRAWS]).var[0].sqrt() for law in drawn.values() if not law.var.any()]

@@ -61,7 +61,7 @@ class Race:
         request, scores, refusal, done = self.request(name, T), {}, None, 0
         yield done
         try:
-            self.session.model(request, name).check(self.session.schedule(request))
+            self.session.able(request, name)
             for step in self.session.run(request, name):
                 done += step.nfe
                 yield done

@@ -177,7 +177,7 @@ class Session:
             return None
         return (*class_names(model.card, model.classes), ANY)[index(model, request.label or ANY)]
 
-    def _able(self, request: Request, denoiser: str) -> Denoiser:
+    def able(self, request: Request, denoiser: str) -> Denoiser:
         """The denoiser of this name, where it knows the levels and the class that are asked for; else Refused."""
         model = self.model(request, denoiser)
         model.check(self.schedule(request))
@@ -213,7 +213,7 @@ class Session:
         """
         if len(self.source(request.data).shape) < 3:
             return while_wanted(self._steps(request, denoiser, items))
-        self._able(request, denoiser)
+        self.able(request, denoiser)
         return while_wanted(step.map(torch.from_numpy) for step in self._arrays(request, denoiser, items))
 
     def _steps(self, request: Request, denoiser: str, items: slice) -> Iterator[Step]:
@@ -238,7 +238,7 @@ class Session:
 
     def redraws_along(self, request: Request, denoiser: str, x: Tensor, t: Sequence[int], K: int) -> Tensor:
         """The same of several states x (F, C, H, W), each with its t: (F, K, C, H, W)."""
-        self._able(request, denoiser)
+        self.able(request, denoiser)
         return torch.from_numpy(self._redrawn(request, denoiser, x.numpy(), t, K))
 
     def _redrawn(self, request: Request, denoiser: str, x: np.ndarray, t: Sequence[int], K: int) -> np.ndarray:
@@ -252,7 +252,7 @@ class Session:
 
         The denoiser is told the class that is asked for, or else none.
         """
-        self._able(request, denoiser)
+        self.able(request, denoiser)
         return Branches(*map(torch.from_numpy, self._branched(request, denoiser, x.numpy(), t, K)))
 
     def _branched(self, request: Request, denoiser: str, x: np.ndarray, t: Sequence[int], K: int) -> list[np.ndarray]:
@@ -269,7 +269,7 @@ class Session:
 
         The K noises are the same at every t. The denoiser is told the class that is asked for, or else none.
         """
-        self._able(request, denoiser)
+        self.able(request, denoiser)
         return torch.from_numpy(self._turned(request, denoiser, x_0.numpy(), t, K))
 
     def _turned(self, request: Request, denoiser: str, x_0: np.ndarray, t: Sequence[int], K: int) -> np.ndarray:
@@ -333,7 +333,7 @@ class Session:
         """
         if request.forks or request.edit:
             raise Refused("images are judged as they are drawn from noise, without forks and without an edit")
-        self._able(request, denoiser)
+        self.able(request, denoiser)
         if request.n < FEWEST:
             raise Refused(f"images are judged by at least {FEWEST} samples, got n = {request.n}")
         return while_wanted(map(torch.from_numpy, self._batches(request, denoiser))), -(-request.n // AT_ONCE)
