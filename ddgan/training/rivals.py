@@ -32,7 +32,7 @@ class Likelihood(Objective):
     def __init__(self, generator: Denoiser, pairs: Pairs, *, lr: float = 4e-3, descent: Descent = Descent()) -> None:
         if not isinstance(generator, MixtureDenoiser):
             raise Refused("the mixture objective needs a density, which the network mixture alone has")
-        super().__init__(generator, lr, {}, pairs, descent)
+        super().__init__(generator, pairs, lr=lr, descent=descent)
         self.mixture = generator
 
     def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...]) -> dict[str, Tensor]:
@@ -95,7 +95,7 @@ class Consistency(Objective):
     ) -> None:
         if generator.latent_dim:
             raise Refused(f"the consistency objective has no latent: latent_dim must be 0, got {generator.latent_dim}")
-        super().__init__(generator, lr, {}, pairs, descent)
+        super().__init__(generator, pairs, lr=lr, descent=descent)
         self.trajectories = Trajectories(law, pairs)
 
     def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...]) -> dict[str, Tensor]:

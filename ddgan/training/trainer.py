@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -66,7 +66,7 @@ class Descent:
 class Objective:
     """What `train` drives: players, and the moving averages of G, `denoiser` and, where there is one, `longer`.
 
-    The generator G learns at the rate `lr`; `others` are further networks and their rates by name. G's name is "g".
+    The generator G, whose name is "g", learns at the rate `lr`; `others` are further networks and their rates by name.
     """
 
     betas: tuple[float, float] = (0.9, 0.99)  # Adam's
@@ -75,10 +75,11 @@ class Objective:
     def __init__(
         self,
         generator: Denoiser,
-        lr: float,
-        others: dict[str, tuple[nn.Module, float]],
         pairs: Pairs,
-        descent: Descent,
+        *,
+        lr: float = 4e-3,
+        descent: Descent = Descent(),
+        others: Mapping[str, tuple[nn.Module, float]] = {},
     ) -> None:
         self.generator, self.pairs, self.descent, self.updates = generator, pairs, descent, 0
         networks = {"g": (generator, lr), **others}
@@ -246,7 +247,7 @@ class Adversarial(Objective):
     ) -> None:
         if loss not in LOSSES:
             raise Refused(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
-        super().__init__(generator, lr[0], {"d": (discriminator, lr[1])}, pairs, descent)
+        super().__init__(generator, pairs, lr=lr[0], descent=descent, others={"d": (discriminator, lr[1])})
         self.critic = critic or discriminator  # D where no second derivative is taken: there it may be a compiled one
         self.d_loss, self.g_loss = LOSSES[loss]
         self.gamma, self.anneal, self.every = gamma, anneal, every
@@ -318,16 +319,6 @@ class Regression(Objective):
 
     For a network that predicts the noise that is DDPM's simple loss (Ho et al. 2020, eq. 14).
     """
-
-    def __init__(
-        self,
-        generator: Denoiser,
-        pairs: Pairs,
-        *,
-        lr: float = 4e-3,
-        descent: Descent = Descent(),
-    ) -> None:
-        super().__init__(generator, lr, {}, pairs, descent)
 
     def _learn(self, x_0: Tensor, label: Tensor, noise: torch.Generator, players: tuple[str, ...]) -> dict[str, Tensor]:
         generator = self.generator
