@@ -21,6 +21,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+from ..diffusion.gaussian import like
+
 __all__ = [
     "Critic",
     "LOSSES",
@@ -92,10 +94,10 @@ def _absent(gamma: Weight) -> bool:
 
 def wasserstein(d: Critic, real: Tensor, fake: Tensor, v: Tensor, gamma: Weight) -> Tensor:
     """The critic's loss of WGAN-GP; the place between real and fake is uniform, made of v's first coordinate."""
-    between = torch.special.ndtr(v.flatten(1)[:, 0]).reshape(-1, *[1] * (v.ndim - 1))
-    slope = (
-        (gradient_penalty(d, fake + between * (real - fake)) + 1e-12).sqrt() if not _absent(gamma) else torch.ones(())
-    )
+    if _absent(gamma):
+        return d(fake).mean() - d(real).mean()
+    between = like(torch.special.ndtr(v.flatten(1)[:, 0]), v)
+    slope = (gradient_penalty(d, fake + between * (real - fake)) + 1e-12).sqrt()
     return d(fake).mean() - d(real).mean() + gamma * (slope - 1).square().mean()
 
 
