@@ -89,12 +89,12 @@ def new_objective(config: Config, data: Law | ImageSet, on: torch.device | None 
     else:
         pairs = Anywhere(Schedule.vp(MAX_T), first=FIRST.get(config.objective, 0.02), clean=config.clean)
     descent = Descent(
-        config.ema,
-        config.ema_long,
-        config.accumulate,
-        config.decay,
-        precision(on) if images else torch.float32,
-        config.unlabelled,
+        ema=config.ema,
+        ema_long=config.ema_long,
+        accumulate=config.accumulate,
+        decay=config.decay,
+        precision=precision(on) if images else torch.float32,
+        unlabelled=config.unlabelled,
     )
     compiled = images and on.type == "cuda"
     if compiled:
@@ -187,16 +187,19 @@ def fit(
     say: Callable[[str], None] = warnings.warn,
     reading: Callable[[int, int], None] = lambda done, of: None,
 ) -> Generator[TrainStep, None, None]:
-    """Train a config into a directory: one record an update; the state is saved every `save_every` training seconds.
+    """Train a config into a directory: one record an update.
+
+    The state is saved every `save_every` training seconds. Closing the iterator saves it too, unless weights are no
+    longer finite, and stops. With `resume` the run goes on from the state last saved, bit for bit. Half an update,
+    broken off by KeyboardInterrupt or a kill, is never saved. The model stands in `out` with its card, which has
+    metrics once the run has ended.
 
     `images` says where the config's image set is, if it cannot be found by name, and `size` what to resize it to. `say`
     is told what went wrong and was mended (a damaged state, updates that are not finite), and which images were left
-    out. `reading(done, of)` is told of each image of a folder or zip that is read. Closing the iterator saves and
-    stops, where weights are no longer finite at the state last saved; with `resume` the run goes on from there, bit for
-    bit. So it does from the state last saved where an update was broken off, by KeyboardInterrupt or a kill: half an
-    update is never saved. The model stands in `out` with its card, which has metrics once the run has ended. Refused
-    where `out` holds a run and `resume` was not asked for, where it holds another run, where another process trains
-    there, or where it cannot be written; FloatingPointError where going back does not help.
+    out. `reading(done, of)` is told of each image of a folder or zip that is read.
+
+    Refused where `out` holds a run and `resume` was not asked for, where it holds another run, where another process
+    trains there, or where it cannot be written; FloatingPointError where going back does not help.
     """
     if (images or size) and config.network not in registry.IMAGE_NETWORKS:
         raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
@@ -246,8 +249,12 @@ class _Run:
         self.last, self.rollbacks = TrainStep(0, 0.0, 0.0, {}), 0
         self.saved: TrainStep | None = None
 
-    def begin(self) -> None:
-        """Stand where the run in the directory stands, or at its beginning; either is saved, to see that it can be."""
+    @contextmanager
+    def begun(self) -> Iterator[None]:
+        """Within, the run stands where the one in the directory stood, or at its beginning, and crashes are logged.
+
+        Either is saved first, to see that it can be.
+        """
         if self.resume:
             self.restore()
         elif state.holds_state(self.out):
@@ -260,11 +267,6 @@ class _Run:
         self.save()
         if is_table(self.config.data) and not distributed.rank() and not (self.out / "points.csv").exists():
             files.write(self.out / "points.csv", file_of(self.config.data).read_bytes())
-
-    @contextmanager
-    def begun(self) -> Iterator[None]:
-        """Within, the run has begun, and a crash of native code is logged."""
-        self.begin()
         with crashes.logged(self.out):
             yield
 
@@ -274,15 +276,11 @@ class _Run:
             return
         failure = None
         if not distributed.rank():
-            last = self.last.step, self.last.seconds, self.rollbacks
+            overflows = self.objective.overflows
             saved = state.Saved(
-                self.objective.state_dict(),
-                *last,
-                self.fingerprint,
-                self.history,
-                self.objective.overflows.known,
-                self.objective.overflows.in_a_row,
-            )
+                self.objective.state_dict(), self.last.step, self.last.seconds, self.rollbacks, self.fingerprint,
+                self.history, overflows.known, overflows.in_a_row,
+            )  # fmt: skip
             try:
                 state.save_state(self.out, saved, self.config)
             except FloatingPointError as error:
@@ -318,7 +316,7 @@ class _Run:
             try:
                 for step in updates:
                     self.last = step
-                    assert self.saved is not None  # since `begin`
+                    assert self.saved is not None  # since `begun`
                     if step.progress == 1 or step.seconds - self.saved.seconds > save_every:
                         self.save()
                         self.show()
