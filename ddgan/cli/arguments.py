@@ -40,6 +40,7 @@ RATES = {
     "ema": "rate of the moving average of the weights",
     "ema-long": "rate of a second moving average; the better average is kept",
 }
+SIZE = "crop each image to its middle square and resize it to this many pixels"
 THREADS = "cores to compute on (default 1); more are faster for images, if nothing else uses them"
 OBJECTIVES = "ddgan, regression (the learned Gaussian), or of points mixture (a mixture density network), consistency"
 COLUMNS = "which columns of a table are the coordinates: one or two names, or numbers from 1, like height,weight or 2,3"
@@ -77,7 +78,7 @@ def _data(commands: Any) -> None:
     words = "download cifar10 or mnist into this directory"
     add.add_argument("--out", type=Path, help=f"{words} ({default})")
     add.add_argument("--split", choices=("train", "test"), default="train", help="train or test")
-    add.add_argument("--size", type=int, help="crop each image to its middle square and resize it to this many pixels")
+    add.add_argument("--size", type=int, help=SIZE)
 
 
 def _train(commands: Any) -> None:
@@ -90,7 +91,7 @@ def _train(commands: Any) -> None:
     add.add_argument(
         "--data", help="an archive, a folder or a zip with the images; default: found by the preset's name"
     )
-    add.add_argument("--size", type=int, help="crop each image to its middle square and resize it to this many pixels")
+    add.add_argument("--size", type=int, help=SIZE)
     add.add_argument(
         "--network",
         help="points: skip, plain, plain-g, plain-d, v, eps, plain-eps, mixture, flow; images: unet-draw, unet; "
@@ -122,7 +123,7 @@ def _train_classifier(commands: Any) -> None:
     add = commands.add_parser("train-classifier", help="train and write a classifier, which image metrics use")
     words = "labelled images: cifar10, mnist, an archive, a folder or a zip; without a test split a tenth is held out"
     add.add_argument("data", help=words)
-    add.add_argument("--size", type=int, help="crop each image to its middle square and resize it to this many pixels")
+    add.add_argument("--size", type=int, help=SIZE)
     add.add_argument("--out", required=True, type=Path, help="directory of the classifier")
     add.add_argument(
         "--width", type=int, default=32, help="channels at full resolution; 8 times as many features (default 32)"
