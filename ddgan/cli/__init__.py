@@ -13,7 +13,6 @@ import os
 import shlex
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable
 from dataclasses import fields, replace
@@ -115,12 +114,11 @@ def _data(options: argparse.Namespace) -> None:
     if path in archives.SOURCES and (options.out or not find_images(path, options.split)):
         if not (folder := options.out or CACHE):
             raise Refused("a download needs a place, and there is no home directory: give --out")
-        path = archives.fetch(path, folder, watch=arriving(time.monotonic()))
+        path = archives.fetch(path, folder, watch=arriving())
         print(path, file=sys.stderr)
     images = _images(path, options.split, options.size)
     kinds = ", ".join(images.classes[:10]) + (", ..." if len(images.classes) > 10 else "")
-    number = 0 if images.labels is None else len(images.classes) or images.labels.max() + 1
-    labels = f"{number:,} classes{': ' * bool(kinds)}{kinds}" if number else "no classes"
+    labels = f"{images.known:,} classes{': ' * bool(kinds)}{kinds}" if images.known else "no classes"
     print(f"{len(images):,} images of {' x '.join(map(str, images.shape))}, {labels}")
 
 
@@ -228,9 +226,11 @@ def _train_classifier(options: argparse.Namespace) -> None:
         )
         print(f"ddgan: there is no test split, so accuracy is measured on {measured_on}", file=sys.stderr)
     command = f"python -m ddgan {shlex.join(sys.argv[1:])}"
-    how = {"width": options.width, "epochs": options.epochs, "seconds": 60 * options.minutes, "seed": options.seed}
-    how["noisy"] = options.noisy
-    watch(fit_classifier(train, test, options.out, **how, command=command, measured_on=measured_on), BATCH)
+    steps = fit_classifier(
+        train, test, options.out, width=options.width, epochs=options.epochs, seconds=60 * options.minutes,
+        seed=options.seed, noisy=options.noisy, command=command, measured_on=measured_on,
+    )  # fmt: skip
+    watch(steps, BATCH)
     print(f"{options.out}/classifier.safetensors")
 
 
@@ -264,11 +264,7 @@ def _above_zero(options: argparse.Namespace, *names: str) -> None:
 
 def _request(options: argparse.Namespace, **default: Any) -> Request:
     same = ("T", "schedule", "span", "seed", "n", "forks", "edit", "eta", "budget", "label")
-    given = {
-        "data": options.data,
-        "denoisers": options.denoiser,
-        **{name: getattr(options, name) for name in same},
-    }
+    given = {"data": options.data, "denoisers": options.denoiser, **{name: getattr(options, name) for name in same}}
     return Request.parse({**default, **{name: value for name, value in given.items() if value is not None}}, local=True)
 
 
@@ -317,9 +313,8 @@ def _sample(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     session, rows = Session(), {}
     points = _understood(session, options)
-    request = _request(
-        options, denoisers=_models(session, options)[0], n=10_000 if points else 50_000 if options.fid else 2000
-    )
+    n = 10_000 if points else 50_000 if options.fid else 2000
+    request = _request(options, denoisers=_models(session, options)[0], n=n)
     if not 1 <= options.samplings <= 100:
         raise Refused(f"--samplings must be in 1..100, got {options.samplings}")
     _say_ignored(session, request)
@@ -354,14 +349,10 @@ def _export(options: argparse.Namespace) -> None:
     session = Session()
     points = _understood(session, options)
     models = _models(session, options)
-    request = _request(
-        options,
-        **(
-            {"denoisers": ["exact", models[0], "gaussian"]}
-            if points
-            else {"denoisers": models, "n": IMAGE_DEFAULTS["n"]}
-        ),
-    )
+    if points:
+        request = _request(options, denoisers=["exact", models[0], "gaussian"])
+    else:
+        request = _request(options, denoisers=models, n=IMAGE_DEFAULTS["n"])
     if options.out.suffix.lower() == ".html":
         return _landscape(options, session, request)
     if options.at is not None:
@@ -403,7 +394,7 @@ def _bench(options: argparse.Namespace) -> None:
         "crowd": (crowd, 1, 0.02),
     }
     measure, much, little = table[options.what]
-    report = measure(little if options.quick else much, say=lambda words: print(words, file=sys.stderr))
+    report = measure(little if options.quick else much, say=partial(print, file=sys.stderr))
     if options.json:
         return _print_json(report)
     for name, value in report.items():
@@ -432,7 +423,7 @@ def _evidence(options: argparse.Namespace) -> None:
         for path in filter(None, (evidence.draw(e, out) for e in evidence.EXPERIMENTS.values())):
             print(path)
         return
-    say = lambda words: print(words, file=sys.stderr, flush=True)  # noqa: E731
+    say = partial(print, file=sys.stderr)
     if options.name == "examples":
         print(examples(options.out / EXAMPLES.name if options.out else EXAMPLES, say))
         return

@@ -19,9 +19,9 @@ __all__ = ["arriving", "progress", "time_left", "until_stopped", "watch"]
 GRACE = 20.0  # seconds from a signal to the end of a training: torchrun kills after 30
 
 
-def arriving(start: float) -> Callable[[int, int], None]:
-    """Says once a second how much of a download has come and how long the rest will take."""
-    shown = start
+def arriving() -> Callable[[int, int], None]:
+    """watch(done, size) prints, once a second, how much of a download has come and how long the rest will take."""
+    start = shown = time.monotonic()
 
     def watch(done: int, size: int) -> None:
         nonlocal shown
