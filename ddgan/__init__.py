@@ -21,9 +21,9 @@ from .diffusion.gaussian import Gaussian
 from .diffusion.gaussianity import bound, optimal
 from .diffusion.levels import Levels
 from .diffusion.mixture import Law, Mixture
-from .diffusion.sampler import Draws, Step, draw, reverse_step, sample
+from .diffusion.sampler import Draws, draw, sample
 from .diffusion.schedule import Schedule
-from .diffusion.solver import DDIM, DPM, Ancestral, Flow, Heun, Renoise
+from .diffusion.solver import DDIM, DPM, Ancestral, Flow, Heun, Renoise, Step, reverse_step
 from .explorer.request import Request
 from .explorer.session import Session
 from .metrics.energy import energy

@@ -26,9 +26,9 @@ from torch import Tensor
 from ..errors import Refused
 from .denoiser import Denoiser
 from .schedule import Schedule
-from .solver import ANCESTRAL, Solver, Step, reverse_step
+from .solver import ANCESTRAL, Solver, Step
 
-__all__ = ["MAX_N", "Draws", "Labels", "Step", "draw", "own_classes", "reverse_step", "sample", "seeds"]
+__all__ = ["MAX_N", "Draws", "Labels", "draw", "own_classes", "sample", "seeds"]
 
 MAX_N = 100_000  # samples of one sampling
 

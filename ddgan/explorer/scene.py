@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..diffusion.denoiser import Denoiser
-from ..diffusion.sampler import Step
 from ..diffusion.schedule import Schedule
+from ..diffusion.solver import Step
 from ..errors import Refused
 from .catalogue import Source
 from .request import Request

@@ -23,8 +23,9 @@ from ..data.images import SETS, ImageSet, find_images, load_images, set_label
 from ..diffusion import gaussianity
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.mixture import Law
-from ..diffusion.sampler import Draws, Step, draw, sample, seeds
+from ..diffusion.sampler import Draws, draw, sample, seeds
 from ..diffusion.schedule import Schedule
+from ..diffusion.solver import Step
 from ..errors import Refused
 from ..machine import device, on_gpu, on_loan, precision
 from ..metrics.images import NEIGHBOUR, fid, score_set

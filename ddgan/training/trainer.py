@@ -31,7 +31,7 @@ from torch import Tensor, nn
 
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.gaussian import like
-from ..diffusion.sampler import reverse_step
+from ..diffusion.solver import reverse_step
 from ..errors import Refused
 from . import distributed
 from .cuda_graph import Recorded

@@ -6,8 +6,9 @@ import torch
 from ddgan.data.toys import toy
 from ddgan.diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from ddgan.diffusion.mixture import Law
-from ddgan.diffusion.sampler import Draws, Step, draw, own_classes, reverse_step, sample
+from ddgan.diffusion.sampler import Draws, draw, own_classes, sample
 from ddgan.diffusion.schedule import FAMILIES, Schedule
+from ddgan.diffusion.solver import Step, reverse_step
 from ddgan.errors import Refused
 from ddgan.metrics.points import coverage, sliced_w2
 from ddgan.models import registry

@@ -18,8 +18,8 @@ from ddgan import evidence
 from ddgan.cli import main
 from ddgan.cli.arguments import parser
 from ddgan.diffusion.denoiser import MeanDenoiser
-from ddgan.diffusion.sampler import reverse_step
 from ddgan.diffusion.schedule import Schedule
+from ddgan.diffusion.solver import reverse_step
 from ddgan.errors import Refused
 from ddgan.evidence import classes, figures, pictures, report, toys
 from ddgan.evidence.pictures import digest
