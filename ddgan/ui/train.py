@@ -17,10 +17,11 @@ from ..errors import Refused
 from ..explorer.live import LiveRuns, Run, parse
 from ..explorer.methods import METHODS
 from ..explorer.session import Session
-from ..models.config import EXPERIMENTS, Config
+from ..models.config import Config
 from ..training.trainer import BOTH
 from ..views.answers import sentence, title
 from ..views.encoding import encoded
+from ..views.lessons import EXPERIMENTS
 from ..views.training import frame_payload, target
 from . import diagram
 from .canvas import drawn

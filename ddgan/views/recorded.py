@@ -29,8 +29,9 @@ from ..explorer.race import Entry, Race
 from ..explorer.session import Session
 from ..files import in_lines, write
 from ..machine import hardware, record
-from ..models.config import EXPERIMENTS, Config
+from ..models.config import Config
 from .encoding import packed, unpacked
+from .lessons import EXPERIMENTS
 from .training import arrows, levels, target
 
 __all__ = [

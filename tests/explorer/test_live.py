@@ -24,11 +24,12 @@ from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.metrics.points import coverage
 from ddgan.models import checkpoint, registry
-from ddgan.models.config import EXPERIMENTS, Config
+from ddgan.models.config import Config
 from ddgan.training.run import new_objective
 from ddgan.training.trainer import train
 from ddgan.views.answers import progress, title
 from ddgan.views.encoding import encoded
+from ddgan.views.lessons import EXPERIMENTS
 from ddgan.views.stage import stage, staged
 from ddgan.views.training import ARROW, arrows, frame_payload, target
 

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
-from ddgan.models.config import EXPERIMENTS
 from ddgan.ui import about, race, train
 from ddgan.ui.words import GLOSSES, SCHEDULES, TERMS, glossary, glossed, schedules, with_glosses
+from ddgan.views.lessons import EXPERIMENTS
 
 
 def test_a_marked_term_becomes_a_button_that_is_described_by_its_meaning():

@@ -12,10 +12,10 @@ from ddgan.explorer.methods import METHODS
 from ddgan.explorer.race import Race, steps
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
-from ddgan.models.config import EXPERIMENTS
 from ddgan.ui.race import FIRST
 from ddgan.views import recorded
 from ddgan.views.encoding import packed, unpacked
+from ddgan.views.lessons import EXPERIMENTS
 from ddgan.views.race import shown
 from ddgan.views.recorded import RACED, film, filmed, played, raced
 
