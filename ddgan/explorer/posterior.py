@@ -135,11 +135,8 @@ class ImageQuestion:
             )
         if (of := values.get("of")) not in request.denoisers:
             raise Refused(f"of must be one of {', '.join(request.denoisers)}, got {str(of)[:40]!r}")
-        t, item = (
-            whole("step", values.get("step"), 1, request.start),
-            whole("item", values.get("item"), 0, request.n - 1),
-        )
-        return cls(request, t, item, of)
+        t = whole("step", values.get("step"), 1, request.start)
+        return cls(request, t, whole("item", values.get("item"), 0, request.n - 1), of)
 
     def x_t(self, session: Session) -> Tensor:
         """The x_t that is asked about, (C, H, W)."""

@@ -24,30 +24,15 @@ from .labels import ANY
 from .methods import METHODS, Method, method_of
 from .parse import names_of, number, text_of, whole
 
-__all__ = [
-    "IMAGE_DEFAULTS",
-    "MAX_WORK",
-    "OWN",
-    "Edit",
-    "Fork",
-    "Request",
-    "forked",
-    "link",
-    "still_forked",
-    "unforked",
-]
+__all__ = ["IMAGE_DEFAULTS", "MAX_WORK", "OWN", "Edit", "Fork", "Request", "forked", "link", "still_forked", "unforked"]
 
 OWN = re.compile("own-[0-9a-f]{16}")  # a visitor's model: Session.adopt
-IMAGE_DEFAULTS: dict[str, Any] = {
-    "denoisers": ("ddgan", "regression"),
-    "n": 9,
-}  # what a request for images asks for by itself
+# what a request for images asks for by itself
+IMAGE_DEFAULTS: dict[str, Any] = {"denoisers": ("ddgan", "regression"), "n": 9}
 MAX_FORKS = 64
 MAX_LABEL = 255  # characters of a class's name, which may be a folder's
-MAX_IMAGES, MAX_IMAGE_WORK = (
-    64,
-    4000,
-)  # of one request that does not come from this machine: images; times steps x denoisers
+# of one request that does not come from this machine: images; times steps x denoisers
+MAX_IMAGES, MAX_IMAGE_WORK = 64, 4000
 MAX_WORK = 20_000_000  # points x steps x denoisers of one request
 MAX_PRICE = 1_500_000_000  # of one that does not come from this machine: some ten seconds of one core
 NETWORK = 300  # with how many components of a law a denoiser of CLOSED takes as long as a network
@@ -270,9 +255,8 @@ def _forks(value: Any, request: Request) -> tuple[Fork, ...]:
         if what not in ("z", "eps") or len(numbers) not in (2, 3):
             raise Refused(f"a fork must be like z.2.7 or eps.2.7.15 (what, t, seed, item), got {text[:40]!r}")
         bounds = {"t": (1, request.T), "seed": (0, 2**31 - 1), "item": (0, request.n - 1)}
-        forks.append(
-            Fork(what, *(whole(f"a fork's {k}", v, *bounds[k]) for k, v in zip(bounds, numbers, strict=False)))
-        )
+        found = (whole(f"a fork's {k}", v, *bounds[k]) for k, v in zip(bounds, numbers, strict=False))
+        forks.append(Fork(what, *found))
     if len(forks) > MAX_FORKS:
         raise Refused(f"at most {MAX_FORKS} forks are followed, got {len(forks)}")
     return tuple(forks)

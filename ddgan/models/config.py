@@ -56,22 +56,12 @@ class Config:
     CHOICES = {
         "objective": ("ddgan", "regression", "mixture", "consistency"),
         "network": (
-            "skip",
-            "plain",
-            "plain-g",
-            "plain-d",
-            "v",
-            "eps",
-            "plain-eps",
-            "mixture",
-            "flow",
-            "unet",
-            "unet-draw",
+            "skip", "plain", "plain-g", "plain-d", "v", "eps", "plain-eps", "mixture", "flow", "unet", "unet-draw",
             "unet-indexed",
         ),
         "loss": ("r1r2", "paper", "rpgan", "rpgan-exact", "wgan-gp"),
         "decay": ("late", "cosine"),
-    }
+    }  # fmt: skip
     BOUNDS = {
         "T": (1, 1000), "width": (1, 1024), "depth": (1, 8), "patch": (1, 4), "d_width": (0, 1024),
         "latent_dim": (0, 65_536), "gamma": (0, 100), "every": (1, 1000), "clean": (0, 1), "anneal": (1e-3, 1),
@@ -184,6 +174,11 @@ def _images(name: str, **values: Any) -> Config:
 _CIFAR10 = _images(
     "cifar10", clean=0.5, width=48, multipliers=(1, 2, 2), latent_dim=3 * 32 * 32, flip=True, steps=16_000
 )
+_CIFAR10_PAPER = _images(
+    "cifar10", T=4, clean=0.25, network="unet", width=128, depth=2, multipliers=(1, 2, 2, 2), patch=1, latent_dim=100,
+    loss="paper", gamma=0.02, every=15, lr_g=1.6e-4, lr_d=1.25e-4, decay="cosine", ema=1e-4, batch=256, flip=True,
+    steps=400_000,
+)  # fmt: skip
 
 # A data set's name is its DDGAN; NAME-regression the learned Gaussian denoiser, and of points NAME-mixture a mixture
 # density network and NAME-consistency a consistency model; -live is the one to watch as it learns, -paper the paper's
@@ -207,27 +202,7 @@ PRESETS: dict[str, Config] = {
         replace(_CIFAR10, width=80, depth=2, batch=256, gamma=0.1, lr_g=3e-4, lr_d=4e-4, ema=2e-4, steps=60_000),
         "cifar10-large",
     ),
-    "cifar10-paper": _images(
-        "cifar10",
-        T=4,
-        clean=0.25,
-        network="unet",
-        width=128,
-        depth=2,
-        multipliers=(1, 2, 2, 2),
-        patch=1,
-        latent_dim=100,
-        loss="paper",
-        gamma=0.02,
-        every=15,
-        lr_g=1.6e-4,
-        lr_d=1.25e-4,
-        decay="cosine",
-        ema=1e-4,
-        batch=256,
-        flip=True,
-        steps=400_000,
-    ),
+    "cifar10-paper": _CIFAR10_PAPER,
     "25-gaussians-live": Config("25-gaussians", T=4, width=64, batch=256, gamma=0.01, ema=0.005, steps=4_000),
     "25-gaussians-paper": Config(
         "25-gaussians", T=4, clean=0.25, network="plain", width=512, loss="paper", lr_g=2e-4, lr_d=2e-4, steps=50_000
