@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import json
 import math
@@ -149,16 +148,12 @@ def encode_points(points: Tensor | np.ndarray | Sequence[Sequence[float]], colum
     if x.ndim != 2 or x.shape[1] != n or not 2 <= len(x) <= MAX_NAMED:
         got = f"shape {tuple(x.shape)}" if x.numel() and x.shape[1:] != (n,) else len(x)
         raise Refused(f"your own points must be 2 to {MAX_NAMED} {'pairs of ' * (n == 2)}numbers, got {got}")
-    of, deviation = x, _deviation(x)
+    means, deviations = x.mean(0).tolist(), _deviation(x).tolist()
     x = from_points(x, std=0, scale=None if columns else spread(x)).mu
     far = x.abs().amax(0) if columns else x.abs().max()
     x = x * (EXTENT / far).clamp(max=1)
     whole = ((x + EXTENT) / (2 * EXTENT) * 65535).round().numpy().astype("<u2")
-    axes = (
-        [_short(*axis) for axis in zip(columns, of.mean(0).tolist(), deviation.tolist(), strict=True)]
-        if columns
-        else []
-    )
+    axes = [_short(*axis) for axis in zip(columns, means, deviations, strict=False)]  # none without columns
     return POINTS_PREFIX + _base64url(whole.tobytes()) + (f".{_base64url(_json(axes))}" if axes else "")
 
 
@@ -179,7 +174,7 @@ def decoded(name: str) -> tuple[Tensor, list[Measured]]:
     try:
         # b64decode drops what it does not know, which would let two names mean one thing
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         raise Refused(f"the points of the name {name[:12]!r}… are not base64url") from None
     n = len(axes) or 2
     if len(raw) % (2 * n) or not 2 <= len(raw) // (2 * n) <= MAX_NAMED:

@@ -172,12 +172,10 @@ def read_sheet(path: str | Path) -> Sheet:
         found = _decided([_reading(lines, *way, path.name) for way in _ways(lines, separator)], path.name)
     except csv.Error as error:
         raise Refused(f"the file {path.name} cannot be read as a table ({error})") from error
-    said = (
-        [f"{SEPARATORS[found.separator]} between columns"] if found.separator != "," and len(found.columns) > 1 else []
-    )
+    said = [f"{SEPARATORS[found.separator]} between columns"] * (found.separator != "," and len(found.columns) > 1)
     said += [found.header, *found.marks]
-    said += [f"{comments} comment line{'s' * (comments > 1)} skipped"] if comments else []
-    said += [f"{found.titles} line{'s' * (found.titles > 1)} above the table skipped"] if found.titles else []
+    said += [f"{comments} comment line{'s' * (comments > 1)} skipped"] * (comments > 0)
+    said += [f"{found.titles} line{'s' * (found.titles > 1)} above the table skipped"] * (found.titles > 0)
     return Sheet(path.name, found.columns, (*said, *encoding))
 
 
@@ -421,11 +419,8 @@ def _header(rows: Sequence[Row], decimal: str, quoted: bool) -> tuple[bool, str,
     numeric = [j for j in range(len(first)) if any(NUMBERS[decimal].fullmatch(cells[j]) for cells in rest)]
     kinds = {"text" if _named(first[j], decimal) else _kind(first[j], decimal) for j in numeric or range(len(first))}
     unnamed = [j for j in numeric if not first[j]]
-    if (
-        kinds == {"text"}
-        or kinds == {"text", "missing"}
-        and all(first[j] == "" or _named(first[j], decimal) for j in numeric)
-    ):
+    blank_or_named = all(first[j] == "" or _named(first[j], decimal) for j in numeric)
+    if kinds == {"text"} or kinds == {"text", "missing"} and blank_or_named:
         return True, "header skipped", ""
     if "text" in kinds and rest:  # id,2019,2020 are names, and four,4 over other whole numbers may be a point
         years = [j for j in numeric if first[j].isdecimal()]
@@ -461,11 +456,8 @@ def _numeric_header(
         return True, f"first line {line} taken for column names, not for a point", ""
     if len(rest) >= MIN_ROWS and all(_far(first[j], [cells[j] for cells in rest], decimal) for j in numeric):
         if whole:
-            return (
-                False,
-                "",
-                f"may be column names or a point far from all others: write words above the columns, got {line!r}",
-            )
+            words = "may be column names or a point far from all others: write words above the columns"
+            return False, "", f"{words}, got {line!r}"
         return True, f"first line {line} taken for column names, as it lies far from all points", ""
     return False, "no header" if whole else f"no header, first line {line} taken for a point", ""
 
@@ -534,9 +526,9 @@ def _called(column: Column) -> str:
 
 
 def _columns(chosen: Sequence[Column]) -> str:
-    if all(column.name == f"column {column.place}" for column in chosen):
-        return f"column{'s' * (len(chosen) > 1)} {_listed([str(column.place) for column in chosen])}"
-    return f"column{'s' * (len(chosen) > 1)} {_listed([column.name for column in chosen])}"
+    unnamed = all(column.name == f"column {column.place}" for column in chosen)
+    names = [str(column.place) if unnamed else column.name for column in chosen]
+    return f"column{'s' * (len(chosen) > 1)} {_listed(names)}"
 
 
 def _why(column: Column) -> str:
