@@ -300,14 +300,10 @@ class Run:
                 before = time.monotonic()
                 self._changed.wait(due - before)
                 self._idle += time.monotonic() - before
-            self.state, self.note = (
-                "paused",
-                f"Paused. The training ends after {PAUSE_LIMIT / 60:.0f} minutes of pause.",
-            )
+            limit = f"{PAUSE_LIMIT / 60:.0f} minutes of pause"
+            self.state, self.note = "paused", f"Paused. The training ends after {limit}."
             if self._idle > PAUSE_LIMIT:
-                self._end(
-                    "stopped", f"Stopped after {PAUSE_LIMIT / 60:.0f} minutes of pause; the model so far is kept."
-                )
+                self._end("stopped", f"Stopped after {limit}; the model so far is kept.")
             return False
 
     def _let(self, players: tuple[str, ...]) -> bool:
@@ -488,9 +484,8 @@ class LiveRuns:
                 if (got := getattr(config, name)) > LIMITS[name][1]:
                     raise Refused(f"{path} has {name} {got}, at most {LIMITS[name][1]} is shown here")
         except Refused as error:
-            raise Refused(
-                str(error).replace(str(path), f"the file {path.name}")
-            ) from None  # a visitor knows no paths of ours
+            words = str(error).replace(str(path), f"the file {path.name}")  # a visitor knows no paths of ours
+            raise Refused(words) from None
         return self.session.adopt(denoiser, visitor)
 
     def coordinates(self, data: str) -> int:
@@ -506,11 +501,8 @@ class LiveRuns:
         try:
             data = Request.parse({"data": config["data"]}).data  # a stranger's card must name no file of ours
             models = self.session.source(data).models
-            there = [
-                other
-                for other in denoisers
-                if method_of(other).closed or other in models or other in self.session.adopted
-            ]
+            known = {*models, *self.session.adopted}
+            there = [other for other in denoisers if method_of(other).closed or other in known]
             return Request.parse({**values, "denoisers": [*there, name], "data": data})
         except Refused:  # its data is not here: the first view's, then
             return Request.parse(values)
