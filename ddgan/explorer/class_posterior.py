@@ -62,15 +62,15 @@ def classified(classifier: Classifier, x_0: Tensor) -> Tensor:
 
 def entropy(p: Tensor) -> Tensor:
     """The entropy in nats of probabilities (..., classes)."""
-    return torch.xlogy(p, p).sum(-1).neg().clamp(min=0)
+    return torch.special.entr(p).sum(-1).clamp(min=0)
 
 
 def entropy_curve(
     images: np.ndarray, labels: np.ndarray, classes: int, levels: Tensor, n: int, seed: int = 0
 ) -> Tensor:
-    """H(class | x_t) in nats (L,) at log-SNRs (L,), exact for labelled uint8 images but for the mean over n x_t.
+    """H(class | x_t) in nats (L,) of labelled uint8 images at log-SNRs (L,): the mean over n x_t, each term exact.
 
-    They are made of n of the images, by the same noise at every level.
+    The x_t are made of n of the images, by the same noise at every level.
     """
     chosen = np.random.default_rng(seed).choice(len(images), n, replace=n > len(images))
     x_0 = from_uint8(images[chosen]).double()
@@ -102,10 +102,10 @@ def kl(p: Tensor, q: Tensor, mixed: float = 0.01) -> Tensor:
 
 
 def reliability(p: Tensor, label: Tensor, bins: int = 10) -> Tensor:
-    """Of probabilities p (B, classes), by which of `bins` equal parts of [0, 1] they lie in, (bins, 3):
+    """(bins, 3): probabilities p (B, classes) sorted into `bins` equal parts of [0, 1].
 
-    how many there are, their sum, and how many of them are of the class that it is, label (B,). Where p is as sure as
-    it should be, the last two are equal on average.
+    A row has how many there are, their sum, and how many are of the true class, label (B,). Where p is as sure as it
+    should be, the last two are equal on average.
     """
     right = one_hot(label, p.shape[1]).double()
     place = (p * bins).long().clamp(max=bins - 1).flatten()

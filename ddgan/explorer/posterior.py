@@ -145,11 +145,11 @@ class ImageQuestion:
 
 
 class Answer(NamedTuple):
-    """`truth`, how many modes of the data x_t may come from, and two numbers in nats: `entropy`, of their weights, and
-    `gap`, from the truth to its best Gaussian.
+    """`truth`, and the number of `modes` of the data that x_t may come from.
 
-    `draws` (DRAWS, *D) by denoiser, or its refusal. `distances` and `floor`: the share on a
-    component of the truth, and total variation of the mode weights and energy distance to it.
+    Two numbers are in nats: `entropy`, that of the modes' weights, and `gap`, from the truth to its best Gaussian.
+    `draws` are (DRAWS, *D) by denoiser, or its refusal. `distances` of these draws, and their `floor`, are the share on
+    a component of the truth, the total variation of the mode weights and the energy distance.
     """
 
     truth: Law
@@ -163,10 +163,7 @@ class Answer(NamedTuple):
 
 @torch.no_grad()
 def ask(session: Session, question: Question, seed: int = 0) -> Answer:
-    """The answer of the truth and of every denoiser of the request, on the same z and eps.
-
-    Another `seed`, other noise.
-    """
+    """The answer of the truth and of every denoiser of the request, all by the noise of one `seed`."""
     truth = question.truth(session)
     p = truth.mode_weights()
     noise = torch.Generator().manual_seed(seed)
@@ -234,9 +231,7 @@ def weights(truth: Law) -> list[tuple[Tensor, float]]:
 
 @torch.no_grad()
 def gaps(session: Session, question: Question, points: Tensor) -> Tensor:
-    """KL(q || its best Gaussian) in nats where x_t is each of the points (N, *D):
-    where the assumption of DDPM fails.
-    """
+    """KL(q || its best Gaussian) in nats at each of these x_t (N, *D): large where the assumption of DDPM fails."""
     law = session.law(question.request.data)
     return law.reverse(points, *question._levels(session)).gap().clamp(min=0)
 

@@ -18,7 +18,7 @@ OF_POINTS = [name for name in METHODS if name != "official"]  # which is of imag
 
 
 class Entry(NamedTuple):
-    """What a method came to in T steps and `nfe` evaluations: the scores of Session.score, or why they are {}."""
+    """A method in T steps and `nfe` evaluations: what Session.score gives its samples, or {} and its refusal."""
 
     method: str
     T: int
@@ -28,7 +28,7 @@ class Entry(NamedTuple):
 
 
 class Now(NamedTuple):
-    """What is being computed, and which share of all the evaluations of a race is done."""
+    """What is being computed, and the share of a race's evaluations that is done."""
 
     method: str
     T: int
@@ -44,9 +44,7 @@ class Race:
         self.absent: dict[str, Refused] = {}  # methods whose model is not here
 
     def run(self) -> Iterator[Now]:
-        """Compute what is not known yet, fewest steps first:
-        before every method of every T, and after each of its steps.
-        """
+        """Compute the entries that are missing, fewest steps first; a `Now` before each and after each of its steps."""
         here = self._present()
         runs = [(T, name) for T in STEPS for name in here if T in steps(name)]
         whole, done = sum(METHODS[name].solver.nfe(T) for T, name in runs), 0
@@ -57,7 +55,7 @@ class Race:
             done += METHODS[name].solver.nfe(T)
 
     def _tried(self, name: str, T: int) -> Iterator[int]:
-        """How many evaluations are done; its entry is there after the last."""
+        """Compute one entry; yields how many of its evaluations are done."""
         request, scores, refusal, done = self.request(name, T), {}, None, 0
         yield done
         try:
@@ -75,7 +73,7 @@ class Race:
         return Request(data=self.data, denoisers=(method,), T=T, schedule=self.schedule)
 
     def _present(self) -> list[str]:
-        """The methods of OF_POINTS whose model is here."""
+        """The methods of OF_POINTS whose model is here; the others come into `absent`."""
         absent = {}
         for name in OF_POINTS:
             try:

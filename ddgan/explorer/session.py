@@ -232,9 +232,7 @@ class Session:
         return sample(schedule, model, noise, request.start, self.method(request, denoiser).solver)
 
     def redraws(self, request: Request, denoiser: str, x_t: Tensor, t: int, K: int) -> Tensor:
-        """image_posterior.redraws of a denoiser of the request, for images:
-        of the class that is asked for, or else of any.
-        """
+        """image_posterior.redraws by a denoiser of the request, of the class that is asked for, or else of any."""
         return self.redraws_along(request, denoiser, x_t[None], [t], K)[0]
 
     def redraws_along(self, request: Request, denoiser: str, x: Tensor, t: Sequence[int], K: int) -> Tensor:
