@@ -132,10 +132,8 @@ def batches(
 ) -> Callable[[int, torch.Generator], tuple[Tensor, Tensor | None]]:
     """(step, noise) -> x_0 (batch, C, H, W) in [-1, 1] and its classes, on the device of `noise`.
 
-    Every epoch has each image once, in an order of its own.
-
-    With `flip` half of them are mirrored, left to right. The order is a function of (seed, epoch), the mirroring one of
-    (seed, step), so a resumed run sees what an unbroken one sees.
+    Every epoch has each image once, in an order of its own. With `flip` half of them are mirrored, left to right. The
+    order is a function of (seed, epoch), the mirroring one of (seed, step), so a resumed run sees the same batches.
     """
     N = len(data)
     orders: dict[int, np.ndarray] = {}

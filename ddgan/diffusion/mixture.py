@@ -302,8 +302,7 @@ class Law:
         gain = r * c_s / c_t
         B = len(x_t)
         logits = self._logits(_shared(x_t.double()).flatten(1), a_t, c_t).expand(B, -1)
-        of_x = (v.to(x_t.dtype).expand(logits.shape) for v in (a_s - gain * a_t, gain, v * c_s / c_t))
-        scale, shift, var = of_x
+        scale, shift, var = (v.to(x_t.dtype).expand(logits.shape) for v in (a_s - gain * a_t, gain, v * c_s / c_t))
         return Mixture(logits, self.mu, scale, shift, x_t, var)
 
     def _logits(self, x_t: Tensor, a: Tensor, c: Tensor) -> Tensor:
@@ -350,8 +349,7 @@ def _gap(log_w: Tensor, means: Tensor, var: Tensor, draws: int) -> Tensor:
     factor = torch.linalg.cholesky(cov)
     white = torch.linalg.solve_triangular(factor, x.mT, upper=False).square().sum(1)
     log_best = factor.diagonal(dim1=1, dim2=2).log().sum(1)[:, None] + white / 2  # and n log(2 pi) / 2, as in log q
-    # log w_k N(x; mu_k, v_k) is linear in x and |x|^2: one product of matrices for all x and k, in parts that fit
-    # a cache
+    # log w_k N(x; mu_k, v_k) is linear in x and |x|^2: one product of matrices for all x and k, in parts for a cache
     constant = log_w.double() - (means.square().sum(2) / var + n * var.log()) / 2
     slope = torch.cat([means, -0.5 * torch.ones(B, K, 1, dtype=torch.float64)], 2) / var[..., None]
     x = torch.cat([x, x.square().sum(2, keepdim=True)], 2)

@@ -56,14 +56,12 @@ def new_card(
     denoiser: Denoiser, config: Config, shape: tuple[int, ...], made: dict[str, Any], dtype: torch.dtype = torch.float32
 ) -> dict[str, Any]:
     """All that a model's file says about it but its weights; `made` goes in as it is."""
-    levels = (
-        None if denoiser.levels is None else {"values": denoiser.levels.values, "between": denoiser.levels.continuous}
-    )
+    levels = denoiser.levels
     return {
         "format": 1,
         "config": config.to_dict(),
         "shape": list(shape),
-        "levels": levels,
+        "levels": levels and {"values": levels.values, "between": levels.continuous},
         "dtype": str(dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in denoiser.parameters()),
         **made,
@@ -140,8 +138,7 @@ def amend(name: str | Path, **fields: Any) -> None:
     directory = _directory(name)
     if not (directory / "card.json").is_file():
         raise Refused(f"{directory} is no directory of a model: it has no card.json")
-    card = {**read_card(directory), **fields}
-    _write_card(directory, card)
+    _write_card(directory, {**read_card(directory), **fields})
 
 
 def check_free(directory: Path) -> None:
@@ -264,9 +261,8 @@ def _directory(name: str | Path) -> Path:
 
 
 def _serialised(network: nn.Module, note: dict[str, str] | None, dtype: torch.dtype) -> bytes:
-    return serialise(
-        {name: value.to(dtype).contiguous() for name, value in network.state_dict().items()}, metadata=note
-    )
+    state = {name: value.to(dtype).contiguous() for name, value in network.state_dict().items()}
+    return serialise(state, metadata=note)
 
 
 def _ready(network: Network, card: dict[str, Any]) -> Network:
