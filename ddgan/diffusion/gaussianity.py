@@ -88,7 +88,7 @@ def start_gap(law: Law, schedule: Schedule) -> float:
 def bound(law: Law, schedule: Schedule) -> float:
     """`start_gap` + sum_t E KL(q(x_s | x_t) || its best Gaussian), in nats.
 
-    KL(q(x_0) || p(x_0)) of the chain of best Gaussians that starts at N(0, I) is not above it.
+    KL(q(x_0) || p(x_0)) of the chain of best Gaussians that starts at N(0, I) is at most this.
     """
     level, found = schedule.level(torch.arange(schedule.T + 1)), 0.0
     for line in _lines(law):
@@ -120,7 +120,7 @@ def mixture_bound(law: Law, schedule: Schedule, denoised: Callable[[Tensor, Tens
 def chain_kl(law: Law, schedule: Schedule) -> float:
     """KL(q(x_0) || p(x_0)) in nats of the chain of best Gaussians that starts at N(0, I), by integrals over grids.
 
-    `bound` is not below it. Refused for a law that is no product of lines with a density, or needs too fine a grid.
+    It is at most `bound`. Refused for a law that is no product of lines with a density, or needs too fine a grid.
     """
     lines = law.lines()
     if lines is None or not law.var.min() > 0:

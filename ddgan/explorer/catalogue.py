@@ -115,9 +115,7 @@ def _of_name(data: str, models: dict[str, Path]) -> Source:
 
 
 def _of_table(data: str, models: dict[str, Path], path: Path | None = None, known: str | None = None) -> Source:
-    """The points of a table, or of the copy that a run keeps of it,
-    which must be those that its model was trained on.
-    """
+    """The source of a table, or of the copy that a run keeps of it; Refused where its model learned other points."""
     table = read_table(data, path)
     try:
         law, axes = of_columns(table.points, table.names, known)

@@ -53,8 +53,9 @@ class Way(NamedTuple):
 
 
 class Turns(NamedTuple):
-    """U-turns of an image x_0 (C, H, W) at these F rising t: x (F, K, C, H, W); p(class), as the classifier sees it, of
-    the image, `own` (classes,), and of x, `p` (F, K, classes).
+    """U-turns of an image x_0 (C, H, W) at these F rising t: they end at x (F, K, C, H, W).
+
+    p(class), as the classifier sees it, is `own` (classes,) for the image and `p` (F, K, classes) for x.
     """
 
     t: list[int]
@@ -87,8 +88,9 @@ def learned(session: Session, question: ImageQuestion, states: Way, name: str) -
 
 
 def grown(session: Session, question: ImageQuestion, states: Way, K: int) -> tuple[Branches, Tensor]:
-    """K children of every state (F, ...) but x_0, by the denoiser on whose way it is, told no class; and p(class) of
-    their leaves (F, K, classes), as the classifier sees them.
+    """K children of every state (F, ...) but x_0, and p(class) of their leaves (F, K, classes).
+
+    They are those of the denoiser on whose way the states are, told no class. The classifier sees p(class).
     """
     request = replace(question.request.walked(question.of), label=ANY)
     found = session.branches(request, question.of, states.x[:-1], states.t[:-1], K)
