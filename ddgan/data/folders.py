@@ -65,7 +65,8 @@ MAX_PIXELS = 2**25  # of a picture as it is decoded: 100 MB
 MAX_PHOTO = 3 * 2**24  # of a JPEG that is decoded at 1/2 to 1/8: 50 megapixels, whose coefficients may take 300 MB
 MAX_BYTES = 16 * 2**30  # of a set in memory
 
-Files = dict[str, Callable[[], bytes]]
+Reader = Callable[[], bytes]
+Files = dict[str, Reader]
 Watch = Callable[[int, int], None]
 
 
@@ -114,7 +115,7 @@ class _Bounded(io.FileIO):
 
 
 @contextmanager
-def _opened(path: Path, left: Counter[str]) -> Iterator[Iterator[tuple[str, Callable[[], bytes]]]]:
+def _opened(path: Path, left: Counter[str]) -> Iterator[Iterator[tuple[str, Reader]]]:
     """The files in a folder or zip: names, parts between slashes of either kind, and what reads one into memory."""
     if path.is_dir():
         yield ((name, partial(_from_disk, file)) for name, file in _walked(path, left))
@@ -175,7 +176,7 @@ def _from_disk(path: str) -> bytes:
         return file.read(size)
 
 
-def _listed(archive: zipfile.ZipFile, left: Counter[str]) -> Iterator[tuple[str, Callable[[], bytes]]]:
+def _listed(archive: zipfile.ZipFile, left: Counter[str]) -> Iterator[tuple[str, Reader]]:
     """The members of a zip that are files."""
     lock = threading.Lock()
     for member in archive.infolist():
@@ -207,7 +208,7 @@ def _hidden(part: str) -> bool:
     return part.startswith(".") or part.lower() in SYSTEM
 
 
-def _readable(path: Path, found: Iterator[tuple[str, Callable[[], bytes]]], left: Counter[str]) -> Files:
+def _readable(path: Path, found: Iterator[tuple[str, Reader]], left: Counter[str]) -> Files:
     """The visible pictures, and each dataset.json, by name: parts joined by /, fit to be printed."""
     files: Files = {}
     for count, (name, reader) in enumerate(found, 1):
@@ -296,9 +297,7 @@ def _labelled(path: Path, files: Files) -> Labelled:
     return names, np.array([number[folder] for folder in folders], np.int64), tuple(classes), []
 
 
-def _described(
-    path: Path, images: list[str], reader: Callable[[], bytes]
-) -> tuple[list[str], np.ndarray | None, tuple[str, ...]]:
+def _described(path: Path, images: list[str], reader: Reader) -> tuple[list[str], np.ndarray | None, tuple[str, ...]]:
     """What dataset.json says: `labels`, null or a [name, class] for each image, in order; the names of `classes`."""
     what = f"dataset.json in {path}"
     try:
