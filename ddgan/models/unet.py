@@ -133,7 +133,7 @@ class UNet(Denoiser):
         C, *sides = shape
         fits(shape, width, patch, len(multipliers) - 1)
         self.latent_dim, self.width, self.patch, self.classes = latent_dim, width, patch, classes
-        style = self._vector(latent_dim, 2 * width)
+        style = self._make_mapping(latent_dim, 2 * width)
         block = partial(Block, level=4 * width, style=style, group=self.CHANNELS_PER_GROUP)
         self.level = nn.Sequential(dense(width, 4 * width), nn.SiLU(), dense(4 * width, 4 * width))
         if classes:
@@ -167,7 +167,7 @@ class UNet(Denoiser):
     def _attention(self, channels: int, *, here: bool = True) -> nn.Module:
         return Attention(channels, self.CHANNELS_PER_GROUP) if here else nn.Identity()
 
-    def _vector(self, latent_dim: int, width: int) -> int:
+    def _make_mapping(self, latent_dim: int, width: int) -> int:
         """Make the mapping network of the latent vector; the width of its style, 0 without a latent."""
         if not latent_dim:
             return 0
@@ -252,7 +252,7 @@ class DrawUNet(UNet):
         self.variance[-rank:], self.basis[-rank:] = variance[-rank:], basis
         self.rest.fill_(variance[:-rank].sum() / max(n - rank, 1))
 
-    def _vector(self, latent_dim: int, width: int) -> int:
+    def _make_mapping(self, latent_dim: int, width: int) -> int:
         return 0
 
     def _inputs(self, channels: int) -> int:
