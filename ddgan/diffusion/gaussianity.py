@@ -47,8 +47,8 @@ MOST_STEPS = 64  # of an optimal schedule
 X_T = 2500  # points that stand for x_t at one level, at most
 CELLS = 2**23  # points x components of an entropy, which asks for more of them; of a product of grids, at once
 GRID = 2**13  # nodes of `chain_kl` on a line, at most: its operations are their square
-LEVELS = {True: 280, False: 160}  # that an optimal schedule chooses from: of laws that are products of lines, of others
-FEWER = 700  # points at each of the latter: more levels lower the bound more than more points do
+FINE = 280  # levels that an optimal schedule chooses from, where the law is a product of lines or is not known
+LEVELS, FEWER = 160, 700  # of any other law, and points at each: more levels lower the bound more than more points do
 
 
 class Landscape(NamedTuple):
@@ -169,8 +169,7 @@ def optimal(law: Law, T: int, span: tuple[float, float] | None = None) -> Schedu
 @lru_cache(maxsize=16)
 def _costs(law: Law, lo: float, hi: float) -> tuple[Tensor, Tensor]:
     """The levels (L,) that an optimal schedule chooses from, rising to +inf, and what steps cost [from, to] (L, L)."""
-    free = law.lines() is not None  # of its coordinates
-    size, points = LEVELS[free], X_T if free else FEWER
+    size, points = (LEVELS, FEWER) if law.lines() is None else (FINE, X_T)
     knee = lo + (hi - lo) / 3  # few steps stand where it is noisier: one level in six
     parts = torch.linspace(lo, knee, size // 5), torch.linspace(knee, hi, size)[1:], torch.tensor([torch.inf])
     levels = torch.cat(parts).double()
@@ -193,7 +192,7 @@ def optimal_for_means(
     lo, hi = span_of("optimal", T, span)
     if T == 1:
         return Schedule.of_levels(torch.tensor([lo]))
-    level = np.linspace(lo, hi, LEVELS[True])
+    level = np.linspace(lo, hi, FINE)
     error, snr = np.exp(np.interp(level, levels, np.log(squared))), np.exp(level)
     cost = torch.from_numpy((snr - snr[:, None]) * error[:, None] / 2)
     cost[torch.ones_like(cost).tril().bool()] = torch.inf

@@ -87,7 +87,9 @@ class Solver:
         z: Tensor, eps: Tensor, before: Step | None = None,
     ) -> Step:  # fmt: skip
         """The record of one step."""
-        asked = _Asked(schedule, denoiser, x_t, s, t, _read(denoiser, z), before)
+        if z.shape[1] < denoiser.latent_dim:
+            raise Refused(f"this denoiser reads {denoiser.latent_dim} latent numbers, z has {z.shape[1]}")
+        asked = _Asked(schedule, denoiser, x_t, s, t, z[:, : denoiser.latent_dim], before)
         x_0 = self._x_0(asked)
         law, midway = self._law(asked, x_0)
         return Step(s, t, x_t, asked.z, x_0, law, eps, law.at(eps), midway)
@@ -222,12 +224,6 @@ def reverse_step(
     The denoiser reads the first latent_dim coordinates of z, so that denoisers of any latent dimension share one z.
     """
     return ANCESTRAL.step(schedule, denoiser, x_t, s, t, z=z, eps=eps)
-
-
-def _read(denoiser: Denoiser, z: Tensor) -> Tensor:
-    if z.shape[1] < denoiser.latent_dim:
-        raise Refused(f"this denoiser reads {denoiser.latent_dim} latent numbers, z has {z.shape[1]}")
-    return z[:, : denoiser.latent_dim]
 
 
 def _point(x: Tensor) -> Gaussian:
