@@ -79,6 +79,10 @@ class ImageSet:
         """How many images each of its classes has."""
         return [] if self.labels is None else np.bincount(self.labels, minlength=self.known).tolist()
 
+    def part(self, places: np.ndarray) -> ImageSet:
+        """The images at these places, in their order, with their labels."""
+        return replace(self, images=self.images[places], labels=None if self.labels is None else self.labels[places])
+
     def fingerprint(self) -> str:
         """What tells sets apart, in whatever order: 16 hex digits of the sha256 of the sum of their images."""
         return hashlib.sha256(self.images.sum(0, dtype=np.uint64).tobytes()).hexdigest()[:16]
@@ -222,11 +226,7 @@ def held_out(data: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSe
     for label in np.unique(labels):
         own = noise.permutation(np.flatnonzero(labels == label))
         chosen[own[: min(len(own) - 1, max(1, round(share * len(own))))]] = True
-
-    def part(these: np.ndarray) -> ImageSet:
-        return replace(data, images=data.images[these], labels=None if data.labels is None else data.labels[these])
-
-    return part(~chosen), part(chosen)
+    return data.part(~chosen), data.part(chosen)
 
 
 def stacked_mnist(mnist: ImageSet, n: int, seed: int) -> ImageSet:

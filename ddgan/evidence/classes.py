@@ -61,8 +61,8 @@ def _sets() -> tuple[ImageSet, ImageSet, Classifier]:
     train, test = load_images("mnist"), load_images("mnist", split="test")
     if train.labels is None or test.labels is None:
         raise Refused("the exact class posterior needs images with labels, these have none")
-    mixed = np.random.default_rng(0).permutation(len(test))
-    return train, ImageSet(test.images[mixed], test.labels[mixed], test.classes), load_classifier("mnist-classifier")
+    test = test.part(np.random.default_rng(0).permutation(len(test)))
+    return train, test, load_classifier("mnist-classifier")
 
 
 @cache

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -264,8 +263,7 @@ def _known(name: str, split: str) -> ImageSet | None:
     data = load_images(name, split=split)
     if data.labels is None or (np.diff(data.labels) < 0).any():
         return data
-    mixed = np.random.default_rng(0).permutation(len(data))
-    return replace(data, images=data.images[mixed], labels=data.labels[mixed])
+    return data.part(np.random.default_rng(0).permutation(len(data)))
 
 
 def cfd(classifier: Classifier, features: Tensor) -> float:
