@@ -35,7 +35,7 @@ class Method:
 
     def steps(self, T: int, budget: str | None) -> int:
         """How many steps it takes where T are asked for: as many, or with the budget "nfe" what T evaluations allow."""
-        return next(k for k in range(T, 0, -1) if k == 1 or budget != "nfe" or self.solver.nfe(k) <= T)
+        return max(k for k in range(1, T + 1) if self.solver.nfe(k) <= T) if budget == "nfe" else T
 
     @property
     def closed(self) -> bool:

@@ -273,7 +273,7 @@ def _edit(value: Any, request: Request) -> Edit | None:
 
 
 def _eta(value: Any) -> float | None:
-    if value is None or value == "":
+    if value in (None, ""):
         return None
     if not 0 <= (eta := number("eta", value)) <= 1:
         raise Refused(f"eta must be in 0..1, got {eta:g}")
@@ -290,7 +290,7 @@ def _budget(value: Any) -> str | None:
 
 def _label(value: Any) -> str | None:
     """Which classes there are is known to the model alone."""
-    if value is None or value == "":
+    if value in (None, ""):
         return None
     label = str(value) if type(value) is int and 0 <= value < 10_000 else text_of("label", value)
     if len(label) > MAX_LABEL:
@@ -299,7 +299,7 @@ def _label(value: Any) -> str | None:
 
 
 def _span(value: Any) -> tuple[float, float] | None:
-    if value is None or value == "":
+    if value in (None, ""):
         return None
     items = value.split(",") if isinstance(value, str) else value
     if not isinstance(items, (list, tuple)) or len(items) != 2:
