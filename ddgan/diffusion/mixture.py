@@ -206,7 +206,7 @@ class Law:
     def lines(self) -> list[Law] | None:
         """The law of each flattened coordinate, (1,), where they are independent; None where they are not.
 
-        They are where the components are a lattice of one variance whose weights are products, and on a line.
+        They are where the components are a lattice of one variance whose weights are products. On a line there is one.
         """
         mu, w = self.mu.flatten(1), self.log_w.exp()
         n = mu.shape[1]

@@ -123,7 +123,7 @@ def draw(
     schedule: Schedule, denoiser: Denoiser, seeds: Sequence[int], shape: Sequence[int], at_once: int = 100,
     solver: Solver = ANCESTRAL, labels: Labels | None = None,
 ) -> Iterator[Tensor]:  # fmt: skip
-    """The x_0 of one trajectory a seed, (at_once, *shape) at a time: as many as would not fit in memory together.
+    """The x_0 of one trajectory for each seed, (at_once, *shape) at a time: they need not fit in memory together.
 
     `labels` gives the classes of samples by their seeds; without it the denoiser is told none.
     """

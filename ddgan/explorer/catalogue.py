@@ -66,7 +66,7 @@ def missing(data: str, name: str, others: list[str]) -> str:
 
 
 def written(data: str) -> tuple[int, ...]:
-    """When the file, or the card of the run, that a data name is the path of was last written, and how long it is."""
+    """The last change and the size of the file, or of the run's card, that a data name is the path of; else ()."""
     if data not in TOYS and data not in SETS and not data.startswith(POINTS_PREFIX):
         for path in (Path(data, "card.json"), checkpoint.WEIGHTS / data / "card.json", file_of(data)):
             with suppress(OSError, ValueError):  # or it is not there, and no path at all

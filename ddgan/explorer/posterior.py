@@ -201,8 +201,9 @@ def _stepped(session: Session, question: Question, name: str, z: Tensor, eps: Te
 def kernel_density(x: Tensor) -> Law:
     """A kernel density estimate of draws x (N, *D): equal Gaussians on them, of the one of WIDTHS that suits them best.
 
-    They make most likely what was left out, by the mean over draws of the log density that all others give, without the
-    least likely twentieth, or a few strays would decide. Of widths that only chance tells apart it is the widest.
+    The best width has the largest log density of a draw by all other draws, on average over draws. The least likely
+    twentieth of them does not count, or a few strays would decide. Of widths that only chance tells apart the widest is
+    taken.
     Source: Duin, "On the choice of smoothing parameters for Parzen estimators" (1976).
     """
     some = torch.arange(0, len(x), 4)

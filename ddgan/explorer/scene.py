@@ -25,7 +25,7 @@ __all__ = ["Panel", "Progress", "Scene", "scene", "spread", "standing", "stepwis
 
 
 class Progress(NamedTuple):
-    """How many of all steps of a scene are done; the last one was of `name`, whose refusal ends all of its own."""
+    """How many of the steps of a scene are done. The last one was of `name`; where it refuses, all of its own are."""
 
     done: int
     of: int
@@ -136,12 +136,12 @@ def stepwise(
 
 
 def spread(last: int, most: int, first: int = 0) -> list[int]:
-    """`first`, `last`, and of the whole numbers between them so many that there are no more than `most`, rising."""
+    """At most `most` whole numbers from `first` to `last`, both among them, evenly spread and rising."""
     return sorted({round(v) for v in np.linspace(first, last, min(most, last - first + 1))})
 
 
 def standing(kept: Collection[int], T: int, own: int) -> dict[int, int]:
-    """The t of a chain of `own` steps while others are at these t of T: the one before the step that it is in."""
+    """Where a chain of `own` steps stands while one of T steps is at each of these t: before the step that it is in."""
     return {t: -(-t * own // T) for t in kept}
 
 
