@@ -11,7 +11,7 @@ from pathlib import Path
 
 import gradio as gr
 
-from ..explorer.live import LiveRuns
+from ..explorer.live_runs import LiveRuns
 from ..explorer.priority import once_idle
 from ..explorer.session import Session
 from ..machine import keep_pages, one_arena, ready_to_train, use_cores

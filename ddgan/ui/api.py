@@ -25,7 +25,7 @@ import gradio as gr
 from ..data.images import SETS
 from ..diffusion.schedule import FAMILIES
 from ..errors import Refused
-from ..explorer.live import LiveRuns, parse
+from ..explorer.live_runs import LiveRuns, parse
 from ..explorer.methods import METHODS
 from ..explorer.parse import whole
 from ..explorer.posterior import Question

@@ -14,7 +14,8 @@ import gradio as gr
 
 from ..data.toys import TOYS, data_label
 from ..errors import Refused
-from ..explorer.live import LiveRuns, Run, parse
+from ..explorer.live import Run
+from ..explorer.live_runs import LiveRuns, parse
 from ..explorer.methods import METHODS
 from ..explorer.session import Session
 from ..models.config import Config

@@ -18,8 +18,9 @@ from ddgan.data.toys import data_label, toy
 from ddgan.diffusion.sampler import Draws, sample
 from ddgan.diffusion.schedule import Schedule
 from ddgan.errors import Refused
-from ddgan.explorer import live, plane
-from ddgan.explorer.live import LiveRuns, Run
+from ddgan.explorer import live, live_runs, plane
+from ddgan.explorer.live import Run
+from ddgan.explorer.live_runs import LiveRuns
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.metrics.points import coverage
@@ -97,7 +98,7 @@ def test_a_run_without_a_discriminator_has_no_surface_and_no_loss_of_one(name):
 
 def test_the_network_that_is_asked_for_says_the_objective():
     asked = {"skip": 2, "mixture": 3, "flow": 0}
-    found = [live.parse({**VALUES, "network": network, "latent_dim": z})[0] for network, z in asked.items()]
+    found = [live_runs.parse({**VALUES, "network": network, "latent_dim": z})[0] for network, z in asked.items()]
     assert [config.objective for config in found] == ["ddgan", "mixture", "consistency"]
 
 
@@ -278,7 +279,7 @@ def test_a_run_ends_with_its_seconds():
 def test_every_experiment_can_be_asked_for(name):
     config, words = EXPERIMENTS[name]
     values = {k: v for k, v in config.to_dict().items() if k not in NOT_ASKED}
-    assert live.parse({**values, "T": config.T or 0, "seconds": 20}) == (config, 20)
+    assert live_runs.parse({**values, "T": config.T or 0, "seconds": 20}) == (config, 20)
     assert words.endswith(".") and len(words) < 160
 
 
@@ -321,7 +322,7 @@ def test_visitors_have_one_run_each_and_know_their_place(monkeypatch):
     assert desk.run("b") is second, "only its own run"
     desk.close("b")
     assert second.over and desk.ahead(again.id) == 0
-    monkeypatch.setattr(live, "MAX_RUNS", 1)
+    monkeypatch.setattr(live_runs, "MAX_RUNS", 1)
     with pytest.raises(Refused, match="try again"):
         desk.open("c", VALUES)
 
@@ -564,7 +565,7 @@ def test_the_curve_has_the_mean_losses_and_the_cloud_is_the_moving_averages_for_
 def test_a_run_that_need_not_wait_is_first_and_one_that_is_over_stands_before_nobody(monkeypatch):
     desk = LiveRuns(Session())
     first = desk.open("a", VALUES)
-    monkeypatch.setattr(live, "MAX_RUNS", 1)
+    monkeypatch.setattr(live_runs, "MAX_RUNS", 1)
     now = desk.open("b", VALUES, waits=False)
     assert (desk.ahead(now.id), desk.ahead(first.id)) == (0, 1)
     now.stop()

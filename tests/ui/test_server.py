@@ -48,7 +48,7 @@ from ddgan.diffusion.schedule import Schedule
 from ddgan.errors import Refused
 from ddgan.evidence.bench import awake, started
 from ddgan.explorer import priority
-from ddgan.explorer.live import MAX_RUNS
+from ddgan.explorer.live_runs import MAX_RUNS
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.models import registry

@@ -24,7 +24,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ...explorer.live import MAX_RUNS
+from ...explorer.live_runs import MAX_RUNS
 from . import storage
 from .gradio_internals import (
     function_at,
