@@ -90,7 +90,7 @@ def learned(session: Session, question: ImageQuestion, states: Way, name: str) -
 def grown(session: Session, question: ImageQuestion, states: Way, K: int) -> tuple[Branches, Tensor]:
     """K children of every state (F, ...) but x_0, and p(class) of their leaves (F, K, classes).
 
-    They are those of the denoiser on whose way the states are, told no class. The classifier sees p(class).
+    The denoiser on whose way the states are draws them, told no class. The classifier judges the leaves.
     """
     request = replace(question.request.walked(question.of), label=ANY)
     found = session.branches(request, question.of, states.x[:-1], states.t[:-1], K)

@@ -19,7 +19,7 @@ from ..errors import Refused
 from ..models import checkpoint, registry
 from ..models.config import Config
 from .live import ANY_T, SURFACE_CELLS, Run
-from .methods import method_of
+from .methods import CLOSED, method_of
 from .parse import number, whole
 from .request import Request
 from .session import Session
@@ -121,9 +121,8 @@ class LiveRuns:
         values = {"T": config["T"] or ANY_T, "denoisers": [*denoisers, name], "n": n, "seed": seed}
         try:
             data = Request.parse({"data": config["data"]}).data  # a stranger's card must name no file of ours
-            models = self.session.source(data).models
-            known = {*models, *self.session.adopted}
-            there = [other for other in denoisers if method_of(other).closed or other in known]
+            known = {*CLOSED, *self.session.source(data).models, *self.session.adopted}
+            there = [other for other in denoisers if method_of(other).model in known]
             return Request.parse({**values, "denoisers": [*there, name], "data": data})
         except Refused:  # its data is not here: the first view's, then
             return Request.parse(values)

@@ -335,6 +335,8 @@ def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only()
     name = desk.adopt(run, "me")
     asked = desk.request(name, ["exact"], n=50, seed=3)
     assert asked == Request.parse({"data": "8-gaussians", "T": 2, "denoisers": ["exact", name], "n": 50, "seed": 3})
+    beside = desk.request(name, ["learned-ddim", "ddim", "official"], n=50, seed=3)
+    assert beside.denoisers == ("learned-ddim", "ddim", name), "what has a model here stays"
     *_, last = desk.session.run(asked, name)
     assert last.x_s.shape == (50, 2)
     assert title(name, desk.session.adopted[name]) == ("Your model", "trained on 8 Gaussians, T = 2, skip, r1r2")
