@@ -214,7 +214,7 @@ class Request:
         steps = method_of(name).steps(self.T, self.budget)
         return self if steps == self.T else replace(self, T=steps, budget=None, forks=())
 
-    def steps(self) -> Schedule:
+    def named_schedule(self) -> Schedule:
         """The schedule that this request walks; Refused for the optimal one, which Session.schedule finds."""
         return _schedule(self.schedule, self.T, self.span)
 

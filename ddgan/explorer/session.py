@@ -191,7 +191,7 @@ class Session:
         If the data has a law, the optimal one is found for the best Gaussian, else from the learned Gaussian's errors.
         """
         if request.schedule != "optimal":
-            return request.steps()
+            return request.named_schedule()
         if law := self.source(request.data).law:
             return gaussianity.optimal(law, request.T, request.span)
         errors = (self.denoiser(request.data, "regression").card or {}).get("errors") or {}

@@ -38,7 +38,9 @@ def data_of(page):
 def shows_the_law_of(page, request):
     """The exact law's last state on the stage is the library's, for the points that the name holds."""
     law = law_of(request.data)
-    *_, last = sample(request.steps(), ExactDenoiser(law), Draws.from_seeds(range(request.n), (2,), request.T, 3))
+    *_, last = sample(
+        request.named_schedule(), ExactDenoiser(law), Draws.from_seeds(range(request.n), (2,), request.T, 3)
+    )
     page.evaluate(f"i => document.querySelector('{STAGE}').stage.goto(i)", request.T)
     page.wait_for_function(f"document.querySelector('{STAGE}').dataset.t === '0'")
     seen = page.evaluate(f"document.querySelector('{STAGE}').stage.points(0)")

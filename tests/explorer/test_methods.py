@@ -69,7 +69,7 @@ def test_the_optimal_schedule_is_that_of_the_data(data):
     request = Request.parse({"data": data, "schedule": "optimal", "T": 3, "denoisers": "exact,gaussian", "n": 10})
     schedule, law = SESSION.schedule(request), SESSION.law(data)
     assert torch.equal(schedule.alpha_bar, optimal(law, 3).alpha_bar)
-    assert bound(law, schedule) < bound(law, Request(data=data, T=3).steps())
+    assert bound(law, schedule) < bound(law, Request(data=data, T=3).named_schedule())
     assert Request.from_query(request.to_query()) == request
     narrow = Request.parse({"data": data, "schedule": "optimal", "T": 3, "span": "-9,4"})
     levels = SESSION.schedule(narrow).level(torch.arange(1, 4))

@@ -158,7 +158,7 @@ def test_the_optimal_discriminator_is_the_log_ratio_of_the_truth_to_what_the_gen
     """A generator that draws 0 whatever z is: p is one Gaussian, of the step's own variance and the blur's."""
     monkeypatch.setattr("ddgan.explorer.posterior._draws", lambda session, question, name, n: torch.zeros(n, 2))
     asked, blur = question(t, x=(0.5, 0.4), of="x_s"), 0.1
-    axis, schedule = torch.linspace(-1, 1, 9, dtype=torch.float64), asked.request.steps()
+    axis, schedule = torch.linspace(-1, 1, 9, dtype=torch.float64), asked.request.named_schedule()
     ratio, learned, _ = log_ratio(SESSION, asked, axis, blur)
     x_s, x_t = torch.cartesian_prod(axis, axis), torch.tensor([[0.5, 0.4]])
     step = schedule.posterior(torch.zeros(1, 2), x_t, t - 1, t)
@@ -187,7 +187,7 @@ def test_all_denoisers_read_one_noise_and_another_seed_is_another():
     mean, cov = (v.float() for v in asked.truth(SESSION).moments())
     torch.testing.assert_close(first["gaussian"], mean + z[:, :2] @ torch.linalg.cholesky(cov).T, rtol=1e-3, atol=1e-3)
     exact = SESSION.model(asked.request, "exact")
-    x_t, level = torch.tensor(asked.x).expand(DRAWS, -1), asked.request.steps().level(1).expand(DRAWS)
+    x_t, level = torch.tensor(asked.x).expand(DRAWS, -1), asked.request.named_schedule().level(1).expand(DRAWS)
     torch.testing.assert_close(first["exact"], exact(x_t, level, z))
 
 

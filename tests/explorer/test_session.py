@@ -178,7 +178,7 @@ def test_any_mapping_is_a_request_within_bounds_or_one_sentence(values):
     else:
         assert request.data in TOYS and set(request.denoisers) <= set(METHODS)
         assert request.n * request.T * len(request.denoisers) <= MAX_WORK
-        assert request.steps().T == request.T and Request.parse(request.to_dict()) == request
+        assert request.named_schedule().T == request.T and Request.parse(request.to_dict()) == request
 
 
 def test_a_strangers_images_are_priced_by_their_steps():
@@ -397,7 +397,7 @@ def test_a_request_may_hold_its_own_points_and_says_what_has_not_been_trained_on
     session = Session()
     *_, last = session.run(request, "exact")
     law = law_of(request.data)
-    *_, own = sample(request.steps(), ExactDenoiser(law), Draws.from_seeds(range(400), (2,), 3, 3))
+    *_, own = sample(request.named_schedule(), ExactDenoiser(law), Draws.from_seeds(range(400), (2,), 3, 3))
     assert torch.equal(last.x_s, own.x_s)
     assert session.score(request, last.x_s)["of_modes"] == law.modes
     for name, ending in {"ddgan": " yet: the tab Train does it", "regression": ""}.items():

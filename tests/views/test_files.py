@@ -229,7 +229,7 @@ def test_an_npz_holds_the_samplers_arrays(session, tmp_path):
     with np.load(tmp_path / "x.npz") as file:
         assert file["denoisers"].tolist() == list(SMALL.denoisers)
         assert file["t"].tolist() == [3, 2, 1, 0]
-        assert np.array_equal(file["alpha_bar"], SMALL.steps().alpha_bar.numpy()[file["t"]])
+        assert np.array_equal(file["alpha_bar"], SMALL.named_schedule().alpha_bar.numpy()[file["t"]])
         assert Request.from_query(str(file["request"])) == SMALL
         for name in SMALL.denoisers:
             for i, step in enumerate(session.run(SMALL, name)):

@@ -106,7 +106,9 @@ def test_an_edit_begins_at_the_marginal_of_its_image(session, name):
     """Over many samples x_t has mean a x_0 and variance sigma^2, pixel by pixel; 400 samples, five standard errors."""
     request = Request("mnist", (name,), T=4, n=400, edit=Edit(2, encode_pixels(PICTURE)))
     x_t = next(session.run(request, name)).x_t
-    a, var = (float(v) for v in (request.steps().alpha_bar[2].sqrt(), 1 - request.steps().alpha_bar[2]))
+    a, var = (
+        float(v) for v in (request.named_schedule().alpha_bar[2].sqrt(), 1 - request.named_schedule().alpha_bar[2])
+    )
     off = x_t - a * from_uint8(PICTURE[None])
     assert off.mean(0).abs().max() < 5 * math.sqrt(var / 400)
     assert off.var().sub(var).abs() < 5 * var * math.sqrt(2 / off.numel())
