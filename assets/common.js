@@ -66,10 +66,7 @@ const unpack = (text, Type) => {
 
 const gallery = () => document.querySelector('#gallery .gallery').gallery;
 const tell = (what, detail) => document.dispatchEvent(new CustomEvent(`ddgan:${what}`, { detail }));
-const hear = (what, act) =>
-  document.addEventListener(`ddgan:${what}`, e => (root.isConnected ? act(e.detail) : dispose()), {
-    signal: gone.signal,
-  });
+const hear = (what, act) => listen(document, `ddgan:${what}`, e => (root.isConnected ? act(e.detail) : dispose()));
 
 /* plotly.js from our own server, of the version that figures are made for, whatever else the page may have; one for all
    scripts. */
@@ -115,6 +112,7 @@ const keepInAddress = values => {
 
 /* gr.HTML has no destroy hook: whoever finds that root has left the page lets go of everything outside it. */
 const gone = new AbortController(), dispose = () => gone.abort();
+const listen = (to, what, act, more = {}) => to.addEventListener(what, act, { signal: gone.signal, ...more });
 const letGo = act => gone.signal.addEventListener('abort', act);
 const observing = observer => { letGo(() => observer.disconnect()); return observer; };
 
@@ -145,6 +143,10 @@ const onSize = (act, narrow = 0) => {
   sizes.observe(root);
   return sizes;
 };
+
+/* When root comes into sight and when it goes, seen with such margins. */
+const onSight = (act, rootMargin) =>
+  observing(new IntersectionObserver(seen => act(seen.at(-1).isIntersecting), { rootMargin })).observe(root);
 
 /* When the page turns dark or light. */
 const onTheme = act =>

@@ -469,10 +469,10 @@ root.addEventListener('change', e => {
 });
 range.addEventListener('input', () => goto(range.valueAsNumber));
 
-document.addEventListener('keydown', e => {
+listen(document, 'keydown', e => {
   if (!forPage(e) || !takesBack(e) || e.shiftKey) return;
   if (undo()?.disabled === false) obey(e, { [e.key]: () => undo().click() });
-}, { signal: gone.signal });
+});
 
 // ---------------------------------------------------------------- life cycle
 

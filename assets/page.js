@@ -13,22 +13,14 @@ const HIDES = {
 };
 const hidden = (asked.get('hide') ?? '').split(',').map(name => HIDES[name]).filter(Boolean);
 if (hidden.length)
-  document.head.append(
-    Object.assign(document.createElement('style'), {
-      textContent: `${hidden.join(', ')} { display: none !important; }`,
-    }),
-  );
+  document.head.append(make('style', '', `${hidden.join(', ')} { display: none !important; }`));
 
 /* Gradio's dropdowns take every key for a search, after a while: whoever moves on by Tab would leave an open list
    behind. */
-document.addEventListener(
-  'keydown',
-  e => {
-    if (['Tab', 'Shift', 'Control', 'Alt', 'Meta'].includes(e.key) && e.target.getAttribute?.('role') === 'combobox')
-      e.stopImmediatePropagation();
-  },
-  { capture: true, signal: gone.signal },
-);
+listen(document, 'keydown', e => {
+  if (['Tab', 'Shift', 'Control', 'Alt', 'Meta'].includes(e.key) && e.target.getAttribute?.('role') === 'combobox')
+    e.stopImmediatePropagation();
+}, { capture: true });
 
 // ---------------------------------------------------------------- what a term means
 
@@ -55,14 +47,14 @@ const explain = of => {
   placeTip();
 };
 const glossAt = e => e.target.closest?.('.gloss');
-onPage('pointerover', e => {
+listen(document, 'pointerover', e => {
   if (glossAt(e)) explain(glossAt(e));
   else if (term && document.activeElement !== term && !tip.contains(e.target)) explain(null);
 });
-onPage('focusin', e => explain(glossAt(e)));
-onPage('click', e => { if (!tip.contains(e.target)) explain(glossAt(e)); });
-onPage('keydown', e => { if (e.key === 'Escape') explain(null); });
-onPage('scroll', placeTip, { capture: true, passive: true });
+listen(document, 'focusin', e => explain(glossAt(e)));
+listen(document, 'click', e => { if (!tip.contains(e.target)) explain(glossAt(e)); });
+listen(document, 'keydown', e => { if (e.key === 'Escape') explain(null); });
+listen(document, 'scroll', placeTip, { capture: true, passive: true });
 
 // ---------------------------------------------------------------- the tour
 
@@ -326,8 +318,8 @@ function place() {
   card.style.top = `${best.at[1]}px`;
   card.dataset.side = best.side;
 }
-onPage('scroll', place, { capture: true, passive: true });
-addEventListener('resize', place, { signal: gone.signal });
+listen(document, 'scroll', place, { capture: true, passive: true });
+listen(window, 'resize', place);
 const sizes = observing(new ResizeObserver(place));     // a picture that comes late moves what is below it
 sizes.observe(card);
 sizes.observe(document.body);

@@ -695,18 +695,10 @@ hear('pick', ({ t, x }) => {
 $('.posterior-close').addEventListener('click', () => beside(false));
 root.addEventListener('keydown', e => { if (e.key === 'Escape') beside(false); });
 onSize(draw);
-onTheme(() => {
-  draw();
-  relief?.draw();
-});
-observing(
-  new IntersectionObserver(
-    entries => {
-      state.onScreen = entries.at(-1).isIntersecting;
-      ask();
-    },
-    { rootMargin: '200px' },
-  ),
-).observe(root);
+onTheme(() => { draw(); relief?.draw(); });
+onSight(on => {
+  state.onScreen = on;
+  ask();
+}, '200px');
 const shown = document.querySelector('#stage .stage')?.stage?.run?.();
 if (shown) heard(shown);

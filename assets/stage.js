@@ -704,24 +704,20 @@ function present(on = !whole.hasAttribute(PRESENT)) {
 }
 
 /* Keys of the page, wherever the focus is but where one types. */
-document.addEventListener(
-  'keydown',
-  e => {
-    if (!forPage(e)) return;
-    if (takesBack(e) && !e.shiftKey) obey(e, { [e.key]: past.undo });
-    else if (!e.ctrlKey && !e.metaKey && !e.altKey)
-      obey(e, { p: () => present(), n: addNoise, '<': () => quicken(-1), '>': () => quicken(1) });
-  },
-  { signal: gone.signal },
-);
+listen(document, 'keydown', e => {
+  if (!forPage(e)) return;
+  if (takesBack(e) && !e.shiftKey) obey(e, { [e.key]: past.undo });
+  else if (!e.ctrlKey && !e.metaKey && !e.altKey)
+    obey(e, { p: () => present(), n: addNoise, '<': () => quicken(-1), '>': () => quicken(1) });
+});
 
 for (const what of ['pointerdown', 'keydown'])
-  document.addEventListener(what, e => { state.presses += !e.repeat; }, { capture: true, signal: gone.signal });
+  listen(document, what, e => { state.presses += !e.repeat; }, { capture: true });
 
 /* The entry of a tab that shows no points has no query of them. */
-addEventListener('popstate', () => {
+listen(window, 'popstate', () => {
   past.came(new URLSearchParams(location.search).has('tab') ? null : location.search.slice(1));
-}, { signal: gone.signal });
+});
 
 function nearest(view, event) {
   if (!view || view.panel.error) return null;
@@ -763,7 +759,7 @@ root.addEventListener('change', e => {
 
 const release = () => { if (state.dragging) { state.dragging = false; glide(Math.round(state.at)); } };
 range.addEventListener('pointerdown', () => { state.dragging = true; });
-for (const name of ['pointerup', 'pointercancel']) window.addEventListener(name, release, { signal: gone.signal });
+for (const name of ['pointerup', 'pointercancel']) listen(window, name, release);
 
 range.addEventListener('input', () => {
   const value = range.valueAsNumber;
@@ -791,30 +787,13 @@ const sizes = onSize(() => {
   if (state.data) { scale(); describe(true); keepRun(); }
   invalidate();
 }, 560);
-observing(
-  new IntersectionObserver(
-    entries => {
-      onScreen = entries.at(-1).isIntersecting;
-      if (onScreen) invalidate();
-    },
-    { rootMargin: '0px 0px -20% 0px' },
-  ),
-).observe(root);
+onSight(on => {
+  onScreen = on;
+  if (on) invalidate();
+}, '0px 0px -20% 0px');
 onTheme(() => { state.theme = null; invalidate(); });
-document.addEventListener(
-  'visibilitychange',
-  () => {
-    state.last = 0;
-  },
-  { signal: gone.signal },
-); // no frame comes while the page is hidden
-reducedMotion.addEventListener(
-  'change',
-  () => {
-    if (reducedMotion.matches) pause();
-  },
-  { signal: gone.signal },
-);
+listen(document, 'visibilitychange', () => { state.last = 0; });      // no frame comes while the page is hidden
+listen(reducedMotion, 'change', () => { if (reducedMotion.matches) pause(); });
 
 root.stage = {
   state: () => state.data ? current() : null,

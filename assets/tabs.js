@@ -14,7 +14,6 @@ const PICTURES_OF = {
   Train: '#live .live-pictures', Evidence: '#evidence', About: '.about',
 };
 
-const onPage = (what, act, more = {}) => document.addEventListener(what, act, { signal: gone.signal, ...more });
 const row = () => document.querySelector('[role=tablist]');
 const buttons = () => [...document.querySelectorAll('[role=tab]')];
 const tab = name =>
@@ -37,10 +36,10 @@ function keepTab() {
   followed = name;
   keepInAddress({ tab: name === TABS[0] ? null : name.toLowerCase() });
 }
-addEventListener('popstate', () => {
+listen(window, 'popstate', () => {
   followed = named(new URLSearchParams(location.search));
   if (current() !== followed) tab(followed);
-}, { signal: gone.signal });
+});
 
 /* Scroll the row, and not the page, until the chosen tab is clear of the fade. */
 function bringTab() {
@@ -55,10 +54,10 @@ function fade() {
   const before = list.scrollLeft > 1, after = list.scrollLeft + list.clientWidth < list.scrollWidth - 1;
   list.dataset.more = [before && 'start', after && 'end'].filter(Boolean).join(' ');
 }
-onPage('scroll', e => { if (e.target === row()) fade(); }, { capture: true, passive: true });
+listen(document, 'scroll', e => { if (e.target === row()) fade(); }, { capture: true, passive: true });
 
 /* Arrow keys move the focus along the row; Enter or space chooses. */
-onPage('keydown', e => {
+listen(document, 'keydown', e => {
   const tabs = buttons(), at = tabs.indexOf(e.target);
   if (at < 0 || e.ctrlKey || e.altKey || e.metaKey) return;
   const to = i => () => tabs.at(i % tabs.length).focus();
@@ -69,7 +68,9 @@ onPage('keydown', e => {
    what is chosen. */
 const wanted = named(asked);
 let byHand = false;
-onPage('click', e => { byHand ||= e.isTrusted && e.target.closest('[role=tab]') !== null; }, { capture: true });
+listen(document, 'click', e => {
+  byHand ||= e.isTrusted && e.target.closest('[role=tab]') !== null;
+}, { capture: true });
 (async () => {
   for (let tries = 0; tries < 60 && current() !== wanted && !byHand; tries++) {
     tab(wanted);
