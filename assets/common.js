@@ -201,6 +201,17 @@ const line = (ctx, points, colour, width, dash = []) => {
   ctx.setLineDash([]);
 };
 
+const cross = (ctx, [x, y], reach, colour, width) => {
+  line(ctx, [[x - reach, y], [x + reach, y]], colour, width);
+  line(ctx, [[x, y - reach], [x, y + reach]], colour, width);
+};
+
+/* Where a pointer is on a picture of the plane from -limit to limit, each way. */
+const inPlane = (picture, { clientX, clientY }, limit) => {
+  const { left, top, width, height } = picture.getBoundingClientRect();
+  return [(2 * (clientX - left) / width - 1) * limit, (1 - 2 * (clientY - top) / height) * limit];
+};
+
 /* Ticks and names of the axes inside a picture, in the units of the user's table (ddgan/explorer/plane.py); on a line,
    below `base`. */
 const drawScales = ({ ctx, w, h }, axes, limit, { ink, paper, font }, base = null) => {

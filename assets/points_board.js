@@ -17,7 +17,7 @@ const state = {
   tool: 'brush', spread: 0.08,
   stroke: null,               // null | {last: [x, y], way: since the last point, moved}
   pointer: null, cursor: null,  // where the mouse, where the keyboard is, in board units
-  request: 0, w: 0, h: 0,
+  request: 0,
 };
 
 root.innerHTML = `
@@ -44,7 +44,7 @@ root.innerHTML = `
   </div>
   <p class="stage-sr" aria-live="polite"></p>`;
 
-const board = $('.draw-board'), canvas = $('canvas'), ctx = canvas.getContext('2d'), live = $('.stage-sr');
+const canvas = $('canvas'), live = $('.stage-sr');
 
 // ---------------------------------------------------------------- points
 
@@ -153,8 +153,6 @@ function show(name) {
 
 // ---------------------------------------------------------------- drawing
 
-const place = ([x, y]) => [state.w / 2 * (1 + x / RANGE), state.h / 2 * (1 - y / RANGE)];
-
 function invalidate() {
   state.request ||= requestAnimationFrame(draw);
 }
@@ -162,11 +160,9 @@ function invalidate() {
 function draw() {
   state.request = 0;
   if (!root.isConnected) return dispose();
-  const { w, h } = state, colour = colours();
-  if (!w) return;
-  const dpr = canvas.width / w, unit = w / (2 * RANGE);
-  ctx.setTransform(dpr, 0, 0, dpr, 0, 0);
-  ctx.clearRect(0, 0, w, h);
+  if (!canvas.clientWidth) return;
+  const { ctx, w, h } = blank(canvas), colour = colours(), unit = w / (2 * RANGE);
+  const place = ([x, y]) => [w / 2 * (1 + x / RANGE), h / 2 * (1 - y / RANGE)];
   ctx.strokeStyle = colour('grid');
   ctx.lineWidth = 1;
   ctx.beginPath();
@@ -193,22 +189,12 @@ function draw() {
   ctx.arc(x, y, Math.max(reach, 3), 0, 7);
   ctx.stroke();
   ctx.setLineDash([]);
-  if (!state.cursor) return;
-  ctx.beginPath();
-  ctx.moveTo(x - 9, y); ctx.lineTo(x + 9, y);
-  ctx.moveTo(x, y - 9); ctx.lineTo(x, y + 9);
-  ctx.stroke();
+  if (state.cursor) cross(ctx, [x, y], 9, colour('ink'), 1);
 }
 
 // ---------------------------------------------------------------- input
 
-function at(event) {
-  const box = canvas.getBoundingClientRect();
-  return [
-    (((event.clientX - box.left) / box.width) * 2 - 1) * RANGE,
-    (1 - ((event.clientY - box.top) / box.height) * 2) * RANGE,
-  ];
-}
+const at = event => inPlane(canvas, event, RANGE);
 
 function moveTo(to) {
   const { stroke } = state, [x, y] = stroke.last, way = Math.hypot(to[0] - x, to[1] - y);
@@ -293,13 +279,7 @@ root.addEventListener('input', e => {
 
 // ---------------------------------------------------------------- life cycle
 
-onSize(() => {
-  const dpr = Math.min(devicePixelRatio || 1, 2);
-  Object.assign(state, { w: board.clientWidth, h: board.clientHeight });
-  canvas.width = state.w * dpr;
-  canvas.height = state.h * dpr;
-  invalidate();
-}).observe(board);
+onSize(invalidate).observe(canvas);
 onTheme(invalidate);
 root.board = { points: () => state.points.map(p => p.map(v => +v.toFixed(4))), show };
 update(decode(new URLSearchParams(location.search).get('data')) ?? []);

@@ -302,8 +302,8 @@ map.addEventListener('keydown', e => {
 });
 
 const under = e => {
-  const box = map.getBoundingClientRect(), { limit } = LAYOUT, at = (v, size) => (2 * v / size - 1) * limit;
-  return [at(e.clientX - box.left, box.width), state.run.dim === 1 ? state.x[1] : -at(e.clientY - box.top, box.height)];
+  const [x, y] = inPlane(map, e, LAYOUT.limit);
+  return [x, state.run.dim === 1 ? state.x[1] : y];
 };
 map.addEventListener('pointerdown', e => {
   if (state.run) {
@@ -480,7 +480,7 @@ function contour({ ctx, w, h }, data, size, level, colour) {
 const place = ({ w, h }, x) => [w / 2 * (1 + x[0] / LAYOUT.limit), h / 2 * (1 - (x[1] ?? 0) / LAYOUT.limit)];
 
 function drawMap(theme) {
-  const view = blank(map.firstElementChild), { ctx } = view, field_ = state.map;
+  const view = blank(map.firstElementChild), field_ = state.map;
   if (field_ && field_.x.length === state.run.dim) {
     const { size, data, seen, seen_size } = field_, line = field_.x.length === 1;
     field(view, data, line ? 1 : size, v => [...heat(v / 255), 255]);
@@ -492,14 +492,8 @@ function drawMap(theme) {
   }
   if (!state.run) return;
   scales(view, theme);
-  const [x, y] = place(view, state.run.dim === 1 ? [state.x[0]] : state.x);
-  for (const [colour, width] of [[theme.paper, 5], [theme.focus, 2]]) {
-    ctx.strokeStyle = colour;
-    ctx.lineWidth = width;
-    ctx.beginPath();
-    ctx.moveTo(x - 9, y); ctx.lineTo(x + 9, y); ctx.moveTo(x, y - 9); ctx.lineTo(x, y + 9);
-    ctx.stroke();
-  }
+  const at = place(view, state.run.dim === 1 ? [state.x[0]] : state.x);
+  for (const [colour, width] of [[theme.paper, 5], [theme.focus, 2]]) cross(view.ctx, at, 9, colour, width);
 }
 
 const scales = (view, theme) =>

@@ -303,13 +303,10 @@ function anew() {
 
 /* A question about x_t: the sample that was hit, else the point itself. Clean data asks about the step that made it. */
 function pick(view, event, j) {
-  const { t, F, dim, limit } = state.data, i = Math.min(current(), F - 2), box = view.canvas.getBoundingClientRect();
+  const { t, F, dim, limit } = state.data, i = Math.min(current(), F - 2);
   if (j === null && current() > F - 2) return;
-  const free = [
-    ((2 * (event.clientX - box.left)) / box.width - 1) * limit,
-    (1 - (2 * (event.clientY - box.top)) / box.height) * limit,
-  ];
-  const x = j === null ? free : Array.from({ length: dim }, (_, c) => read(xOf(view), i, j, c));
+  const x = j === null ? inPlane(view.canvas, event, limit)
+    : Array.from({ length: dim }, (_, c) => read(xOf(view), i, j, c));
   tell('pick', { t: t[i], x: x.slice(0, dim) });
 }
 

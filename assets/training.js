@@ -412,10 +412,7 @@ function drawSurface() {
   const lut = Array.from({ length: 256 }, (_, v) => [...shade(v), 255]);
   stretch(surface, pixelated(G, G, k => lut[data[k]]));
   const ctx = surface.getContext('2d');
-  for (const [colour, width] of [[theme.paper, 4], [theme.ink, 1.6]]) {
-    line(ctx, [[w / 2 - 6, w / 2], [w / 2 + 6, w / 2]], colour, width);
-    line(ctx, [[w / 2, w / 2 - 6], [w / 2, w / 2 + 6]], colour, width);
-  }
+  for (const [colour, width] of [[theme.paper, 4], [theme.ink, 1.6]]) cross(ctx, [w / 2, w / 2], 6, colour, width);
 }
 
 /* 1-D: the logits as a line over x_0, the zero line being D's indifference. */
