@@ -160,6 +160,12 @@ const colours = () => {
   return name => css.getPropertyValue(`--look-${name}`).trim();
 };
 
+/* Some of them, and the font. */
+const themeOf = (...names) => {
+  const colour = colours(), found = names.map(name => [name, colour(name)]);
+  return { font: getComputedStyle(root).fontFamily, ...Object.fromEntries(found) };
+};
+
 /* A canvas as large as it is shown, empty, to be drawn on in css pixels. */
 const blank = canvas => {
   const dpr = Math.min(devicePixelRatio || 1, 2),

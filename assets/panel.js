@@ -9,13 +9,12 @@ function readTheme() {
     radius = big * clamp(w / 230 * Math.sqrt(2000 / data.n), 0.9, 3.2) * dpr;
   const ground = packed(colour('plot')), density = packed(colour('density')), peak = 256 * colour('density-peak');
   const theme = {
+    ...themeOf('sample', 'x0', 'ink', 'focus', 'paper', 'line', 'density'),
     ground: over(ground, 256, 0),
     // Half smooth, half in bands: the bands read as contour lines without their clutter.
     bands: Float64Array.from({ length: 256 }, (_, v) => peak * (0.55 * v / 255 + 0.45 * Math.floor(v / 255 * 7) / 7)),
     shades: Int32Array.from({ length: 257 }, (_, opacity) => over(density, opacity, ground)),
-    font: getComputedStyle(root).fontFamily,
   };
-  for (const name of ['sample', 'x0', 'ink', 'focus', 'paper', 'line', 'density']) theme[name] = colour(name);
   theme.dots = {
     sample: dot(theme.sample, radius, +colour('sample-alpha')),
     x0: dot(theme.x0, radius * 0.85, +colour('x0-alpha')),

@@ -30,7 +30,6 @@ const state = {
   folding: false,
   onScreen: false,
   moved: false,         // by the reader, who then wants answers wherever the page stands
-  theme: null,
   later: null,
   raised: '',
   raising: false,
@@ -126,7 +125,7 @@ async function chart() {
   const of_map = { ...wanted, x: wanted.x.map(() => 0) };
   try {
     state.map = await picture('map', address(of_map, 'seed|n|denoisers|forks|eta|budget'));
-    drawMap(readTheme());
+    drawMap();
   } catch {
     state.mapKey = '';                               // the next point asks again
     return;
@@ -196,7 +195,7 @@ function move(change, moved = true) {
   state.moved ||= moved;
   state.x = state.x.map(v => +within(v).toFixed(3));    // as the link holds it
   controls();
-  if (root.clientWidth) drawMap(readTheme());
+  if (root.clientWidth) drawMap();
   ask();
 }
 
@@ -217,7 +216,7 @@ async function raise() {
   if (!relief) words.textContent = 'Coming …';
   try {
     const found = await picture('landscape', address(wanted, 'seed|n|forks'));
-    relief ??= landscape($('.landscape'), await plotly(found.plotly), () => document.body.classList.contains('dark'));
+    relief ??= landscape($('.landscape'), await plotly(found.plotly), isDark);
     await relief.show(found.figure);
     words.textContent = found.lead;
     $('.landscape-note').textContent = found.note;
@@ -425,19 +424,8 @@ function build() {
 
 // ---------------------------------------------------------------- drawing
 
-function readTheme() {
-  const colour = colours();
-  state.theme = {
-    sample: colour('sample'),
-    x0: colour('x0'),
-    ink: colour('ink'),
-    focus: colour('focus'),
-    paper: colour('paper'),
-    density: colour('density'),
-    dark: document.body.classList.contains('dark'),
-  };
-  return state.theme;
-}
+const isDark = () => document.body.classList.contains('dark');
+const readTheme = () => themeOf('sample', 'x0', 'ink', 'focus', 'paper', 'density');
 
 function draw() {
   if (!root.clientWidth) return;
@@ -449,12 +437,9 @@ function draw() {
 /* A picture of as many rows, (r, g, b, a) of its k-th cell, scaled up smoothly; kept as long as its data are. */
 const pictures = new WeakMap();
 function field({ ctx, w, h }, data, rows, colour) {
-  if (pictures.get(data)?.dark !== state.theme.dark) {
-    pictures.set(data, {
-      canvas: pixelated(data.length / rows, rows, k => colour(data[k], k)),
-      dark: state.theme.dark,
-    });
-  }
+  const dark = isDark();
+  if (pictures.get(data)?.dark !== dark)
+    pictures.set(data, { dark, canvas: pixelated(data.length / rows, rows, k => colour(data[k], k)) });
   ctx.drawImage(pictures.get(data).canvas, 0, 0, w, h);
 }
 
@@ -479,7 +464,7 @@ function contour({ ctx, w, h }, data, size, level, colour) {
 
 const place = ({ w, h }, x) => [w / 2 * (1 + x[0] / LAYOUT.limit), h / 2 * (1 - (x[1] ?? 0) / LAYOUT.limit)];
 
-function drawMap(theme) {
+function drawMap(theme = readTheme()) {
   const view = blank(map.firstElementChild), field_ = state.map;
   if (field_ && field_.x.length === state.run.dim) {
     const { size, data, seen, seen_size } = field_, line = field_.x.length === 1;
@@ -496,8 +481,7 @@ function drawMap(theme) {
   for (const [colour, width] of [[theme.paper, 5], [theme.focus, 2]]) cross(view.ctx, at, 9, colour, width);
 }
 
-const scales = (view, theme) =>
-  drawScales(view, state.run.axes, LAYOUT.limit, { ...theme, font: getComputedStyle(root).fontFamily });
+const scales = (view, theme) => drawScales(view, state.run.axes, LAYOUT.limit, theme);
 
 function drawCell(cell, theme) {
   fillCell(cell, theme);
@@ -519,7 +503,7 @@ function fillCell({ key, canvas }, theme) {
     colour = answer.of === 'x_0' ? theme.x0 : theme.sample;
   if (line) curve(view, i => 0.9 * answer.truth[i] / 255, answer.size, tint, true);
   else if (p && state.draws === 'density') field(view, p.density, answer.size, v => [...rgb(colour), 0.9 * v]);
-  else field(view, answer.truth, answer.size, v => [...rgb(tint), (theme.dark ? 235 : 215) * v / 255]);
+  else field(view, answer.truth, answer.size, v => [...rgb(tint), (isDark() ? 235 : 215) * v / 255]);
   if (!line && (!p || state.draws === 'density'))
     for (const level of LEVELS) contour(view, answer.truth, answer.size, level, p ? theme.ink : tint);
   if (!p) { ellipse(view, answer, theme); return weigh(view, answer, theme); }
@@ -571,7 +555,7 @@ function weigh(view, { weights, truth, dim, size, gap }, theme) {
   const { ctx, w, h } = view, taken = [];
   ctx.save();
   Object.assign(ctx, {
-    font: `600 11px ${getComputedStyle(root).fontFamily}`,
+    font: `600 11px ${theme.font}`,
     textAlign: 'center',
     textBaseline: 'middle',
     lineWidth: 3,

@@ -347,16 +347,10 @@ function draw() {
 }
 
 function readTheme() {
-  const colour = colours();
-  const theme = {
-    font: getComputedStyle(root).fontFamily,
-    density: colour('density'),
-    peak: +colour('density-peak'),
-    alpha: +colour('sample-alpha'),
-  };
-  for (const name of ['sample', 'x0', 'plot', 'ink', 'muted', 'paper', 'line']) theme[name] = colour(name);
   state.field = null;
-  return theme;
+  return themeOf(
+    'sample', 'x0', 'plot', 'ink', 'muted', 'paper', 'line', 'density', 'density-peak', 'sample-alpha',
+  );
 }
 
 function stretch(canvas, picture) {
@@ -371,12 +365,12 @@ function drawCloud() {
     w = cloud.clientWidth,
     unit = (target.scale * w) / (2 * target.limit);
   const law = rgb(theme.density);
-  state.field ??= pixelated(target.size, target.size, k => [...law, 255 * theme.peak * target.density[k] / 255]);
+  state.field ??= pixelated(target.size, target.size, k => [...law, theme['density-peak'] * target.density[k]]);
   stretch(cloud, state.field);
   if (!frame.cloud) return;
   const radius = Math.max(1.1, w / 260);
   ctx.fillStyle = theme.sample;
-  ctx.globalAlpha = theme.alpha;
+  ctx.globalAlpha = theme['sample-alpha'];
   for (let k = 0; k < frame.cloud.length; k += 2) {
     ctx.beginPath();
     ctx.arc(w / 2 + unit * frame.cloud[k], w / 2 - unit * frame.cloud[k + 1], radius, 0, 7);

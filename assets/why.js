@@ -222,11 +222,8 @@ function invalidate() {
 }
 
 function readTheme() {
-  const colour = colours(), theme = { font: getComputedStyle(root).fontFamily };
-  for (const name of ['density', 'sample', 'x0', 'best', 'focus', 'ink', 'muted', 'line', 'paper', 'plot'])
-    theme[name] = colour(name);
-  theme.shades = [...BANDS, 0].map((_, i) => colour(`shade-${i}`));
-  return theme;
+  const colour = colours(), shades = [...BANDS, 0].map((_, i) => colour(`shade-${i}`));
+  return { shades, ...themeOf('density', 'sample', 'x0', 'best', 'focus', 'ink', 'muted', 'line', 'paper', 'plot') };
 }
 
 /* Canvas of an element and the room within its margins; null while it is hidden. */

@@ -43,10 +43,10 @@ def test_what_the_page_uses_is_in_the_table_and_the_table_holds_no_more():
     text = "".join(path.read_text(encoding="utf-8") for path in PAGE)
     handed = set(re.findall(r"--look-([\w-]+):", looks.css()))
     named = set(re.findall(r"var\(--look-([\w-]+)\)", text)) | set(re.findall(r"\bcolours?\(?\)?\('([\w-]+)'\)", text))
-    listed = re.findall(r"for \(const name of \[([^\]]*)\]\)\s+theme\[name\] = colour\(name\)", text)
+    listed = re.findall(r"themeOf\(([^)]*)\)", text)
     named |= {name for names in listed for name in re.findall(r"'([\w-]+)'", names)}
     shades = {name for name in handed if name.startswith("shade-")}
-    assert named <= handed and handed - named == shades and len(listed) == 3
+    assert named <= handed and handed - named == shades and len(listed) == 4
     assert "colour(`shade-${i}`)" in text and "var(--look-shade-${" in text
     others = {name for name in re.findall(r"var\(--([\w-]+)", text) if re.match("stage|why|draw|live", name)}
     assert others <= set(re.findall(r"--([\w-]+):", text)), "a property that nobody sets"
