@@ -79,6 +79,8 @@ root.innerHTML = `
 
 const grid = $('.posterior-grid'), map = $('.map .posterior-plot'), live = $('.stage-sr'), fold = $('.posterior-fold');
 let cells = [];
+let limit = LOOKS.limit;                     // the stage's view, which is wider where the data are
+const within = v => clamp(v, 0.1 - limit, limit - 0.1);
 
 // ---------------------------------------------------------------- asking
 
@@ -301,7 +303,7 @@ map.addEventListener('keydown', e => {
 });
 
 const under = e => {
-  const [x, y] = inPlane(map, e, LAYOUT.limit);
+  const [x, y] = inPlane(map, e, limit);
   return [x, state.run.dim === 1 ? state.x[1] : y];
 };
 map.addEventListener('pointerdown', e => {
@@ -315,8 +317,6 @@ map.addEventListener('pointermove', e => { if (map.hasPointerCapture(e.pointerId
 
 // ---------------------------------------------------------------- cells (DOM)
 
-const LAYOUT = { limit: LOOKS.limit };       // the stage's view, which is wider where the data are
-const within = v => clamp(v, 0.1 - LAYOUT.limit, LAYOUT.limit - 0.1);
 const percent = v => (100 * v).toFixed(v < 0.0995 ? 1 : 0);
 const HUMP = 0.1; // nats to the best Gaussian: with less, numbers at the modes would look like as many humps
 const FEW = 0.1; // share of the draws that are on a mode: with fewer, the weights of the modes say nothing
@@ -345,23 +345,17 @@ function cellsOf(answer) {
       note: answer.gap < HUMP ? 'hardly more than one hump; best Gaussian' : 'weights in %, best Gaussian',
     },
     ...panels.map(p => ({ key: p.key, label: p.label, note: noteOf(p, answer), error: p.error })),
-    ...(surfaces
-      ? [
-          {
-            key: 'optimal',
-            label: 'Best discriminator',
-            note: 'what the best D would answer: the log of true over DDGAN density',
-          },
-        ]
-      : []),
-    ...(surfaces?.learned
-      ? [{
-        key: 'learned',
-        label: 'Its discriminator',
-        note: 'how real it finds each point; a penalty holds its slope down',
-      }]
-      : []),
-  ];
+    surfaces && {
+      key: 'optimal',
+      label: 'Best discriminator',
+      note: 'what the best D would answer: the log of true over DDGAN density',
+    },
+    surfaces?.learned && {
+      key: 'learned',
+      label: 'Its discriminator',
+      note: 'how real it finds each point; a penalty holds its slope down',
+    },
+  ].filter(Boolean);
 }
 
 function newCell({ key, label, error }) {
@@ -462,36 +456,36 @@ function contour({ ctx, w, h }, data, size, level, colour) {
   ctx.stroke();
 }
 
-const place = ({ w, h }, x) => [w / 2 * (1 + x[0] / LAYOUT.limit), h / 2 * (1 - (x[1] ?? 0) / LAYOUT.limit)];
+const place = ({ w, h }, x) => [w / 2 * (1 + x[0] / limit), h / 2 * (1 - (x[1] ?? 0) / limit)];
 
 function drawMap(theme = readTheme()) {
-  const view = blank(map.firstElementChild), field_ = state.map;
-  if (field_ && field_.x.length === state.run.dim) {
-    const { size, data, seen, seen_size } = field_, line = field_.x.length === 1;
+  const view = blank(map.firstElementChild);
+  if (!state.run) return;
+  if (state.map?.x.length === state.run.dim) {
+    const { x, size, data, seen, seen_size, low, top } = state.map, line = x.length === 1;
     field(view, data, line ? 1 : size, v => [...heat(v / 255), 255]);
     // where x_t never is, the map fades
     field(view, seen, line ? 1 : seen_size, v => [...rgb(theme.paper), 190 * (1 - Math.min(1, v / 60))]);
     $('.map-note').textContent = `KL(q || best Gaussian) at every ${subscript(state.t)}`;
     const nats = v => v < 0.0005 ? '0' : v < 0.005 ? v.toFixed(3) : v.toFixed(2);
-    $('.posterior-legend').innerHTML = `<span>${nats(field_.low)}</span><i></i><span>${nats(field_.top)} nats</span>`;
+    $('.posterior-legend').innerHTML = `<span>${nats(low)}</span><i></i><span>${nats(top)} nats</span>`;
   }
-  if (!state.run) return;
   scales(view, theme);
-  const at = place(view, state.run.dim === 1 ? [state.x[0]] : state.x);
+  const at = place(view, state.x.slice(0, state.run.dim));
   for (const [colour, width] of [[theme.paper, 5], [theme.focus, 2]]) cross(view.ctx, at, 9, colour, width);
 }
 
-const scales = (view, theme) => drawScales(view, state.run.axes, LAYOUT.limit, theme);
+const scales = (view, theme) => drawScales(view, state.run.axes, limit, theme);
 
-function drawCell(cell, theme) {
-  fillCell(cell, theme);
-  const view = { ctx: cell.canvas.getContext('2d'), w: cell.canvas.clientWidth, h: cell.canvas.clientHeight };
-  if (view.w && state.answer.dim === state.run.dim) scales(view, theme);
+function drawCell({ key, canvas }, theme) {
+  const view = blank(canvas);
+  if (!view.w) return;
+  fillCell(key, view, theme);
+  if (state.answer.dim === state.run.dim) scales(view, theme);
 }
 
-function fillCell({ key, canvas }, theme) {
-  const { answer } = state, view = blank(canvas), { w } = view, line = answer.dim === 1;
-  if (!w) return;
+function fillCell(key, view, theme) {
+  const { answer } = state, line = answer.dim === 1;
   if (key === 'optimal' || key === 'learned') {
     const { size, seen } = answer.surfaces, ratio = answer.surfaces[key];
     if (line) return balance(view, ratio, seen, size, theme);
@@ -510,7 +504,7 @@ function fillCell({ key, canvas }, theme) {
   if (isFolded(p)) laid(view, colour);
   else if (state.draws !== 'density') dots(view, p.points, answer, colour);
   else if (line) {
-    const unit = ((0.9 / 255) * sum(answer.truth)) / sum(p.density);
+    const unit = 0.9 / 255 * sum(answer.truth) / sum(p.density);
     curve(view, i => Math.min(1, unit * p.density[i]), answer.size, colour);
   }
   if (p.gaussian) ellipse(view, { ...answer, ...p.gaussian }, theme);
@@ -564,20 +558,11 @@ function weigh(view, { weights, truth, dim, size, gap }, theme) {
     fillStyle: theme.ink,
   });
   for (const { at, weight } of weights) {
-    const text = String(Math.round(100 * weight)),
-      half = ctx.measureText(text).width / 2 + 2,
-      [x, mid] = place(view, at);
-    const y =
-      dim === 1
-        ? clamp(h * (1 - (0.9 * truth[clamp(Math.floor((x / w) * size), 0, size - 1)]) / 255) - 14, 8, h - 8)
-        : mid - 9;
-    if (
-      x < half ||
-      x > w - half ||
-      y < 6 ||
-      taken.some(other => Math.abs(other.x - x) < half + other.half && Math.abs(other.y - y) < 12)
-    )
-      continue;
+    const text = String(Math.round(100 * weight)), half = ctx.measureText(text).width / 2 + 2;
+    const [x, mid] = place(view, at), cell = clamp(Math.floor(x / w * size), 0, size - 1);
+    const y = dim === 1 ? clamp(h * (1 - 0.9 * truth[cell] / 255) - 14, 8, h - 8) : mid - 9;
+    const hidden = taken.some(other => Math.abs(other.x - x) < half + other.half && Math.abs(other.y - y) < 12);
+    if (hidden || x < half || x > w - half || y < 6) continue;
     taken.push({ x, y, half });
     ctx.strokeText(text, x, y);
     ctx.fillText(text, x, y);
@@ -613,37 +598,34 @@ function balance({ ctx, w, h }, ratio, seen, size, theme) {
   ctx.globalAlpha = 1;
 }
 
+/* The height over the line, in 0..1, of a density of one, as the truth's curve is drawn. */
+const unitOf = ({ truth, size }) => 0.9 * sum(truth) / 255 * 2 * limit / size;
+
 /* Draws on a line, as bars whose area equals that under the truth's curve. */
-function bars({ ctx, w, h }, points, { scale, truth, size }) {
-  const heights = histogram(points.length, j => points[j] * scale, 96, LAYOUT.limit),
-    unit = ((0.9 * sum(truth)) / 255) * ((2 * LAYOUT.limit) / size);
+function bars({ ctx, w, h }, points, answer) {
+  const unit = unitOf(answer);
   ctx.globalAlpha = 0.6;
-  heights.forEach(
-    (v, b) =>
-      v && ctx.fillRect((b * w) / 96, h * (1 - Math.min(1, v * unit)) - 4, w / 96 - 0.5, h * Math.min(1, v * unit)),
-  );
+  histogram(points.length, j => points[j] * answer.scale, 96, limit).forEach((v, b) => {
+    const high = Math.min(1, v * unit);
+    if (v) ctx.fillRect(b * w / 96, h * (1 - high) - 4, w / 96 - 0.5, h * high);
+  });
   ctx.globalAlpha = 1;
 }
 
 /* Two standard deviations of a Gaussian or, on a line, its density. */
-function ellipse(view, { mean, cov, dim, truth, size }, theme) {
-  const { ctx, h } = view;
+function ellipse(view, answer, theme) {
+  const { ctx, h } = view, { mean, cov, dim } = answer;
   ctx.strokeStyle = theme.focus;
   ctx.lineWidth = 2;
   ctx.beginPath();
   if (dim === 1) {
-    const std = Math.sqrt(cov[0][0]),
-      // on the truth's scale
-      top = (((0.9 * sum(truth)) / 255) * ((2 * LAYOUT.limit) / size)) / (std * Math.sqrt(2 * Math.PI));
+    const std = Math.sqrt(cov[0][0]), top = unitOf(answer) / (std * Math.sqrt(2 * Math.PI));
     for (let i = 0; i <= 160; i++) {
-      const x = -LAYOUT.limit + (i / 80) * LAYOUT.limit;
+      const x = (i / 80 - 1) * limit;
       ctx.lineTo(...[place(view, [x])[0], h * (1 - top * Math.exp(-0.5 * ((x - mean[0]) / std) ** 2)) - 4]);
     }
   } else {
-    const [a, b, c] = [cov[0][0], cov[0][1], cov[1][1]],
-      l = Math.sqrt(a),
-      m = b / l,
-      k = Math.sqrt(Math.max(0, c - m * m)); // Cholesky
+    const l = Math.sqrt(cov[0][0]), m = cov[0][1] / l, k = Math.sqrt(Math.max(0, cov[1][1] - m * m)); // Cholesky
     for (let i = 0; i <= 72; i++) {
       const u = 2 * Math.cos(i * Math.PI / 36), v = 2 * Math.sin(i * Math.PI / 36);
       ctx.lineTo(...place(view, [mean[0] + l * u, mean[1] + m * u + k * v]));
@@ -657,7 +639,7 @@ function ellipse(view, { mean, cov, dim, truth, size }, theme) {
 const heard = run => {
   const first = !state.run;
   state.run = run;
-  LAYOUT.limit = run.limit;
+  limit = run.limit;
   if (first) fromAddress();
   state.t = clamp(Math.round(state.t), 1, state.run.T);
   move({}, false);
