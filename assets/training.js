@@ -37,9 +37,9 @@ const WORDS = {
 };
 const PLACE_MS = 1000;        // between two questions about the place in the queue
 const NARROW = 560, WIDE = 720;          // px from which the curves stand beside the cloud; from which D does too
-const CHARTS = [              // name, lines: [label, column of the curve, colour, dash]
+const CHARTS = [              // name, lines: [label, column of the curve, colour, dash]; share: in parts of a whole
   { name: 'Losses', lines: [['D', 1, 'ink', []], ['G', 2, 'sample', [5, 3]]] },
-  { name: 'Coverage', lines: [['modes covered', 3, 'ink', []], ['on a mode', 4, 'sample', [5, 3]]] },
+  { name: 'Coverage', share: true, lines: [['modes covered', 3, 'ink', []], ['on a mode', 4, 'sample', [5, 3]]] },
 ];
 
 const state = {
@@ -333,17 +333,17 @@ function draw() {
   if (!root.isConnected) return dispose();
   if (!root.clientWidth) return;          // a hidden tab: ResizeObserver wakes us
   state.theme ??= readTheme();
-  canvases.forEach(blank);
-  const { frame, target, theme } = state;
+  const [onCloud, onSurface, ...onCharts] = canvases.map(blank), { frame, target, theme } = state;
   if (!frame || !target) return;
-  if (target.dim === 2) drawCloud(); else drawHistogram();
-  if (frame.surface) target.dim === 2 ? drawSurface() : drawLogits();
-  if (frame.arrows && pulled.checked) drawArrows();
-  for (const canvas of frame.surface ? [cloud, surface] : [cloud]) {
-    const { clientWidth: w, clientHeight: h } = canvas, below = target.dim === 1 && canvas === cloud ? h - 24 : null;
-    drawScales({ ctx: canvas.getContext('2d'), w, h }, target.axes, target.limit, theme, below);
+  const { dim, axes, limit } = target;
+  if (dim === 2) drawCloud(onCloud); else drawHistogram(onCloud);
+  drawScales(onCloud, axes, limit, theme, dim === 1 ? onCloud.h - 24 : null);
+  if (frame.surface) {
+    if (dim === 2) drawSurface(onSurface); else drawLogits(onSurface);
+    if (frame.arrows && pulled.checked) drawArrows(onSurface);
+    drawScales(onSurface, axes, limit, theme);
   }
-  CHARTS.forEach((chart, i) => drawChart(charts[i], chart, i));
+  CHARTS.forEach((chart, i) => drawChart(onCharts[i], chart));
 }
 
 function readTheme() {
@@ -353,20 +353,16 @@ function readTheme() {
   );
 }
 
-function stretch(canvas, picture) {
-  const ctx = canvas.getContext('2d');
+function stretch({ ctx, w, h }, picture) {
   ctx.imageSmoothingQuality = 'high';
-  ctx.drawImage(picture, 0, 0, canvas.clientWidth, canvas.clientHeight);
+  ctx.drawImage(picture, 0, 0, w, h);
 }
 
-function drawCloud() {
-  const { frame, target, theme } = state,
-    ctx = cloud.getContext('2d'),
-    w = cloud.clientWidth,
-    unit = (target.scale * w) / (2 * target.limit);
+function drawCloud(view) {
+  const { frame, target, theme } = state, { ctx, w } = view, unit = target.scale * w / (2 * target.limit);
   const law = rgb(theme.density);
   state.field ??= pixelated(target.size, target.size, k => [...law, theme['density-peak'] * target.density[k]]);
-  stretch(cloud, state.field);
+  stretch(view, state.field);
   if (!frame.cloud) return;
   const radius = Math.max(1.1, w / 260);
   ctx.fillStyle = theme.sample;
@@ -380,9 +376,8 @@ function drawCloud() {
 }
 
 /* 1-D: bars against the true curve; both have area 1, so they may be compared by eye. */
-function drawHistogram() {
-  const { frame, target, theme } = state, ctx = cloud.getContext('2d'), w = cloud.clientWidth, h = cloud.clientHeight;
-  const { limit, size: G } = target, base = h - 24, bins = 80;
+function drawHistogram({ ctx, w, h }) {
+  const { frame, target, theme } = state, { limit, size: G } = target, base = h - 24, bins = 80;
   const area = sum(target.density) * 2 * limit / G, curve = Float64Array.from(target.density, v => v / area);
   const heights = histogram(frame.cloud?.length ?? 0, j => frame.cloud[j] * target.scale, bins, limit);
   const top = 1.35 * Math.max(...curve), y = v => base - (base - 10) * Math.min(1, v / top);
@@ -396,29 +391,23 @@ function drawHistogram() {
 
 const mix = (a, b, u) => a.map((v, i) => v + (b[i] - v) * u);
 
-function drawSurface() {
-  const { frame, theme } = state,
-    { data } = frame.surface,
-    G = Math.round(Math.sqrt(data.length)),
-    w = surface.clientWidth;
+function drawSurface(view) {
+  const { frame, theme } = state, { ctx, w } = view, { data } = frame.surface, G = Math.round(Math.sqrt(data.length));
   const [real, fake, undecided] = [theme.sample, theme.x0, theme.plot].map(rgb);
   const shade = v => mix(undecided, v > 127.5 ? real : fake, Math.abs(v - 127.5) / 127.5).map(Math.round);
   const lut = Array.from({ length: 256 }, (_, v) => [...shade(v), 255]);
-  stretch(surface, pixelated(G, G, k => lut[data[k]]));
-  const ctx = surface.getContext('2d');
+  stretch(view, pixelated(G, G, k => lut[data[k]]));
   for (const [colour, width] of [[theme.paper, 4], [theme.ink, 1.6]]) cross(ctx, [w / 2, w / 2], 6, colour, width);
 }
 
+/* 1-D: where a logit stands in a picture of this height. */
+const heightOf = (v, h) => h / 2 - (h / 2 - 16) * (v - 127.5) / 127.5;
+
 /* 1-D: the logits as a line over x_0, the zero line being D's indifference. */
-function drawLogits() {
-  const { frame, theme } = state,
-    { data } = frame.surface,
-    ctx = surface.getContext('2d'),
-    w = surface.clientWidth,
-    h = surface.clientHeight;
-  const y = v => h / 2 - (h / 2 - 16) * (v - 127.5) / 127.5;
-  const curve = [...data].map((v, k) => [((k + 0.5) * w) / data.length, y(v)]),
-    halves = ctx.createLinearGradient(0, 0, 0, h);
+function drawLogits({ ctx, w, h }) {
+  const { frame, theme } = state, { data } = frame.surface;
+  const curve = [...data].map((v, k) => [(k + 0.5) * w / data.length, heightOf(v, h)]);
+  const halves = ctx.createLinearGradient(0, 0, 0, h);
   const stops = [theme.sample, theme.sample, theme.x0, theme.x0];
   stops.forEach((colour, i) => halves.addColorStop([0, 0.5, 0.5, 1][i], colour));
   ctx.beginPath();
@@ -431,16 +420,13 @@ function drawLogits() {
 }
 
 /* What G draws given x_1, as dots, and where D's slope pulls each; in 1-D along the line of the logits. */
-function drawArrows() {
-  const { frame: { arrows, surface: { data } }, target, theme } = state, { dim, limit } = target,
-    ctx = surface.getContext('2d'),
-    w = surface.clientWidth,
-    h = surface.clientHeight,
-    unit = target.scale * w / (2 * limit);
+function drawArrows({ ctx, w, h }) {
+  const { frame: { arrows, surface: { data } }, target, theme } = state, { dim, limit } = target;
+  const unit = target.scale * w / (2 * limit);
   const logit = x => data[clamp(Math.floor(x / w * data.length), 0, data.length - 1)];
   const spot = k => {
     const x = w / 2 + unit * arrows[k];
-    return dim === 2 ? [x, h / 2 - unit * arrows[k + 1]] : [x, h / 2 - (h / 2 - 16) * (logit(x) - 127.5) / 127.5];
+    return dim === 2 ? [x, h / 2 - unit * arrows[k + 1]] : [x, heightOf(logit(x), h)];
   };
   for (let k = 0; k < arrows.length; k += 2 * dim) {
     const from = spot(k), to = dim === 2 ? spot(k + 2) : [w / 2 + unit * arrows[k + 1], from[1]];
@@ -460,22 +446,23 @@ function drawArrows() {
   }
 }
 
-function drawChart(canvas, chart, which) {
-  const { frame, theme } = state,
-    ctx = canvas.getContext('2d'),
-    w = canvas.clientWidth,
-    h = canvas.clientHeight,
-    rows = frame.curve.length / 5;
+/* Between which values losses are shown: D's is 2 log 2, or log 2, where it knows nothing, so they reach from zero, or a
+   log density, to at least 2. */
+function reachOf(losses) {
+  const seen = losses.filter(Number.isFinite), reach = v => [2, 3, 5, 10, 20].find(u => u >= v) ?? 20;
+  const lowest = Math.min(0, ...seen);
+  return [lowest && -reach(-lowest), reach(Math.max(0, ...seen))];
+}
+
+function drawChart({ ctx, w, h }, { lines, share }) {
+  const { frame, theme } = state, rows = frame.curve.length / 5;
   const left = 34, right = w - 6, top = 8, bottom = h - 20;
-  const series = chart.lines.map(([, column]) =>
+  const series = lines.map(([, column]) =>
     Array.from({ length: rows }, (_, r) => frame.curve[5 * r + column] / (column === 3 ? frame.modes : 1)),
   );
-  // D's loss is 2 log 2, or log 2, where it knows nothing: losses reach from zero, or a log density, to at least 2
-  const seen = series.flat().filter(Number.isFinite), reach = v => [2, 3, 5, 10, 20].find(u => u >= v) ?? 20;
-  const most = which === 1 ? 1 : reach(Math.max(0, ...seen));
-  const lowest = Math.min(0, ...seen), least = which === 1 || lowest === 0 ? 0 : -reach(-lowest);
+  const [least, most] = share ? [0, 1] : reachOf(series.flat());
   const x = s => left + (right - left) * Math.min(1, s / frame.budget),
-    y = v => bottom - (bottom - top) * Math.max(0, Math.min(1, (v - least) / (most - least)));
+    y = v => bottom - (bottom - top) * clamp((v - least) / (most - least), 0, 1);
   ctx.font = `12px ${theme.font}`;
   ctx.fillStyle = theme.muted;
   ctx.textBaseline = 'middle';
@@ -483,9 +470,9 @@ function drawChart(canvas, chart, which) {
   for (const part of [0, 0.5, 1]) {
     const v = least + part * (most - least);
     line(ctx, [[left, y(v)], [right, y(v)]], theme.line, 1);
-    ctx.fillText(which === 1 ? `${100 * v}%` : `${v}`.replace('-', '−'), left - 6, y(v));
+    ctx.fillText(share ? `${100 * v}%` : `${v}`.replace('-', '−'), left - 6, y(v));
   }
-  if (which === 0 && frame.surface) {           // what both lose where D cannot tell real from fake
+  if (!share && frame.surface) {           // what both lose where D cannot tell real from fake
     for (const v of [Math.LN2, 2 * Math.LN2]) line(ctx, [[left, y(v)], [right, y(v)]], theme.line, 1, [2, 4]);
     const whole = 'D cannot tell: 2 log 2 (relativistic: log 2)', fits = ctx.measureText(whole).width < right - left;
     ctx.fillText(fits ? whole : 'D cannot tell', right, y(2 * Math.LN2) - 8);
@@ -495,7 +482,7 @@ function drawChart(canvas, chart, which) {
   ctx.fillText('0', left, h - 4);
   ctx.textAlign = 'right';
   ctx.fillText(`${Math.round(frame.budget)} s`, right, h - 4);
-  chart.lines.forEach(([, , colour, dash], i) => {
+  lines.forEach(([, , colour, dash], i) => {
     const points = series[i].map((v, r) => [x(frame.curve[5 * r]), y(v)]).filter(point => point.every(Number.isFinite));
     line(ctx, points, theme[colour], 1.8, dash);
     if (points.length) {
