@@ -7,6 +7,13 @@ const MAX_PAUSE = 8000;       // ms between two attempts
 
 const visitor = document.visitor ??= [...crypto.getRandomValues(new Uint8Array(9))].map(v => v.toString(36)).join('-');
 
+/* A query without some of its parameters. */
+const but = (query, ...names) => {
+  const rest = new URLSearchParams(query);
+  for (const name of names) rest.delete(name);
+  return rest.toString();
+};
+
 /* The JSON header of an answer, with its arrays in it: `packed` of ddgan/views/encoding.py. */
 const unpacked = buffer => {
   const length = new DataView(buffer).getUint32(0, true), start = 4 + length;

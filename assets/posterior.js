@@ -95,7 +95,7 @@ async function ask() {
   state.asked = key;
   const { signal } = state.coming = new AbortController();
   try {
-    const answer = await picture('posterior', address(wanted, 'seed|n|forks'), { signal, waiting: lost });
+    const answer = await picture('posterior', address(wanted), { signal, waiting: lost });
     say('');
     take(answer, key);
   } catch (error) {
@@ -112,21 +112,21 @@ function lost(words) {
   say(words);
 }
 
-const without = (query, names) => query.replace(new RegExp(`\\b(${names})=[^&]*&?`, 'g'), '').replace(/&$/, '');
+const SAMPLES = ['seed', 'n', 'forks'];         // what changes samples, and no law
 /* A question as the query of its picture, without what does not change it. */
-const address = ({ query, t, x, of }, names) => `${without(query, names)}&at=${[t, ...x, of].join()}`;
+const address = ({ query, t, x, of }, ...others) => `${but(query, ...SAMPLES, ...others)}&at=${[t, ...x, of].join()}`;
 
 /* The map, where another one is due; answers do not wait for it. */
 async function chart() {
   const wanted = question(),
     { query, t, of } = wanted,
-    key = JSON.stringify([without(query, 'seed|n|denoisers|forks'), t, of]);
+    key = JSON.stringify([but(query, ...SAMPLES, 'denoisers'), t, of]);
   if (state.mapping || key === state.mapKey) return;
   state.mapping = true;
   state.mapKey = key;
   const of_map = { ...wanted, x: wanted.x.map(() => 0) };
   try {
-    state.map = await picture('map', address(of_map, 'seed|n|denoisers|forks|eta|budget'));
+    state.map = await picture('map', address(of_map, 'denoisers', 'eta', 'budget'));
     drawMap();
   } catch {
     state.mapKey = '';                               // the next point asks again
@@ -161,7 +161,7 @@ async function unfold() {
   if (state.draws !== 'grid' || !of || state.folding || of === state.fold?.of) return;
   state.folding = true;
   try {
-    state.fold = { of, ...await picture('fold', address(JSON.parse(of), 'seed|n|forks')) };
+    state.fold = { of, ...await picture('fold', address(JSON.parse(of))) };
     root.dataset.fold = of;
     say('');
   } catch (error) {
@@ -210,14 +210,14 @@ const seen = some => { for (const part of ['.landscape', '.landscape-save']) $(p
 async function raise() {
   if (!fold.open || !state.answer || state.raising) return;
   const wanted = JSON.parse(root.dataset.answer),
-    key = JSON.stringify({ ...wanted, query: without(wanted.query, 'seed|n|forks') });
+    key = JSON.stringify({ ...wanted, query: but(wanted.query, ...SAMPLES) });
   if (key === state.raised) return;
   state.raising = true;
   state.raised = key;
   const words = $('.landscape-lead');
   if (!relief) words.textContent = 'Coming …';
   try {
-    const found = await picture('landscape', address(wanted, 'seed|n|forks'));
+    const found = await picture('landscape', address(wanted));
     relief ??= landscape($('.landscape'), await plotly(found.plotly), isDark);
     await relief.show(found.figure);
     words.textContent = found.lead;

@@ -167,11 +167,6 @@ function queryOf(values, forks = '') {
 }
 
 const forksOf = query => new URLSearchParams(query).get('forks') ?? '';
-const but = (query, ...names) => {
-  const rest = new URLSearchParams(query);
-  for (const name of names) rest.delete(name);
-  return rest.toString();
-};
 
 /* The picture of what the controls hold, unless it is here or on its way: Gradio says `input` twice when something is
    chosen from a list, and once when a list is only left. Other denoisers keep the forks. A problem is what is said of a
@@ -335,9 +330,9 @@ function show(data) {
   }
 }
 
-const dataOf = data => new URLSearchParams(data.id).get('data');
-const kindOf = data =>
-  [...['data', 'T', 'schedule', 'span'].map(key => new URLSearchParams(data.id).get(key))].join('&');
+const given = (data, name) => new URLSearchParams(data.id).get(name);
+const dataOf = data => given(data, 'data');
+const kindOf = data => ['data', 'T', 'schedule', 'span'].map(name => given(data, name)).join('&');
 
 /* What a Gaussian loses in each step, which no noise changes; until that is known state.gaps has no steps. */
 async function weigh(signal) {
@@ -349,7 +344,7 @@ async function weigh(signal) {
   describe(true);
 }
 
-const isBent = data => CONTROLS.bent.includes(new URLSearchParams(data.id).get('schedule'));
+const isBent = data => CONTROLS.bent.includes(given(data, 'schedule'));
 
 /* The scrubber's scale and, behind it, a bar a step: what a Gaussian loses there, on a scale that ends at MOST_NATS. */
 function scale() {
