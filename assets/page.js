@@ -58,37 +58,14 @@ listen(document, 'scroll', placeTip, { capture: true, passive: true });
 
 // ---------------------------------------------------------------- the tour
 
-const card = Object.assign(document.createElement('section'), { className: 'tour', hidden: true });
+const card = make('section', 'tour');
+card.hidden = true;
 card.setAttribute('role', 'dialog');
 card.setAttribute('aria-label', 'Guided tour');
 card.innerHTML = `<p class="tour-text" aria-live="polite"></p><div class="tour-buttons"><span class="tour-count"></span>
   <button type="button" data-go="close">Close</button><button type="button" data-go="back">Back</button>
   <button type="button" data-go="next" class="primary">Next</button></div>`;
-const style = Object.assign(document.createElement('style'), { textContent: `
-  :root { color-scheme: light; }      /* the browser's own controls and scrollbars */
-  :root:has(body.dark) { color-scheme: dark; }
-  .tour { position: fixed; z-index: 1000; width: min(560px, calc(100vw - 24px)); box-sizing: border-box;
-    padding: 14px 16px; border-radius: 12px; background: var(--body-background-fill, #fff);
-    color: var(--body-text-color, #222);
-    border: 1px solid var(--border-color-primary, #ccc); box-shadow: 0 8px 30px rgb(0 0 0 / 0.25);
-    font: 15px/1.45 var(--font, system-ui, sans-serif); }
-  .tour[hidden] { display: none; }
-  html[data-touring] :is(.stage:not(.narrow) .stage-panel, .live .stage-plot) {  /* the card fits below */
-    max-width: clamp(180px, var(--tour-room, 560px), 560px); }
-  html[data-touring] .stage.narrow .stage-panel {
-    grid-template-columns: clamp(96px, (100dvh - 370px) / 3, 57%) 1fr !important; }
-  html[data-touring] .stage.narrow :is(figcaption span, .stage-metrics > div:nth-of-type(n + 3)) {
-    display: none !important; }
-  .tour p { margin: 0 0 10px; }
-  .tour-buttons { display: flex; gap: 8px; align-items: center; }
-  .tour-count { flex: 1; opacity: 0.7; font-size: 13px; }
-  .tour button { border: 1px solid var(--border-color-primary, #ccc); border-radius: 8px; padding: 6px 14px;
-    background: transparent; color: inherit; font: inherit; font-size: 14px; cursor: pointer; }
-  .tour button.primary { background: var(--look-action); border-color: var(--look-action); color: #fff; }
-  .tour button:disabled { opacity: 0.4; cursor: default; }
-  .tour button:focus-visible { outline: 2px solid var(--look-action); outline-offset: 2px; }` });
 document.querySelector('.tour')?.remove();
-document.head.append(style);
 document.body.append(card);
 
 const find = selector => document.querySelector(selector), stage = () => find('#stage .stage');
