@@ -132,6 +132,30 @@ const followGallery = act => {
   return now;
 };
 
+/* The question about the gallery's sample that a click on #images-ID asks, `ms` after the choice if that stays; root
+   is stale from then on. `name` tells two questions apart. choose(chosen): whether it is another one; is(answer):
+   whether that answers it; forget(): it has no answer and may be asked again. */
+const questionOf = (id, ms, name = ({ query, item, of }) => `${query} ${item}.${of}`) => {
+  let asked = '', soon = null;
+  const ask = () => document.querySelector(`#images-${id}`)?.click();
+  return {
+    ask,
+    choose: chosen => {
+      if (name(chosen) === asked) return false;
+      asked = name(chosen);
+      root.classList.add('stale');
+      clearTimeout(soon);
+      soon = setTimeout(ask, ms);
+      return true;
+    },
+    is: answer => !asked || name(answer) === asked,
+    forget: () => {
+      root.classList.remove('stale');
+      asked = '';
+    },
+  };
+};
+
 /* When root, or what the observer is given besides, has another size; `narrow` is root under so many pixels. */
 const onSize = (act, narrow = 0) => {
   const sizes = observing(new ResizeObserver(() => {

@@ -16,8 +16,7 @@ or {error}. For tests: .classes has data-asked ("item.of", once answered) and da
 done). */
 
 const LETTER = 7.4; // css pixels of a letter of 12.5 px, about
-const state = { answer: null, asked: '', later: null, soon: null };
-const name = ({ query, item, of }) => `${query} ${item}.${of}`;
+const state = { answer: null, later: null };
 const percent = p => (p > 0.9945 && p < 1 ? '> 99 %' : `${Math.round(100 * p)} %`);
 
 root.innerHTML =
@@ -28,33 +27,21 @@ const lead = $('.classes-lead'), grid = $('.classes-grid'), levels = ruler($('.c
 // ---------------------------------------------------------------- asking
 
 /* What the gallery shows now: its sample is asked about once it stays, its state is marked at once. */
+const question = questionOf('classes', 150);
 const follow = followGallery(chosen => {
   mark(chosen.t);
-  if (name(chosen) === state.asked) return;
-  state.asked = name(chosen);
-  root.classList.add('stale');
-  clearTimeout(state.later);
-  clearTimeout(state.soon);
-  state.soon = setTimeout(ask, 150);
+  if (question.choose(chosen)) clearTimeout(state.later);
 });
-
-const ask = () => document.querySelector('#images-classes')?.click();
-
-/* What was asked has no answer: it may be asked again. */
-function idle() {
-  root.classList.remove('stale');
-  state.asked = '';
-}
 
 function receive() {
   if (!props.value) return;
   const answer = JSON.parse(props.value);
-  if (!answer.error && state.asked && name(answer) !== state.asked) return;    // the reader is elsewhere already
+  if (!answer.error && !question.is(answer)) return;           // the reader is elsewhere already
   state.answer = answer;
   root.classList.remove('stale');
   draw();
   clearTimeout(state.later);
-  if (answer.rows?.some(row => row.reading)) state.later = setTimeout(() => root.clientWidth && ask(), 1500);
+  if (answer.rows?.some(row => row.reading)) state.later = setTimeout(() => root.clientWidth && question.ask(), 1500);
 }
 
 // ---------------------------------------------------------------- drawing
@@ -155,9 +142,9 @@ grid.addEventListener('click', e => {
 onSize(() => {
   draw();
   follow();
-  if (root.clientWidth && state.answer?.rows?.some(row => row.reading)) ask();      // another tab was shown meanwhile
+  if (root.clientWidth && state.answer?.rows?.some(row => row.reading)) question.ask();   // in another tab meanwhile
 }, 640);
-root.classes = { idle };
+root.classes = { idle: question.forget };
 watch('value', receive);
 receive();
 follow();

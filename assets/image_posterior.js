@@ -15,8 +15,7 @@ props.value, a JSON string, which ddgan/views/image_posterior.py makes:
                                     exp(entropy) of the posterior, their weights
 For tests: .explorer has data-asked ("step.item.of", once answered) and data-truth (wait | reading | error | done). */
 
-const state = { answer: null, asked: '', latest: null, later: null };
-const name = ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`;
+const state = { answer: null, latest: null, later: null };
 const percent = w =>
   w >= 0.0995
     ? `${(100 * w).toFixed(0)} %`
@@ -31,29 +30,20 @@ root.innerHTML =
   '<div class="explorer-cells"></div><p class="explorer-lead"></p>';
 const heading = $('h2'), [lead, missing] = root.querySelectorAll('.explorer-lead'), cells = $('.explorer-cells');
 
-function ask() {
-  clearTimeout(state.later);
-  document.querySelector('#images-explore')?.click();
-}
-
-/* What was asked has no answer: it may be asked again. */
-function idle() {
-  root.classList.remove('stale');
-  state.asked = '';
-}
+const question = questionOf('explore', 0, ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`);
 
 async function receive() {
   if (!props.value) return;
   const answer = JSON.parse(props.value);
-  if (answer.error) { lead.textContent = `⚠ ${answer.error}`; return idle(); }
-  if (state.asked && name(answer) !== state.asked) return;        // the reader is elsewhere already
+  if (answer.error) { lead.textContent = `⚠ ${answer.error}`; return question.forget(); }
+  if (!question.is(answer)) return;                                // the reader is elsewhere already
   const mine = state.latest = answer;
   await load(answer);
   if (mine !== state.latest) return;                               // one that came later was there first
   state.answer = answer;
   draw();
   clearTimeout(state.later);
-  if (answer.truth?.reading) state.later = setTimeout(() => root.clientWidth && ask(), 1500);
+  if (answer.truth?.reading) state.later = setTimeout(() => root.clientWidth && question.ask(), 1500);
 }
 
 async function load(answer) {
@@ -184,15 +174,12 @@ function truthCell(truth) {
 }
 
 hear('images', chosen => {
-  if (!chosen.of || name(chosen) === state.asked) return;
-  state.asked = name(chosen);
-  root.classList.add('stale');
-  ask();
+  if (chosen.of && question.choose(chosen)) clearTimeout(state.later);
 });
 onSize(() => {
   draw();
-  if (root.clientWidth && state.answer?.truth?.reading) ask();      // another tab was shown meanwhile
+  if (root.clientWidth && state.answer?.truth?.reading) question.ask();   // in another tab meanwhile
 });
-root.explorer = { idle };
+root.explorer = { idle: question.forget };
 watch('value', receive);
 receive();

@@ -33,30 +33,19 @@ const PICTURES_OF = {
   },
 };
 const what = root.classList.contains('turns') ? 'turns' : 'tree', mine = PICTURES_OF[what];
-const state = { answer: null, asked: '', soon: null };
-const name = ({ query, item, of }) => `${query} ${item}.${of}`;
+const state = { answer: null };
 
 root.innerHTML = '<p class="tree-lead" role="status"></p><div class="tree-cells"></div>';
 const lead = $('.tree-lead'), cells = $('.tree-cells');
 
 // ---------------------------------------------------------------- asking
 
+const question = questionOf(what, 150);
 const follow = followGallery(chosen => {
   for (const button of cells.querySelectorAll('button'))
     button.setAttribute('aria-current', +button.dataset.t === chosen.t ? 'step' : 'false');
-  if (name(chosen) === state.asked) return;
-  state.asked = name(chosen);
-  root.classList.add('stale');
-  if (!state.answer) lead.textContent = mine.wait;
-  clearTimeout(state.soon);
-  state.soon = setTimeout(() => document.querySelector(`#images-${what}`)?.click(), 150);
+  if (question.choose(chosen) && !state.answer) lead.textContent = mine.wait;
 });
-
-/* What was asked has no answer: it may be asked again. */
-function idle() {
-  root.classList.remove('stale');
-  state.asked = '';
-}
 
 async function receive() {
   if (!props.value) return;
@@ -67,9 +56,9 @@ async function receive() {
     lead.textContent = answer.error;
     return root.classList.remove('stale');
   }
-  if (state.asked && name(answer) !== state.asked) return;      // the reader is elsewhere already
+  if (!question.is(answer)) return;             // the reader is elsewhere already
   const sheets = await Promise.all(mine.sheets.map(key => gallery().picture(answer[key])));
-  if (state.asked && name(answer) !== state.asked) return;
+  if (!question.is(answer)) return;
   mine.sheets.forEach((key, k) => { answer[key] = sheets[k]; });
   state.answer = answer;
   root.classList.remove('stale');
@@ -164,6 +153,6 @@ cells.addEventListener('click', e => {
 });
 onSize(() => { draw(); follow(); }, 1000);
 onTheme(draw);
-root[what] = { idle };
+root[what] = { idle: question.forget };
 watch('value', receive);
 receive();

@@ -446,7 +446,7 @@ function drawArrows({ ctx, w, h }) {
   }
 }
 
-/* Between which values losses are shown: D's is 2 log 2, or log 2, where it knows nothing, so they reach from zero, or a
+/* Between which values losses are shown. D's is 2 log 2, or log 2, where it knows nothing: they reach from zero, or a
    log density, to at least 2. */
 function reachOf(losses) {
   const seen = losses.filter(Number.isFinite), reach = v => [2, 3, 5, 10, 20].find(u => u >= v) ?? 20;
