@@ -297,11 +297,7 @@ def _classes(session: Session, data: str, label: str = "") -> dict[str, Any]:
     It is shown where a model of the data knows classes, or a link asks for one.
     """
     names = session.class_names(data)
-    choices = {
-        "each its own": "",
-        "any": ANY,
-        **{name: name for name in (*names, *filter(None, [label])) if name != ANY},
-    }
+    choices = {"each its own": "", "any": ANY, **{name: name for name in (*names, label) if name not in ("", ANY)}}
     return {"choices": list(choices.items()), "value": label, "visible": bool(names or label)}
 
 

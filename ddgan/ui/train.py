@@ -291,13 +291,8 @@ class Runs:
         with TemporaryDirectory() as directory:  # Gradio serves a copy
             path = self.live.save(name, Path(directory))
             words = f"{path.name} can be downloaded, and the model compared with the others in Denoise."
-            yield [
-                *same[:5],
-                name,
-                gr.update(**READY),
-                gr.update(value=str(path), interactive=True),
-                _said(words),
-            ]
+            file = gr.update(value=str(path), interactive=True)
+            yield [*same[:5], name, gr.update(**READY), file, _said(words)]
 
     def leave(self, request: gr.Request) -> None:
         self.live.close(request.session_hash)

@@ -86,9 +86,8 @@ def write(
         numbers = _numbers(scene(session, request, scored=(0,)), json_samples(session, request))
         text = json.dumps(numbers | {"link": from_link}, allow_nan=False)
         return _replace(path, lambda file: file.write(text.encode()))
-    fields = partial(_field, session, request)
-    view = seen(scene(session, request) if images else staged(session, request), look, fields)
-    i = min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - (t or 0)))  # of very many states not all are shown
+    view = _view(session, request, look)
+    i = _nearest(view, t or 0)
     from_link += (f"&t={view['t'][i]}" if view["t"][i] else "") + ("" if images else look.to_query())
     if kind == "png":
         info = PngImagePlugin.PngInfo()
@@ -111,16 +110,22 @@ def write(
     _replace(path, lambda file: film[kind](file, pictures, times, from_link))
 
 
-def _field(session: Session, request: Request, t: int) -> dict[str, Any]:
-    """The answer of field.py for the step from t of a request."""
-    return field(session, FieldQuestion(request, t))
+def _view(session: Session, request: Request, look: Look = Look()) -> dict[str, Any]:
+    """What is painted of a request; Refused as of `seen`."""
+    if session.source(request.data).law is None:
+        return seen(scene(session, request))
+    return seen(staged(session, request), look, lambda t: field(session, FieldQuestion(request, t)))
+
+
+def _nearest(view: dict[str, Any], t: int) -> int:
+    """The index of the state nearest to t: of very many states not all are shown."""
+    return min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - t))
 
 
 def preview(session: Session, request: Request, t: int) -> bytes:
     """A small .webp of the state nearest to t that is shown, at most MAX_PREVIEW bytes; Refused as of `seen`."""
-    images = session.source(request.data).law is None
-    view = seen(scene(session, request) if images else staged(session, request))
-    painted = paint(view, min(range(len(view["t"])), key=lambda i: abs(view["t"][i] - t)))
+    view = _view(session, request)
+    painted = paint(view, _nearest(view, t))
     for width in (800, 640, 560, 480, 400, 320, 240):
         small, file = painted.copy(), io.BytesIO()
         small.thumbnail((width, width), Image.Resampling.LANCZOS)

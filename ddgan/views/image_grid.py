@@ -36,9 +36,7 @@ def _progress(progress: Progress) -> dict[str, Any]:
 def gallery(scene: Scene) -> dict[str, Any]:
     """What the gallery draws of a scene of images. What one denoiser refuses becomes a sentence in its panel."""
     request, shape = scene.request, scene.source.shape
-    edit = None
-    if request.edit:
-        edit = {"t": request.start, "image": contact(request.edit.x_0(shape), 1)}
+    edit = {"t": request.start, "image": contact(request.edit.x_0(shape), 1)} if request.edit else None
     return {
         "id": request.to_query(),
         "query": request.to_query(),
@@ -57,16 +55,8 @@ def gallery(scene: Scene) -> dict[str, Any]:
 
 def _panel(scene: Scene, panel: Panel) -> dict[str, Any]:
     called, what = heading(scene, panel)
-    shown = {
-        "key": panel.name,
-        "label": called,
-        "note": what,
-        "classes": panel.classes,
-        "error": None,
-        "x": "",
-        "x0": "",
-    }
+    head = {"key": panel.name, "label": called, "note": what, "classes": panel.classes}
     if panel.refusal:
-        return {**shown, "error": sentence(panel.refusal)}
+        return {**head, "error": sentence(panel.refusal), "x": "", "x0": ""}
     x, x_0 = torch.cat(panel.states), torch.cat(panel.predicted[:-1])
-    return {**shown, "x": contact(x, scene.request.n), "x0": contact(x_0, scene.request.n)}
+    return {**head, "error": None, "x": contact(x, scene.request.n), "x0": contact(x_0, scene.request.n)}

@@ -131,8 +131,7 @@ def _contact(view: dict[str, Any], at: float) -> Image.Image:
         left = GAP + column * 2 * (side + GAP)
         pen.text((left, TOP - 27), panel["label"], INK, _font(17))
         if panel["error"]:
-            sentence = _wrapped(panel["error"], 2 * side - 60)
-            pen.multiline_text((left + side, TOP + high / 2), sentence, MUTED, _font(15), anchor="mm", align="center")
+            _refused(pen, panel, (left, TOP, left + 2 * side, TOP + high))
             continue
         for kind, name in {"x": f"x_{view['t'][i]}", "x0": "predicted x_0"}.items():
             grid = sheet(panel[kind][i], columns)
@@ -158,10 +157,7 @@ def paint(view: dict[str, Any], at: float) -> Image.Image:
         box = (left, TOP, left + SIDE - 1, TOP + SIDE - 1)
         if panel["error"]:
             pen.rectangle(box, PLOT)
-            sentence = _wrapped(panel["error"], SIDE - 60)
-            pen.multiline_text(
-                (left + SIDE / 2, TOP + SIDE / 2), sentence, MUTED, _font(15), anchor="mm", align="center"
-            )
+            _refused(pen, panel, (left, TOP, left + SIDE, TOP + SIDE))
         else:
             ground, x, x_0 = (
                 (1 - at + i) * v[i] + (at - i) * v[i + 1] for v in (view["density"], panel["x"], panel["x0"])
@@ -182,6 +178,13 @@ def paint(view: dict[str, Any], at: float) -> Image.Image:
             text = METRICS[name](metrics) if metrics else ""
             pen.text((left + SIDE - 1, below + row * ROW), text or "-", INK, _font(15), anchor="ra")
     return paper
+
+
+def _refused(pen: ImageDraw.ImageDraw, panel: dict[str, Any], box: tuple[float, float, float, float]) -> None:
+    """Why a panel shows nothing, in the middle of its box."""
+    left, top, right, foot = box
+    middle, words = ((left + right) / 2, (top + foot) / 2), _wrapped(panel["error"], right - left - 60)
+    pen.multiline_text(middle, words, MUTED, _font(15), anchor="mm", align="center")
 
 
 def _plane(ground: np.ndarray, x: np.ndarray, x_0: np.ndarray | None, limit: float, look: Look) -> Image.Image:
@@ -418,7 +421,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _wrapped(text: str, width: int) -> str:
+def _wrapped(text: str, width: float) -> str:
     """The text in lines of at most `width` pixels."""
     lines = [""]
     for word in text.split():

@@ -24,17 +24,7 @@ from . import field, landscape, posterior, recorded, stage, why
 __all__ = ["KINDS", "WALKS", "WHY", "Kind", "private", "request_in", "request_of"]
 
 WHY = "4-gaussians-1d"  # the law of the tab Why
-WALKS = (
-    1,
-    2,
-    3,
-    4,
-    6,
-    8,
-    12,
-    16,
-    32,
-)  # steps of a path there: of more, those that the optimal one may choose are too few
+WALKS = (1, 2, 3, 4, 6, 8, 12, 16, 32)  # steps of a path there: of more, the optimal one has too few to choose from
 
 
 class Kind(NamedTuple):

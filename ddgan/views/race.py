@@ -87,9 +87,8 @@ def _line(entries: Sequence[Entry], measure: str, setting: str) -> dict[str, Any
 
 def _plotlys(look: Mark) -> tuple[str, str]:
     """The colour and the symbol of a look, in plotly's words."""
-    return INK if look.colour == "currentColor" else look.colour, {"triangle": "triangle-up"}.get(
-        look.shape, look.shape
-    )
+    colour = INK if look.colour == "currentColor" else look.colour
+    return colour, {"triangle": "triangle-up"}.get(look.shape, look.shape)
 
 
 def _height(measure: str, entry: Entry) -> float | None:
@@ -146,35 +145,16 @@ def _layout(of: Measure, said: str, level: float | None) -> dict[str, Any]:
     percent = {"tickformat": ".0%"} if of.form.endswith("%}") else {}
     scale = {"type": "log", "dtick": 1, "tickformat": "~g"} if of.log else {"rangemode": "tozero", **percent}
     title = {"standoff": 8, "font": {"size": 13}}
-    dotted = {"color": INK, "width": 1.2, "dash": "dot"}
-    across = {
-        "type": "line",
-        "xref": "paper",
-        "x0": 0,
-        "x1": 1,
-        "y0": level,
-        "y1": level,
-        "line": dotted,
-        "layer": "below",
-    }
-    above = {"xref": "paper", "yref": "paper", "showarrow": False, "font": {"size": 13}}
+    whole = {"xref": "paper", "x0": 0, "x1": 1, "y0": level, "y1": level}
+    across = {"type": "line", **whole, "line": {"color": INK, "width": 1.2, "dash": "dot"}, "layer": "below"}
+    place = {"xref": "paper", "x": 0, "xanchor": "left", "yref": "paper", "y": 1, "yanchor": "bottom", "yshift": 4}
+    above = {"text": said, **place, "align": "left", "showarrow": False, "font": {"size": 13}}
     key = {"x": 1.02, "xanchor": "left", "y": 1, "yanchor": "top", "tracegroupgap": 6, "groupclick": "toggleitem"}
     return {
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "Source Sans Pro, system-ui, sans-serif", "size": 13, "color": INK},
-        "annotations": [
-            {
-                "text": said,
-                "x": 0,
-                "y": 1,
-                "yshift": 4,
-                "xanchor": "left",
-                "yanchor": "bottom",
-                "align": "left",
-                **above,
-            }
-        ],
+        "annotations": [above],
         "legend": {**key, "font": {"size": 13}, "grouptitlefont": {"size": 13}},
         "showlegend": True,
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": INK, "activecolor": COLOURS["action"][0], "orientation": "h"},
