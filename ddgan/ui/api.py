@@ -35,6 +35,7 @@ from ..models.config import PRESETS, Config
 from ..models.registry import POINT_NETWORKS
 from ..training.losses import LOSSES
 from ..views import answers, files
+from .canvas import SAMPLING
 from .server.gradio_internals import document_endpoint
 from .server.jobs import job, log
 
@@ -245,10 +246,9 @@ def presets() -> Work:
 
 def build(live: LiveRuns) -> None:
     """The endpoints, inside a gr.Blocks."""
-    shared = {"concurrency_id": "sample", "concurrency_limit": 2}  # with the page's own sampling
     for asked in (denoise, compare, posterior, presets):
-        _publish(asked, _once(asked, live), **shared)
-    _publish(picture, _stream(picture, live, background=False), **shared)
+        _publish(asked, _once(asked, live), **SAMPLING)
+    _publish(picture, _stream(picture, live, background=False), **SAMPLING)
     _publish(evaluate, _once(evaluate, live), concurrency_id="evaluate", concurrency_limit=1)
     _publish(train, _stream(train, live), concurrency_id="train", concurrency_limit=1)
 

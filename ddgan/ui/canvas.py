@@ -12,8 +12,11 @@ import gradio as gr
 from ..views import looks
 from .server.pictures import version
 
-__all__ = ["NEXT_SEED", "asking", "calling", "drawn", "pictures_at", "script"]
+__all__ = ["NEXT_SEED", "QUIET", "SAMPLING", "asking", "calling", "drawn", "pictures_at", "script"]
 
+# of an event that the page alone has, and whose picture says itself how far it is
+QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+SAMPLING: dict[str, Any] = {"concurrency_id": "sample", "concurrency_limit": 2}  # of all that sample, the API's too
 NEXT_SEED = "seed => [(Math.max(Math.trunc(seed ?? 0), 0) + 1) % 2 ** 31]"  # which a visitor may have left empty
 
 _ASSETS = Path(__file__).parents[2] / "assets"

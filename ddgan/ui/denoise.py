@@ -16,7 +16,7 @@ from ..explorer.request import Request
 from ..explorer.session import Session
 from ..views.pictures import request_of
 from . import exports, menu, own_data, posterior, words
-from .canvas import NEXT_SEED, drawn
+from .canvas import NEXT_SEED, QUIET, SAMPLING, drawn
 from .slider import Slider
 
 __all__ = ["Tab", "build"]
@@ -154,7 +154,7 @@ def _drawing(components: list[Any]) -> dict[str, Any]:
 def _wire(demo: gr.Blocks, parts: Parts, answers: Answers) -> None:
     """The tab's events: the controls for the address of the page, and a picture for every change and every fork."""
     of, formula = parts.controls, parts.formula
-    quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
+    quiet = QUIET | SAMPLING
     draw = _drawing([*of])
     opened = demo.load(answers.opened, None, [*of, formula], **quiet)
     opened.then(**{**draw, "js": _OPENED})

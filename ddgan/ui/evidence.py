@@ -18,6 +18,7 @@ from plotly import graph_objects as go
 from plotly.io.json import to_json_plotly
 
 from ..evidence import ASSETS, EXPERIMENTS, Beside, Experiment, Result, beside, provenance, read, summary, table
+from .canvas import QUIET
 from .server.gradio_internals import PlotData
 from .words import TERMS, with_glosses
 
@@ -88,7 +89,7 @@ def build(tab: gr.Tab) -> None:
                 label = f"{e.title}: a figure"
                 figure = gr.Plot(label=label, show_label=False, container=False, elem_classes="evidence-figure")
             shown += [part, figure]
-    tab.select(_filled, there, shown, js=_THERE, show_progress="hidden", api_visibility="private")
+    tab.select(_filled, there, shown, js=_THERE, **QUIET)
 
 
 def _filled(there: str) -> list[Any]:

@@ -32,7 +32,7 @@ from ..views.answers import refusal, sentence
 from ..views.code import KINDS, snippets
 from ..views.picture import Look
 from . import words
-from .canvas import drawn
+from .canvas import QUIET, drawn
 from .server.jobs import job, size
 from .server.storage import EXPORTS
 from .server.storage import files as stored
@@ -63,12 +63,11 @@ def build(session: Session, canvas: str) -> None:
     note = gr.HTML(_note(""), apply_default_css=False)
     # a limit of its own: a long film must not keep anybody from a picture on the stage
     limits = {"concurrency_id": "export", "concurrency_limit": 1, "trigger_mode": "once"}
-    quiet = {"show_progress": "hidden", "api_visibility": "private"}
     for kind, button in buttons.items():
         make = partial(_make, session, Path(made.GRADIO_CACHE), kind)
-        run = button.click(make, asked, [made, note], js=_ASK.replace("CANVAS", canvas), **limits, **quiet)
-        run.success(None, made, None, js=_SAVE, **quiet)
-        run.failure(partial(_note, "This file could not be made.", failed=True), None, note, **quiet)
+        run = button.click(make, asked, [made, note], js=_ASK.replace("CANVAS", canvas), **limits, **QUIET)
+        run.success(None, made, None, js=_SAVE, **QUIET)
+        run.failure(partial(_note, "This file could not be made.", failed=True), None, note, **QUIET)
 
 
 def _make(session: Session, cache: Path, kind: str, asked: str) -> Iterator[list[Any]]:

@@ -17,7 +17,7 @@ from ..explorer.session import Session
 from ..views.image_classes import bars
 from ..views.image_tree import branches, turns
 from . import words
-from .canvas import calling, drawn
+from .canvas import QUIET, calling, drawn
 from .server.jobs import job, size
 from .server.questions import note, until_another
 
@@ -61,19 +61,15 @@ def _asking(session: Session, drawing: Drawing, shown: gr.HTML) -> None:
     asked, what = gr.Textbox("", visible=False), str(shown.elem_id)
     ask = gr.Button(what.capitalize(), elem_id=f"images-{what}", elem_classes="offstage")
     noted(ask, asked, what)
-    event = ask.click(
-        partial(answered, session, what, drawing), asked, shown, js=_RUN, trigger_mode="always_last",
-        show_progress="hidden", **QUESTIONS, api_visibility="private",
-    )  # fmt: skip
+    answer = partial(answered, session, what, drawing)
+    event = ask.click(answer, asked, shown, js=_RUN, trigger_mode="always_last", **QUESTIONS, **QUIET)
     event.failure(None, None, None, js=calling(what, "idle"))
 
 
 def noted(ask: gr.Button, asked: gr.Textbox, what: str) -> None:
     """The event that ends the visitor's question before, while the button's own waits for its end."""
-    ask.click(
-        partial(note, what), asked, None, js=_RUN, trigger_mode="multiple", show_progress="hidden",
-        concurrency_id="note", concurrency_limit=4, api_visibility="private",
-    )  # fmt: skip
+    at_once = {"concurrency_id": "note", "concurrency_limit": 4}
+    ask.click(partial(note, what), asked, None, js=_RUN, trigger_mode="multiple", **at_once, **QUIET)
 
 
 def answered(session: Session, what: str, drawing: Drawing, asked: str) -> Iterator[str]:

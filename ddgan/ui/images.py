@@ -21,7 +21,7 @@ from ..explorer.session import Session
 from ..views.image_grid import drawing
 from ..views.image_posterior import explore
 from . import exports, image_classes, words
-from .canvas import NEXT_SEED, asking, calling, drawn
+from .canvas import NEXT_SEED, QUIET, SAMPLING, asking, calling, drawn
 from .server.jobs import job, size
 
 __all__ = ["build"]
@@ -155,7 +155,7 @@ def _wire(tab: gr.Tab, parts: Parts, answers: Answers) -> None:
     """The tab's events: a picture for the address of the page, for every change of a control, fork and edit."""
     of, shown, (alone, again, back), ask = parts.controls, parts.shown, parts.forks, parts.ask
     controls, changed = [*of], answers.changed
-    quiet = {"show_progress": "hidden", "concurrency_id": "sample", "concurrency_limit": 2, "api_visibility": "private"}
+    quiet = QUIET | SAMPLING
     kinds = {"data": [of.data], "other": [of.T, of.n, of.seed, of.label], "schedule": [of.schedule]}
     for what, changing in kinds.items():
         gr.on([component.input for component in changing], inputs=controls, **asking(ask[what]))

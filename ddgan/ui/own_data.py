@@ -19,7 +19,7 @@ from ..errors import Refused
 from ..explorer.parse import json_of
 from ..views.answers import sentence
 from . import words
-from .canvas import drawn
+from .canvas import QUIET, drawn
 from .server.jobs import job
 
 __all__ = ["build"]
@@ -65,7 +65,7 @@ def build() -> tuple[gr.Textbox, list[Any]]:
             take = gr.Button("Use these columns", size="sm", scale=0, min_width=150, elem_id="use-columns")
         sheet = gr.State(None)
         note = gr.HTML(_note(_HELP), apply_default_css=False)
-    quiet = {"show_progress": "hidden", "concurrency_id": "own", "concurrency_limit": 2, "api_visibility": "private"}
+    quiet = {**QUIET, "concurrency_id": "own", "concurrency_limit": 2}
     used = use.click(_drawn, points, [name, note], js=_DRAWN_POINTS, **quiet)
     read = upload.upload(_read, upload, [name, note, sheet, choice, x, y], **quiet)
     taken = take.click(_taken, [sheet, x, y], [name, note], **quiet)

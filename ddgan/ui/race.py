@@ -23,7 +23,7 @@ from ..explorer.session import Session
 from ..views.encoding import encoded
 from ..views.race import MEASURES, PLOTLY, now, shown
 from ..views.recorded import RACED, raced
-from .canvas import calling, drawn
+from .canvas import QUIET, calling, drawn
 from .server.jobs import job
 from .words import SCHEDULES, data_choices, glossed
 
@@ -84,9 +84,8 @@ def build(demo: gr.Blocks, session: Session) -> None:
         with job("race", f"{asked[0]}, {asked[1]}"):
             yield from streamed(races(*asked))
 
-    hidden = {"show_progress": "hidden", "api_visibility": "private"}
     at_once = {"concurrency_id": "race", "concurrency_limit": 2}
-    running = run.click(streaming, [data, schedule], race, js=_BEGUN, **at_once, **hidden)
+    running = run.click(streaming, [data, schedule], race, js=_BEGUN, **at_once, **QUIET)
     running.failure(None, None, None, js=calling("race", "stop"))
     stop.click(None, None, None, cancels=[running])
     stop.click(None, None, None, js=calling("race", "stop"))

@@ -25,7 +25,7 @@ from ..views.encoding import encoded
 from ..views.lessons import EXPERIMENTS
 from ..views.training import frame_payload, target
 from . import diagram
-from .canvas import drawn
+from .canvas import QUIET, drawn
 from .denoise import Tab
 from .server import Page
 from .server.jobs import job
@@ -57,8 +57,7 @@ READY = {"interactive": True, "variant": "primary"}  # Compare, once there is a 
 # experiment and comment where the settings are the visitor's
 _BY_HAND = [OWN, "<p>Any settings below: what do you expect?</p>"]
 _LINK = "(...values) => { document.querySelector('#live .live')?.live.link(values); return []; }"
-_QUIET = {"show_progress": "hidden", "api_visibility": "private"}
-_HAND = {**_QUIET, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
+_HAND = {**QUIET, "concurrency_id": "hand", "concurrency_limit": 4}  # never behind a training
 
 
 class Settings(NamedTuple):
@@ -185,7 +184,7 @@ def _wire_training(demo: Page, parts: Parts, live: LiveRuns) -> None:
         component.input(runs.tuning(name), component, None, trigger_mode="always_last", **_HAND)
     outputs = [canvas, *buttons, own, shown.compare, shown.download, said]
     watched = ticket.change(
-        runs.watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **_QUIET
+        runs.watch, None, outputs, concurrency_id="train", concurrency_limit=1, trigger_mode="multiple", **QUIET
     )
     watched.failure(partial(_buttons, "failed"), None, buttons, **_HAND)
     demo.unload(runs.leave)
