@@ -34,13 +34,8 @@ const state = {
 // ---------------------------------------------------------------- markup
 
 const key = (name, text) => `<span class="why-key ${name}"><i></i><span>${text}</span></span>`;
-const figure = (
-  name,
-  title,
-  keys,
-  handle,
-  below = '',
-) => `<figure class="why-figure ${name}"><figcaption><b>${title}</b><span>${keys}</span></figcaption>
+const figure = (name, title, keys, handle, below = '') => `<figure class="why-figure ${name}">
+  <figcaption><b>${title}</b><span>${keys}</span></figcaption>
   <div class="why-plot"><canvas aria-hidden="true"></canvas>${handle}</div>${below}</figure>`;
 const handle = (name, label, low, high) =>
   `<div class="why-handle ${name}" role="slider" tabindex="0" aria-valuemin="${low}" aria-valuemax="${high}"
@@ -229,18 +224,16 @@ function readTheme() {
 /* Canvas of an element and the room within its margins; null while it is hidden. */
 function open(canvas) {
   if (!canvas.clientWidth || !canvas.clientHeight) return null;
-  const { ctx, w, h } = blank(canvas);
-  ctx.font = `12.5px ${state.theme.font}`;
+  const { ctx, w, h } = blank(canvas), { left, right, top, bottom } = MARGIN;
   ctx.lineJoin = 'round';
-  return {
-    ctx,
-    w,
-    h,
-    left: MARGIN.left,
-    top: MARGIN.top,
-    width: w - MARGIN.left - MARGIN.right,
-    height: h - MARGIN.top - MARGIN.bottom,
-  };
+  return { ctx, w, h, left, top, width: w - left - right, height: h - top - bottom };
+}
+
+/* A picture that only the theme and the size of its box change: state[name] keeps it. */
+function kept(name, { width, height }, make) {
+  const shape = `${width} ${height}`;
+  if (state[name]?.shape !== shape) state[name] = { shape, canvas: make(width, height) };
+  return state[name].canvas;
 }
 
 function draw() {
@@ -306,21 +299,19 @@ function place(handle, x, y, value) {
   handle.setAttribute('aria-valuetext', words());
 }
 
+/* The law at all levels. */
+function lawPicture(width, height) {
+  const columns = Math.round(width / 2), { data, theme } = state;
+  return image(columns, Math.round(height / 1.5), theme.density, 0.62, c =>
+    marginal(data, Math.round(((c + 0.5) / columns) ** 2 * data.N)),
+  );
+}
+
 function drawFlow() {
   const box = open(flow.canvas);
   if (!box) return;
-  const { ctx, left, top, width, height } = box, { theme, data } = state, { N } = data, s = target();
+  const { ctx, left, top, width, height } = box, { theme } = state, s = target();
   const rows = Math.round(height / 1.5), X = t => left + across(t) * width, Y = x => top + height * (1 - x / LIMIT) / 2;
-  const shape = `${width} ${height}`;
-  if (state.marginal?.shape !== shape) {
-    const columns = Math.round(width / 2);
-    state.marginal = {
-      shape,
-      canvas: image(columns, rows, theme.density, 0.62, c =>
-        marginal(state.data, Math.round(((c + 0.5) / columns) ** 2 * N)),
-      ),
-    };
-  }
   ctx.save();
   ctx.beginPath();
   ctx.rect(left, top, width, height);
@@ -328,7 +319,7 @@ function drawFlow() {
   ctx.fillStyle = theme.plot;
   ctx.fill();
   ctx.imageSmoothingQuality = 'high';
-  ctx.drawImage(state.marginal.canvas, left, top, width, height);
+  ctx.drawImage(kept('marginal', box, lawPicture), left, top, width, height);
   // what x_t leaves possible: its past, over a faded law
   ctx.globalAlpha = 0.72;
   ctx.fillRect(left, top, X(state.t) - left, height);
@@ -351,34 +342,22 @@ function drawFlow() {
 }
 
 /* The map's colours are bands, so that their edges are its contour lines. */
+function mapPicture(width, height) {
+  const W = Math.round(2 * width), H = Math.round(2 * height), shades = state.theme.shades.map(rgb);
+  return pixelated(W, H, k => {
+    const t = ((k % W + 0.5) / W) ** 2 * state.data.N, step = length((Math.floor(k / W) + 0.5) / H);
+    if (step > t) return [0, 0, 0, 0];
+    const g = meanGap(state.data, t, t - step);
+    return [...shades[BANDS.filter(edge => g >= edge).length], 255];
+  });
+}
+
 function drawMap() {
   const box = open(map.canvas);
   if (!box) return;
-  const { ctx, left, top, width, height } = box,
-    { theme, data } = state,
-    { N } = data,
-    X = t => left + across(t) * width,
-    Y = step => top + height * down(step);
-  const shape = `${width} ${height}`;
-  if (state.map?.shape !== shape) {
-    const canvas = offscreen(Math.round(2 * width), Math.round(2 * height));
-    const pen = canvas.getContext('2d'),
-      picture = pen.createImageData(canvas.width, canvas.height),
-      pixels = new Uint32Array(picture.data.buffer);
-    const shades = theme.shades.map(shade => {
-      const [r, g, b] = rgb(shade);
-      return ((255 << 24) | (b << 16) | (g << 8) | r) >>> 0;
-    });
-    for (let i = 0, y = 0; y < canvas.height; y++) for (let x = 0; x < canvas.width; x++, i++) {
-      const t = ((x + 0.5) / canvas.width) ** 2 * N, step = length((y + 0.5) / canvas.height);
-      if (step > t) continue;
-      const g = meanGap(state.data, t, t - step);
-      pixels[i] = shades[BANDS.filter(edge => g >= edge).length];
-    }
-    pen.putImageData(picture, 0, 0);
-    state.map = { shape, canvas };
-  }
-  ctx.drawImage(state.map.canvas, left, top, width, height);
+  const { ctx, left, top, width, height } = box, { theme, paths, data: { N } } = state;
+  const X = t => left + across(t) * width, Y = step => top + height * down(step);
+  ctx.drawImage(kept('map', box, mapPicture), left, top, width, height);
   levels(box);
   for (const T of ON_MAP) {
     const y = Y(N / T);
@@ -397,9 +376,10 @@ function drawMap() {
     }
   }
   label(ctx, 'a step of 1/T cannot start here', left + 8, top + 12, { align: 'left' });
-  if (state.paths) {
-    drawPath(ctx, places(state.paths.best.t).map(([t, step]) => [X(t), Y(step)]), theme.best, [6, 4], true);
-    drawPath(ctx, places(state.paths.chosen.t).map(([t, step]) => [X(t), Y(step)]), theme.x0, [], false);
+  const along = ({ t }) => places(t).map(([t, step]) => [X(t), Y(step)]);
+  if (paths) {
+    drawPath(ctx, along(paths.best), theme.best, [6, 4], true);
+    drawPath(ctx, along(paths.chosen), theme.x0, [], false);
   }
   place(map.handle, X(state.t), clamp(Y(state.t - target()), top, top + height), part(state.t - target()));
 }
@@ -440,15 +420,9 @@ function drawChosen() {
 function drawCurve(canvas, q, ticks) {
   const box = open(canvas);
   if (!box) return;
-  const { ctx, w, h } = box,
-    { theme } = state,
-    p = curve(q),
-    g = curve(best(q)),
-    base = h - (ticks ? 22 : 8),
-    high = Math.max(...p, ...g);
-  const X = x => (w * (1 + x / LIMIT)) / 2,
-    Y = v => base - ((base - 6) * v) / high,
-    points = values => Array.from(values, (v, i) => [X(at(i)), Y(v)]);
+  const { ctx, w, h } = box, { theme } = state, p = curve(q), g = curve(best(q));
+  const base = h - (ticks ? 22 : 8), high = Math.max(...p, ...g), X = x => w * (1 + x / LIMIT) / 2;
+  const points = values => Array.from(values, (v, i) => [X(at(i)), base - (base - 6) * v / high]);
   ctx.beginPath();
   ctx.moveTo(0, base);
   for (const [x, y] of points(p)) ctx.lineTo(x, y);
@@ -508,13 +482,9 @@ function draggable(pane, act) {
   });
   pane.plot.addEventListener('pointermove', e => dragging && act(e));
   for (const name of ['pointerup', 'pointercancel', 'lostpointercapture'])
-    pane.plot.addEventListener(name, () => {
-      dragging = false;
-    });
-  pane.plot.addEventListener(
-    'click',
-    e => state.data && e.pointerType === 'touch' && e.target !== pane.handle && act(e),
-  );
+    pane.plot.addEventListener(name, () => { dragging = false; });
+  pane.plot.addEventListener('click', e =>
+    state.data && e.pointerType === 'touch' && e.target !== pane.handle && act(e));
 }
 
 draggable(flow, chooseInFlow);
