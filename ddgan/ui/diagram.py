@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 __all__ = ["machine", "update"]
 
 _ALT = (
@@ -14,33 +16,24 @@ _ALT_UPDATE = (
     "the slope of D goes back to G, which made x 0 from x t and z, and x s from both."
 )
 _SAMPLE, _X_0, _INK = "var(--look-sample)", "var(--look-x0)", "currentColor"
-_LAYOUT = """<style>
-  .machine { margin: 12px 0 18px; }
-  .machine svg { display: block; width: 100%; max-width: 640px; height: auto; overflow: visible; }
-  .machine text { fill: currentColor; text-anchor: middle; font: 16px var(--font, system-ui, sans-serif); }
-  .machine text.small { font-size: 13.5px; }
-  .machine .sub { font-size: 0.72em; }
-  .machine :is(rect, path) { fill: none; stroke-width: 1.8; }
-  .machine rect.net { fill: color-mix(in srgb, currentColor 7%, transparent); }
-  .machine .training { stroke-dasharray: 5 4; }
-</style>"""
 
 
-def machine(name: str = "machine") -> str:
-    """The diagram, whose id is `name`. Its data-part: x_t, z, G, x_0, posterior, x_s, next and D."""
+def machine() -> str:
+    """The diagram of a step. Its data-part: x_t, z, G, x_0, posterior, x_s, next and D."""
+    way = partial(_way, "machine")
     parts = (
-        _part("next", _way(name, "M492 70V10H38V68", "training"), _text(340, 29, "x_s is the next x_t", "small")),
-        _part("x_t", _box(10, 56, _SAMPLE), _text(38, 101, "x_t"), _way(name, "M66 96H98")),
-        _part("z", _box(124, 28, _INK, 22, 28), _text(138, 41, "z"), _way(name, "M138 50V68")),
-        _part("G", _box(100, 76, _INK, net=True), _text(138, 101, "G"), _way(name, "M176 96H208")),
-        _part("x_0", _box(210, 56, _X_0), _text(238, 101, "x_0"), _way(name, "M266 96H298")),
+        _part("next", way("M492 70V10H38V68", "training"), _text(340, 29, "x_s is the next x_t", "small")),
+        _part("x_t", _box(10, 56, _SAMPLE), _text(38, 101, "x_t"), way("M66 96H98")),
+        _part("z", _box(124, 28, _INK, 22, 28), _text(138, 41, "z"), way("M138 50V68")),
+        _part("G", _box(100, 76, _INK, net=True), _text(138, 101, "G"), way("M176 96H208")),
+        _part("x_0", _box(210, 56, _X_0), _text(238, 101, "x_0"), way("M266 96H298")),
         _part(
             "posterior",
             _box(300, 130, _INK, net=True),
             _text(365, 93, "q(x_s | x_t, x_0)"),
             _text(365, 111, "a Gaussian", "small"),
-            _way(name, "M430 96H462"),
-            _way(name, "M38 122V150H365V124"),
+            way("M430 96H462"),
+            way("M38 122V150H365V124"),
         ),
         _part("x_s", _box(464, 56, _SAMPLE), _text(492, 101, "x_s")),
         _part(
@@ -48,36 +41,37 @@ def machine(name: str = "machine") -> str:
             _box(185, 160, _INK, 176, 46, net=True, way="training"),
             _text(265, 196, "D"),
             _text(265, 213, "real or made? (training)", "small"),
-            _way(name, "M38 150V199H183", "training"),
-            _way(name, "M492 122V199H347", "training"),
+            way("M38 150V199H183", "training"),
+            way("M492 122V199H347", "training"),
         ),
     )
-    return _drawing(name, "0 0 530 232", _ALT, parts)
+    return _drawing("machine", "0 0 530 232", _ALT, parts)
 
 
-def update(name: str = "update") -> str:
-    """The diagram of an update, whose id is `name`. Its data-part: real, made, G, D, shown (to D) and slope."""
+def update() -> str:
+    """The diagram of an update. Its data-part: real, made, G, D, shown (to D) and slope."""
+    way = partial(_way, "update")
     high, low = (8, 34), (74, 34)
     parts = (
         _part(
             "real",
-            _box(2, 70, _INK, *high), _text(37, 30, "data x_0", "small"), _way(name, "M72 25H166"),
-            _box(168, 48, _SAMPLE, *high), _text(192, 30, "x_s"), _way(name, "M216 25H240"),
+            _box(2, 70, _INK, *high), _text(37, 30, "data x_0", "small"), way("M72 25H166"),
+            _box(168, 48, _SAMPLE, *high), _text(192, 30, "x_s"), way("M216 25H240"),
             _box(242, 48, _SAMPLE, *high), _text(266, 30, "x_t"),
-            _text(344, 18, "a real pair", "small"), _way(name, "M290 25H404V42"),
+            _text(344, 18, "a real pair", "small"), way("M290 25H404V42"),
         ),
         _part(
             "made",
-            _box(2, 70, _SAMPLE, *low), _text(37, 96, "x_t, z"), _way(name, "M72 91H94"),
-            _way(name, "M144 91H166"), _box(168, 48, _X_0, *low), _text(192, 96, "x_0"), _way(name, "M216 91H240"),
+            _box(2, 70, _SAMPLE, *low), _text(37, 96, "x_t, z"), way("M72 91H94"),
+            way("M144 91H166"), _box(168, 48, _X_0, *low), _text(192, 96, "x_0"), way("M216 91H240"),
             _box(242, 48, _SAMPLE, *low), _text(266, 96, "x_s"),
         ),
-        _part("shown", _text(340, 110, "a made pair", "small"), _way(name, "M290 91H392V80")),
+        _part("shown", _text(340, 110, "a made pair", "small"), way("M290 91H392V80")),
         _part("G", _box(96, 48, _INK, *low, net=True), _text(120, 97, "G")),
         _part("D", _box(376, 56, _INK, 44, 34, net=True), _text(404, 67, "D")),
-        _part("slope", _way(name, "M416 78V124H120V110", "training"), _text(268, 142, "D's slope, back to G", "small")),
+        _part("slope", way("M416 78V124H120V110", "training"), _text(268, 142, "D's slope, back to G", "small")),
     )  # fmt: skip
-    return _drawing(name, "0 0 436 148", _ALT_UPDATE, parts)
+    return _drawing("update", "0 0 436 148", _ALT_UPDATE, parts)
 
 
 def _drawing(name: str, box: str, alt: str, parts: tuple[str, ...]) -> str:
@@ -88,7 +82,7 @@ def _drawing(name: str, box: str, alt: str, parts: tuple[str, ...]) -> str:
         "</marker>"
     )
     return (
-        f'{_LAYOUT}<figure class="machine" id="{name}"><svg viewBox="{box}" role="img" aria-label="{alt}">'
+        f'<figure class="machine" id="{name}"><svg viewBox="{box}" role="img" aria-label="{alt}">'
         f"<defs>{tip}</defs>{''.join(parts)}</svg></figure>"
     )
 
@@ -106,7 +100,7 @@ def _box(x: int, width: int, colour: str, y: int = 70, height: int = 52, *, net:
 
 
 def _way(name: str, path: str, kind: str = "") -> str:
-    """A line with a tip at its end."""
+    """A line with a tip at its end, in the drawing of this name."""
     return f'<path class="{kind}" d="{path}" marker-end="url(#{name}-tip)" style="stroke: {_INK}"/>'
 
 
