@@ -72,8 +72,8 @@ const find = selector => document.querySelector(selector), stage = () => find('#
 const wait = ms => new Promise(done => setTimeout(done, ms));
 const until = async (ready, seconds = 5) => { for (let i = 0; i < 20 * seconds && !ready(); i++) await wait(50); };
 const layer = (name, on) => { const box = find(`[data-layer="${name}"]`); if (box.checked !== on) box.click(); };
-const look = (selector, block = 'center') => bring(find(selector), block);
-const lookAtStage = () => look('#stage', 'start');      // the panels above the card, not the controls
+const look = (selector, block) => bring(find(selector), block);
+const lookAtStage = () => look('#stage');               // the panels above the card, not the controls
 
 /* Choose an option of one of Gradio's dropdowns as a pointer would. */
 async function choose(id, text) {
@@ -230,7 +230,7 @@ const STEPS = [
       await scene();
       tab('Why');
       await until(() => find('#why .why')?.dataset.ready);
-      look('#why .why-grid', 'start');
+      look('#why .why-grid');
     },
     () => all('#why .flow .why-plot, #why .chosen .why-plot, #why .why-ladder'),
     '#why',
@@ -241,7 +241,7 @@ const STEPS = [
     async () => {
       tab('Images');
       await until(() => find('#gallery .gallery')?.dataset.ready, 15);
-      look('#gallery', 'start');
+      look('#gallery');
     },
     () => all('#gallery .gallery-grids'),
     '#gallery',
@@ -252,7 +252,7 @@ const STEPS = [
     async () => {
       tab('Train');
       await until(() => find('#live .live')?.dataset.ready);
-      look('.train', 'start');
+      look('.train');
     },
     () => all('#train-buttons, #live .stage-plot'),
     '.train',

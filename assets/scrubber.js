@@ -5,7 +5,7 @@ const icon = path => `<svg viewBox="0 0 20 20" aria-hidden="true"><path d="${pat
 const PLAY = icon('M6 3.5v13l11-6.5z'), PAUSE = icon('M5 3.5h3.6v13H5zM11.4 3.5H15v13h-3.6z');
 const BACK = icon('M4 3.5h2.4v13H4zM16.5 3.5v13L7.5 10z'), NEXT = icon('M13.6 3.5H16v13h-2.4zM3.5 3.5v13l9-6.5z');
 
-const deckMarkup = (layers, step, { below = '', beside = '' } = {}) => `
+const deckMarkup = (layers, step, { below = '', beside = '' }) => `
   <div class="stage-deck">
     <div class="stage-bar">
       <div class="stage-transport" role="group" aria-label="Playback">
@@ -67,7 +67,7 @@ const showPlaying = playing => {
 
 /* The deck's buttons, labels and keys. state() is null before the first run; goto(i) is at once, seek(i) as a button
 does it; choose(way) takes another sample, on the panels; `others` are more keys. */
-const drive = ({ state, last, goto, seek = goto, playing, play, pause, panels, choose, others = () => ({}) }) => {
+const drive = ({ state, last, goto, seek = goto, playing, play, pause, panels, choose, others }) => {
   const range = $('input[type=range]'), toggle = () => playing() ? pause() : play();
   root.addEventListener('click', e => {
     const act = e.target.closest('[data-act]')?.dataset.act, tick = e.target.closest('.stage-ticks span');

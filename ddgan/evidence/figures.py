@@ -269,7 +269,7 @@ def _reliability(
     figure.update_yaxes(title_text="how often right", tickformat=".0%", range=[0, 1.02], nticks=5, **place)
 
 
-def panels(clouds: Mapping[str, np.ndarray], setting: str, columns: int = 3) -> go.Figure:
+def panels(clouds: Mapping[str, np.ndarray], setting: str, columns: int) -> go.Figure:
     """Draw the points (N, 2) of every panel under its name. All panels show the plane from -EXTENT to EXTENT."""
     if not clouds:
         raise Refused("a chart needs at least one cloud of points")

@@ -35,7 +35,7 @@ _SHARED = {
 }
 
 
-def drawn(name: str, classes: str = "", *, value: str = "", **props: Any) -> gr.HTML:
+def drawn(name: str, classes: str = "", **props: Any) -> gr.HTML:
     """A component in which assets/NAME.js draws its value, of the layout written down there.
 
     An empty one draws nothing.
@@ -49,7 +49,7 @@ def drawn(name: str, classes: str = "", *, value: str = "", **props: Any) -> gr.
         "js_on_load": script(name),
         "apply_default_css": False,
     }
-    return gr.HTML(value, **{**fixed, **props})
+    return gr.HTML("", **{**fixed, **props})
 
 
 def pictures_at() -> str:

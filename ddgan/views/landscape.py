@@ -89,7 +89,7 @@ drawn.show({drawn});
 """
 
 
-def saved(session: Session, question: Question, address: str = "") -> dict[str, str]:
+def saved(session: Session, question: Question, address: str) -> dict[str, str]:
     """The parts of the file for the page, which has plotly.js already, and the file's name."""
     request = question.request
     data = request.data if request.data in TOYS else "own-points"
