@@ -222,6 +222,22 @@ const histogram = (n, valueOf, bins, limit) => {
   return density;
 };
 
+/* Its values as bars from `base` to y(value). */
+const drawBars = (ctx, values, w, base, y, colour) => {
+  const wide = w / values.length;
+  Object.assign(ctx, { fillStyle: colour, globalAlpha: 0.6 });
+  values.forEach((v, k) => v && ctx.fillRect(k * wide + 0.5, y(v), wide - 1, base - y(v)));
+  ctx.globalAlpha = 1;
+};
+
+/* A disc that is filled, or has an edge, or both. */
+const disc = (ctx, [x, y], radius, fill, edge = null, width = 1) => {
+  ctx.beginPath();
+  ctx.arc(x, y, radius, 0, 7);
+  if (fill) { ctx.fillStyle = fill; ctx.fill(); }
+  if (edge) { Object.assign(ctx, { strokeStyle: edge, lineWidth: width }); ctx.stroke(); }
+};
+
 const line = (ctx, points, colour, width, dash = []) => {
   ctx.beginPath();
   for (const [x, y] of points) ctx.lineTo(x, y);

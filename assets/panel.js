@@ -121,12 +121,7 @@ function drawHistogram(view) {
   const area = sum(density) * 2 * limit / G || 1, shown = shows('x0') ? [...heights(panel.x0)] : [];
   const top = Math.max((1.35 * Math.max(...density)) / area, 1.05 * Math.max(...shown)) || 1,
     y = v => base - (base - 12) * Math.min(1, v / top);
-  if (shows('samples')) {
-    ctx.fillStyle = theme.sample;
-    ctx.globalAlpha = 0.6;
-    heights(xOf(view)).forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
-    ctx.globalAlpha = 1;
-  }
+  if (shows('samples')) drawBars(ctx, heights(xOf(view)), w, base, y, theme.sample);
   if (shows('density')) {
     const curve = [...density].map((v, k) => [(k + 0.5) * w / G, y(v / area)]);
     stroke(ctx, curve, theme.paper, 4, 0.8);
@@ -143,16 +138,6 @@ function stroke(ctx, points, colour, width, alpha, dash) {
   ctx.globalAlpha = alpha;
   line(ctx, points, colour, width, dash);
   ctx.globalAlpha = 1;
-}
-
-function disc(ctx, [x, y], radius, fill, edge, width = 1) {
-  ctx.beginPath();
-  ctx.arc(x, y, radius, 0, 7);
-  ctx.fillStyle = fill;
-  ctx.fill();
-  ctx.strokeStyle = edge;
-  ctx.lineWidth = width;
-  ctx.stroke();
 }
 
 /* Pixels of sample j at every state between two positions, the positions included. */
@@ -201,11 +186,7 @@ function drawFocus(view, j) {
   if (shows('x0')) drawLink(view, j);
   drawPath(view, j, theme.focus, data.F <= 17 ? 2 : 1.2, data.F <= 17 ? 0.3 : 0.8);
   const here = place(view, x, at, j);
-  ctx.beginPath();
-  ctx.arc(...here, 8, 0, 7);
-  ctx.strokeStyle = theme.focus;
-  ctx.lineWidth = 1.5;
-  ctx.stroke();
+  disc(ctx, here, 8, null, theme.focus, 1.5);
   const numbers = Array.from({ length: data.dim }, (_, c) =>
     data.axes[c] ? inUnits(data.axes[c], read(x, at, j, c)) : signed(read(x, at, j, c), 2),
   );

@@ -377,14 +377,11 @@ function drawCloud(view) {
 
 /* 1-D: bars against the true curve; both have area 1, so they may be compared by eye. */
 function drawHistogram({ ctx, w, h }) {
-  const { frame, target, theme } = state, { limit, size: G } = target, base = h - 24, bins = 80;
+  const { frame, target, theme } = state, { limit, size: G } = target, base = h - 24;
   const area = sum(target.density) * 2 * limit / G, curve = Float64Array.from(target.density, v => v / area);
-  const heights = histogram(frame.cloud?.length ?? 0, j => frame.cloud[j] * target.scale, bins, limit);
+  const heights = histogram(frame.cloud?.length ?? 0, j => frame.cloud[j] * target.scale, 80, limit);
   const top = 1.35 * Math.max(...curve), y = v => base - (base - 10) * Math.min(1, v / top);
-  ctx.fillStyle = theme.sample;
-  ctx.globalAlpha = 0.6;
-  heights.forEach((v, k) => v && ctx.fillRect(k * w / bins + 0.5, y(v), w / bins - 1, base - y(v)));
-  ctx.globalAlpha = 1;
+  drawBars(ctx, heights, w, base, y, theme.sample);
   line(ctx, [...curve].map((v, k) => [(k + 0.5) * w / G, y(v)]), theme.density, 2);
   line(ctx, [[0, base], [w, base]], theme.line, 1);
 }
@@ -438,11 +435,7 @@ function drawArrows({ ctx, w, h }) {
       const wing = side => [to[0] + a - side * b / 1.6, to[1] + b + side * a / 1.6];
       line(ctx, [wing(1), to, wing(-1)], colour, wide);
     }
-    ctx.beginPath();
-    ctx.arc(...from, 2.6, 0, 7);
-    Object.assign(ctx, { fillStyle: theme.ink, strokeStyle: theme.paper, lineWidth: 1 });
-    ctx.fill();
-    ctx.stroke();
+    disc(ctx, from, 2.6, theme.ink, theme.paper);
   }
 }
 
@@ -485,12 +478,7 @@ function drawChart({ ctx, w, h }, { lines, share }) {
   lines.forEach(([, , colour, dash], i) => {
     const points = series[i].map((v, r) => [x(frame.curve[5 * r]), y(v)]).filter(point => point.every(Number.isFinite));
     line(ctx, points, theme[colour], 1.8, dash);
-    if (points.length) {
-      ctx.beginPath();
-      ctx.arc(...points.at(-1), 2.6, 0, 7);
-      ctx.fillStyle = theme[colour];
-      ctx.fill();
-    }
+    if (points.length) disc(ctx, points.at(-1), 2.6, theme[colour]);
   });
 }
 

@@ -365,15 +365,8 @@ function drawMap() {
       align: 'right',
       bold: state.t % (N / T) === 0 && state.t - target() === N / T,
     });
-    for (let i = 1; i <= T; i++) {
-      ctx.beginPath();
-      ctx.arc(X(i * N / T), y, clamp(width / T / 4.5, 1.2, 3.4), 0, 7);
-      ctx.fillStyle = theme.ink;
-      ctx.fill();
-      ctx.lineWidth = 1.2;
-      ctx.strokeStyle = theme.paper;
-      if (T <= 16) ctx.stroke();
-    }
+    const radius = clamp(width / T / 4.5, 1.2, 3.4), edge = T <= 16 ? theme.paper : null;
+    for (let i = 1; i <= T; i++) disc(ctx, [X(i * N / T), y], radius, theme.ink, edge, 1.2);
   }
   label(ctx, 'a step of 1/T cannot start here', left + 8, top + 12, { align: 'left' });
   const along = ({ t }) => places(t).map(([t, step]) => [X(t), Y(step)]);
