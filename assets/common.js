@@ -114,6 +114,14 @@ const keepInAddress = values => {
 const gone = new AbortController(), dispose = () => gone.abort();
 const listen = (to, what, act, more = {}) => to.addEventListener(what, act, { signal: gone.signal, ...more });
 const letGo = act => gone.signal.addEventListener('abort', act);
+/* What does `act` once it has not been called again for so many ms, while root is on the page. */
+const calmly = (act, ms) => {
+  let later = null;
+  return () => {
+    clearTimeout(later);
+    later = setTimeout(() => root.isConnected && act(), ms);
+  };
+};
 const observing = observer => { letGo(() => observer.disconnect()); return observer; };
 
 /* Call act with the gallery's run() whenever its sample, its state or its picture is another one, while root is shown;
@@ -136,16 +144,15 @@ const followGallery = act => {
    is stale from then on. `name` tells two questions apart. choose(chosen): whether it is another one; is(answer):
    whether that answers it; forget(): it has no answer and may be asked again. */
 const questionOf = (id, ms, name = ({ query, item, of }) => `${query} ${item}.${of}`) => {
-  let asked = '', soon = null;
-  const ask = () => document.querySelector(`#images-${id}`)?.click();
+  let asked = '';
+  const ask = () => document.querySelector(`#images-${id}`)?.click(), soon = calmly(ask, ms);
   return {
     ask,
     choose: chosen => {
       if (name(chosen) === asked) return false;
       asked = name(chosen);
       root.classList.add('stale');
-      clearTimeout(soon);
-      soon = setTimeout(ask, ms);
+      soon();
       return true;
     },
     is: answer => !asked || name(answer) === asked,

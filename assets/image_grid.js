@@ -162,12 +162,9 @@ const step = () => {
 };
 const kind = () => ({ shape: state.data.shape, T: state.data.T, a: state.data.levels, edit: state.data.edit });
 
-function announce() {
-  clearTimeout(state.telling);
-  state.telling = setTimeout(() => {
-    if (state.data && root.clientWidth && !state.timer) tell('images', { ...run(), ...kind() });
-  }, 200);
-}
+const announce = calmly(() => {
+  if (state.data && root.clientWidth && !state.timer) tell('images', { ...run(), ...kind() });
+}, 200);
 
 const drawnKeys = data => data.panels.filter(panel => !panel.error).map(panel => panel.key);
 
@@ -265,9 +262,10 @@ function describe() {
   Object.assign(root.dataset, { state: at, t, chosen: state.chosen, id: data.id });
   if (root.clientWidth) root.dataset.ready = '1';
   announce();
-  clearTimeout(state.later);
-  state.later = setTimeout(() => { if (!state.timer) address(); }, 300);
+  remember();
 }
+
+const remember = calmly(() => { if (!state.timer) address(); }, 300);
 
 // ---------------------------------------------------------------- motion
 

@@ -30,10 +30,8 @@ const state = {
   folding: false,
   onScreen: false,
   moved: false,         // by the reader, who then wants answers wherever the page stands
-  later: null,
   raised: '',
   raising: false,
-  calm: null,
 };
 
 root.innerHTML = `
@@ -144,15 +142,15 @@ function take(answer, key) {
   build();
   draw();
   unfold();
-  clearTimeout(state.calm);
-  state.calm = setTimeout(raise, CALM);
+  raiseSoon();
   const { panels, modes, gap } = answer;
   live.textContent =
     `From ${modes} modes of the data, KL to the best Gaussian ${gap.toFixed(2)} nats. ` +
     panels.map(p => `${p.label}: ${p.error ?? `energy distance ${signed(p.energy, 3)}`}`).join(', ');
-  clearTimeout(state.later);
-  state.later = setTimeout(remember, 300);      // browsers limit how often an address may change
+  rememberSoon();
 }
+
+const raiseSoon = calmly(raise, CALM), rememberSoon = calmly(remember, 300);    // browsers limit changes of an address
 
 /* How G lays the plane of z over that of what is asked for, where that is to be seen: of the question that is
    answered. */

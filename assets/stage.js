@@ -371,13 +371,9 @@ function scale() {
 const shownLayers = () => LAYERS.map(([name]) => name).filter(name => state.layers[name]).join(',');
 const firstLayers = shownLayers();
 
-function remember() {
-  clearTimeout(state.later);
-  state.later = setTimeout(() => {
-    if (!state.query || state.motion || state.dragging || !root.clientWidth) return;
-    keepInAddress(view());
-  }, 400);
-}
+const remember = calmly(() => {
+  if (state.query && !state.motion && !state.dragging && root.clientWidth) keepInAddress(view());
+}, 400);
 
 function view() {
   const t = state.data.t[current()];

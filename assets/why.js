@@ -28,7 +28,7 @@ const state = {
   paths: null,                                     // {chosen, best}
   t: 0, step: 0, x: 0,                             // the chosen level, the step's length, the chosen x_t
   theme: null, marginal: null, map: null,          // read from CSS; pictures that depend on size and theme only
-  request: 0, settle: 0,
+  request: 0,
 };
 
 // ---------------------------------------------------------------- markup
@@ -138,16 +138,15 @@ function choose({ t = state.t, step = state.step, x = state.x }, byHand = true) 
   state.step = clamp(Math.round(step), 1, N);
   state.x = clamp(x, -LIMIT, LIMIT);
   invalidate();
-  clearTimeout(state.settle);
-  if (byHand) state.settle = setTimeout(settled, 250);
+  if (byHand) settle();
 }
 
-function settled() {
+const settle = calmly(() => {
   live.textContent =
     root.contains(document.activeElement) && document.activeElement.matches('.why-handle') ? '' : words();
   const { N } = state.data, exact = t => +(t / N).toFixed(4);
   keepInAddress({ why: [exact(state.t), exact(target()), +state.x.toFixed(3)] });
-}
+}, 250);
 
 /* The link's t, s, x (t and s as parts of the whole walk), or null. */
 function linked() {
@@ -519,8 +518,6 @@ for (const pick of picks)
   });
 
 // ---------------------------------------------------------------- life cycle
-
-letGo(() => clearTimeout(state.settle));
 
 async function load() {
   let answer;
