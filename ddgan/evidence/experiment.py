@@ -263,13 +263,8 @@ def effort(experiment: Experiment, results: list[Result]) -> str:
     """Say how many seeds there are, the wall time of all cells, and how many cells are still to run."""
     missing = len(left(experiment.cells(False), results))
     seeds, seconds = _seeds(results).values(), sum(r.record["wall_s"] for r in results)
-    time = (
-        f"{seconds:.0f} s"
-        if seconds < 120
-        else f"{seconds / 60:.0f} min"
-        if seconds < 7200
-        else f"{seconds / 3600:.1f} h"
-    )
+    minutes = f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    time = f"{seconds:.0f} s" if seconds < 120 else minutes
     fewest = f"{min(seeds)} to " if min(seeds) < max(seeds) else ""
     return f"{fewest}{_counted(max(seeds))}, {time}" + (f", {missing} measurements not run yet" if missing else "")
 

@@ -162,11 +162,8 @@ def _shipped(seed: int, denoiser: str, T: int, n: int, weights: list[str], label
 
 def _learned(seed: int, T: int, n: int, steps: int, **changes: Any) -> dict[str, Any]:
     """Train a network with the preset's recipe and `changes`, then score it."""
-    config, data, clock = (
-        replace(preset("cifar10"), seed=seed, steps=steps, **changes),
-        load_images("cifar10"),
-        _Clock(),
-    )
+    config = replace(preset("cifar10"), seed=seed, steps=steps, **changes)
+    data, clock = load_images("cifar10"), _Clock()
     objective = new_objective(config, data)
     for _ in train(objective, batches(data, config.batch, seed=seed, flip=config.flip), seed=seed, steps=steps):
         pass

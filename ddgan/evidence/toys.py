@@ -267,15 +267,8 @@ def _toys_cells(quick: bool) -> list[Cell]:
     def setting(recipe: str, steps: int, T: int, **changes: Any) -> dict[str, Any]:
         uniform = {"clean": 1 / T} if recipe == "the paper's" else {}  # t is uniform, as in the paper
         network = DDPM[recipe] if "objective" in changes else {}
-        return {
-            "recipe": recipe,
-            "steps": 200 if quick else steps,
-            "points": True,
-            "T": T,
-            **uniform,
-            **network,
-            **changes,
-        }
+        length = {"steps": 200 if quick else steps}
+        return {"recipe": recipe, **length, "points": True, "T": T, **uniform, **network, **changes}
 
     return [
         Cell(f"{name}, {by}", seed, setting(recipe, config.steps, **changes))

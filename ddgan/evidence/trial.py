@@ -201,14 +201,9 @@ SEEDS = range(5)
 UPDATES = {"ddgan": 4000, "mixture": 12_000, "consistency": 12_000, "regression": 24_000}
 # names in the figure, whose panels say if the mean is exact or learned
 SERIES = {
-    **{"exact": "exact law", "gaussian": "best Gaussian", "mean": "DDPM with the exact mean"},
-    **{
-        "flow": "exact flow map",
-        "regression": "learned Gaussian",
-        "learned-ddim": "DDIM",
-        "learned-dpm": "DPM-Solver++",
-    },
-}
+    "exact": "exact law", "gaussian": "best Gaussian", "mean": "DDPM with the exact mean", "flow": "exact flow map",
+    "regression": "learned Gaussian", "learned-ddim": "DDIM", "learned-dpm": "DPM-Solver++",
+}  # fmt: skip
 PAPERS = {"CIFAR-10, vp: DDGAN": 3.75, "CIFAR-10, vp: DDIM, learned": 4.67}  # FID at NFE 4 and 50
 
 

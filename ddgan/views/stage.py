@@ -36,9 +36,9 @@ MAX_FRAMES = 129
 MAX_SCORED = 33  # with more states than these only the samples are scored
 MAX_GAPS = 16
 METRICS = {  # as the stage names them, and as metrics.points.score does
-    **{"energy": "energy", "floor": "floor_energy", "modes": "modes", "of": "of_modes", "on_mode": "on_mode"},
-    **{"kl": "kl", "width": "width", "sw2": "sliced_w2"},
-}
+    "energy": "energy", "floor": "floor_energy", "modes": "modes", "of": "of_modes", "on_mode": "on_mode", "kl": "kl",
+    "width": "width", "sw2": "sliced_w2",
+}  # fmt: skip
 
 
 def frames(T: int) -> list[int]:
@@ -113,12 +113,8 @@ def _panel(scene: Scene, panel: Panel, limit: float) -> dict[str, Any]:
     if refusal := not_shown(panel):
         return {**shown, "error": sentence(refusal)}
     x, x_0 = quantised(panel.states, limit), quantised(panel.predicted, limit)
-    return {
-        **shown,
-        "x": x,
-        "x0": x_0,
-        "metrics": [_metrics(panel.scores.get(t)) for t in scene.t] if panel.scores else None,
-    }
+    metrics = [_metrics(panel.scores.get(t)) for t in scene.t] if panel.scores else None
+    return {**shown, "x": x, "x0": x_0, "metrics": metrics}
 
 
 def _metrics(score: dict[str, float] | None) -> dict[str, float | None] | None:
