@@ -16,14 +16,7 @@ props.value, a JSON string, which ddgan/views/image_posterior.py makes:
 For tests: .explorer has data-asked ("step.item.of", once answered) and data-truth (wait | reading | error | done). */
 
 const state = { answer: null, latest: null, later: null };
-const percent = w =>
-  w >= 0.0995
-    ? `${(100 * w).toFixed(0)} %`
-    : w >= 0.001
-      ? `${(100 * w).toFixed(1)} %`
-      : w >= 0.0001
-        ? `${(100 * w).toFixed(2)} %`
-        : '< 0.01 %';
+const percent = w => w < 0.0001 ? '< 0.01 %' : `${(100 * w).toFixed(w >= 0.0995 ? 0 : w >= 0.001 ? 1 : 2)} %`;
 
 root.innerHTML =
   '<h2>What could this x<sub>t</sub> have been?</h2><p class="explorer-lead"></p>' +
@@ -65,7 +58,7 @@ function draw() {
   const { truth, panels, step, by } = answer, x = subscript(step);
   heading.textContent = `What could ${x} of sample #${answer.item} have been?`;
   lead.textContent =
-    `One and the same ${x} (that of ${by}), and what x₀ it may come from. ` + 'Choose a sample and a step above.';
+    `One and the same ${x} (that of ${by}), and what x₀ it may come from. Choose a sample and a step above.`;
   cells.replaceChildren();
   const given = cell(x, 'what is given'), legend = make('p', 'posterior-legend');
   tiles(given, `${x} of sample ${answer.item}`, { sheet: answer.x });

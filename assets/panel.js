@@ -44,6 +44,7 @@ function around(row) {
 const xOf = view => state.forward ?? view.panel.x;
 const shows = name => state.layers[name] && !(state.forward && ['x0', 'field'].includes(name));
 const read = (buffer, at, j, c) => coordinate(state.data, buffer, at, j, c);
+const pointOf = (buffer, at, j) => Array.from({ length: state.data.dim }, (_, c) => read(buffer, at, j, c));
 const place = (view, buffer, at, j, time = at) => pixel(state.data, view, buffer, at, j, time);
 
 /* How much of a predicted x_0 is seen: nothing at x_0, where it is the sample itself. */
@@ -187,9 +188,7 @@ function drawFocus(view, j) {
   drawPath(view, j, theme.focus, data.F <= 17 ? 2 : 1.2, data.F <= 17 ? 0.3 : 0.8);
   const here = place(view, x, at, j);
   disc(ctx, here, 8, null, theme.focus, 1.5);
-  const numbers = Array.from({ length: data.dim }, (_, c) =>
-    data.axes[c] ? inUnits(data.axes[c], read(x, at, j, c)) : signed(read(x, at, j, c), 2),
-  );
+  const numbers = pointOf(x, at, j).map((v, c) => data.axes[c] ? inUnits(data.axes[c], v) : signed(v, 2));
   drawTag(view, here, `#${j}  ${data.dim === 2 ? `(${numbers.join(', ')})` : numbers[0]}`);
 }
 

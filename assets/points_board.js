@@ -106,27 +106,15 @@ const EXAMPLES = {
     ...along(40, arc(0.75, 0.7, 0.12, 0, 2 * Math.PI), 0.08),
     ...along(90, arc(0, 0, 1.25, 1.15 * Math.PI, 1.85 * Math.PI), 0.06),
   ],
-  spiral: () =>
-    along(
-      320,
-      u => {
-        const r = Math.sqrt(0.03 + 0.97 * u);
-        return arc(0, 0, 2.3 * r, 0, 5 * Math.PI)(r);
-      },
-      0.06,
-    ),
-  heart: () =>
-    along(
-      300,
-      u => {
-        const a = 2 * Math.PI * u;
-        return [
-          2.3 * Math.sin(a) ** 3,
-          0.144 * (13 * Math.cos(a) - 5 * Math.cos(2 * a) - 2 * Math.cos(3 * a) - Math.cos(4 * a)) + 0.3,
-        ];
-      },
-      0.06,
-    ),
+  spiral: () => along(320, u => {
+    const r = Math.sqrt(0.03 + 0.97 * u);
+    return arc(0, 0, 2.3 * r, 0, 5 * Math.PI)(r);
+  }, 0.06),
+  heart: () => along(300, u => {
+    const a = 2 * Math.PI * u;
+    const y = 13 * Math.cos(a) - 5 * Math.cos(2 * a) - 2 * Math.cos(3 * a) - Math.cos(4 * a);
+    return [2.3 * Math.sin(a) ** 3, 0.144 * y + 0.3];
+  }, 0.06),
 };
 
 /* The points of a data name, as large as the board allows; null where it is none. */

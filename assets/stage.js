@@ -41,13 +41,14 @@ const LAYERS = [
   ['field', 'Mean step', false, 'Where a point at each place goes in this step on average, E[xₛ | xₜ] − xₜ: ' +
     'the arrows of all panels are shortened alike'],
 ];
-const METRICS = [             // key, label, +1 if higher is better, 0 if nearer to 1 is, text
-  ['energy', 'Energy', -1, m => signed(m.energy, 4)],
-  ['modes', 'Modes', 1, m => `${m.modes} / ${m.of}`],
-  ['on_mode', 'On a mode', 1, m => (100 * m.on_mode).toFixed(1) + ' %'],
-  ['kl', 'KL', -1, m => signed(m.kl, 3)],
-  ['width', 'Width', 0, m => m.width.toFixed(2)],
-  ['sw2', 'SW₂', -1, m => signed(m.sw2, 3)],
+const LOWER = ['↓', 'lower is better'], HIGHER = ['↑', 'higher is better'];
+const METRICS = [             // key, label, what is better, text
+  ['energy', 'Energy', LOWER, m => signed(m.energy, 4)],
+  ['modes', 'Modes', HIGHER, m => `${m.modes} / ${m.of}`],
+  ['on_mode', 'On a mode', HIGHER, m => (100 * m.on_mode).toFixed(1) + ' %'],
+  ['kl', 'KL', LOWER, m => signed(m.kl, 3)],
+  ['width', 'Width', ['best: 1', '1 is as wide as the law, less is too narrow'], m => m.width.toFixed(2)],
+  ['sw2', 'SW₂', LOWER, m => signed(m.sw2, 3)],
 ];
 
 const state = {
@@ -300,8 +301,7 @@ function anew() {
 function pick(view, event, j) {
   const { t, F, dim, limit } = state.data, i = Math.min(current(), F - 2);
   if (j === null && current() > F - 2) return;
-  const x = j === null ? inPlane(view.canvas, event, limit)
-    : Array.from({ length: dim }, (_, c) => read(xOf(view), i, j, c));
+  const x = j === null ? inPlane(view.canvas, event, limit) : pointOf(xOf(view), i, j);
   tell('pick', { t: t[i], x: x.slice(0, dim) });
 }
 
@@ -412,10 +412,7 @@ function keepRun() {
 function buildPanels() {
   const { data } = state;
   // The same panels keep their canvases, and with them the pointer's target and the focus.
-  const shape = JSON.stringify([
-    data.dim,
-    data.panels.map(p => [p.key, p.label, p.note, p.error]),
-  ]);
+  const shape = JSON.stringify([data.dim, data.panels.map(p => [p.key, p.label, p.note, p.error])]);
   if (shape === state.shape) return state.views.forEach((view, i) => { view.panel = data.panels[i]; });
   state.shape = shape;
   for (const view of state.views) sizes.unobserve(view.plot);
@@ -430,15 +427,9 @@ function buildPanels() {
     plot.append(canvas);
     if (panel.error) plot.append(refused(panel));
     const numbers = make('dl', 'stage-metrics');
-    const cells = METRICS.map(([, text, better]) => {
+    const cells = METRICS.map(([, text, [arrow, title]]) => {
       const row = make('div'), name = make('dt', '', text), value = make('dd', '', '–');
       value.append(make('small'));
-      const [arrow, title] =
-        better > 0
-          ? ['↑', 'higher is better']
-          : better < 0
-            ? ['↓', 'lower is better']
-            : ['best: 1', '1 is as wide as the law, less is too narrow'];
       name.append(Object.assign(make('small', '', `\u00a0${arrow}`), { title }));
       row.append(name, value);
       numbers.append(row);
@@ -672,7 +663,7 @@ function drawMachine() {
   if (!panel) return;
   const few = Array.from({ length: Math.min(IN_DIAGRAM, data.n) }, (_, k) => Math.floor(k * data.n / IN_DIAGRAM));
   const chosen = held === null ? few : [held, ...few];
-  const at = (buffer, i) => chosen.map(j => Array.from({ length: data.dim }, (_, c) => read(buffer, i, j, c)));
+  const at = (buffer, i) => chosen.map(j => pointOf(buffer, i, j));
   diagram.show({
     key: panel.key, label: panel.label, t: data.t[i], s: data.t[i + 1], dim: data.dim, limit: data.limit,
     xt: at(panel.x, i), x0: at(panel.x0, i), xs: at(panel.x, i + 1), held: held === null ? null : 0,
@@ -787,9 +778,7 @@ root.stage = {
   state: () => state.data ? current() : null,
   points: p => {
     const { data } = state, x = state.forward ?? data.panels[p].x, i = current();
-    return x
-      ? Array.from({ length: data.n }, (_, j) => Array.from({ length: data.dim }, (_, c) => read(x, i, j, c)))
-      : [];
+    return x ? Array.from({ length: data.n }, (_, j) => pointOf(x, i, j)) : [];
   },
   goto, play, pause, run,
   wanted: () => state.wanted,
