@@ -17,7 +17,7 @@ from plotly import graph_objects as go
 from plotly.subplots import make_subplots
 
 from ..errors import Refused
-from ..views.looks import GRID_LINES, INK, SERIES, Mark
+from ..views.looks import GRID_LINES, INK, SERIES, Mark, plotlys
 
 __all__ = ["MARKS", "RACERS", "Race", "curves", "decode", "dots", "encode", "levels", "panels", "races"]
 
@@ -25,12 +25,7 @@ LINE, TEXT = 23, 18  # heights of a row of marks and of a line of text, pixels
 EXTENT = 1.9  # of the plane that `panels` shows, each way
 DECADES = 5  # the most that a logarithmic axis shows
 
-# the one table of looks, with plotly's names of symbols; the figures' ink suits both themes of the page: see INK
-_SYMBOLS = {"triangle": "triangle-up"}
-MARKS = {
-    name: Mark(INK if mark.colour == "currentColor" else mark.colour, _SYMBOLS.get(mark.shape, mark.shape))
-    for name, mark in SERIES.items()
-}
+MARKS = {name: plotlys(mark) for name, mark in SERIES.items()}
 # series that are no denoisers, in order
 OTHERS = MARKS["exact law"], Mark(MARKS["learned Gaussian"].colour, "square")
 # looks of the series of a race that are not in the table, in order; contrast with white and with black is at least 3

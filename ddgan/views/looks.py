@@ -13,7 +13,7 @@ from ..explorer.plane import LIMIT
 
 __all__ = [
     "ALPHAS", "COLOURS", "DASHES", "FOLLOWED", "GRID_LINES", "HEAT", "INK", "OTHER", "PAINTS", "RUNNERS", "SERIES",
-    "Mark", "css", "mixed", "rgb", "script",
+    "Mark", "css", "mixed", "plotlys", "rgb", "script",
 ]  # fmt: skip
 
 # one meaning a colour (Okabe and Ito's, legible to the colour-blind), on light and on dark paper
@@ -109,6 +109,12 @@ def rgb(colour: str) -> tuple[int, int, int]:
     """A colour #rrggbb as three numbers 0..255."""
     red, green, blue = bytes.fromhex(colour.removeprefix("#"))
     return red, green, blue
+
+
+def plotlys(look: Mark) -> Mark:
+    """A look in plotly's words, with the ink of figures."""
+    colour = INK if look.colour == "currentColor" else look.colour
+    return Mark(colour, {"triangle": "triangle-up"}.get(look.shape, look.shape))
 
 
 def mixed(colour: str, other: str, share: float) -> str:

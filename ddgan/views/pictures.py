@@ -92,14 +92,6 @@ def _path_of(query: str) -> Request:
     return Request(WHY, T=T, schedule=schedule)
 
 
-def _why_of(query: str) -> str:
-    return WHY
-
-
-def _recorded_of(query: str) -> str:
-    return recorded.EXPERIMENT
-
-
 def _points(session: Session, request: Request) -> dict[str, Any]:
     scene = stage.staged(session, request, scored=False)
     if not private(request):
@@ -121,14 +113,6 @@ def _bent(session: Session, asked: tuple[Request, int, float]) -> dict[str, Any]
     return {"span": span_through(request.schedule, request.T, request.span, t, a)}
 
 
-def _why(session: Session, law: str) -> dict[str, Any]:
-    return why.landscape(session.law(law))
-
-
-def _recorded(session: Session, experiment: str) -> dict[str, Any]:
-    return recorded.played(session)
-
-
 def _paths(session: Session, request: Request) -> dict[str, Any]:
     """The path of a schedule, and that of the best one."""
     law, best = session.law(request.data), replace(request, schedule="optimal")
@@ -145,9 +129,9 @@ KINDS = {
     "fold": Kind(_question_of, posterior.folded, after=True),
     "landscape": Kind(_question_of, landscape.shown, after=True),
     "field": Kind(_field_of, field.field, after=True),
-    "why": Kind(_why_of, _why),
+    "why": Kind(lambda query: WHY, lambda session, law: why.landscape(session.law(law))),
     "path": Kind(_path_of, _paths),
-    "recorded": Kind(_recorded_of, _recorded),
+    "recorded": Kind(lambda query: recorded.EXPERIMENT, lambda session, experiment: recorded.played(session)),
 }
 
 

@@ -16,7 +16,7 @@ from ..explorer.methods import METHODS
 from ..explorer.race import STEPS, Entry, Now, Race
 from ..explorer.request import Request
 from .answers import label
-from .looks import COLOURS, DASHES, GRID_LINES, INK, OTHER, RUNNERS, Mark
+from .looks import COLOURS, DASHES, GRID_LINES, INK, OTHER, RUNNERS, plotlys
 from .recorded import Results
 
 __all__ = ["MEASURES", "PLOTLY", "Measure", "drawing", "now", "shown", "table"]
@@ -69,7 +69,7 @@ def _line(entries: Sequence[Entry], measure: str, setting: str) -> dict[str, Any
     """The trace of one method's entries."""
     name = entries[0].method
     group, look = METHODS[name].group, RUNNERS.get(name, OTHER)
-    colour, shape = _plotlys(look)
+    colour, shape = plotlys(look)
     return {
         "type": "scatter",
         "x": [e.nfe for e in entries],
@@ -83,12 +83,6 @@ def _line(entries: Sequence[Entry], measure: str, setting: str) -> dict[str, Any
         "customdata": [e.scores[measure] if math.isfinite(e.scores[measure]) else None for e in entries],
         "hovertemplate": "%{text}<extra></extra>",
     }
-
-
-def _plotlys(look: Mark) -> tuple[str, str]:
-    """The colour and the symbol of a look, in plotly's words."""
-    colour = INK if look.colour == "currentColor" else look.colour
-    return colour, {"triangle": "triangle-up"}.get(look.shape, look.shape)
 
 
 def _height(measure: str, entry: Entry) -> float | None:
