@@ -66,7 +66,7 @@ listen(document, 'keydown', e => {
 
 /* Gradio builds its tabs in its own time: ask until the wanted one is there, or somebody chooses another; then follow
    what is chosen. */
-const wanted = named(asked);
+const wanted = !asked.has('tab') && location.hash.startsWith('#evidence-') ? 'Evidence' : named(asked);
 let byHand = false;
 listen(document, 'click', e => {
   byHand ||= e.isTrusted && e.target.closest('[role=tab]') !== null;

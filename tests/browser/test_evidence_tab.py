@@ -97,6 +97,12 @@ def test_an_entry_of_the_list_leads_to_its_experiment(visit):
     page.wait_for_function("location.href.endsWith('?tab=evidence#evidence-edits')")
 
 
+def test_the_name_of_an_experiment_alone_leads_to_it(visit):
+    page = visit("#evidence-rivals", ready="#evidence-rivals table")
+    page.wait_for_function("document.querySelector('#evidence-rivals').getBoundingClientRect().top < innerHeight / 2")
+    assert page.text_content("[role=tab][aria-selected=true]").strip() == "Evidence"
+
+
 def test_what_the_tab_is_about_stands_there_before_its_figures(visit):
     page = visit()
     page.route("**/queue/join*", lambda route: None)  # an answer that is long in coming
