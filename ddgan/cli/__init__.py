@@ -73,14 +73,18 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain at its end
         return 141
     except (Refused, FloatingPointError, OSError) as error:
-        print(f"ddgan: {error}", file=sys.stderr)
+        _say(error)
         return 2
     except KeyboardInterrupt as stop:
-        print(f"ddgan: stopped{stop}", file=sys.stderr)
+        _say(f"stopped{stop}")
         return 130
     except Exception as error:
-        print(f"ddgan: {_reported(error)}", file=sys.stderr)
+        _say(_reported(error))
         return 1
+
+
+def _say(words: object) -> None:
+    print(f"ddgan: {words}", file=sys.stderr)
 
 
 def _reported(error: Exception) -> str:
@@ -127,7 +131,7 @@ def _images(name: str | Path, split: str, size: int | None) -> ImageSet:
     with time_left() as watch:
         images = load_images(name, split=split, size=size, watch=watch)
     for note in images.notes:
-        print(f"ddgan: {note}", file=sys.stderr)
+        _say(note)
     return images
 
 
@@ -166,7 +170,7 @@ def _train(options: argparse.Namespace) -> None:
     _share(options.threads, images=config.network in registry.IMAGE_NETWORKS)
     with distributed.joined():
         if table and not distributed.rank():
-            print(f"ddgan: {file_of(options.preset).name}: {table.said}", file=sys.stderr)
+            _say(f"{file_of(options.preset).name}: {table.said}")
         _train_together(options, config)
 
 
@@ -192,7 +196,7 @@ def _share(n: int, *, images: bool) -> None:
     if images and n == 1 < each and device().type == "cpu" and first:
         used = "one" if processes == 1 else processes
         most = each * processes if cores() % processes else "all"
-        print(f"ddgan: training on {used} of {cores()} cores; --threads {each} uses {most} of them", file=sys.stderr)
+        _say(f"training on {used} of {cores()} cores; --threads {each} uses {most} of them")
 
 
 def _train_together(options: argparse.Namespace, config: Config) -> None:
@@ -224,7 +228,7 @@ def _train_classifier(options: argparse.Namespace) -> None:
         measured_on = (
             f"{len(test):,} images held out: {HELD_OUT:.0%} of each class, at least one, at random by the seed"
         )
-        print(f"ddgan: there is no test split, so accuracy is measured on {measured_on}", file=sys.stderr)
+        _say(f"there is no test split, so accuracy is measured on {measured_on}")
     command = f"python -m ddgan {shlex.join(sys.argv[1:])}"
     steps = fit_classifier(
         train, test, options.out, width=options.width, epochs=options.epochs, seconds=60 * options.minutes,
@@ -273,17 +277,17 @@ def _understood(session: Session, options: argparse.Namespace) -> bool:
     options.data = with_columns(options.data, options.columns)
     source = session.source(options.data)
     if source.said:
-        print(f"ddgan: {source.said}", file=sys.stderr)
+        _say(source.said)
     return source.law is not None
 
 
 def _say_ignored(session: Session, request: Request) -> None:
     """Say which denoisers cannot be told the class that is asked for, and where none has an eta."""
     if request.eta is not None and not any(isinstance(request.method(name).solver, DDIM) for name in request.denoisers):
-        print("ddgan: --eta changes nothing here: it is for ddim and learned-ddim", file=sys.stderr)
+        _say("--eta changes nothing here: it is for ddim and learned-ddim")
     for name in request.denoisers:
         if ignored(session.model(request, name), request.label):
-            print(f"ddgan: {name} knows no classes: its samples are of any", file=sys.stderr)
+            _say(f"{name} knows no classes: its samples are of any")
 
 
 def _models(session: Session, options: argparse.Namespace) -> list[str]:
