@@ -37,7 +37,7 @@ from .mixture import NODES, Law, Mixture, hermite, lattice, quasi_random
 from .schedule import FAMILIES, U_0, Schedule, span_of
 
 __all__ = [
-    "MOST_STEPS", "VP_LEVELS", "Landscape", "bound", "chain_kl", "landscape", "mean_gap",
+    "MOST_STEPS", "VP_LEVELS", "GapMap", "bound", "chain_kl", "gap_map", "mean_gap",
     "mixture_bound", "optimal", "optimal_for_means", "shortest", "start_gap", "step_gap", "vp_time",
 ]  # fmt: skip
 
@@ -51,7 +51,7 @@ FINE = 280  # levels that an optimal schedule chooses from, where the law is a p
 LEVELS, FEWER = 160, 700  # of any other law, and points at each: more levels lower the bound more than more points do
 
 
-class Landscape(NamedTuple):
+class GapMap(NamedTuple):
     """mean_gap of the steps between some levels of the schedule alpha_bar (VP_LEVELS + 1,): gap[i, j] goes t -> s.
 
     t = level[j], s = level[i], counted in that schedule from 0 to VP_LEVELS and denser towards the data, where the gap
@@ -202,7 +202,7 @@ def optimal_for_means(
 def vp_time(level: Tensor) -> Tensor:
     """The t in 0..VP_LEVELS, not whole, at which vp has these log-SNRs (B,); beyond VP_LEVELS where they are noisier.
 
-    A step between any two levels then stands on the `landscape`. With alpha_bar(u) = exp(-lo u - (hi - lo) u^2 / 2) it
+    A step between any two levels then stands on the `gap_map`. With alpha_bar(u) = exp(-lo u - (hi - lo) u^2 / 2) it
     is the root of a square.
     """
     lo, hi = FAMILIES["vp"].default
@@ -225,14 +225,14 @@ def shortest(cost: Tensor, steps: int) -> list[int]:
 
 
 @lru_cache(maxsize=8)
-def landscape(law: Law, size: int = 49) -> Landscape:
+def gap_map(law: Law, size: int = 49) -> GapMap:
     """The mean gap of every step between at most `size` levels, evenly spread in the square root of t."""
     schedule = Schedule.vp(VP_LEVELS)
     level = (torch.linspace(0, 1, size, dtype=torch.float64) ** 2 * VP_LEVELS).round().long().unique()
     gaps = torch.zeros(len(level), len(level), dtype=torch.float64)
     for j in range(1, len(level)):
         gaps[:j, j] = mean_gap(law, schedule.level(level[:j]), schedule.level(level[j]))
-    return Landscape(*(part.numpy() for part in (schedule.alpha_bar, level, gaps, *hermite(NODES))))
+    return GapMap(*(part.numpy() for part in (schedule.alpha_bar, level, gaps, *hermite(NODES))))
 
 
 @lru_cache(maxsize=64)

@@ -129,7 +129,7 @@ KINDS = {
     "fold": Kind(_question_of, posterior.folded, after=True),
     "landscape": Kind(_question_of, landscape.shown, after=True),
     "field": Kind(_field_of, field.field, after=True),
-    "why": Kind(lambda query: WHY, lambda session, law: why.landscape(session.law(law))),
+    "why": Kind(lambda query: WHY, lambda session, law: why.gap_map(session.law(law))),
     "path": Kind(_path_of, _paths),
     "recorded": Kind(lambda query: recorded.EXPERIMENT, lambda session, experiment: recorded.played(session)),
 }

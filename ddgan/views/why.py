@@ -10,12 +10,12 @@ from ..diffusion import gaussianity
 from ..diffusion.mixture import Law
 from ..diffusion.schedule import Schedule
 
-__all__ = ["landscape", "path"]
+__all__ = ["gap_map", "path"]
 
 
-def landscape(law: Law) -> dict[str, Any]:
+def gap_map(law: Law) -> dict[str, Any]:
     """The law, the vp schedule and the map of gaps, float64."""
-    found = gaussianity.landscape(law)._asdict()
+    found = gaussianity.gap_map(law)._asdict()
     law_ = {"mu": law.mu.numpy(), "var": law.var.numpy(), "log_w": law.log_w.numpy()}
     return {name: array.astype("<f8") for name, array in {**found, **law_}.items()}
 

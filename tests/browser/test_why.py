@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from ddgan.data.toys import toy
-from ddgan.diffusion.gaussianity import VP_LEVELS, bound, landscape, mean_gap, optimal, vp_time
+from ddgan.diffusion.gaussianity import VP_LEVELS, bound, gap_map, mean_gap, optimal, vp_time
 from ddgan.diffusion.schedule import Schedule
 from ddgan.explorer.methods import METHODS
 from ddgan.explorer.request import Request
@@ -78,7 +78,7 @@ def test_the_browsers_laws_are_the_librarys(shown, width):
 
 
 def test_the_map_is_the_landscape_and_between_its_cells_nearly_the_mean_gap(shown):
-    page, found = shown(), landscape(LINE)
+    page, found = shown(), gap_map(LINE)
     for i, j in ((0, 20), (10, 30), (5, 47)):
         t, s = int(found.level[j]), int(found.level[i])
         assert ask(page, "mean", t, s) == pytest.approx(float(found.gap[i, j]), abs=1e-9)

@@ -14,7 +14,7 @@ from ddgan.diffusion.gaussianity import (
     VP_LEVELS,
     bound,
     chain_kl,
-    landscape,
+    gap_map,
     mean_gap,
     mixture_bound,
     optimal,
@@ -120,7 +120,7 @@ def test_the_gap_vanishes_with_the_step_and_grows_with_it():
 
 
 def test_the_landscape_is_the_mean_gap_of_its_steps():
-    found = landscape(LINE)
+    found = gap_map(LINE)
     size = len(found.level)
     assert found.gap.shape == (size, size) and found.alpha_bar.shape == (VP_LEVELS + 1,)
     assert (found.level[0], found.level[-1]) == (0, VP_LEVELS)
@@ -132,17 +132,17 @@ def test_the_landscape_is_the_mean_gap_of_its_steps():
 
 
 def test_more_points_change_the_landscape_by_less_than_a_thousandth_of_a_nat(monkeypatch):
-    few = landscape(LINE, 17).gap
+    few = gap_map(LINE, 17).gap
     monkeypatch.setattr(gaussianity, "X_T", 40)
-    fewer = landscape.__wrapped__(Law(LINE.log_w, LINE.mu, LINE.var), 17).gap  # another law: nothing is known of it
+    fewer = gap_map.__wrapped__(Law(LINE.log_w, LINE.mu, LINE.var), 17).gap  # another law: nothing is known of it
     assert abs(few - fewer).max() > 0
     monkeypatch.setattr(gaussianity, "X_T", 20_000)
-    more = landscape.__wrapped__(Law(LINE.log_w, LINE.mu, LINE.var), 17).gap
+    more = gap_map.__wrapped__(Law(LINE.log_w, LINE.mu, LINE.var), 17).gap
     assert abs(few - more).max() < 1e-3
 
 
 def test_the_levels_of_the_landscape_are_evenly_spread_in_the_square_root_of_t():
-    level = landscape(LINE, 17).level
+    level = gap_map(LINE, 17).level
     assert level.tolist() == [round(VP_LEVELS * (k / 16) ** 2) for k in range(17)]
 
 
