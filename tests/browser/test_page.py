@@ -491,6 +491,7 @@ def test_the_menu_calls_vp_the_papers_with_the_papers_range_alone(visit):
     after(page, lambda: choose(page, "schedule", "vp (paper)"))
     page.wait_for_function(called.format("schedule", "vp (paper)"))
     page.click("#range button")
+    painted(page, "#hi")
     page.focus("#hi input[type=range]")
     after(page, lambda: page.keyboard.press("ArrowLeft"))
     page.wait_for_function(called.format("schedule", "vp (other)"))
