@@ -153,7 +153,7 @@ def encode_points(points: Tensor | np.ndarray | Sequence[Sequence[float]], colum
     far = x.abs().amax(0) if columns else x.abs().max()
     x = x * (EXTENT / far).clamp(max=1)
     whole = ((x + EXTENT) / (2 * EXTENT) * 65535).round().numpy().astype("<u2")
-    axes = [_short(*axis) for axis in zip(columns, means, deviations, strict=False)]  # none without columns
+    axes = [_short(*axis) for axis in zip(columns, means, deviations, strict=True)] if columns else []
     return POINTS_PREFIX + _base64url(whole.tobytes()) + (f".{_base64url(_json(axes))}" if axes else "")
 
 

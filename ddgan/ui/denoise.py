@@ -159,14 +159,9 @@ def _wire(demo: gr.Blocks, parts: Parts, answers: Answers) -> None:
     opened = demo.load(answers.opened, None, [*of, formula], **quiet)
     opened.then(**{**draw, "js": _OPENED})
     gr.on([component.input for component in of[:-1]], **draw)
-    ranged = {
-        "fn": None,
-        "outputs": [formula, of.of, of.lo, of.hi, of.schedule],
-        "api_visibility": "private",
-        "js": _ranged(),
-    }
-    of.schedule.input(inputs=[of.schedule, of.of], **ranged)
-    parts.reset.click(inputs=of.schedule, **ranged).then(**draw)
+    ranged = {"outputs": [formula, of.of, of.lo, of.hi, of.schedule], "js": _ranged(), "api_visibility": "private"}
+    of.schedule.input(None, [of.schedule, of.of], **ranged)
+    parts.reset.click(None, of.schedule, **ranged).then(**draw)
     gr.on([of.lo.input, of.hi.input], **{**_drawing([of.schedule, of.lo, of.hi]), "outputs": of.schedule, "js": _NAMED})
     parts.dice.click(None, of.seed, of.seed, js=NEXT_SEED, api_visibility="private").then(**draw)
     last = {**quiet, "trigger_mode": "always_last"}  # several may come while one is answered

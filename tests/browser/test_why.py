@@ -77,7 +77,7 @@ def test_the_browsers_laws_are_the_librarys(shown, width):
     assert scroll <= inner, "the page must not scroll sideways"
 
 
-def test_the_map_is_the_landscape_and_between_its_cells_nearly_the_mean_gap(shown):
+def test_the_map_is_the_gap_map_and_between_its_cells_nearly_the_mean_gap(shown):
     page, found = shown(), gap_map(LINE)
     for i, j in ((0, 20), (10, 30), (5, 47)):
         t, s = int(found.level[j]), int(found.level[i])

@@ -119,7 +119,7 @@ def test_the_gap_vanishes_with_the_step_and_grows_with_it():
         assert one < 0.01 * gaps[0]
 
 
-def test_the_landscape_is_the_mean_gap_of_its_steps():
+def test_the_gap_map_is_the_mean_gap_of_its_steps():
     found = gap_map(LINE)
     size = len(found.level)
     assert found.gap.shape == (size, size) and found.alpha_bar.shape == (VP_LEVELS + 1,)
@@ -131,7 +131,7 @@ def test_the_landscape_is_the_mean_gap_of_its_steps():
     assert (found.gap[0, 1:] > 0).all()
 
 
-def test_more_points_change_the_landscape_by_less_than_a_thousandth_of_a_nat(monkeypatch):
+def test_more_points_change_the_gap_map_by_less_than_a_thousandth_of_a_nat(monkeypatch):
     few = gap_map(LINE, 17).gap
     monkeypatch.setattr(gaussianity, "X_T", 40)
     fewer = gap_map.__wrapped__(Law(LINE.log_w, LINE.mu, LINE.var), 17).gap  # another law: nothing is known of it
@@ -141,7 +141,7 @@ def test_more_points_change_the_landscape_by_less_than_a_thousandth_of_a_nat(mon
     assert abs(few - more).max() < 1e-3
 
 
-def test_the_levels_of_the_landscape_are_evenly_spread_in_the_square_root_of_t():
+def test_the_levels_of_the_gap_map_are_evenly_spread_in_the_square_root_of_t():
     level = gap_map(LINE, 17).level
     assert level.tolist() == [round(VP_LEVELS * (k / 16) ** 2) for k in range(17)]
 
