@@ -409,9 +409,12 @@ function build() {
         ]),
       );
   const [high, low] = answer.dim === 1 ? ['Above the line', 'below'] : ['Blue', 'orange'];
-  const signs =
-    surfaces && `${high}: the DDGAN comes here too rarely, ${low}: too often. Shown up to ${surfaces.nats} nats.`;
-  for (const key of ['optimal', 'learned']) cell(key)?.numbers.replaceChildren(make('p', '', signs));
+  const signs = {
+    optimal: `${high}: the DDGAN comes here too rarely, ${low}: too often.`,
+    learned: `${high}: it takes this for real, ${low}: for made.`,
+  };
+  for (const [key, says] of Object.entries(signs))
+    cell(key)?.numbers.replaceChildren(make('p', '', `${says} Shown up to ${surfaces.nats} nats.`));
 }
 
 // ---------------------------------------------------------------- drawing

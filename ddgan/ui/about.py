@@ -100,6 +100,8 @@ for everybody who has the link.
 | ← → | one step, on the scrubber or the panels |
 | space | play, pause |
 | n | add noise to data, then play back |
+| < > | play slower, faster |
+| p | the panels alone, for a projector; once more brings the page back |
 | Ctrl Z, or the browser's Back | take back the last change (in *Denoise*) |
 | Ctrl Z | take back the last new noise (in *Images*) |
 | ↑ ↓ | hold another sample (on the panels); Esc lets go (of points) |
@@ -110,7 +112,8 @@ for everybody who has the link.
 ## Links
 
 The address holds the whole picture, the seed included: others who open it see the same, point for point. Add
-`&hide=head`, `&hide=controls` or `&hide=posterior` to leave parts out, for a lecture or an embedded page.
+`&hide=head`, `&hide=controls` or `&hide=posterior` to leave parts out, for a lecture or an embedded page; with
+`&present=1` the panels stand alone.
 """
 )
 

@@ -226,14 +226,15 @@ def _floor(entries: Sequence[Entry], race: Race) -> list[str]:
             first.setdefault(entry.method, entry)
     if not first:
         return []
-    each = [f"{label(name)} {e.nfe} ({e.scores['on_mode']:.0%}, {e.scores['width']:.2f})" for name, e in first.items()]
+    said = [
+        f"{data_label(race.data)}, {race.schedule}: with how many evaluations the energy distance is first below the "
+        "noise floor. In brackets what it hardly sees: samples on a mode, and the width of the modes (1 is the law's)."
+    ]
+    for nfe, of in groupby(first.values(), lambda e: e.nfe):
+        each = [f"{label(e.method)} ({100 * e.scores['on_mode']:.0f} %, {e.scores['width']:.2f})" for e in of]
+        said.append(f"With {nfe}: {'; '.join(each)}.")
     behind = [label(name) for name in dict.fromkeys(e.method for e in scored) if name not in first]
-    said = (
-        f"{data_label(race.data)}, {race.schedule}: the fewest evaluations with an energy distance "
-        "below the noise floor (in brackets: samples on a mode, and the width of the modes, 1 for the law's; the "
-        "distance hardly sees these two): "
-    )
-    return [said + "; ".join(each) + "." + (f" Not yet: {'; '.join(behind)}." if behind else "")]
+    return said + [f"Not yet: {'; '.join(behind)}."] * bool(behind)
 
 
 def _refused(entries: Iterable[Entry]) -> list[str]:
