@@ -172,8 +172,7 @@ def decoded(name: str) -> tuple[Tensor, list[Measured]]:
         )
     axes = _understood(said) if dot else []
     try:
-        # b64decode drops what it does not know, which would let two names mean one thing
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        raw = _from_base64url(text)
     except ValueError:
         raise Refused(f"the points of the name {name[:12]!r}… are not base64url") from None
     n = len(axes) or 2
@@ -188,7 +187,7 @@ def decoded(name: str) -> tuple[Tensor, list[Measured]]:
 def _understood(text: str) -> list[Measured]:
     """The axes that a data name says; Refused for what `encode_points` would not have written."""
     try:
-        axes = json.loads(base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True))
+        axes = json.loads(_from_base64url(text))
         as_written = [_short(str(name), float(mean), float(deviation)) for name, mean, deviation in axes]
     except (ValueError, TypeError, OverflowError, RecursionError):
         as_written = []
@@ -211,6 +210,11 @@ def _json(axes: list[Measured]) -> bytes:
 
 def _base64url(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+def _from_base64url(text: str) -> bytes:
+    """The bytes; ValueError for a sign that base64url has not: dropped, two names would mean one thing."""
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
 def thinned(points: Tensor | np.ndarray) -> Tensor:

@@ -32,8 +32,8 @@ from .session import Session
 from .tree import Branches
 
 __all__ = [
-    "DRAWS", "EXAMPLES", "SHIPPED_N", "SHIPPED_T", "Turns", "Way", "class_names", "curve", "examples", "exact", "grown",
-    "learned", "of_shipped", "spoken", "turned", "way",
+    "DRAWS", "EXAMPLES", "SHIPPED_N", "SHIPPED_T", "Turns", "Way", "curve", "examples", "exact", "grown",
+    "judged_classes", "learned", "of_shipped", "spoken", "turned", "way",
 ]  # fmt: skip
 
 DRAWS = 64  # redraws of z at each state
@@ -74,7 +74,7 @@ def way(session: Session, question: ImageQuestion, most: int = MOST) -> Way:
     return Way(t, torch.stack([x[k] for k in t]), session.schedule(request).level(torch.tensor(t)))
 
 
-def class_names(session: Session, data: str) -> tuple[str, ...]:
+def judged_classes(session: Session, data: str) -> tuple[str, ...]:
     """The classes of the bars, as the classifier of this data has them; Refused if there is no such classifier."""
     return tuple(_classifier(session.source(data).set).card["classes"])
 
@@ -121,7 +121,7 @@ def exact(session: Session, data: str, states: Way) -> Tensor | None:
     """
     if (known := session.images(data)) is None:
         return None
-    if known.labels is None or known.names != class_names(session, data):
+    if known.labels is None or known.names != judged_classes(session, data):
         raise Refused(f"the training images of {set_label(data)} on this machine have other classes, or none")
     return class_posterior(known.images, known.labels, known.known, states.x, states.level)
 

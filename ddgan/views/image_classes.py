@@ -15,9 +15,9 @@ from ..explorer.class_rows import (
     SHIPPED_N,
     SHIPPED_T,
     Way,
-    class_names,
     curve,
     exact,
+    judged_classes,
     learned,
     of_shipped,
     spoken,
@@ -50,7 +50,7 @@ def bars(session: Session, question: ImageQuestion) -> Iterator[dict[str, Any]]:
     Refused where no classifier names the classes of these images.
     """
     request = question.request
-    classes, states = class_names(session, request.data), way(session, question)
+    classes, states = judged_classes(session, request.data), way(session, question)
     models = {request.method(name).model: name for name in reversed(request.denoisers)}
     rows = {name: _row(name, label(name), f"drawing x₀ from every state, {DRAWS} times …") for name in models.values()}
     rows = {EXACT: _row(EXACT, "Training set, exact", "comparing with every image …"), **dict(reversed(rows.items()))}

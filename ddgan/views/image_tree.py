@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ..explorer.class_rows import class_names, grown, turned, way
+from ..explorer.class_rows import grown, judged_classes, turned, way
 from ..explorer.posterior import ImageQuestion
 from ..explorer.session import Session
 from .answers import label, subscript
@@ -23,7 +23,7 @@ TURNS = 8  # through every x_t, of no more than STATES
 
 def branches(session: Session, question: ImageQuestion) -> dict[str, Any]:
     """The tree of a sample. Refused where no classifier names the classes of its leaves."""
-    classes, states = class_names(session, question.request.data), way(session, question, STATES + 1)
+    classes, states = judged_classes(session, question.request.data), way(session, question, STATES + 1)
     found, p = grown(session, question, states, CHILDREN)
     return {
         **_answer(question, states.t[:-1], found.x_0, classes, p),
@@ -37,7 +37,7 @@ def branches(session: Session, question: ImageQuestion) -> dict[str, Any]:
 def turns(session: Session, question: ImageQuestion) -> dict[str, Any]:
     """U-turns of a sample, or of the image that its request begins with. Refused where no classifier names classes."""
     request = question.request.walked(question.of)
-    classes, found = class_names(session, request.data), turned(session, question, STATES, TURNS)
+    classes, found = judged_classes(session, request.data), turned(session, question, STATES, TURNS)
     sure, likeliest = found.own.max(0)
     kept = (found.p.argmax(2) == likeliest).sum(1).tolist()
     some = f" Of the {request.T} steps {len(found.t)} are shown." * (len(found.t) < request.T)
