@@ -24,6 +24,7 @@ from .diffusion.mixture import Law, Mixture
 from .diffusion.sampler import Draws, draw, sample
 from .diffusion.schedule import Schedule
 from .diffusion.solver import DDIM, DPM, Ancestral, Flow, Heun, Renoise, Step, reverse_step
+from .errors import Refused
 from .explorer.request import Request
 from .explorer.session import Session
 from .metrics.energy import energy
@@ -60,6 +61,7 @@ __all__ = [
     "Levels",
     "MeanDenoiser",
     "Mixture",
+    "Refused",
     "Regression",
     "Renoise",
     "Request",

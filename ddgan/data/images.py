@@ -165,6 +165,7 @@ def load_images(
     name: str | Path, *, split: str = "train", size: int | None = None, watch: Watch = lambda done, of: None
 ) -> ImageSet:
     """The images of a path, or of a name in SETS wherever `find_images` finds them; Refused says how to get them."""
+    _check(split)
     if name not in SETS:
         return read_images(name, size=size, split=split, watch=watch)
     if (path := find_images(name, split)) is None:
@@ -194,6 +195,11 @@ def find_images(name: str, split: str = "train") -> Path | None:
     return None
 
 
+def _check(split: str) -> None:
+    if split not in ("train", "test"):
+        raise Refused(f"split must be train or test, got {split!r}")
+
+
 def _places() -> list[Path]:
     return [Path(os.path.expanduser(place)) for place in (os.environ.get("DDGAN_DATA"), CACHE) if place]
 
@@ -208,8 +214,7 @@ def read_images(
     NoSplit where there is no such split; Refused, in one sentence, for what cannot be read.
     """
     path = Path(os.path.expanduser(path))
-    if split not in ("train", "test"):
-        raise Refused(f"split must be train or test, got {split!r}")
+    _check(split)
     if size is not None and not 1 <= size <= 1024:
         raise Refused(f"size must be in 1..1024, got {size}")
     if not os.path.isfile(path) and not os.path.isdir(path):

@@ -15,6 +15,7 @@ MeanDenoiser that was learned: a generator with latent_dim = 0.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -74,17 +75,25 @@ class OfClass(Denoiser):
         super().__init__()
         if not denoiser.classes:
             raise Refused("this model knows no classes: it was trained without labels")
-        if isinstance(label, int) and not 0 <= label <= denoiser.classes:
-            raise Refused(f"a class must be in 0..{denoiser.classes - 1}, or {denoiser.classes} for any, got {label}")
-        self.denoiser, self.label = denoiser, label
+        self.denoiser, self.label = denoiser, _known(label, denoiser.classes)
         self.latent_dim, self.levels, self.card = denoiser.latent_dim, denoiser.levels, denoiser.card
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
-        label = torch.as_tensor(self.label, device=x_t.device)
-        return self.denoiser(x_t, level, z, label.expand(len(x_t)))
+        return self.denoiser(x_t, level, z, self.label.to(x_t.device).expand(len(x_t)))
 
     def output_scale(self, level: Tensor) -> Tensor:
         return self.denoiser.output_scale(level)
+
+
+def _known(label: Tensor | int, classes: int) -> Tensor:
+    """The classes as a tensor; Refused where one is none. On a device nobody looks: that would wait for it."""
+    try:
+        known = torch.as_tensor(label)
+    except (TypeError, ValueError, RuntimeError):
+        known = torch.tensor(math.nan)
+    if known.is_floating_point() or known.is_cpu and ((known < 0) | (known > classes)).any():
+        raise Refused(f"a class must be a whole number in 0..{classes - 1}, or {classes} for any, got {label!r}")
+    return known
 
 
 class LawDenoiser(Denoiser):
@@ -93,6 +102,11 @@ class LawDenoiser(Denoiser):
     def __init__(self, law: Law) -> None:
         super().__init__()
         self.law = law
+
+    @property
+    def device(self) -> torch.device:
+        """Where the law is."""
+        return self.law.mu.device
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         parts = zip(*(v.split(self.law.at_once) for v in (x_t, level.expand(len(x_t)), z)), strict=True)

@@ -34,7 +34,7 @@ from torch import Tensor
 from ..errors import Refused
 from .gaussian import Gaussian
 from .mixture import NODES, Law, Mixture, hermite, lattice, quasi_random
-from .schedule import FAMILIES, U_0, Schedule, span_of
+from .schedule import FAMILIES, U_0, Schedule, posterior_weights, span_of
 
 __all__ = [
     "MOST_STEPS", "VP_LEVELS", "GapMap", "bound", "chain_kl", "gap_map", "mean_gap",
@@ -82,19 +82,22 @@ def step_gap(law: Law, schedule: Schedule, t: int) -> float:
 def start_gap(law: Law, schedule: Schedule) -> float:
     """KL(q(x_T) || N(0, I)) in nats: what even the exact chain loses, since it starts at N(0, I)."""
     level = float(schedule.level(schedule.T))
-    return max(0.0, sum(_start(line, level) - _entropy(line, level) for line in _lines(law)))
+    return _above_zero(sum(_start(line, level) - _entropy(line, level) for line in _lines(law)))
 
 
 def bound(law: Law, schedule: Schedule) -> float:
     """`start_gap` + sum_t E KL(q(x_s | x_t) || its best Gaussian), in nats.
 
-    KL(q(x_0) || p(x_0)) of the chain of best Gaussians that starts at N(0, I) is at most this.
+    KL(q(x_0) || p(x_0)) of the chain of best Gaussians that starts at N(0, I) is at most this. Refused for components
+    without a density, of which no chain of Gaussians comes near.
     """
+    if not law.var.min() > 0:
+        raise Refused("a bound needs a law with a density: this one has points without width")
     level, found = schedule.level(torch.arange(schedule.T + 1)), 0.0
     for line in _lines(law):
         off = sum(float(_off(line, level[t - 1 : t], float(level[t]), X_T)) for t in range(1, schedule.T + 1))
         found += off - _entropy(line, math.inf) + _start(line, float(level[-1]))
-    return max(0.0, found)
+    return _above_zero(found)
 
 
 def mixture_bound(law: Law, schedule: Schedule, denoised: Callable[[Tensor, Tensor], Mixture]) -> float:
@@ -108,13 +111,12 @@ def mixture_bound(law: Law, schedule: Schedule, denoised: Callable[[Tensor, Tens
         x_0 = law.sample(DRAWS, noise).double()
         x_s = schedule.marginal(x_0, t - 1).at(torch.randn(x_0.shape, generator=noise, dtype=x_0.dtype))
         x_t = schedule.transition(x_s, t - 1, t).at(torch.randn(x_0.shape, generator=noise, dtype=x_0.dtype))
-        p, one = denoised(x_t.float(), schedule.level(t, x_t.float())), torch.ones_like(x_0[:1])
-        of_x_0, of_x_t = (schedule.posterior(*pair, t - 1, t) for pair in ((one, 0 * one), (0 * one, one)))
-        c_0, c_t, var = (float(v.flatten()[0]) for v in (of_x_0.mean, of_x_t.mean, of_x_0.var))
+        p = denoised(x_t.float(), schedule.level(t, x_t.float()))
+        c_0, c_t, var = map(float, posterior_weights(schedule.at(t - 1), schedule.at(t)))
         to = replace(p, scale=c_0 * p.scale, shift=c_0 * p.shift + c_t, var=c_0**2 * p.var + var)
         q = law.reverse(x_t, schedule.level(t - 1), schedule.level(t))
         found += float((q.log_prob(x_s) - to.log_prob(x_s.float())).mean())
-    return max(0.0, found)
+    return _above_zero(found)
 
 
 def chain_kl(law: Law, schedule: Schedule) -> float:
@@ -140,29 +142,31 @@ def _chain_kl(line: Law, schedule: Schedule) -> float:
     p = step * Gaussian(torch.zeros_like(x), torch.ones(1, dtype=x.dtype)).log_prob(x).exp()
     for t in range(schedule.T, 0, -1):
         q = line.denoised(x, schedule.level(t))
-        to = schedule.posterior(q.mean(), x, t - 1, t)
-        c_0 = schedule.posterior(torch.ones_like(x[:1]), torch.zeros_like(x[:1]), t - 1, t).mean
-        width = c_0**2 * q.cov()[:, 0] + to.var
+        c_0, c_t, var = posterior_weights(schedule.at(t - 1), schedule.at(t))
+        mean, width = c_0 * q.mean() + c_t * x, c_0**2 * q.cov()[:, 0] + var
         p = step * (p / (2 * torch.pi * width[:, 0]).sqrt())
         parts = x.T.split(max(1, CELLS // len(x)), 1)
-        p = torch.cat([p @ (-((part - to.mean) ** 2) / width / 2).exp() for part in parts])
+        p = torch.cat([p @ (-((part - mean) ** 2) / width / 2).exp() for part in parts])
     q_0 = line.log_prob(x).exp()
     return float(step * torch.special.xlogy(q_0, q_0 / (p / step)).sum())
 
 
-@lru_cache(maxsize=64)
 def optimal(law: Law, T: int, span: tuple[float, float] | None = None) -> Schedule:
     """The T levels with the least `bound`: x_T is at log-SNR span[0], and none but x_0 is cleaner than span[1].
 
     The shortest path of T steps through a table of mean gaps, by dynamic programming. Refused for T above MOST_STEPS or
     components without a density.
     """
-    lo, hi = span_of("optimal", T, span)
+    return _optimal(law, T, span_of("optimal", T, span))
+
+
+@lru_cache(maxsize=64)
+def _optimal(law: Law, T: int, span: tuple[float, float]) -> Schedule:
     if T > MOST_STEPS:
         raise Refused(f"an optimal schedule has 1 to {MOST_STEPS} steps, got T = {T}")
     if not law.var.min() > 0:
         raise Refused("an optimal schedule needs a law with a density: this one is a finite set of points")
-    levels, cost = _costs(law, lo, hi)
+    levels, cost = _costs(law, *span)
     return Schedule.of_levels(levels[shortest(cost, T)[:-1]])
 
 
@@ -186,7 +190,7 @@ def optimal_for_means(
     """The same for DDPM's chain, whose E|x_0 - E[x_0 | x_t]|^2 is `squared` at the log-SNRs `levels`, both (L,).
 
     A step costs (SNR_s - SNR_t) E|x_0 - E[x_0 | x_t]|^2 / 2 nats, SNR = a^2 / sigma^2 (Kingma et al., "Variational
-    Diffusion Models", 2021, eq. 14). The step to x_0, in which DDPM draws nothing, has no such cost: x_1 is at span[1]
+    Diffusion Models", 2021, eq. 13). The step to x_0, in which DDPM draws nothing, has no such cost: x_1 is at span[1]
     itself. The logarithms of the errors are interpolated linearly between the rising `levels`.
     """
     lo, hi = span_of("optimal", T, span)
@@ -235,6 +239,11 @@ def gap_map(law: Law, size: int = 49) -> GapMap:
     return GapMap(*(part.numpy() for part in (schedule.alpha_bar, level, gaps, *hermite(NODES))))
 
 
+def _above_zero(nats: float) -> float:
+    """A KL without the rounding that took it below zero; nan stays nan."""
+    return 0.0 if nats < 0 else nats
+
+
 @lru_cache(maxsize=64)
 def _lines(law: Law) -> list[Law]:
     """The laws whose gaps add up to the law's: those of its coordinates where they are independent."""
@@ -249,7 +258,7 @@ def _off(law: Law, level_s: Tensor, level_t: float, points: int) -> Tensor:
     eigenvalues, weight = _uncertain(law, level_t, points)
     n, a_t, a_s = eigenvalues.shape[1], 1 / (1 + math.exp(-level_t)), level_s.sigmoid()
     r_2 = a_t / a_s
-    c_0, var = a_s.sqrt() * (1 - r_2) / (1 - a_t), (1 - r_2) * (1 - a_s) / (1 - a_t)
+    c_0, _, var = posterior_weights(a_s, torch.tensor(a_t, dtype=torch.float64))
     cov = (c_0**2)[:, None, None] * eigenvalues + var[:, None, None]  # (S, M, n)
     return (cov.log().sum(2) @ weight - n * (1 - r_2).log()) / 2
 

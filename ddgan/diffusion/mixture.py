@@ -144,6 +144,8 @@ class Law:
 
     `mode` (K,) says which visible mode of the data each component belongs to, 0, 1, ...: a component of its own unless
     given. Refused where the shapes disagree, a number is not finite or a mode has no component.
+
+    Its methods take points (B, *D) and answer in their dtype, whole numbers in float64; Refused for another shape.
     """
 
     log_w: Tensor
@@ -201,7 +203,7 @@ class Law:
         return self._by_mode(self.log_w.exp())
 
     def _by_mode(self, w: Tensor) -> Tensor:
-        return torch.zeros(self.modes, dtype=torch.float64).index_add_(0, self._mode.long(), w)
+        return torch.zeros(self.modes).to(w).index_add_(0, self._mode.long(), w)
 
     def lines(self) -> list[Law] | None:
         """The law of each flattened coordinate, (1,), where they are independent; None where they are not.
@@ -262,6 +264,7 @@ class Law:
 
     def log_prob(self, x: Tensor) -> Tensor:
         """log density at x (B, *D) in nats, (B,). Every component needs a density: var > 0."""
+        x = self._points(x)
         log = _log_normal(_squared(x.double(), self.mu), self.var, self.mu[0].numel())
         return _log_sum_exp(log.add(self.log_w)).to(x.dtype)
 
@@ -292,7 +295,10 @@ class Law:
         return replace(self, log_w=q.log_w[0], mu=q.component_means()[0], var=q.var[0])
 
     def reverse(self, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Mixture:
-        """q(x_s | x_t) for x_t (B, *D), level_s > level_t, levels (B,) or (1,)."""
+        """q(x_s | x_t) for x_t (B, *D), levels (B,) or (1,); Refused where level_s < level_t."""
+        x_t = self._points(x_t)
+        if level_s.is_cpu and (level_s < level_t).any():
+            raise Refused("a step goes to a level with less noise: level_s must not be below level_t")
         (a_s, sigma_s), (a_t, sigma_t) = (
             [v[:, None] for v in alpha_sigma(_shared(level))] for level in (level_s, level_t)
         )  # (B, 1) or (1, 1)
@@ -304,6 +310,12 @@ class Law:
         logits = self._logits(_shared(x_t.double()).flatten(1), a_t, c_t).expand(B, -1)
         scale, shift, var = (v.to(x_t.dtype).expand(logits.shape) for v in (a_s - gain * a_t, gain, v * c_s / c_t))
         return Mixture(logits, self.mu, scale, shift, x_t, var)
+
+    def _points(self, x: Tensor) -> Tensor:
+        """x (B, *D), as numbers with a point."""
+        if x.shape[1:] != self.shape:
+            raise Refused(f"points of this law have shape (B, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}")
+        return x if x.is_floating_point() else x.double()
 
     def _logits(self, x_t: Tensor, a: Tensor, c: Tensor) -> Tensor:
         """log(pi_k N(x_t; a mu_k, c_k I)) up to a number per item, (B, K): x_t (B, n), a (B, 1), c (B, K) or (B, 1).

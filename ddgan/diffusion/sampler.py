@@ -109,6 +109,8 @@ def sample(
         raise Refused(f"start must be in 1..{schedule.T}, got {start}")
     if len(draws.eps) != schedule.T:
         raise Refused(f"the schedule has T = {schedule.T} steps, the draws have {len(draws.eps)}")
+    if (known := (denoiser.card or {}).get("shape")) and list(draws.x_T.shape[1:]) != list(known):
+        raise Refused(f"this denoiser is for data of shape {tuple(known)}, the draws have {tuple(draws.x_T.shape[1:])}")
     denoiser.check(schedule)
     draws = Draws(*(v.to(denoiser.device) for v in draws))
     x_t, step = draws.x_T, None

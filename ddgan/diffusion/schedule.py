@@ -14,7 +14,7 @@ alpha_bar_0 = 1 makes the last posterior (s = 0) a point mass at x_0, so no samp
 conditioned on the level, the log-SNR log(alpha_bar / (1 - alpha_bar)), which means the same under every schedule.
 
 Source: Xiao, Kreis, Vahdat, "Tackling the Generative Learning Trilemma with Denoising Diffusion GANs", ICLR 2022,
-eqs. 1-4; the posterior is eq. 7 of Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", NeurIPS 2020.
+eq. 1; the posterior is eq. 7 of Ho, Jain, Abbeel, "Denoising Diffusion Probabilistic Models", NeurIPS 2020.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ __all__ = [
     "Family",
     "Schedule",
     "alpha_sigma",
+    "posterior_weights",
     "span_of",
     "span_through",
 ]
@@ -110,7 +111,7 @@ class Schedule:
         Of CURVES: alpha_bar(u_t) / alpha_bar(u_0), u_t = U_0 + (1 - U_0) t / T. The division makes step 0 clean data;
         a family's formula is that of alpha_bar(u) before it. Of log-snr and karras (Karras et al. 2022, eq. 5): T
         levels, one at each end of the span, and then x_0. Refused for an unknown family, a T outside 1..MAX_T, a span
-        out of bounds, and for optimal, which is of a law (gaussianity.optimal).
+        out of bounds, and for optimal, which is of a law (ddgan.optimal).
         """
         lo, hi = span = span_of(family, T, span)
         u = U_0 + (1 - U_0) * torch.arange(T + 1, dtype=torch.float64) / T
@@ -129,13 +130,13 @@ class Schedule:
                 levels = -2 * RHO * _spread(hi ** (1 / RHO), lo ** (1 / RHO), T).log()
                 return replace(cls.of_levels(levels), family=family, span=span)
             case "optimal":
-                raise Refused("the optimal schedule is of a law: gaussianity.optimal finds it")
+                raise Refused("the optimal schedule is of a law: ddgan.optimal(law, T) finds it")
         return cls(torch.exp(log_alpha_bar - log_alpha_bar[0]), family, span)
 
     @classmethod
     def of_levels(cls, levels: Tensor) -> Schedule:
         """The schedule whose x_T, ..., x_1 have these log-SNRs (T,), rising."""
-        alpha_bar = torch.sigmoid(levels.double()).flip(0)
+        alpha_bar = torch.sigmoid(torch.as_tensor(levels, dtype=torch.float64)).flip(0)
         return cls(torch.cat([alpha_bar.new_ones(1), alpha_bar]))
 
     @classmethod
@@ -157,6 +158,8 @@ class Schedule:
         if isinstance(t, int) and 0 <= t <= self.T:
             return self.alpha_bar[t : t + 1]
         t = torch.as_tensor(t, device=self.alpha_bar.device).reshape(-1)
+        if t.is_floating_point():
+            raise Refused(f"t counts steps, a whole number in 0..{self.T}, got {t.tolist()[:4]}")
         if self.alpha_bar.is_cpu and len(off := t[(t < 0) | (t > self.T)]):
             raise Refused(f"t must be in 0..{self.T}, got {off.tolist()[:4]}")
         return self.alpha_bar[t]
@@ -176,40 +179,46 @@ class Schedule:
 
     def transition(self, x_s: Tensor, s: int | Tensor, t: int | Tensor) -> Gaussian:
         """q(x_t | x_s) = N(r x_s, (1 - r^2) I), r = a_t / a_s, s < t, for x_s (B, *D)."""
-        r2 = self._ratio(s, t)
+        alpha_s, alpha_t = self._pair(s, t)
+        r2 = alpha_t / alpha_s
         return Gaussian(like(r2.sqrt(), x_s) * x_s, like(1 - r2, x_s))
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: int | Tensor, t: int | Tensor) -> Gaussian:
         """q(x_s | x_t, x_0), s < t; a point mass at x_0 when s = 0."""
-        r2, alpha_s, alpha_t = self._ratio(s, t), self.at(s), self.at(t)
-        # v = sigma_t^2 - r^2 sigma_s^2 = 1 - r^2 for a variance-preserving process
-        c_0 = alpha_s.sqrt() * (1 - r2) / (1 - alpha_t)
-        c_t = r2.sqrt() * (1 - alpha_s) / (1 - alpha_t)
-        var = (1 - r2) * (1 - alpha_s) / (1 - alpha_t)
+        c_0, c_t, var = posterior_weights(*self._pair(s, t))
         return Gaussian(like(c_0, x_t) * x_0 + like(c_t, x_t) * x_t, like(var, x_t))
 
-    def _ratio(self, s: int | Tensor, t: int | Tensor) -> Tensor:
-        """r^2 = alpha_bar_t / alpha_bar_s; Refused unless s < t."""
+    def _pair(self, s: int | Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
+        """(alpha_bar_s, alpha_bar_t); Refused unless s < t."""
         alpha_s, alpha_t = self.at(s), self.at(t)
         if self.alpha_bar.is_cpu and not (alpha_t < alpha_s).all():
             raise Refused(f"a step goes from t to an earlier s < t, got s = {s}, t = {t}")
-        return alpha_t / alpha_s
+        return alpha_s, alpha_t
+
+
+def posterior_weights(alpha_s: Tensor, alpha_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """(c_0, c_t, var) of q(x_s | x_t, x_0) = N(c_0 x_0 + c_t x_t, var I), where alpha_bar has these values."""
+    r2 = alpha_t / alpha_s
+    # v = sigma_t^2 - r^2 sigma_s^2 = 1 - r^2 for a variance-preserving process
+    c_0 = alpha_s.sqrt() * (1 - r2) / (1 - alpha_t)
+    c_t = r2.sqrt() * (1 - alpha_s) / (1 - alpha_t)
+    return c_0, c_t, (1 - r2) * (1 - alpha_s) / (1 - alpha_t)
 
 
 def span_of(family: str, T: int, span: tuple[float, float] | None) -> tuple[float, float]:
     """The (lo, hi) of T steps of a family, its default unless given. Refused for what is no family, T or span."""
     if family not in FAMILIES:
-        raise Refused(f"schedule must be one of {', '.join(FAMILIES)}, got {family[:40]!r}")
+        raise Refused(f"schedule must be one of {', '.join(FAMILIES)}, got {str(family)[:40]!r}")
     if isinstance(T, bool) or not isinstance(T, Integral) or not 1 <= T <= MAX_T:
         raise Refused(f"T must be a whole number in 1..{MAX_T}, got {T!r}")
     kind = FAMILIES[family]
-    lo, hi = kind.default if span is None else span
-    if not kind.bounds[0] <= lo < hi <= kind.bounds[1]:
+    ends = tuple(kind.default if span is None else span)
+    if len(ends) != 2 or not kind.bounds[0] <= ends[0] < ends[1] <= kind.bounds[1]:
         raise Refused(
             f"the span of the {family} schedule, {' and '.join(kind.names)}, must be two rising numbers "
-            f"in {kind.bounds[0]:g}..{kind.bounds[1]:g}, got {lo:g}, {hi:g}"
+            f"in {kind.bounds[0]:g}..{kind.bounds[1]:g}, got {', '.join(f'{v:g}' for v in ends)}"
         )
-    return lo, hi
+    return ends
 
 
 def span_through(family: str, T: int, span: tuple[float, float] | None, t: int, a: float) -> tuple[float, float]:

@@ -12,8 +12,8 @@ noise that this means, and lambda = log(a / sigma):
     Renoise      a_s x + sigma_s eps: what a consistency model does with its x_0                  T
 
 DDIM(1) is Ancestral. D = (1 + 1/2r) x - x_before / 2r, r = (lambda_t - lambda_before) / h, is the line through the last
-two x at the middle of the step; at the first and at the last step it is x. All but Ancestral and Renoise ask for a
-denoiser of means. Each step is a draw from a Gaussian, of variance zero where nothing is drawn.
+two x at the middle of the step; at the first and at the last step it is x. DDIM, DPM and Heun are made for a denoiser
+of means, though they take any. Each step is a draw from a Gaussian, of variance zero where nothing is drawn.
 
 Sources: Song, Meng, Ermon, "Denoising Diffusion Implicit Models", ICLR 2021, eq. 12 and 16; Lu et al.,
 "DPM-Solver++", 2022, algorithm 2; Karras et al., NeurIPS 2022, algorithm 1; Song et al., "Consistency Models", ICML
@@ -118,8 +118,11 @@ class _Asked(NamedTuple):
 
     @property
     def ends(self) -> bool:
-        """Whether the step leads to x_0: solvers walk from one t to one s, of all items."""
-        return isinstance(self.s, int) and self.s == 0
+        """Whether the step leads to x_0; Refused where it does for some items only."""
+        last = torch.as_tensor(self.s) == 0
+        if last.any() != last.all():
+            raise Refused("this solver takes all items to x_0 in one step, or none of them")
+        return bool(last.all())
 
     def signal(self, t: int | Tensor) -> tuple[Tensor, Tensor]:
         """(a_t, sigma_t), as x_t is."""

@@ -99,6 +99,8 @@ class Question:
     def of_words(cls, request: Request, words: str, law: Law | None = None) -> Question:
         """The same of `at` in a link: t, the coordinates of x, and of, with commas."""
         t, *x = words.split(",")
+        if len(x) < 2:
+            raise Refused(f"at is t, the coordinates of x_t, and x_0 or x_s, such as 1,0.3,0.2,x_0, got {words[:40]!r}")
         return cls.of_request(request, {"t": t, "x": x[:-1], "of": x[-1] if x else ""}, law)
 
     def to_words(self) -> str:

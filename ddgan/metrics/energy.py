@@ -40,11 +40,15 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
 
 
 def energy(x: Tensor, law: Law) -> float:
-    """D between the law of samples x (N, *D) and a law; nan for a single sample, or where not all are finite."""
+    """D between the law of samples x (N, *D) and a law; nan for a single sample, or where not all are finite.
+
+    In more than two dimensions it is the mean over DIRECTIONS fixed directions: as zero for equal laws, but off D
+    itself by a third and more. `floor_energy` is then of the same mean.
+    """
     if len(x) < 2 or not x.isfinite().all():
         return math.nan
     along, n = _along(law), len(x)
-    v = np.sort((along.directions.T.to(x) @ x.flatten(1).T).numpy(force=True).astype(float))  # (directions, N)
+    v = np.sort((along.directions.T @ (x.flatten(1).double().cpu() - along.centre).T).numpy())  # (directions, N)
     inside = v.clip(along.nodes[0], along.nodes[-1])
     between = np.abs(v - inside).mean(1)  # beyond the nodes E|v - y| goes on with slope 1
     between += [np.interp(places, along.nodes, table).mean() for places, table in zip(inside, along.table, strict=True)]
@@ -68,6 +72,10 @@ def _chance(law: Law) -> float:
     noise = torch.Generator().manual_seed(4)
     x = law.sample(KNOWN, noise).flatten(1).double()
     lengths = torch.cdist(x, x)
+    if x.shape[1] > 2:
+        along = _along(law)
+        projected = (x @ along.directions).T[..., None]  # (directions, KNOWN, 1)
+        lengths = along.factor * torch.cdist(projected, projected).mean(0)
     lengths -= lengths.mean(0)
     lengths -= lengths.mean(1, keepdim=True)
     largest = torch.linalg.eigvalsh(-lengths)[-TERMS:] / KNOWN
@@ -78,9 +86,10 @@ def _chance(law: Law) -> float:
 class _Along(NamedTuple):
     """A law along `directions` (D, k): E|v - y| at v = `nodes`, the `table` (k, nodes), and E|y - y'|, `within` (k,).
 
-    The factor is c.
+    The factor is c. Places are counted from the law's mean, the centre (D,): far from 0 the nodes would be too few.
     """
 
+    centre: Tensor
     directions: Tensor
     factor: float
     nodes: np.ndarray
@@ -94,14 +103,15 @@ def _along(law: Law) -> _Along:
     D = law.mu[0].numel()
     directions = _directions(D)
     factor = math.sqrt(math.pi) * math.exp(math.lgamma((D + 1) / 2) - math.lgamma(D / 2))
-    mu = (law.mu.flatten(1) @ directions).T.numpy()
+    centre = law.moments()[0].flatten()
+    mu = ((law.mu.flatten(1) - centre) @ directions).T.numpy()
     reach = np.abs(mu).max() + 6 * math.sqrt(law.var.max()) + 1e-6
     n = _count(reach, float(law.var.min().sqrt()))
     nodes, step = np.linspace(-reach, reach, n, retstep=True)
     table = _table((mu + reach) / step, law.log_w.exp().numpy(), law.var.sqrt().numpy() / step, n) * step
     ends = np.ones((len(mu), 1))
     masses = np.diff(np.hstack([-ends, np.diff(table) / step, ends])) / 2
-    return _Along(directions, factor, nodes, table, (masses * table).sum(1))
+    return _Along(centre, directions, factor, nodes, table, (masses * table).sum(1))
 
 
 def _count(reach: float, std: float) -> int:

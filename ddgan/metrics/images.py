@@ -82,7 +82,7 @@ def frechet(a: Moments, b: Moments) -> float:
     root = _root(a.covariance)
     cross = torch.linalg.eigvalsh(root @ b.covariance @ root).clamp(min=0).sqrt().sum()
     distance = (a.mean - b.mean).square().sum() + a.covariance.trace() + b.covariance.trace() - 2 * cross
-    return max(0.0, float(distance))
+    return float(distance.clamp(min=0))  # nan stays nan
 
 
 def _root(covariance: Tensor) -> Tensor:
@@ -237,7 +237,7 @@ def score_set(batches: Iterable[Tensor], name: str, asked: Sequence[str] = ()) -
     classifier of mnist. Refused where there is no such classifier.
     """
     classifier = classifier_of("mnist" if name == "stackedmnist" else name)
-    samples = np.concatenate([to_uint8(x) for x in batches])
+    samples = np.concatenate([_as_uint8(x, x.shape[1:]) for x in batches])
     if name == "stackedmnist":
         modes, kl = stacked_modes(samples, classifier)
         return {"n": len(samples), "modes": modes, "kl": kl}

@@ -51,7 +51,8 @@ def _coverage(nearest: Tensor, mode: Tensor, law: Law) -> Coverage:
     counts = torch.bincount(mode[on], minlength=law.modes).double()
     share = counts / counts.sum()
     kl = max(0.0, float(torch.xlogy(share, share / due).sum())) if on.any() else float("inf")  # rounding is no gain
-    return Coverage(int((counts >= COVERED * due * len(on)).sum()), float(on.double().mean()), kl)
+    covered = (counts > 0) & (counts >= COVERED * due * len(on))
+    return Coverage(int(covered.sum()), float(on.double().mean()), kl)
 
 
 def width(x: Tensor, law: Law) -> float:

@@ -203,6 +203,10 @@ def fit(
     """
     if (images or size) and config.network not in registry.IMAGE_NETWORKS:
         raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
+    if not seconds > 0:
+        raise Refused(f"seconds must be above 0, got {seconds}")
+    if resume and not Path(out).is_dir():
+        raise Refused(f"there is no run to resume in {out}")
     refuse_misfits(config)
     out = Path(out)
     data = _points(config, out, resume) if is_table(config.data) else _data(config, images, size, reading)

@@ -968,3 +968,9 @@ def test_every_byte_survives_the_way_to_floats_and_back():
     assert x.dtype == torch.float32 and x.min() == -1 and x.max() == 1
     assert np.array_equal(to_uint8(x), values)
     assert to_uint8(torch.tensor([-1.5, 1.5])).tolist() == [0, 255]
+
+
+@pytest.mark.parametrize("name", ["mnist", "cifar10", "photos.zip"])
+def test_a_split_that_is_none_is_refused(name):
+    with pytest.raises(Refused, match="^split must be train or test, got 'x'$"):
+        load_images(name, split="x")

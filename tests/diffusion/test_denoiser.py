@@ -221,3 +221,10 @@ def test_more_noise_than_was_trained_on_is_refused_and_fewer_steps_are_no_way_ou
     levels = Anywhere(Schedule.vp(1000)).levels()
     with pytest.raises(Refused, match="as much noise as x_T .*log-SNR -25.0; .* choose a range that begins with less"):
         levels.check(Schedule.vp(4, 0.1, 50.0))
+
+
+@pytest.mark.parametrize("label", ["cat", 1.5, 4, -1, torch.tensor([0, 99]), torch.tensor([0.5])])
+def test_what_is_no_class_is_refused(label):
+    denoiser = registry.generator("unet", (1, 8, 8), latent_dim=2, width=16, depth=1, multipliers=(1,), classes=3)
+    with pytest.raises(Refused, match=r"^a class must be a whole number in 0\.\.2, or 3 for any, got "):
+        denoiser.given(label)

@@ -98,3 +98,12 @@ def test_points_are_reached_and_nearly_reached():
     x_s = carried(law, x, TOP, before)
     assert float((x_s - x_0).norm(dim=1).median()) < 0.005
     assert float((carried(law, x_s, before, CLEAN) - x_0).norm(dim=1).max()) < 1e-6
+
+
+def test_the_flow_of_a_moved_law_is_the_moved_flow():
+    law, noise = toy("8-gaussians"), torch.Generator().manual_seed(1)
+    schedule, x, by = Schedule.vp(4), torch.randn(500, 2, generator=noise), torch.tensor([20.0, -5.0])
+    t, s = schedule.level(4), schedule.level(1)
+    a_t, a_s = (schedule.at(k).sqrt().float() for k in (4, 1))
+    moved = carried(Law(law.log_w, law.mu + by, law.var), x + a_t * by, t, s)
+    assert torch.allclose(moved, carried(law, x, t, s) + a_s * by, atol=1e-4)

@@ -1,6 +1,7 @@
 """The gap to the best Gaussian on a line: its closed forms, and how it depends on the step."""
 
 import math
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -301,3 +302,19 @@ def test_every_schedule_stands_on_the_landscape_at_the_vp_time_of_its_levels():
     above = SCHEDULE.level(times.floor().long().clamp(max=VP_LEVELS - 1) + 1)
     assert times[0] == pytest.approx(0, abs=1e-9) and (above <= levels).all() and (levels <= below).all()
     assert float(vp_time(torch.tensor([-12.0]))) > VP_LEVELS
+
+
+def test_a_law_without_a_density_has_no_bound_and_no_number_is_no_number():
+    points = Law(torch.zeros(2), torch.tensor([[0.0], [1.0]]), torch.tensor([0.1, 0.0]))
+    with pytest.raises(Refused, match=r"^a bound needs a law with a density"):
+        bound(points, Schedule.vp(2))
+
+    def lost(x_t, level):
+        q = LINE.denoised(x_t, level)
+        return replace(q, logits=q.logits * math.nan)
+
+    assert math.isnan(mixture_bound(LINE, Schedule.vp(2), lost))
+
+
+def test_a_range_may_be_a_list():
+    assert torch.equal(optimal(LINE, 2, [-10.0, 5.0]).alpha_bar, optimal(LINE, 2).alpha_bar)

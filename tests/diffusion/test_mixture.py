@@ -288,3 +288,18 @@ def test_mixtures_may_have_centres_of_their_own_each(shape):
         torch.testing.assert_close(own.cov()[one], shared.cov())
         torch.testing.assert_close(own.log_prob(eps)[one], shared.log_prob(eps[one]))
         torch.testing.assert_close(own.at(u, eps)[one], shared.at(u[one], eps[one]))
+
+
+def test_a_step_to_more_noise_and_points_of_another_shape_are_refused():
+    law, schedule = toy("two-moons"), Schedule.vp(4)
+    with pytest.raises(Refused, match=r"^a step goes to a level with less noise"):
+        law.reverse(torch.randn(5, 2), schedule.level(3), schedule.level(2))
+    for answer in (law.log_prob, lambda x: law.denoised(x, schedule.level(2))):
+        with pytest.raises(Refused, match=r"^points of this law have shape \(B, 2\), got \(5, 3\)$"):
+            answer(torch.randn(5, 3))
+
+
+def test_whole_numbers_are_answered_as_the_same_numbers_with_a_point():
+    law, level, x = toy("25-gaussians"), Schedule.vp(4).level(2), torch.tensor([[1, 0], [0, 2]])
+    assert torch.equal(law.denoised(x, level).mean(), law.denoised(x.double(), level).mean())
+    assert torch.equal(law.log_prob(x), law.log_prob(x.double()))

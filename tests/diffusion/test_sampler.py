@@ -131,6 +131,9 @@ def test_sampling_builds_no_graph_and_refuses_draws_that_do_not_fit():
     assert not list(sample(Schedule.vp(3), net, draws))[-1].x_s.requires_grad
     with pytest.raises(Refused, match="the schedule has T = 4 steps, the draws have 3"):
         next(sample(Schedule.vp(4), net, draws))
+    net.card = {"shape": [1]}
+    with pytest.raises(Refused, match=r"this denoiser is for data of shape \(1,\), the draws have \(2,\)"):
+        next(sample(Schedule.vp(3), net, draws))
 
 
 # the draws

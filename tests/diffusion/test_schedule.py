@@ -225,3 +225,20 @@ def test_a_bent_curve_goes_through_the_point_and_keeps_its_other_end(family, T, 
 def test_a_curve_is_bent_at_its_ends_alone(family, t, a):
     with pytest.raises(Refused):
         span_through(family, 4, None, t, a)
+
+
+@pytest.mark.parametrize(
+    "make, sentence",
+    [
+        (lambda: Schedule.named(None, 4), "schedule must be one of vp, .*, got 'None'"),
+        (lambda: Schedule.named("vp", 4, (1.0, 2.0, 3.0)), "the span of the vp schedule.*, got 1, 2, 3"),
+        (lambda: Schedule.vp(4).at(1.5), r"t counts steps, a whole number in 0\.\.4, got \[1\.5\]"),
+    ],
+)
+def test_what_is_no_schedule_or_step_is_one_sentence(make, sentence):
+    with pytest.raises(Refused, match=f"^{sentence}$"):
+        make()
+
+
+def test_levels_may_be_a_list():
+    assert torch.equal(Schedule.of_levels([-5.0, 0.0]).alpha_bar, Schedule.of_levels(torch.tensor([-5.0, 0])).alpha_bar)

@@ -128,3 +128,18 @@ def test_renoised_steps_of_the_flow_are_exact_too():
 def test_solvers_score_what_another_implementation_scores(schedule, T, solver, on_mode):
     steps, _ = walked(solver, T, schedule=schedule, n=5000)
     assert coverage(steps[-1].x_s, GRID).on_mode == pytest.approx(on_mode, abs=0.03)
+
+
+@pytest.mark.parametrize("solver", [DDIM(), DPM(), Heun(), Flow()])
+def test_steps_may_be_counted_by_tensors(solver):
+    schedule, denoiser, x = Schedule.vp(4), FlowDenoiser(toy("8-gaussians")), torch.randn(5, 2)
+    noise = {"z": torch.zeros(5, 0), "eps": torch.randn(5, 2)}
+    for s, t in ((0, 1), (1, 3)):
+        by_tensors = solver.step(schedule, denoiser, x, torch.full((5,), s), torch.full((5,), t), **noise)
+        assert torch.allclose(by_tensors.x_s, solver.step(schedule, denoiser, x, s, t, **noise).x_s, atol=1e-6)
+
+
+def test_a_step_that_ends_for_some_items_only_is_refused():
+    s, t, x = torch.tensor([0, 1]), torch.tensor([1, 2]), torch.randn(2, 2)
+    with pytest.raises(Refused, match=r"^this solver takes all items to x_0 in one step, or none of them$"):
+        Heun().step(Schedule.vp(4), MeanDenoiser(toy("8-gaussians")), x, s, t, z=torch.zeros(2, 0), eps=x)

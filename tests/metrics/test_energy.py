@@ -133,3 +133,18 @@ def test_modes_without_any_width_are_seen_by_many_samples_only():
 @pytest.mark.parametrize("x", [torch.zeros(1, 2), torch.tensor([[0.0, 0.0], [0.0, math.inf]])])
 def test_a_single_sample_or_an_infinite_one_has_none(x):
     assert math.isnan(energy(x, toy("25-gaussians")))
+
+
+def test_a_law_far_from_the_origin_is_judged_as_the_law_at_it():
+    law, far = toy("8-gaussians"), torch.tensor([1000.0, -300.0])
+    x = law.sample(2000, torch.Generator().manual_seed(1)).double()
+    moved = energy(x + far, Law(law.log_w, law.mu + far, law.var))
+    assert moved == pytest.approx(energy(x, law), abs=1e-9)
+
+
+def test_the_floor_in_ten_dimensions_is_of_the_same_mean_of_directions():
+    noise = torch.Generator().manual_seed(2)
+    law = Law.uniform(2 * torch.randn(6, 10, generator=noise).double(), 0.3)
+    scores = [energy(law.sample(300, noise), law) for _ in range(200)]
+    share = sum(found < floor_energy(law, 300) for found in scores) / len(scores)
+    assert 0.9 < share < 0.99 and abs(sum(scores) / len(scores)) < 0.2 * floor_energy(law, 300)

@@ -257,6 +257,11 @@ def test_a_model_of_one_step_has_no_errors_to_find_a_schedule_from():
         denoising_errors(model, ImageSet(np.zeros((2, 1, 4, 4), np.uint8)))
 
 
+def test_a_set_that_is_not_finite_is_refused_and_not_taken_for_black():
+    with pytest.raises(Refused, match="^images must be uint8, or finite numbers"):
+        score_set([torch.zeros(8, 1, 28, 28), torch.full((8, 1, 28, 28), torch.nan)], "mnist")
+
+
 @pytest.mark.slow
 def test_shipped_digits_are_digits():
     """64 of them: .14 where all is well, .34 with the halves of a pixel block exchanged."""

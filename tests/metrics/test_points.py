@@ -197,3 +197,8 @@ def test_several_samplings_are_judged_by_their_worst_and_by_the_mean_of_their_di
         "floor_energy": floor_energy(law, n),
         "samplings": 3,
     }
+
+
+def test_no_samples_cover_no_mode():
+    found = coverage(torch.empty(0, 2), toy("25-gaussians"))
+    assert found.modes == 0 and math.isnan(found.on_mode) and found.kl == math.inf

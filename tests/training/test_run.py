@@ -495,6 +495,15 @@ def test_a_resumed_run_goes_on_counting_its_seconds(tmp_path):
     assert (after.step, before.step) == (3, 2) and after.seconds > before.seconds
 
 
+@pytest.mark.parametrize("seconds", [0, -1.0, float("nan")])
+def test_a_run_of_no_time_is_refused_and_one_that_is_not_there_leaves_no_directory(tmp_path, seconds):
+    with pytest.raises(Refused, match="^seconds must be above 0, got "):
+        next(fit(Config("8-gaussians"), tmp_path / "run", seconds=seconds))
+    with pytest.raises(Refused, match="^there is no run to resume in "):
+        next(fit(Config("8-gaussians"), tmp_path / "run", resume=True))
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_takes_as_many_classes_as_its_images_have_and_its_card_names_them(sides, tmp_path):
     list(fit(replace(TINY, classes=None), tmp_path / "run", images=str(sides)))
     model = load(tmp_path / "run")
