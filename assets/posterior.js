@@ -376,13 +376,14 @@ function newCell({ key, label, error }) {
 const fillNumbers = (cell, rows) => cell?.numbers.replaceChildren(...rows.map(([name, value, floor]) => {
   const row = make('div'), dd = make('dd', '', value);
   if (floor !== undefined) dd.append(make('small', '', `\u00a0(${floor})`));
-  row.title = floor === undefined ? '' : 'In brackets what exact draws score: the noise floor of so many draws.';
+  row.title = floor === undefined ? '' : 'In brackets what as many exact draws score once, by chance alone.';
   row.append(make('dt', '', name), dd);
   return row;
 }));
 
 function build() {
-  const { answer } = state, { panels, surfaces, of, t } = answer, wanted = cellsOf(answer);
+  const { answer } = state, { panels, surfaces, of, t } = answer, wanted = cellsOf(answer),
+    clean = of === 'x_0' || t === 1;      // in the last step both laws are one
   const shape = JSON.stringify(wanted.map(({ note, ...rest }) => rest));
   if (shape !== state.shape) {
     state.shape = shape;
@@ -402,9 +403,9 @@ function build() {
     if (!p.error)
       fillNumbers(
         cell(p.key),
-        NUMBERS.filter(([key]) => of === 'x_0' || key !== 'on_mode').map(([key, name, text]) => [
+        NUMBERS.filter(([key]) => clean || key !== 'on_mode').map(([key, name, text]) => [
           name,
-          key === 'modes' && of === 'x_0' && p.on_mode < FEW ? '–' : text(p[key]),
+          key === 'modes' && clean && p.on_mode < FEW ? '–' : text(p[key]),
           text(answer.floor[key]),
         ]),
       );

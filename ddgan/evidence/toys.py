@@ -79,7 +79,7 @@ def _oracle_figure(results: list[Result]) -> go.Figure:
     std = next(name for name in SPREADS if any(result.row.endswith(name) for result in results))
     shown = [result for result in results if result.row.endswith(std)]
     series = {label: [result.numbers[name] for result in shown] for name, label in labels.items()}
-    setting = f"25 Gaussians, {std}; VP schedule; {shown[0].setting['n']:,} samples"
+    setting = f"25 Gaussians, {std}; VP schedule; {shown[0].setting['n']:,} samples<br>DDPM at T = 1: all on one mode"
     axes = "denoising steps T", "samples on a mode (%)"
     return curves([result.setting["T"] for result in shown], series, axes, setting, form=".1%")
 
@@ -282,9 +282,8 @@ def _toys_cells(quick: bool) -> list[Cell]:
 def _toys_figure(results: list[Result]) -> go.Figure:
     shown = {r.row: decode(r.numbers["points"]) for r in results if "points" in r.numbers}
     clouds = {row.replace(f", {PAPERS}", "*").removesuffix(f", {OURS}"): points for row, points in shown.items()}
-    setting = (
-        f"25 Gaussians; VP schedule; {SHOWN} samples each, seed 0<br>* in the paper's setting, the others by our recipe"
-    )
+    theirs = "<br>* in the paper's setting, the others by our recipe" * any(name.endswith("*") for name in clouds)
+    setting = f"25 Gaussians; VP schedule; {SHOWN} samples each, seed 0{theirs}"
     return panels(clouds, setting, columns=4 if len(clouds) == 4 else 3)
 
 

@@ -74,4 +74,7 @@ def method_of(name: str, eta: float = 0.0, objective: str = "") -> Method:
     if method is None:
         solver = Renoise() if objective == "consistency" else ANCESTRAL
         return Method("Your model", "trained here; who has its link has it too", "Own", name, solver)
-    return replace(method, solver=DDIM(eta)) if isinstance(method.solver, DDIM) else method
+    if not isinstance(method.solver, DDIM):
+        return method
+    words = method.words.replace("a deterministic walk", f"a walk with noise, η = {eta:g}") if eta else method.words
+    return replace(method, solver=DDIM(eta), words=words)

@@ -80,7 +80,7 @@ def _drawn(points: str) -> tuple[str, str]:
         with job("drawn points") as line:
             found = json_of(points)
             name, line.size = encode_points(found), f"{len(found)} points"
-        return name, _note(f"{len(found):,} points are the data now.")
+        return name, _note(f"{len(found):,} points are in the menu Data.")
     except Refused as error:
         return "", _sentence(error)
 
@@ -136,7 +136,7 @@ def _named(sheet: Sheet, *places: int) -> tuple[str, str]:
     table = sheet.at(*places) if places else sheet.choose()
     chosen, (count, _, how) = thinned(table.points), table.said.partition(", ")
     few = f", {len(chosen):,} of them, evenly at random," if len(chosen) < len(table.points) else ""
-    return encode_points(chosen, table.names), _note(f"{count} of {sheet.file[-40:]}{few} are the data now: {how}.")
+    return encode_points(chosen, table.names), _note(f"{count} of {sheet.file[-40:]}{few} are in the menu Data: {how}.")
 
 
 def _sentence(error: ValueError) -> str:

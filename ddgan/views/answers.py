@@ -108,7 +108,8 @@ def title(name: str, own: Denoiser | None = None) -> tuple[str, str]:
     config = Config.from_dict(card_of(own)["config"])
     data = data_label(config.data) if config.data in TOYS else "own points"
     steps = "any T" if config.T is None else f"T = {config.T}"
-    return called, f"trained on {data}, {steps}, {config.network}, {config.criterion}"
+    by = f", {config.objective}" * (config.objective != "ddgan")
+    return called, f"trained on {data}, {steps}{by}"
 
 
 def heading(scene: Scene, panel: Panel) -> tuple[str, str]:
@@ -116,6 +117,8 @@ def heading(scene: Scene, panel: Panel) -> tuple[str, str]:
     or if a model that knows no classes is asked for one.
     """
     called, what = title(panel.name, panel.own)
+    if panel.own is None:
+        what = scene.request.method(panel.name).words
     if (model := panel.model) is None:
         return called, what
     what += f"; {counted(scene.request, panel.name)}" + bounded(scene, panel)

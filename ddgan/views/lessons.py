@@ -22,8 +22,8 @@ EXPERIMENTS: dict[str, tuple[Config, str]] = {
     ),
     "Fails: no z": (
         replace(_LIVE, latent_dim=0),
-        "Without z an x<sub>t</sub> has one answer, even where several modes are possible: about half of the "
-        "samples end between them.",
+        "Without z an x<sub>t</sub> has one answer, even where several modes are possible: half of the "
+        "samples or more end between them.",
     ),
     "Fails: no z, T = 1": (
         replace(_LIVE, latent_dim=0, T=1),

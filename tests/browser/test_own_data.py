@@ -165,13 +165,13 @@ def test_a_csv_becomes_the_data_and_a_long_one_is_thinned_and_says_so(visit, tmp
     short.write_text("x,y\n" + "\n".join(f"{i % 7},{i // 7}" for i in range(49)))
     long.write_text("\n".join(f"{i % 60};{i // 60}" for i in range(1800)))
     upload(page, short)
-    assert note(page, "square.csv") == "49 points of square.csv are the data now: columns x and y, header skipped."
+    assert note(page, "square.csv") == "49 points of square.csv are in the menu Data: columns x and y, header skipped."
     request = data_of(page)
     assert (law_of(request.data).mu - from_points(read_table(short).points).mu).abs().max() < 1e-3
     shows_the_law_of(page, request)
     assert count(page) == 49, "the board shows them too"
     upload(page, long)
-    assert "1,800 points of long.csv, 1,000 of them, evenly at random, are the data now" in note(page, "long.csv")
+    assert "1,800 points of long.csv, 1,000 of them, evenly at random, are in the menu Data" in note(page, "long.csv")
     page.wait_for_function(
         f"b => document.querySelector('{STAGE}').dataset.id !== b", arg=request.to_query(), timeout=60_000
     )
@@ -194,7 +194,7 @@ def test_two_of_many_columns_are_chosen_and_keep_their_units(visit, tmp_path):
     page.get_by_role("option", name="income").click()
     page.click("#use-columns")
     assert "columns age and income, semicolons between columns, header skipped, decimal comma" in note(
-        page, "are the data now"
+        page, "are in the menu Data"
     )
     request = data_of(page)
     assert [axis.name for axis in axes_of(request.data)] == ["age", "income"]
@@ -211,7 +211,7 @@ def test_a_single_column_is_data_on_a_line(visit, tmp_path):
     path = tmp_path / "line.txt"
     path.write_text(",length\n" + "\n".join(f"{i},{i % 7}.5" for i in range(60)))
     upload(page, path)
-    assert "column 1 left out: it numbers the rows" in note(page, "are the data now")
+    assert "column 1 left out: it numbers the rows" in note(page, "are in the menu Data")
     assert law_of(data_of(page).data).shape == (1,)
     assert count(page) == 0, "the board is a plane"
 

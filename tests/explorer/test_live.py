@@ -339,7 +339,7 @@ def test_an_adopted_model_is_a_denoiser_of_the_session_under_its_own_name_only()
     assert beside.denoisers == ("learned-ddim", "ddim", name), "what has a model here stays"
     *_, last = desk.session.run(asked, name)
     assert last.x_s.shape == (50, 2)
-    assert title(name, desk.session.adopted[name]) == ("Your model", "trained on 8 Gaussians, T = 2, skip, r1r2")
+    assert title(name, desk.session.adopted[name]) == ("Your model", "trained on 8 Gaussians, T = 2")
     for T, told in {2: False, 1: True}.items():
         (_, panel) = stage(staged(desk.session, replace(asked, T=T)))["panels"]
         assert panel["error"] is None and (f"not trained on steps as long as those of T = {T}" in panel["note"]) == told

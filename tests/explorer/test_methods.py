@@ -55,6 +55,8 @@ def test_eta_is_ddims_and_eta_1_is_the_exact_mean():
     torch.testing.assert_close(ddim, mean, rtol=1e-3, atol=1e-4)
     assert Request.from_query(request.to_query()) == request and "eta" not in Request().to_query()
     assert request.method("ddim").solver == DDIM(1.0) and request.method("mean").solver == ANCESTRAL
+    assert request.method("ddim").words == "the true mean, a walk with noise, η = 1"
+    assert Request.parse({"denoisers": "ddim"}).method("ddim").words == "the true mean, a deterministic walk"
     with pytest.raises(Refused, match=r"eta must be in 0\.\.1, got 2"):
         Request.parse({"eta": 2})
 
