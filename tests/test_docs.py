@@ -65,7 +65,7 @@ def test_the_commands_are_found():
 
 @pytest.mark.slow
 def test_the_python_examples_run(tmp_path, monkeypatch):
-    (library,), (training, client) = blocks(README, "python"), blocks(LIBRARY, "python")
+    (library,), (training, own, client) = blocks(README, "python"), blocks(LIBRARY, "python")
     others = [text for text in TEXTS.values() if text not in (README, LIBRARY)]
     assert not any(blocks(text, "python") for text in others), "these are not run"
     names = {}
@@ -74,6 +74,8 @@ def test_the_python_examples_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     exec(training, names)
     assert names["denoiser"].latent_dim == 2 and (tmp_path / "runs/live/card.json").is_file()
+    exec(own, names)
+    assert names["step"].step == 300 and names["own"].latent_dim == 2
     with served() as (address, _):
         exec(client.replace("http://127.0.0.1:7860/", address), names)
     assert names["states"].shape == (5, 500, 2)

@@ -72,7 +72,7 @@ def carried(law: Law, x_t: Tensor, level_t: Tensor, level_s: Tensor, steps: int 
     """
     B = len(x_t)
     levels = level_t.double().expand(B), level_s.double().expand(B)
-    if (lines := law.lines()) is None:
+    if (lines := law.lines) is None:
         mean = law.moments()[0]
         a_t, a_s = (like(alpha_sigma(level)[0], x_t) * mean for level in levels)
         return (a_s + _integrated(replace(law, mu=law.mu - mean), x_t - a_t, *levels, steps)).to(x_t)

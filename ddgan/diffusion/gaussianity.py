@@ -68,7 +68,7 @@ class GapMap(NamedTuple):
 def mean_gap(law: Law, level_s: Tensor, level_t: Tensor) -> Tensor:
     """E_{x_t ~ q(x_t)} KL(q(x_s | x_t) || its best Gaussian) in nats, (B,); level_s (B,), level_t (1,)."""
     found = torch.zeros(len(level_s), dtype=torch.float64)
-    for line in _lines(law):
+    for line in law.lines or [law]:
         entropy = torch.tensor([_entropy(line, float(v)) for v in level_s], dtype=torch.float64)
         found += _off(line, level_s.double(), float(level_t), X_T) - entropy + _entropy(line, float(level_t))
     return found.clamp(min=0)
@@ -82,7 +82,7 @@ def step_gap(law: Law, schedule: Schedule, t: int) -> float:
 def start_gap(law: Law, schedule: Schedule) -> float:
     """KL(q(x_T) || N(0, I)) in nats: what even the exact chain loses, since it starts at N(0, I)."""
     level = float(schedule.level(schedule.T))
-    return _above_zero(sum(_start(line, level) - _entropy(line, level) for line in _lines(law)))
+    return _above_zero(sum(_start(line, level) - _entropy(line, level) for line in law.lines or [law]))
 
 
 def bound(law: Law, schedule: Schedule) -> float:
@@ -94,7 +94,7 @@ def bound(law: Law, schedule: Schedule) -> float:
     if not law.var.min() > 0:
         raise Refused("a bound needs a law with a density: this one has points without width")
     level, found = schedule.level(torch.arange(schedule.T + 1)), 0.0
-    for line in _lines(law):
+    for line in law.lines or [law]:
         off = sum(float(_off(line, level[t - 1 : t], float(level[t]), X_T)) for t in range(1, schedule.T + 1))
         found += off - _entropy(line, math.inf) + _start(line, float(level[-1]))
     return _above_zero(found)
@@ -124,7 +124,7 @@ def chain_kl(law: Law, schedule: Schedule) -> float:
 
     It is at most `bound`. Refused for a law that is no product of lines with a density, or needs too fine a grid.
     """
-    lines = law.lines()
+    lines = law.lines
     if lines is None or not law.var.min() > 0:
         raise Refused("the samples' KL is computed for laws with a density whose coordinates are independent")
     return sum(_chain_kl(line, schedule) for line in lines)
@@ -173,13 +173,13 @@ def _optimal(law: Law, T: int, span: tuple[float, float]) -> Schedule:
 @lru_cache(maxsize=16)
 def _costs(law: Law, lo: float, hi: float) -> tuple[Tensor, Tensor]:
     """The levels (L,) that an optimal schedule chooses from, rising to +inf, and what steps cost [from, to] (L, L)."""
-    size, points = (LEVELS, FEWER) if law.lines() is None else (FINE, X_T)
+    size, points = (LEVELS, FEWER) if law.lines is None else (FINE, X_T)
     knee = lo + (hi - lo) / 3  # few steps stand where it is noisier: one level in six
     parts = torch.linspace(lo, knee, size // 5), torch.linspace(knee, hi, size)[1:], torch.tensor([torch.inf])
     levels = torch.cat(parts).double()
     cost = torch.full((len(levels), len(levels)), torch.inf, dtype=torch.float64)
     for t in range(len(levels) - 1):  # entropies of single levels cancel along any way
-        steps = [_off(line, levels[t + 1 :], float(levels[t]), points) for line in _lines(law)]
+        steps = [_off(line, levels[t + 1 :], float(levels[t]), points) for line in law.lines or [law]]
         cost[t, t + 1 :] = torch.stack(steps).sum(0)
     return levels, cost
 
@@ -242,12 +242,6 @@ def gap_map(law: Law, size: int = 49) -> GapMap:
 def _above_zero(nats: float) -> float:
     """A KL without the rounding that took it below zero; nan stays nan."""
     return 0.0 if nats < 0 else nats
-
-
-@lru_cache(maxsize=64)
-def _lines(law: Law) -> list[Law]:
-    """The laws whose gaps add up to the law's: those of its coordinates where they are independent."""
-    return law.lines() or [law]
 
 
 def _off(law: Law, level_s: Tensor, level_t: float, points: int) -> Tensor:

@@ -205,6 +205,7 @@ class Law:
     def _by_mode(self, w: Tensor) -> Tensor:
         return torch.zeros(self.modes).to(w).index_add_(0, self._mode.long(), w)
 
+    @cached_property
     def lines(self) -> list[Law] | None:
         """The law of each flattened coordinate, (1,), where they are independent; None where they are not.
 

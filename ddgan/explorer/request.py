@@ -131,7 +131,7 @@ class Request:
                 raise Refused(f"images x T x denoisers{times} is limited to {MAX_IMAGE_WORK:,}, got {work:,}")
             return
         law = law_of(self.data)
-        components, whole = len(law.mu), law.lines() is None
+        components, whole = len(law.mu), law.lines is None
         evaluations = {**nfe, **({"flow": WHOLE + PART * nfe["flow"]} if "flow" in nfe and whole else {})}
         each = (n * (components if method_of(name).closed else NETWORK) for name, n in evaluations.items())
         price = self.n * samplings * sum(each)

@@ -107,7 +107,7 @@ class Average:
 
     @torch.no_grad()
     def follow(self, updates: int) -> None:
-        """Move towards the network, after so many updates of it."""
+        """Move towards the network, after so many updates of the objective."""
         rate = max(self.slowest, updates**-0.8)
         torch._foreach_lerp_(list(self.network.parameters()), list(self.of.parameters()), rate)
 

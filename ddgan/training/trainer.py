@@ -128,8 +128,7 @@ class Objective:
         learners = tuple(name for name in self.players if name in players)
         if not learners:
             raise Refused(f"the players are {', '.join(self.players)}, got {', '.join(players) or 'none'}")
-        for player in self.players.values():
-            player.set_rate(DECAYS[self.descent.decay](progress))
+        self._set(progress)
         label = torch.zeros(len(x_0), dtype=torch.long, device=x_0.device) if label is None else label
         learn: Callable[[Tensor, Tensor, torch.Generator], dict[str, Tensor]] = partial(self._learn, players=learners)
         if self.device.type == "cuda" and not torch.distributed.is_initialized():
@@ -140,6 +139,11 @@ class Objective:
             average.follow(self.updates)
         *values, overflows = torch.stack([*losses.values(), self.overflows.count]).tolist()
         return self._checked(dict(zip(losses, values, strict=True)), int(overflows))
+
+    def _set(self, progress: float) -> None:
+        """Set what changes over a run."""
+        for player in self.players.values():
+            player.set_rate(DECAYS[self.descent.decay](progress))
 
     def tune(self, lr_g: float, lr_d: float, gamma: float) -> None:
         """Change the learning rates and the weight of the penalty, as far as there are any, from the next update on."""
@@ -254,20 +258,13 @@ class Adversarial(Objective):
         # gamma by now; a recorded update reads it from the device
         self.penalty: float | Tensor = torch.zeros((), device=self.device) if self.device.type == "cuda" else 0.0
 
-    def update(
-        self,
-        x_0: Tensor,
-        noise: torch.Generator,
-        progress: float,
-        label: Tensor | None = None,
-        players: tuple[str, ...] = BOTH,
-    ) -> dict[str, float]:
+    def _set(self, progress: float) -> None:
+        super()._set(progress)
         now = self.gamma * self.anneal**progress
         if isinstance(self.penalty, Tensor):
             self.penalty.fill_(now)
         else:
             self.penalty = now
-        return super().update(x_0, noise, progress, label, players)
 
     def tune(self, lr_g: float, lr_d: float, gamma: float) -> None:
         super().tune(lr_g, lr_d, gamma)

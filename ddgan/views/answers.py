@@ -142,7 +142,7 @@ def bounded(scene: Scene, panel: Panel) -> str:
     law, schedule, model = scene.source.law, scene.schedule, panel.model
     if law is None or not law.var.min() > 0:
         return ""
-    if panel.name == "gaussian" and (schedule.T <= MAX_BOUND or law.lines()):
+    if panel.name == "gaussian" and (schedule.T <= MAX_BOUND or law.lines):
         return f"; KL from the law at most {bound(law, schedule):.2f} nats"
     if isinstance(model, MixtureDenoiser) and schedule.T <= MAX_BOUND:
         levels = tuple(schedule.level(torch.arange(schedule.T, 0, -1)).tolist())

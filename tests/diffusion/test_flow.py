@@ -59,16 +59,16 @@ def test_every_item_has_its_own_levels():
 
 
 def test_coordinates_are_found_independent_where_they_are():
-    assert len(GRID.lines()) == 2 and len(LINE.lines()) == 1 and toy("rings").lines() is None
+    assert len(GRID.lines) == 2 and len(LINE.lines) == 1 and toy("rings").lines is None
     weights = torch.tensor([0.2, 0.8])
     half, corners = torch.tensor([0.5, 0.5]), torch.cartesian_prod(*[torch.arange(2.0)] * 2)
     uneven = Law((weights[:, None] * half).flatten().log(), corners, torch.full((4,), 0.1))
-    first, second = uneven.lines()
+    first, second = uneven.lines
     torch.testing.assert_close(first.log_w.exp(), weights.double())
     torch.testing.assert_close(second.log_w.exp(), torch.full((2,), 0.5).double())
-    assert Law(torch.tensor([0.1, 0.2, 0.3, 0.9]), uneven.mu, uneven.var).lines() is None, "weights are no product"
+    assert Law(torch.tensor([0.1, 0.2, 0.3, 0.9]), uneven.mu, uneven.var).lines is None, "weights are no product"
     twice = torch.arange(2.0).repeat(2)[:, None].expand(4, 2)
-    assert Law.uniform(twice, 0.1).lines() is None, "a diagonal whose points count twice fills no lattice"
+    assert Law.uniform(twice, 0.1).lines is None, "a diagonal whose points count twice fills no lattice"
 
 
 def test_a_map_is_kept_and_another_is_not_taken_for_it():

@@ -105,7 +105,7 @@ def test_what_a_gaussian_loses_in_a_step_is_the_mean_gap_on_the_line_and_in_the_
     assert step_gap(plane, schedule, t) == pytest.approx(exact, abs=0.01)
     weights = (LINE.log_w[:, None] + LINE.log_w).flatten()
     square = Law(weights, torch.cartesian_prod(LINE.mu[:, 0], LINE.mu[:, 0]), LINE.var[:1].expand(16))
-    assert square.lines() and step_gap(square, schedule, t) == pytest.approx(2 * exact, abs=1e-6)
+    assert square.lines and step_gap(square, schedule, t) == pytest.approx(2 * exact, abs=1e-6)
     tilted = torch.tensor([[0.6, 0.8], [-0.8, 0.6]], dtype=torch.float64)
     assert step_gap(Law(weights, square.mu @ tilted, square.var), schedule, t) == pytest.approx(2 * exact, abs=0.02)
 
