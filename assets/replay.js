@@ -15,7 +15,7 @@ function filmOf(answer) {
     curve.set(answer.curve.subarray(4 * row, 4 * row + 4), 5 * row + 1);
   }
   const note = `A recorded run of “${answer.experiment}”: ${answer.step.at(-1).toLocaleString('en')} updates, ` +
-    `${Math.round(answer.seconds)} s of one core. Start trains anew.`;
+    `${Math.round(answer.seconds)} s of one core. Start trains with the settings chosen.`;
   return { ...answer, F, curve, note };
 }
 
