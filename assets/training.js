@@ -341,6 +341,7 @@ function draw() {
   if (frame.surface) {
     if (dim === 2) drawSurface(onSurface); else drawLogits(onSurface);
     if (frame.arrows && pulled.checked) drawArrows(onSurface);
+    if (dim === 2) drawAsked(onSurface);
     drawScales(onSurface, axes, limit, theme);
   }
   CHARTS.forEach((chart, i) => drawChart(onCharts[i], chart));
@@ -389,12 +390,17 @@ function drawHistogram({ ctx, w, h }) {
 const mix = (a, b, u) => a.map((v, i) => v + (b[i] - v) * u);
 
 function drawSurface(view) {
-  const { frame, theme } = state, { ctx, w } = view, { data } = frame.surface, G = Math.round(Math.sqrt(data.length));
+  const { frame, theme } = state, { data } = frame.surface, G = Math.round(Math.sqrt(data.length));
   const [real, fake, undecided] = [theme.sample, theme.x0, theme.plot].map(rgb);
   const shade = v => mix(undecided, v > 127.5 ? real : fake, Math.abs(v - 127.5) / 127.5).map(Math.round);
   const lut = Array.from({ length: 256 }, (_, v) => [...shade(v), 255]);
   stretch(view, pixelated(G, G, k => lut[data[k]]));
-  for (const [colour, width] of [[theme.paper, 4], [theme.ink, 1.6]]) cross(ctx, [w / 2, w / 2], 6, colour, width);
+}
+
+/* The x_1 that is asked about, over what is drawn there. */
+function drawAsked({ ctx, w }) {
+  const { theme: { paper, ink } } = state;
+  for (const [colour, width] of [[paper, 4], [ink, 1.6]]) cross(ctx, [w / 2, w / 2], 6, colour, width);
 }
 
 /* 1-D: where a logit stands in a picture of this height. */
