@@ -135,3 +135,13 @@ def test_a_map_that_was_lost_on_the_way_is_asked_for_again(visit):
     with page.expect_response(lambda response: "/map?" in response.url):
         answered(page, lambda: page.select_option(f"{BOX} select", "2"))
     assert lost and "ERR_FAILED" in visit.errors.pop()
+
+
+def test_the_panels_beside_an_answer_are_of_one_size_and_apart(visit):
+    page = visit("?t=1", width=1366, height=768)
+    answered(page, lambda: page.locator("#stage .stage canvas").nth(1).click(position={"x": 90, "y": 120}))
+    edges = "nodes => nodes.map(node => node.getBoundingClientRect()).map(({ left, right }) => [left, right])"
+    plots, numbers = (page.eval_on_selector_all(f"#stage {part}", edges) for part in (".stage-plot", ".stage-main"))
+    assert len({round(right - left) for left, right in plots}) == 1
+    for boxes in (plots, numbers):
+        assert all(before[1] + 8 < after[0] for before, after in itertools.pairwise(boxes))
