@@ -98,6 +98,6 @@ const drive = ({ state, last, goto, seek = goto, playing, play, pause, panels, c
 
 // ---------------------------------------------------------------- keys of the page
 
-const TYPING = 'textarea, [contenteditable], input:not([readonly], [type=checkbox], [type=radio], [type=range])';
-/* Whether a key is the page's, while root is shown: nobody types, and nothing else has taken it. */
+const TYPING = 'textarea, select, [contenteditable], input:not([type=checkbox], [type=radio], [type=range])';
+/* Whether a key is the page's, while root is shown: nobody types or chooses, and nothing else has taken it. */
 const forPage = e => root.isConnected && root.clientWidth > 0 && !e.defaultPrevented && !e.target.matches?.(TYPING);

@@ -506,3 +506,14 @@ def test_the_menu_calls_vp_the_papers_with_the_papers_range_alone(visit):
         page.wait_for_function("b => document.querySelector('#gallery .gallery').dataset.id !== b", arg=before)
     page.wait_for_function(called.format("images-schedule", "vp (paper)"))
     assert "span" not in page.get_attribute("#gallery .gallery", "data-id")
+
+
+def test_a_letter_in_a_list_is_no_key_of_the_page(visit):
+    page = visit("?n=500")
+    page.focus("#data input")
+    page.wait_for_selector("[role=option] >> nth=0")
+    page.keyboard.press("p")
+    page.focus("#posterior select")
+    page.keyboard.press("n")
+    page.wait_for_timeout(300)
+    assert "present" not in page.url and page.get_attribute("[data-act=noise]", "aria-pressed") == "false"
