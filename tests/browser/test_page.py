@@ -517,3 +517,13 @@ def test_a_letter_in_a_list_is_no_key_of_the_page(visit):
     page.keyboard.press("n")
     page.wait_for_timeout(300)
     assert "present" not in page.url and page.get_attribute("[data-act=noise]", "aria-pressed") == "false"
+
+
+def test_the_pointer_reaches_what_a_floating_notice_covers(visit):
+    page = visit("?n=500", width=390, height=844)
+    page.locator(f"{STAGE} .stage-metrics").last.scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('[data-fork=eps]').click()")
+    page.wait_for_selector(".notice-floating")
+    assert page.evaluate("""() => {
+      const { left, top, width, height } = document.querySelector('.notice-floating').getBoundingClientRect();
+      return !document.elementFromPoint(left + width / 2, top + height / 2).closest('.notice-floating'); }""")
