@@ -16,8 +16,9 @@ if (hidden.length)
   document.head.append(make('style', '', `${hidden.join(', ')} { display: none !important; }`));
 
 /* Gradio's dropdowns take every key for a search, after a while: whoever moves on by Tab would leave an open list
-   behind. */
+   behind. An Escape that closes a list closes nothing else. */
 listen(document, 'keydown', e => {
+  if (e.key === 'Escape' && e.target.getAttribute?.('aria-expanded') === 'true') e.preventDefault();
   if (['Tab', 'Shift', 'Control', 'Alt', 'Meta'].includes(e.key) && e.target.getAttribute?.('role') === 'combobox')
     e.stopImmediatePropagation();
 }, { capture: true });
@@ -146,7 +147,7 @@ const STEPS = [
     async () => {
       await scene();
       layer('x0', false);
-      press('Escape');
+      stage().stage.hold(null);
       stage().stage.pause();
       stage().stage.goto(0);
       lookAtStage();
@@ -170,7 +171,7 @@ const STEPS = [
     async () => {
       await scene();
       layer('x0', true);
-      press('Escape');
+      stage().stage.hold(null);
       stage().stage.goto(3);
       lookAtStage();
     },
@@ -191,7 +192,7 @@ const STEPS = [
       'to cover them all, and nearly all of it falls between them.',
     async () => {
       await scene();
-      press('Escape');
+      stage().stage.hold(null);
       find('[name=posterior-of][value=x_0]').click();
       document.dispatchEvent(new CustomEvent('ddgan:pick', { detail: { t: 1, x: [0.3, 0.2] } }));
       look('#posterior', innerHeight < 1000 ? 'start' : 'center');
@@ -325,5 +326,5 @@ card.addEventListener('click', e => {
   const to = e.target.dataset.go;
   if (to) go(to === 'close' ? null : step + (to === 'next' ? 1 : -1));
 });
-card.addEventListener('keydown', e => { if (e.key === 'Escape') go(null); });
+onEscape(() => step !== null, () => go(null));
 element.addEventListener('click', e => { if (e.target.closest('[data-tour]')) go(0); });

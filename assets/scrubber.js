@@ -78,7 +78,8 @@ const drive = ({ state, last, goto, seek = goto, playing, play, pause, panels, c
     if (tick) seek(+tick.dataset.state);
   });
   root.addEventListener('keydown', e => {
-    if (state() === null || e.ctrlKey || e.metaKey || e.altKey || e.target.matches('[type=radio]')) return;
+    if (state() === null || e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey) return;
+    if (e.target.matches('[type=radio]')) return;
     const onRange = e.target === range, by = n => () => goto(state() + n), page = Math.ceil(last() / 8);
     const vertical = way => e.target === panels ? () => choose(way) : onRange ? by(-way) : null;
     obey(e, {

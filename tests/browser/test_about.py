@@ -93,3 +93,12 @@ def test_the_machine_is_drawn_in_the_colours_of_the_theme(visit, dark):
     bright = [sum(map(int, colour[4:-1].split(","))) > 380 for colour in (ink, paper)]
     assert bright == [dark, not dark]
     assert page.locator("#machine [data-part]").count() == 8
+
+
+def test_escape_closes_the_tour_wherever_the_focus_is(visit):
+    page = visit("?n=500")
+    page.click("[data-tour]")
+    page.wait_for_selector(".tour[data-step='0']")
+    page.focus(f"{STAGE} input[type=range]")
+    page.keyboard.press("Escape")
+    assert page.is_hidden(".tour")

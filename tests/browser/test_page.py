@@ -527,3 +527,11 @@ def test_the_pointer_reaches_what_a_floating_notice_covers(visit):
     assert page.evaluate("""() => {
       const { left, top, width, height } = document.querySelector('.notice-floating').getBoundingClientRect();
       return !document.elementFromPoint(left + width / 2, top + height / 2).closest('.notice-floating'); }""")
+
+
+def test_escape_brings_the_page_back_from_present(visit):
+    page = visit("?n=500")
+    page.keyboard.press("p")
+    page.wait_for_url("**present=1**")
+    page.keyboard.press("Escape")
+    assert page.locator("#T").is_visible() and "present" not in page.url
