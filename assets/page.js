@@ -261,7 +261,7 @@ const STEPS = [
 ];
 
 /* The card is below, above or beside what its step speaks of, or in a corner: the first place of those where it covers
-   least of that. */
+   the least share of that. */
 const GAP = 12;
 function place() {
   if (card.hidden) return;
@@ -283,7 +283,7 @@ function place() {
     : { foot: [(wide - width) / 2, innerHeight] };
   const covered = ([x, y]) => sum(boxes.map(box =>
     Math.max(0, Math.min(box.right, x + width) - Math.max(box.left, x)) *
-    Math.max(0, Math.min(box.bottom, y + height) - Math.max(box.top, y))));
+    Math.max(0, Math.min(box.bottom, y + height) - Math.max(box.top, y)) / (box.width * box.height)));
   const inside = Object.entries(places).map(([side, [x, y]]) => {
     const at = [
       clamp(x, GAP, Math.max(GAP, wide - width - GAP)),

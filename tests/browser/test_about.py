@@ -102,3 +102,13 @@ def test_escape_closes_the_tour_wherever_the_focus_is(visit):
     page.focus(f"{STAGE} input[type=range]")
     page.keyboard.press("Escape")
     assert page.is_hidden(".tour")
+
+
+def test_the_tours_last_card_does_not_cover_start(visit):
+    page = visit("?tab=train", width=390, height=844, ready="#live .live[data-opened][data-run]")
+    page.click("[data-tour]")
+    for step in range(LAST):
+        page.wait_for_selector(f".tour[data-step='{step}']")
+        page.click(".tour [data-go=next]")
+    page.wait_for_selector(f".tour[data-step='{LAST}']")
+    page.wait_for_function(SEEN, arg=["#train-buttons", 1])
