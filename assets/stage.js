@@ -550,6 +550,7 @@ function onward(states) {
   state.forward = states;
   if (turns) goOn();
   $('[data-act=noise]').setAttribute('aria-pressed', Boolean(states));
+  $('.step-machine').style.visibility = states ? 'hidden' : '';     // its step is one back
   describe(true);
 }
 
