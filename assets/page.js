@@ -16,9 +16,10 @@ if (hidden.length)
   document.head.append(make('style', '', `${hidden.join(', ')} { display: none !important; }`));
 
 /* Gradio's dropdowns take every key for a search, after a while: whoever moves on by Tab would leave an open list
-   behind. An Escape that closes a list closes nothing else. */
+   behind. What an arrow or Escape does to a list that is open it does to nothing else. */
 listen(document, 'keydown', e => {
-  if (e.key === 'Escape' && e.target.getAttribute?.('aria-expanded') === 'true') e.preventDefault();
+  if (['ArrowUp', 'ArrowDown', 'Escape'].includes(e.key) && e.target.getAttribute?.('aria-expanded') === 'true')
+    e.preventDefault();
   if (['Tab', 'Shift', 'Control', 'Alt', 'Meta'].includes(e.key) && e.target.getAttribute?.('role') === 'combobox')
     e.stopImmediatePropagation();
 }, { capture: true });

@@ -535,3 +535,15 @@ def test_escape_brings_the_page_back_from_present(visit):
     page.wait_for_url("**present=1**")
     page.keyboard.press("Escape")
     assert page.locator("#T").is_visible() and "present" not in page.url
+
+
+def test_an_arrow_in_a_list_does_not_scroll_the_page(visit):
+    page = visit("?n=500")
+    page.focus("#data input")
+    page.wait_for_selector("[role=option] >> nth=0")
+    for key in ("ArrowDown", "ArrowDown", "ArrowUp"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert page.evaluate("scrollY") == 0
+    page.keyboard.press("ArrowDown")
+    assert after(page, lambda: page.keyboard.press("Enter")).data != "25-gaussians"
