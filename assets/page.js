@@ -123,9 +123,11 @@ async function paper() {
   await choose('schedule', 'vp (paper)');
 }
 
-/* The scene that most steps share. */
+/* The scene that most steps share; each says itself whether it needs the predicted x_0. */
 async function scene() {
   await denoise();
+  for (const name of ['samples', 'density', 'paths']) layer(name, true);
+  layer('field', false);
   await choose('data', '25 Gaussians');
   await choose('T', '4');
   await paper();

@@ -112,3 +112,11 @@ def test_the_tours_last_card_does_not_cover_start(visit):
         page.click(".tour [data-go=next]")
     page.wait_for_selector(f".tour[data-step='{LAST}']")
     page.wait_for_function(SEEN, arg=["#train-buttons", 1])
+
+
+def test_the_tour_shows_what_it_speaks_of_whatever_was_hidden(visit):
+    page = visit("?n=500&layers=x0,field")
+    page.click("[data-tour]")
+    page.wait_for_selector(".tour[data-step='0']")
+    shown = {name: page.is_checked(f"[data-layer={name}]") for name in ("samples", "density", "x0", "paths", "field")}
+    assert shown == {"samples": True, "density": True, "x0": False, "paths": True, "field": False}
