@@ -192,7 +192,7 @@ CUT = """() => {
 def test_the_ring_around_what_has_the_focus_is_whole(visit, width):
     page = visit("?n=500&t=4", width=width, height=768)
     parts = {
-        "Denoise": ["#data input", "#schedule input"],
+        "Denoise": ["#data input", "#schedule input", f"{STAGE} .stage-end.here"],
         "Images": ["#images-data input", "#images-schedule input", "#images-alone input"],
         "Train": [".reset-button"],
     }
