@@ -203,3 +203,13 @@ def test_the_ring_around_what_has_the_focus_is_whole(visit, width):
             page.locator(f"{selector} >> visible=true").first.evaluate("node => node.focus({ focusVisible: true })")
             page.wait_for_timeout(300)
             assert not page.evaluate(CUT), selector
+
+
+@pytest.mark.parametrize(("width", "height"), [(683, 384), (844, 390)])
+def test_in_a_low_window_the_deck_leaves_it_to_the_panels(visit, width, height):
+    page = visit("?n=500", width=width, height=height)
+    assert page.evaluate("""() => {
+      const plot = document.querySelector('.stage-plot');
+      plot.scrollIntoView({ block: 'start' });
+      const { left, top } = plot.getBoundingClientRect();
+      return plot.contains(document.elementFromPoint(left + 20, top + 20)); }""")
