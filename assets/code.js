@@ -56,13 +56,14 @@ async function copy() {
 }
 
 const changes = new MutationObserver(() => { if (shown()?.dataset.id !== root.dataset.id) ask(); });
-function toggle(open) {
+async function toggle(open) {
   opener.setAttribute('aria-expanded', open);
   menu.hidden = !open;
   changes.disconnect();
   if (!open) return;
-  ask();
   if (shown()) changes.observe(shown(), { attributeFilter: ['data-id'] });
+  await ask();
+  bring(menu, 'nearest');
 }
 
 opener.addEventListener('click', () => toggle(menu.hidden));

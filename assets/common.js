@@ -305,3 +305,8 @@ const obey = (e, keys) => {
   keys[e.key]();
   return true;
 };
+
+/* Escape closes what is open, wherever the focus is. */
+const onEscape = (isOpen, close) =>
+  listen(document, 'keydown', e => { if (!e.defaultPrevented && isOpen()) obey(e, { Escape: close }); },
+    { capture: true });

@@ -16,8 +16,10 @@ if (hidden.length)
   document.head.append(make('style', '', `${hidden.join(', ')} { display: none !important; }`));
 
 /* Gradio's dropdowns take every key for a search, after a while: whoever moves on by Tab would leave an open list
-   behind. */
+   behind. What an arrow or Escape does to a list that is open it does to nothing else. */
 listen(document, 'keydown', e => {
+  if (['ArrowUp', 'ArrowDown', 'Escape'].includes(e.key) && e.target.getAttribute?.('aria-expanded') === 'true')
+    e.preventDefault();
   if (['Tab', 'Shift', 'Control', 'Alt', 'Meta'].includes(e.key) && e.target.getAttribute?.('role') === 'combobox')
     e.stopImmediatePropagation();
 }, { capture: true });
@@ -121,9 +123,11 @@ async function paper() {
   await choose('schedule', 'vp (paper)');
 }
 
-/* The scene that most steps share. */
+/* The scene that most steps share; each says itself whether it needs the predicted x_0. */
 async function scene() {
   await denoise();
+  for (const name of ['samples', 'density', 'paths']) layer(name, true);
+  layer('field', false);
   await choose('data', '25 Gaussians');
   await choose('T', '4');
   await paper();
@@ -146,7 +150,7 @@ const STEPS = [
     async () => {
       await scene();
       layer('x0', false);
-      press('Escape');
+      stage().stage.hold(null);
       stage().stage.pause();
       stage().stage.goto(0);
       lookAtStage();
@@ -170,7 +174,7 @@ const STEPS = [
     async () => {
       await scene();
       layer('x0', true);
-      press('Escape');
+      stage().stage.hold(null);
       stage().stage.goto(3);
       lookAtStage();
     },
@@ -191,7 +195,7 @@ const STEPS = [
       'to cover them all, and nearly all of it falls between them.',
     async () => {
       await scene();
-      press('Escape');
+      stage().stage.hold(null);
       find('[name=posterior-of][value=x_0]').click();
       document.dispatchEvent(new CustomEvent('ddgan:pick', { detail: { t: 1, x: [0.3, 0.2] } }));
       look('#posterior', innerHeight < 1000 ? 'start' : 'center');
@@ -260,7 +264,7 @@ const STEPS = [
 ];
 
 /* The card is below, above or beside what its step speaks of, or in a corner: the first place of those where it covers
-   least of that. */
+   the least share of that. */
 const GAP = 12;
 function place() {
   if (card.hidden) return;
@@ -282,7 +286,7 @@ function place() {
     : { foot: [(wide - width) / 2, innerHeight] };
   const covered = ([x, y]) => sum(boxes.map(box =>
     Math.max(0, Math.min(box.right, x + width) - Math.max(box.left, x)) *
-    Math.max(0, Math.min(box.bottom, y + height) - Math.max(box.top, y))));
+    Math.max(0, Math.min(box.bottom, y + height) - Math.max(box.top, y)) / (box.width * box.height)));
   const inside = Object.entries(places).map(([side, [x, y]]) => {
     const at = [
       clamp(x, GAP, Math.max(GAP, wide - width - GAP)),
@@ -325,5 +329,5 @@ card.addEventListener('click', e => {
   const to = e.target.dataset.go;
   if (to) go(to === 'close' ? null : step + (to === 'next' ? 1 : -1));
 });
-card.addEventListener('keydown', e => { if (e.key === 'Escape') go(null); });
+onEscape(() => step !== null, () => go(null));
 element.addEventListener('click', e => { if (e.target.closest('[data-tour]')) go(0); });

@@ -649,13 +649,19 @@ const heard = run => {
 hear('run', heard);
 /* The answer to a click stands beside the panels, where there is room, until it is closed. */
 const beside = on => document.documentElement.toggleAttribute('data-beside', on);
+function close() {
+  const inside = root.contains(document.activeElement);
+  beside(false);
+  if (inside) document.querySelector('#stage .stage-panels').focus({ preventScroll: true });
+}
 hear('pick', ({ t, x }) => {
   if (!state.run) return;
   beside(true);
   move({ t, x: x.length === 1 ? [x[0], state.x[1]] : [...x] });
 });
-$('.posterior-close').addEventListener('click', () => beside(false));
-root.addEventListener('keydown', e => { if (e.key === 'Escape') beside(false); });
+const closer = $('.posterior-close');
+closer.addEventListener('click', close);
+onEscape(() => closer.checkVisibility(), close);
 onSize(draw);
 onTheme(() => { draw(); relief?.draw(); });
 onSight(on => {

@@ -78,7 +78,8 @@ const drive = ({ state, last, goto, seek = goto, playing, play, pause, panels, c
     if (tick) seek(+tick.dataset.state);
   });
   root.addEventListener('keydown', e => {
-    if (state() === null || e.ctrlKey || e.metaKey || e.altKey || e.target.matches('[type=radio]')) return;
+    if (state() === null || e.defaultPrevented || e.ctrlKey || e.metaKey || e.altKey) return;
+    if (e.target.matches('[type=radio]')) return;
     const onRange = e.target === range, by = n => () => goto(state() + n), page = Math.ceil(last() / 8);
     const vertical = way => e.target === panels ? () => choose(way) : onRange ? by(-way) : null;
     obey(e, {
@@ -98,6 +99,6 @@ const drive = ({ state, last, goto, seek = goto, playing, play, pause, panels, c
 
 // ---------------------------------------------------------------- keys of the page
 
-const TYPING = 'textarea, [contenteditable], input:not([readonly], [type=checkbox], [type=radio], [type=range])';
-/* Whether a key is the page's, while root is shown: nobody types, and nothing else has taken it. */
+const TYPING = 'textarea, select, [contenteditable], input:not([type=checkbox], [type=radio], [type=range])';
+/* Whether a key is the page's, while root is shown: nobody types or chooses, and nothing else has taken it. */
 const forPage = e => root.isConnected && root.clientWidth > 0 && !e.defaultPrevented && !e.target.matches?.(TYPING);

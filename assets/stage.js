@@ -88,7 +88,7 @@ ${deckMarkup(
       ${state.layers[name] ? 'checked' : ''}><i class="stage-key ${name}"></i>${text}</label>`,
   ).join('')}<label class="stage-chip" title="Every measure, of the predicted x₀ or the samples, under its panel"><input
     type="checkbox" data-all>Numbers</label><button type="button" class="stage-chip" data-act="present"
-    aria-pressed="false" title="Large, without the rest of the page (key p)">Present</button></div>`,
+    aria-pressed="false" title="Large, without the rest of the page (key p; back: Escape)">Present</button></div>`,
   0.001,
   {
     beside: `
@@ -550,6 +550,7 @@ function onward(states) {
   state.forward = states;
   if (turns) goOn();
   $('[data-act=noise]').setAttribute('aria-pressed', Boolean(states));
+  $('.step-machine').style.visibility = states ? 'hidden' : '';     // its step is one back
   describe(true);
 }
 
@@ -682,6 +683,8 @@ function present(on = !whole.hasAttribute(PRESENT)) {
   invalidate();
 }
 
+onEscape(() => whole.hasAttribute(PRESENT), () => present(false));
+
 /* Keys of the page, wherever the focus is but where one types. */
 listen(document, 'keydown', e => {
   if (!forPage(e)) return;
@@ -781,6 +784,7 @@ root.stage = {
     return x ? Array.from({ length: data.n }, (_, j) => pointOf(x, i, j)) : [];
   },
   goto, play, pause, run,
+  hold: j => { state.pinned = j; invalidate(); },
   wanted: () => state.wanted,
   show: (values, problem) => { want(values, problem); return true; },
   opened: values => { state.asked ??= values; root.dataset.opened = '1'; },
@@ -788,7 +792,7 @@ root.stage = {
 };
 drive({
   ...root.stage, last: lastState, seek: glide, playing, panels, choose: follow,
-  others: () => ({ Escape: state.pinned === null ? null : () => { state.pinned = null; invalidate(); } }),
+  others: () => ({ Escape: state.pinned === null ? null : () => root.stage.hold(null) }),
 });
 present(new URLSearchParams(location.search).get('present') === '1');
 // What is asked for first: what another tab has put here, or the address of the page, which its head has fetched.

@@ -101,7 +101,7 @@ def _laid_out(session: Session) -> Parts:
     ways = menu.build(first)
     own, used = own_data.build()
     formula, span, reset = _range(first.schedule)
-    with gr.Row(elem_id="scene"):  # the posterior stands below the stage, and beside it once a point was clicked
+    with gr.Row(elem_id="denoise-view"):  # the posterior stands below the stage, and beside it once a point was clicked
         stage = drawn(
             "stage",
             controls=json.dumps(

@@ -93,3 +93,30 @@ def test_the_machine_is_drawn_in_the_colours_of_the_theme(visit, dark):
     bright = [sum(map(int, colour[4:-1].split(","))) > 380 for colour in (ink, paper)]
     assert bright == [dark, not dark]
     assert page.locator("#machine [data-part]").count() == 8
+
+
+def test_escape_closes_the_tour_wherever_the_focus_is(visit):
+    page = visit("?n=500")
+    page.click("[data-tour]")
+    page.wait_for_selector(".tour[data-step='0']")
+    page.focus(f"{STAGE} input[type=range]")
+    page.keyboard.press("Escape")
+    assert page.is_hidden(".tour")
+
+
+def test_the_tours_last_card_does_not_cover_start(visit):
+    page = visit("?tab=train", width=390, height=844, ready="#live .live[data-opened][data-run]")
+    page.click("[data-tour]")
+    for step in range(LAST):
+        page.wait_for_selector(f".tour[data-step='{step}']")
+        page.click(".tour [data-go=next]")
+    page.wait_for_selector(f".tour[data-step='{LAST}']")
+    page.wait_for_function(SEEN, arg=["#train-buttons", 1])
+
+
+def test_the_tour_shows_what_it_speaks_of_whatever_was_hidden(visit):
+    page = visit("?n=500&layers=x0,field")
+    page.click("[data-tour]")
+    page.wait_for_selector(".tour[data-step='0']")
+    shown = {name: page.is_checked(f"[data-layer={name}]") for name in ("samples", "density", "x0", "paths", "field")}
+    assert shown == {"samples": True, "density": True, "x0": False, "paths": True, "field": False}

@@ -135,3 +135,34 @@ def test_a_map_that_was_lost_on_the_way_is_asked_for_again(visit):
     with page.expect_response(lambda response: "/map?" in response.url):
         answered(page, lambda: page.select_option(f"{BOX} select", "2"))
     assert lost and "ERR_FAILED" in visit.errors.pop()
+
+
+def test_the_panels_beside_an_answer_are_of_one_size_and_apart(visit):
+    page = visit("?t=1", width=1366, height=768)
+    answered(page, lambda: page.locator("#stage .stage canvas").nth(1).click(position={"x": 90, "y": 120}))
+    edges = "nodes => nodes.map(node => node.getBoundingClientRect()).map(({ left, right }) => [left, right])"
+    plots, numbers = (page.eval_on_selector_all(f"#stage {part}", edges) for part in (".stage-plot", ".stage-main"))
+    assert len({round(right - left) for left, right in plots}) == 1
+    for boxes in (plots, numbers):
+        assert all(before[1] + 8 < after[0] for before, after in itertools.pairwise(boxes))
+
+
+@pytest.mark.parametrize("part", ["#stage .stage-panels", f"{BOX} [data-in='0']"])
+def test_escape_closes_the_answer_beside_and_the_focus_is_on_the_panels(visit, part):
+    page = visit("?t=1", width=1366, height=768)
+    beside, held = (
+        "document.documentElement.hasAttribute('data-beside')",
+        "document.querySelector('#stage .stage').stage.run().item !== null",
+    )
+    answered(page, lambda: page.locator("#stage .stage canvas").nth(1).click(position={"x": 90, "y": 120}))
+    page.focus("#data input")
+    page.wait_for_selector("[role=option] >> nth=0")
+    page.keyboard.press("Escape")
+    page.wait_for_function("!document.querySelector('[role=option]')")
+    assert page.evaluate(beside), "the list was closed"
+    page.focus(part)
+    page.keyboard.press("Escape")
+    assert page.evaluate(f"[{beside}, {held}]") == [False, True]
+    assert page.evaluate("document.activeElement.className") == "stage-panels"
+    page.keyboard.press("Escape")
+    assert not page.evaluate(held), "once more lets go of the sample"

@@ -1,6 +1,7 @@
 """Copy as code: the menu under the stage gives what the library makes of the request that is shown."""
 
 import pytest
+from test_click import answered
 
 from ddgan.explorer.request import Request
 from ddgan.views.code import KINDS, snippets
@@ -27,3 +28,16 @@ def test_one_click_opens_the_menu_and_one_copies(visit, address, width, dark):
     assert scroll <= inner, "the page must not scroll sideways"
     page.keyboard.press("Escape")
     assert menu.locator(".code-menu").is_hidden()
+
+
+def test_the_menu_is_in_sight_once_it_is_open(visit):
+    page = visit("?n=500", width=1366, height=768)
+    answered(page)
+    page.evaluate("scrollTo(0, 0)")
+    page.focus(".code-open >> nth=0")
+    page.keyboard.press("Enter")
+    page.wait_for_function(
+        """() => { const { top, bottom } = document.querySelector('.code-menu').getBoundingClientRect();
+          return top >= 0 && top < bottom && bottom < innerHeight + 1; }""",
+        timeout=10_000,
+    )

@@ -130,3 +130,11 @@ def test_a_line_has_none_and_says_so(visit):
     page.locator(BOX).scroll_into_view_if_needed()
     page.get_by_text("A landscape needs two coordinates").wait_for()
     assert not page.locator(f"{FOLD} .landscape-save").is_visible()
+
+
+def test_all_of_its_surfaces_are_seen(visit):
+    page = visit("?n=500&at=1,0.5,-0.25,x_0&landscape=1")
+    page.locator(BOX).scroll_into_view_if_needed()
+    page.wait_for_selector(f"{FOLD}[data-landscape] {DRAWN}", timeout=WHILE)
+    seen = "canvases => canvases.map(canvas => canvas.checkVisibility({ visibilityProperty: true }))"
+    assert page.eval_on_selector_all(f"{PLOT} canvas", seen) == [True] * 3

@@ -150,3 +150,14 @@ def test_a_drag_that_is_refused_says_why_and_the_curve_stays(visit):
     page.wait_for_function("document.querySelector('.stage-notice').clientHeight > 10")
     page.mouse.up()
     assert page.inner_text(".stage-notice") == "No such curve." and drawn(page) == before
+
+
+def test_while_noise_is_added_no_diagram_tells_of_a_step_back(visit):
+    page = visit("?n=500&hold=7&t=2")
+    assert page.is_visible(".step-machine")
+    page.click("[data-act=noise]")
+    page.wait_for_selector("[data-act=noise][aria-pressed=true]")
+    show_state(page, 2)
+    assert page.is_hidden(".step-machine")
+    page.click("[data-act=noise]")
+    assert page.is_visible(".step-machine")

@@ -167,3 +167,49 @@ def test_hardly_anything_moves_while_a_tab_is_made(browser, address, tab, width,
     found = page.evaluate(SHIFTED)
     context.close()
     assert found["total"] < 0.05, found["largest"]
+
+
+# what has the focus and a ring around it of which less than all is seen
+CUT = """() => {
+  const here = document.activeElement, { clipPath } = getComputedStyle(here);
+  const ringed = [here, here.closest('.wrap'), here.closest('label')]
+    .filter(node => node && getComputedStyle(node).outlineStyle !== 'none');
+  return ringed.length !== 1 || clipPath !== 'none' || ringed.some(node => {
+    const { outlineOffset, outlineWidth } = getComputedStyle(node);
+    const by = parseFloat(outlineOffset) + parseFloat(outlineWidth);
+    const ring = node.getBoundingClientRect();
+    for (let of = node.parentElement; of !== document.body; of = of.parentElement) {
+      const { display, overflowX, overflowY } = getComputedStyle(of), box = of.getBoundingClientRect();
+      if (display === 'contents') continue;
+      if (overflowX !== 'visible' && (ring.left - by < box.left - 1 || ring.right + by > box.right + 1)) return true;
+      if (overflowY !== 'visible' && (ring.top - by < box.top - 1 || ring.bottom + by > box.bottom + 1)) return true;
+    }
+    return false;
+  }); }"""
+
+
+@pytest.mark.parametrize("width", [1366, 390])
+def test_the_ring_around_what_has_the_focus_is_whole(visit, width):
+    page = visit("?n=500&t=4", width=width, height=768)
+    parts = {
+        "Denoise": ["#data input", "#schedule input", f"{STAGE} .stage-end.here"],
+        "Images": ["#images-data input", "#images-schedule input", "#images-alone input"],
+        "Train": [".reset-button"],
+    }
+    for tab, selectors in parts.items():
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_selector(THERE[tab.lower()])
+        for selector in selectors:
+            page.locator(f"{selector} >> visible=true").first.evaluate("node => node.focus({ focusVisible: true })")
+            page.wait_for_timeout(300)
+            assert not page.evaluate(CUT), selector
+
+
+@pytest.mark.parametrize(("width", "height"), [(683, 384), (844, 390)])
+def test_in_a_low_window_the_deck_leaves_it_to_the_panels(visit, width, height):
+    page = visit("?n=500", width=width, height=height)
+    assert page.evaluate("""() => {
+      const plot = document.querySelector('.stage-plot');
+      plot.scrollIntoView({ block: 'start' });
+      const { left, top } = plot.getBoundingClientRect();
+      return plot.contains(document.elementFromPoint(left + 20, top + 20)); }""")

@@ -506,3 +506,44 @@ def test_the_menu_calls_vp_the_papers_with_the_papers_range_alone(visit):
         page.wait_for_function("b => document.querySelector('#gallery .gallery').dataset.id !== b", arg=before)
     page.wait_for_function(called.format("images-schedule", "vp (paper)"))
     assert "span" not in page.get_attribute("#gallery .gallery", "data-id")
+
+
+def test_a_letter_in_a_list_is_no_key_of_the_page(visit):
+    page = visit("?n=500")
+    page.focus("#data input")
+    page.wait_for_selector("[role=option] >> nth=0")
+    page.keyboard.press("p")
+    page.focus("#posterior select")
+    page.keyboard.press("n")
+    page.wait_for_timeout(300)
+    assert "present" not in page.url and page.get_attribute("[data-act=noise]", "aria-pressed") == "false"
+
+
+def test_the_pointer_reaches_what_a_floating_notice_covers(visit):
+    page = visit("?n=500", width=390, height=844)
+    page.locator(f"{STAGE} .stage-metrics").last.scroll_into_view_if_needed()
+    page.evaluate("document.querySelector('[data-fork=eps]').click()")
+    page.wait_for_selector(".notice-floating")
+    assert page.evaluate("""() => {
+      const { left, top, width, height } = document.querySelector('.notice-floating').getBoundingClientRect();
+      return !document.elementFromPoint(left + width / 2, top + height / 2).closest('.notice-floating'); }""")
+
+
+def test_escape_brings_the_page_back_from_present(visit):
+    page = visit("?n=500")
+    page.keyboard.press("p")
+    page.wait_for_url("**present=1**")
+    page.keyboard.press("Escape")
+    assert page.locator("#T").is_visible() and "present" not in page.url
+
+
+def test_an_arrow_in_a_list_does_not_scroll_the_page(visit):
+    page = visit("?n=500")
+    page.focus("#data input")
+    page.wait_for_selector("[role=option] >> nth=0")
+    for key in ("ArrowDown", "ArrowDown", "ArrowUp"):
+        page.keyboard.press(key)
+    page.wait_for_timeout(300)
+    assert page.evaluate("scrollY") == 0
+    page.keyboard.press("ArrowDown")
+    assert after(page, lambda: page.keyboard.press("Enter")).data != "25-gaussians"
