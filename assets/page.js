@@ -196,6 +196,7 @@ const STEPS = [
     async () => {
       await scene();
       stage().stage.hold(null);
+      stage().stage.goto(3);
       find('[name=posterior-of][value=x_0]').click();
       document.dispatchEvent(new CustomEvent('ddgan:pick', { detail: { t: 1, x: [0.3, 0.2] } }));
       look('#posterior', innerHeight < 1000 ? 'start' : 'center');

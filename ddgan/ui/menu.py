@@ -41,6 +41,7 @@ html[data-ways] #denoisers label::after { font-size: 12px; opacity: 0.75; margin
   #own:not(:has(.open)), #range:not(:has(.open)) { width: 200px; min-width: 0 !important; margin: -44px 0 0 auto;
     padding-block: 6px !important; }
   #range:not(:has(.open)) { width: 216px; margin-right: 210px; }
+  #own:has(.open) ~ #range:not(:has(.open)) { margin: 0; }  /* it stands below the box that is open */
   #denoisers .wrap { gap: 6px; }
   #denoisers label { padding: 5px 8px; }
 }

@@ -258,3 +258,13 @@ def test_a_finger_draws_and_the_page_does_not_scroll_under_it(visit):
     points = board(page)
     assert all(abs(x + y) < 1 for x, y in points), "along the diagonal that the finger went"
     assert page.evaluate("scrollY") == scrolled
+
+
+def test_the_range_of_the_schedule_stands_below_the_open_box(visit):
+    page = visit("")
+    closed = page.locator("#range").bounding_box()
+    open_board(page)
+    box, below = (page.locator(at).bounding_box() for at in ("#own", "#range"))
+    assert below["y"] >= box["y"] + box["height"]
+    page.get_by_role("button", name="Your own data").click()
+    page.wait_for_function("y => document.querySelector('#range').getBoundingClientRect().y === y", arg=closed["y"])

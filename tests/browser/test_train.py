@@ -87,8 +87,9 @@ def test_who_wants_no_motion_opens_at_the_end_of_the_recorded_run_and_can_walk_t
     reach(page, "recorded")
     end = step(page)
     assert page.get_attribute(LIVE, "data-playing") == "0" and end > 1000
-    assert "A recorded run of “Works: T = 4”" in page.inner_text(f"{LIVE} .stage-notice")
-    assert "Start trains with the settings chosen" in page.inner_text(f"{LIVE} .stage-notice") and "25 / 25" in page.inner_text(LIVE)
+    said = page.inner_text(f"{LIVE} .stage-notice")
+    assert "A recorded run of “Works: T = 4”" in said and "Start trains with the settings chosen" in said
+    assert "25 / 25" in page.inner_text(LIVE)
     assert page.inner_text(f"{LIVE} .live-cloud figcaption").endswith("T = 4, over 25 Gaussians")
     assert len(page.evaluate(f"document.querySelector('{LIVE}').live.points()")) == 1000
     assert len(page.evaluate(f"document.querySelector('{LIVE}').live.curve()")) > 50
