@@ -235,3 +235,15 @@ def test_what_a_finger_has_to_hit_is_24_pixels_high(visit):
             page.wait_for_selector("#paint [type=range]")
         page.wait_for_timeout(300)
         assert page.evaluate(LOW) == [], tab
+
+
+def test_on_a_phone_the_diagram_of_a_step_can_be_read(visit):
+    size = "node => parseFloat(getComputedStyle(node).fontSize) * (node.getScreenCTM?.().a ?? 1)"
+    for query, tab in (("?n=500", "denoise"), ("?data=mnist&n=4", "images")):
+        page = visit(query, width=390, height=844, ready=THERE[tab])
+        page.locator(".step-machine .D .small >> visible=true").wait_for(state="attached")
+        small = page.locator(".step-machine text, .stage-metrics dd small").evaluate_all(
+            f"nodes => nodes.filter(node => node.checkVisibility() && node.textContent).map({size})"
+        )
+        assert len(small) >= 9 and min(small) >= 11, tab
+        assert beyond(page) <= 0
