@@ -98,17 +98,23 @@ for everybody who has the link.
 
 | key | does |
 |---|---|
-| ← → | one step, on the scrubber or the panels |
-| space | play, pause |
+| ← → | one step (on the scrubber or the panels) |
+| Home, End | the first and the last state (there too) |
+| Page up, Page down | several steps (on the scrubber) |
+| space | play, pause (on the scrubber or the panels) |
 | n | add noise to data, then play back |
 | < > | play slower, faster |
-| p | the panels alone, for a projector; once more brings the page back |
+| p | the panels alone, for a projector; once more, or Esc, brings the page back |
 | Ctrl Z, or the browser's Back | take back the last change (in *Denoise*) |
 | Ctrl Z | take back the last new noise (in *Images*) |
 | ↑ ↓ | hold another sample (on the panels); Esc lets go (of points) |
+| Enter | the same sample of the next model (on the panels of *Images*) |
+| Esc | close a list, the tour, the answer beside the panels |
+| arrows, Page up, Page down, Home, End on a dot of the schedule | move it, and so bend the schedule |
 | arrows in *Where a Gaussian fails* | move $x_t$; with Shift faster |
 | arrows in a landscape | turn it; with Shift faster; + and − zoom; Home begins again |
 | arrows on a handle in *Why* | move it; with Shift in small steps |
+| arrows on a drawing board | move its cursor; space draws, Ctrl Z takes back, Delete erases (points) |
 
 ## Links
 

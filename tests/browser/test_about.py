@@ -120,3 +120,10 @@ def test_the_tour_shows_what_it_speaks_of_whatever_was_hidden(visit):
     page.wait_for_selector(".tour[data-step='0']")
     shown = {name: page.is_checked(f"[data-layer={name}]") for name in ("samples", "density", "x0", "paths", "field")}
     assert shown == {"samples": True, "density": True, "x0": False, "paths": True, "field": False}
+
+
+def test_about_names_the_keys_of_the_scrubber_the_panels_and_the_boards(visit):
+    page = visit("?tab=about", ready=".about .katex")
+    keys = page.locator(".about tr", has_text="play, pause").locator("xpath=ancestor::table").inner_text()
+    for key in ("Home, End", "Page up, Page down", "Enter", "Esc", "Delete", "dot of the schedule", "drawing board"):
+        assert key in keys

@@ -213,3 +213,37 @@ def test_in_a_low_window_the_deck_leaves_it_to_the_panels(visit, width, height):
       plot.scrollIntoView({ block: 'start' });
       const { left, top } = plot.getBoundingClientRect();
       return plot.contains(document.elementFromPoint(left + 20, top + 20)); }""")
+
+
+# elements that a finger has to hit and that are lower than 24 css pixels
+LOW = """() => [...document.querySelectorAll(
+  '.label-wrap, .reset-button, .evidence-open, [type=range], .tab-like-container [type=number]')]
+  .filter(node => node.checkVisibility() && node.getBoundingClientRect().height < 24)
+  .map(node => node.outerHTML.slice(0, 120))"""
+
+
+def test_what_a_finger_has_to_hit_is_24_pixels_high(visit):
+    page = visit("?n=500", width=390, height=844)
+    for opened in ("#range", "#own"):
+        page.click(f"{opened} .label-wrap")
+        page.wait_for_selector(f"{opened} [type=range]")
+    for tab in ("Denoise", "Images", "Train", "Evidence"):
+        page.get_by_role("tab", name=tab).click()
+        page.wait_for_selector(THERE[tab.lower()])
+        if tab == "Images":
+            page.click("#paint .label-wrap")
+            page.wait_for_selector("#paint [type=range]")
+        page.wait_for_timeout(300)
+        assert page.evaluate(LOW) == [], tab
+
+
+def test_on_a_phone_the_diagram_of_a_step_can_be_read(visit):
+    size = "node => parseFloat(getComputedStyle(node).fontSize) * (node.getScreenCTM?.().a ?? 1)"
+    for query, tab in (("?n=500", "denoise"), ("?data=mnist&n=4", "images")):
+        page = visit(query, width=390, height=844, ready=THERE[tab])
+        page.locator(".step-machine .D .small >> visible=true").wait_for(state="attached")
+        small = page.locator(".step-machine text, .stage-metrics dd small").evaluate_all(
+            f"nodes => nodes.filter(node => node.checkVisibility() && node.textContent).map({size})"
+        )
+        assert len(small) >= 9 and min(small) >= 11, tab
+        assert beyond(page) <= 0
