@@ -113,6 +113,11 @@ class LiveRuns:
         """How many numbers a point of the data has: what the skip generator's z needs."""
         return self.session.source(Request.parse({"data": data}).data).shape.numel()
 
+    def latent_dim(self, data: str, network: str, z: int = 1) -> int:
+        """The numbers in z that the network needs on these data; still none where z is 0."""
+        n = self.coordinates(data)
+        return {"mixture": 1 + n, "flow": 0}.get(network, z and n)
+
     def request(self, name: str | None, denoisers: list[str], *, n: int, seed: int) -> Request:
         """The request that shows an adopted model beside others, on its data, with its T; Refused if it is not here."""
         if name not in self.session.adopted:

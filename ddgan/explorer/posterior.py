@@ -101,7 +101,7 @@ class Question:
         t, *x = words.split(",")
         if len(x) < 2:
             raise Refused(f"at is t, the coordinates of x_t, and x_0 or x_s, such as 1,0.3,0.2,x_0, got {words[:40]!r}")
-        return cls.of_request(request, {"t": t, "x": x[:-1], "of": x[-1] if x else ""}, law)
+        return cls.of_request(request, {"t": t, "x": x[:-1], "of": x[-1]}, law)
 
     def to_words(self) -> str:
         """`at` of a link; `of_words` reads it back."""
@@ -291,14 +291,14 @@ def fold(session: Session, question: Question) -> Fold:
     """
     if not (ddgans := _ddgans(question.request)):
         raise Refused("the grid of z shows a DDGAN: choose one")
-    model = session.able(question.request, ddgans[0])
-    if model.latent_dim < 2:
-        raise Refused(f"the grid of z needs two numbers or more, this model reads {model.latent_dim}")
+    latents = {name: session.able(question.request, name).latent_dim for name in ddgans}
+    if (name := next((name for name in ddgans if latents[name] > 1), None)) is None:
+        raise Refused(f"the grid of z needs two numbers or more, this model reads {max(latents.values())}")
     axis = torch.special.ndtri((torch.arange(LATTICE) + 0.5) / LATTICE)
-    z = torch.zeros(LATTICE**2, model.latent_dim)
+    z = torch.zeros(LATTICE**2, latents[name])
     z[:, :2] = lattice(axis, 2)
-    found = _stepped(session, question, ddgans[0], z, torch.zeros(len(z), len(question.x)))
-    return Fold(ddgans[0], found.reshape(LATTICE, LATTICE, -1))
+    found = _stepped(session, question, name, z, torch.zeros(len(z), len(question.x)))
+    return Fold(name, found.reshape(LATTICE, LATTICE, -1))
 
 
 def _ddgans(request: Request) -> list[str]:

@@ -36,6 +36,7 @@ class Progress(NamedTuple):
 class Panel:
     """One denoiser of a scene: its steps from the states that are kept, or its refusal.
 
+    `schedule` is the one that it walks: of fewer steps than the scene's where a budget of evaluations allows no more.
     `own` is the visitor's model of this name, `model` what the name stands for; both are None where there is none.
     `scores` are the metrics of its x_0 predicted at a state, by the t of the state; at t = 0 those of the sample.
     `classes` are the names of the classes that its samples were asked for, where they were. A refused one has neither
@@ -43,6 +44,7 @@ class Panel:
     """
 
     name: str
+    schedule: Schedule
     own: Denoiser | None
     model: Denoiser | None
     refusal: Refused | None
@@ -55,6 +57,11 @@ class Panel:
     def states(self) -> list[Tensor]:
         """x_t (n, *D) of every state that is kept, from noise to data."""
         return [*(step.x_t for step in self.steps), self.sample]
+
+    @property
+    def t(self) -> list[int]:
+        """The t of these states, on its own schedule."""
+        return [*(int(step.t) for step in self.steps), 0]
 
     @property
     def predicted(self) -> list[Tensor]:
@@ -114,6 +121,7 @@ def stepwise(
     panels, done, of = [], 0, sum(request.walked(name).start for name in request.denoisers)
     for name in request.denoisers:
         own, model, walked = session.adopted.get(name), None, dict[int | Tensor, Step]()
+        walks = session.schedule(request.walked(name))
         stands, end = standing(kept, request.T, request.walked(name).T), done + request.walked(name).start
         try:
             model = session.model(request, name)
@@ -123,15 +131,14 @@ def stepwise(
                 if step.t in stands.values():
                     walked[step.t] = step
         except Refused as error:
-            panels.append(Panel(name, own, model, error))
+            panels.append(Panel(name, walks, own, model, error))
             yield Progress(done := end, of, name)
             continue
         steps = {t: walked[own_t] for t, own_t in stands.items() if t}
         predicted = {t: one.x_0 for t, one in steps.items()} | {0: step.x_s}
         scores = {t: session.score(request, predicted[t]) for t in predicted if source.law and t in scored}
-        panels.append(
-            Panel(name, own, model, None, tuple(steps.values()), step.x_s, scores, session.classes(request, name))
-        )
+        made, classes = tuple(steps.values()), session.classes(request, name)
+        panels.append(Panel(name, walks, own, model, None, made, step.x_s, scores, classes))
     yield Scene(request, source, schedule, kept, tuple(panels))
 
 

@@ -125,7 +125,7 @@ def _multipliers(values: Any) -> tuple[int, ...]:
 
 
 def suited(gan: Config, objective: str) -> Config:
-    """The config that trains another objective on a DDGAN's data, by a network of about the same size.
+    """The config that trains another objective on a DDGAN's data, by a network of about the same size or less.
 
     Refused for images where the objective is of points.
     """

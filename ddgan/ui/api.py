@@ -35,6 +35,7 @@ from ..models.config import PRESETS, Config
 from ..models.registry import POINT_NETWORKS
 from ..training.losses import LOSSES
 from ..views import answers, files
+from ..views.stage import MAX_SHOWN
 from .canvas import SAMPLING
 from .server.gradio_internals import document_endpoint
 from .server.jobs import job, log
@@ -46,13 +47,14 @@ Schedule, Network, Loss = (Literal[tuple(known)] for known in (FAMILIES, POINT_N
 _LIVE = PRESETS["25-gaussians-live"]
 # what the parameters mean, for the schema
 WORDS = {
-    "data": "a toy's name, mnist, cifar10 or stackedmnist, or points:... as in a link of the page",
-    "denoisers": f"any of {', '.join(METHODS)}, or the name own-... that train returned",
+    "data": "a toy's name, or points:... as in a link of the page; to sample and to evaluate, also mnist, cifar10 or "
+    "stackedmnist",
+    "denoisers": f"any of {', '.join(METHODS)}, or the name own-... that train returned, while its model is kept",
     "T": "number of steps; for train, 0 means any number",
     "schedule": "which noise levels the steps go through",
     "span": "the schedule's [lo, hi]",
     "seed": "the same seed gives the same noise, item by item",
-    "n": "number of samples: 2000 points, 10000 to evaluate, or 9 images by default",
+    "n": "number of samples: by default 2000 points or 9 images, to evaluate 10000 or 64; picture shows 5000 at most",
     "forks": "other noise at single steps, like z.2.7 or eps.2.5.3 (what, t, seed, sample)",
     "edit": "begin with an image, like 2.PIXELS (t, image), as in a link of the page",
     "eta": "for ddim: 0 draws nothing, 1 is ancestral sampling",
@@ -163,6 +165,8 @@ def picture(
     shown = asked.pop("at")
     request = _request(asked)
     t = whole("at", shown, 0, request.start)
+    if request.n > MAX_SHOWN:
+        raise Refused(f"n must be in 1..{MAX_SHOWN} for a picture, got {request.n}")
     return Work(request, lambda live: _painted(live, request, t))
 
 
@@ -277,14 +281,14 @@ def _painted(live: LiveRuns, request: Request, t: int) -> Iterator[dict[str, Any
 
 def _trained(live: LiveRuns, asked: dict[str, Any]) -> Iterator[dict[str, Any]]:
     visitor = secrets.token_hex(8)
-    run = live.open(visitor, {"latent_dim": live.coordinates(asked["data"]), **asked}, waits=False)
+    run = live.open(visitor, {"latent_dim": live.latent_dim(asked["data"], asked["network"]), **asked}, waits=False)
     try:
         with closing(run.frames()) as frames:
             for frame in frames:
                 yield {**(last := answers.progress(frame)), "denoiser": None, "model": None}
     finally:
         live.close(visitor, run)
-    if name := live.adopt(run, "api"):
+    if name := live.adopt(run, visitor):
         with TemporaryDirectory() as directory:  # Gradio serves a copy
             file = gr.FileData(path=str(live.save(name, Path(directory))))
             yield {**last, "denoiser": name, "model": file.model_dump()}
@@ -332,9 +336,10 @@ def _checked(asked: Callable[..., Work], *values: Any) -> list[dict[str, Any]]:
     except Refused as error:
         log.info("api %s: -: 0.00 s, refused", asked.__name__)
         words = str(error)
-        named = [
-            (found.start(), name) for name in names if (found := re.search(rf"\b{name.removesuffix('s')}s?\b", words))
-        ]
-        _, wrong = min(named, default=(0, names[0]))  # the one that the sentence names first
+        # a short name is a word of English too, but for the sentence that begins with it
+        forms = {name: rf"\b{name.removesuffix('s')}s?\b" if len(name) > 2 else rf"^{name} must\b" for name in names}
+        named = [(found.start(), name) for name, form in forms.items() if (found := re.search(form, words))]
+        # the one that the sentence names first
+        _, wrong = min(named, default=(0, "data" if "data" in names else names[0]))
         return [gr.validate(name != wrong, words if name == wrong else "") for name in names]
     return [gr.validate(True, "") for _ in names]

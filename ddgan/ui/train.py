@@ -202,7 +202,7 @@ def _wire_settings(demo: Page, asked: Asked, live: LiveRuns) -> None:
     gr.on(edited, _edited, [experiment, *settings], [experiment, comment], trigger_mode="always_last", **_HAND)
     data, network, latent = settings.data, settings.network, settings.latent_dim
     for component, known in {data: [data, network, latent], network: [data, network]}.items():
-        component.input(_fitting(live), known, latent, **_HAND).then(**linked)
+        component.input(live.latent_dim, known, latent, **_HAND).then(**linked)
 
 
 def _wire_model(parts: Parts, live: LiveRuns, tabs: gr.Tabs, denoise: Tab) -> None:
@@ -349,7 +349,7 @@ def _opened(settings: Settings) -> Callable[[gr.Request], list[Any]]:
 
 
 def _follow(live: LiveRuns) -> Callable[..., list[Any]]:
-    fitting = _fitting(live)
+    fitting = live.latent_dim
 
     def follow(shown: str, chosen: str, network: str, z: int) -> list[Any]:
         """Own data that Denoise shows can be trained on."""
@@ -364,15 +364,6 @@ def _opening(session: Session, run: Run) -> Any:
     """The picture of a run that has not begun, before the law of its data."""
     behind = encoded(target(run.law, run.config.data, session.source(run.config.data).axes))
     return gr.update(value=encoded(frame_payload(run.waiting())), target=behind)
-
-
-def _fitting(live: LiveRuns) -> Callable[..., int]:
-    def fitting(data: str, network: str, z: int = 1) -> int:
-        """The numbers in z that the network needs on these data; still none if there were none."""
-        n = live.coordinates(data)
-        return {"mixture": 1 + n, "flow": 0}.get(network, z and n)
-
-    return fitting
 
 
 def _place(live: LiveRuns) -> Callable[[Any], int]:

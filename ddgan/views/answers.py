@@ -53,7 +53,9 @@ __all__ = [
     "finite",
     "heading",
     "label",
+    "levels",
     "message",
+    "own_levels",
     "posterior",
     "progress",
     "refusal",
@@ -67,7 +69,7 @@ __all__ = [
 
 MAX_NUMBERS = 2_000_000  # in one reply: 8 MB, 11 MB of JSON
 MAX_TEXT = 20_000  # characters of an answer without arrays
-STATES = 9  # of a chain, that are summed up
+STATES, SUMMARIES = 9, 45  # states of a chain that are summed up at most, and of all chains
 MODES = 12  # the likeliest, that an answer without arrays names
 LONG = 200  # characters of a request's value, such as own points, that are repeated in an answer without arrays
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -82,7 +84,7 @@ _SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 def sentence(words: str | ValueError) -> str:
     """The words of an error as a sentence."""
     words = str(words)
-    return f"{words[0].upper()}{words[1:]}."
+    return f"{words[0].upper() if words[1:2].isalpha() else words[0]}{words[1:]}."  # n is no N
 
 
 def refusal(error: Refused) -> dict[str, str]:
@@ -243,13 +245,14 @@ def summary(x: np.ndarray) -> dict[str, Any]:
 
 
 def summed_up(request: Request) -> list[int]:
-    """The t of the states that an answer without arrays sums up, from noise to data."""
-    return spread(request.start, STATES)[::-1]
+    """The t of the states that an answer without arrays sums up, from noise to data: fewer of many denoisers."""
+    return spread(request.start, max(2, min(STATES, SUMMARIES // len(request.denoisers))))[::-1]
 
 
 def denoise(scene: Scene, *, arrays: bool = False) -> dict[str, Any]:
     """Per denoiser its states (T+1, n, *D) from x_T to x_0, and predicted (T, n, *D), the x_0 of each step.
 
+    One that a budget of evaluations leaves fewer steps stands at some states twice: it says its own t and alpha_bar.
     Without arrays a summary of each state that the scene keeps, and of the x_0 predicted from it. A model that was told
     classes adds their names.
     """
@@ -257,10 +260,19 @@ def denoise(scene: Scene, *, arrays: bool = False) -> dict[str, Any]:
     def walked(name: str) -> dict[str, Any]:
         walk = states(panel := scene.panel(name))
         told = {key: array(x) if arrays else [summary(state) for state in x] for key, x in walk.items()}
-        return {**told, **classes(panel)}
+        return {**own_levels(scene, panel), **told, **classes(panel)}
 
-    levels = {"t": scene.t, "alpha_bar": scene.schedule.alpha_bar[scene.t].tolist()}
-    return {"request": _asked(scene.request, arrays), **levels, "denoisers": each(scene.request, walked)}
+    return {"request": _asked(scene.request, arrays), **levels(scene), "denoisers": each(scene.request, walked)}
+
+
+def levels(of: Scene | Panel) -> dict[str, list[Any]]:
+    """t and alpha_bar of the states of a scene, or of a panel on its own schedule."""
+    return {"t": of.t, "alpha_bar": of.schedule.alpha_bar[of.t].tolist()}
+
+
+def own_levels(scene: Scene, panel: Panel) -> dict[str, list[Any]]:
+    """Those of a panel that walks fewer steps than its scene has; else nothing."""
+    return levels(panel) if panel.schedule.T < scene.schedule.T else {}
 
 
 def compare(scene: Scene, *, arrays: bool = False) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from ..explorer.request import Request, link
 from ..explorer.scene import Scene, scene
 from ..explorer.session import Session
 from ..metrics.images import nearest
-from .answers import classes, each, finite, states
+from .answers import classes, each, finite, levels, own_levels, states
 from .field import field
 from .picture import Look, paint, seen
 from .stage import staged
@@ -144,6 +144,7 @@ def npz(path: Path, scene: Scene) -> None:
     """
     panel = scene.panel(scene.request.denoisers[0])
     arrays: dict[str, Any] = {"x": panel.sample.numpy(), **states(panel), **classes(panel), **_scale(scene)}
+    arrays |= {key: np.array(v) for key, v in own_levels(scene, panel).items()}
     _replace(path, lambda file: np.savez_compressed(file, **arrays, link=np.array(link(scene.request))))
 
 
@@ -175,14 +176,15 @@ def _scale(scene: Scene) -> dict[str, np.ndarray]:
     """
     axes = scene.source.axes
     units = dict(zip(("axes", "centre", "unit"), map(np.array, zip(*axes, strict=True)), strict=True)) if axes else {}
-    levels = {"t": np.array(scene.t), "alpha_bar": scene.schedule.alpha_bar.numpy()[scene.t]}
-    return {**levels, "request": np.array(scene.request.to_query()), **units}
+    shared = {key: np.array(v) for key, v in levels(scene).items()}
+    return {**shared, "request": np.array(scene.request.to_query()), **units}
 
 
 def _arrays(scene: Scene) -> dict[str, np.ndarray]:
     """Per denoiser NAME: NAME.states, NAME.predicted, NAME.z (T, n, L),
     NAME.classes (n,) where it was told any, or NAME.error;
-    eps (T, n, *D) is everybody's; a budget of evaluations leaves some fewer steps, which use its first rows.
+    eps (T, n, *D) is everybody's; a budget of evaluations leaves some fewer steps, which use its first rows and have
+    NAME.t and NAME.alpha_bar of their own.
     """
     shared = {"denoisers": np.array(scene.request.denoisers), **_scale(scene)}
 
@@ -190,7 +192,12 @@ def _arrays(scene: Scene) -> dict[str, np.ndarray]:
         panel = scene.panel(name)
         if "eps" not in shared or scene.request.walked(name) == scene.request:  # or those of the denoiser before it
             shared["eps"] = np.stack([step.eps.numpy() for step in panel.steps])
-        return {**states(panel), **classes(panel), "z": np.stack([step.z.numpy() for step in panel.steps])}
+        return {
+            **states(panel),
+            **classes(panel),
+            **own_levels(scene, panel),
+            "z": np.stack([step.z.numpy() for step in panel.steps]),
+        }
 
     found = each(scene.request, walked)
     return shared | {f"{name}.{key}": np.asarray(v) for name, answer in found.items() for key, v in answer.items()}
@@ -218,6 +225,7 @@ def _numbers(scene: Scene, samples: int) -> dict[str, Any]:
             "metrics": finite(panel.scores.get(0, {})),
             **{key: _six_digits(value[:, :samples]) for key, value in states(panel).items()},
             **{key: names[:samples] for key, names in classes(panel).items()},
+            **own_levels(scene, panel),
         }
 
     scale = {key: value.tolist() for key, value in _scale(scene).items()}

@@ -26,6 +26,8 @@ from ddgan import cli
 from ddgan.data.points import encode_points
 from ddgan.errors import Refused
 from ddgan.evidence.bench import crowd, served
+from ddgan.explorer.live_runs import LiveRuns
+from ddgan.explorer.methods import METHODS
 from ddgan.explorer.posterior import Question, ask
 from ddgan.explorer.request import Request
 from ddgan.explorer.scene import scene
@@ -131,6 +133,7 @@ LARGE = [
     },
     {"data": "4-gaussians-1d", "denoisers": EVERY, "n": 100},
     {"data": DRAWN, "denoisers": ["exact", "gaussian", "mean"], "n": 100},
+    {"data": "25-gaussians", "denoisers": [name for name in METHODS if name != "official"], "T": 8, "n": 100},
     {"data": "mnist", "denoisers": ["ddgan", "regression"], "n": 4},
     {"data": "cifar10", "denoisers": ["ddgan"], "T": 2, "n": 4},
 ]
@@ -395,3 +398,26 @@ def test_ten_thousand_values_are_a_request_or_get_one_sentence(values):
 def test_a_thousand_raw_bodies_get_an_answer_without_a_traceback(address, values):
     status, text = post(address, json.dumps(values).encode())
     assert status < 500 and "Traceback" not in text
+
+
+@pytest.mark.parametrize(
+    "endpoint, asked, wrong",
+    [
+        (api.picture, {"n": 5001}, "n"),
+        (api.picture, {"at": 9}, "at"),
+        (api.denoise, {"data": "mnist", "n": 65}, "data"),
+        (api.posterior, {"x": [0.0, 0.0], "data": "points:AAAA"}, "data"),
+        (api.posterior, {"x": [0.0]}, "x"),
+        (api.posterior, {"x": [0.0, 0.0], "of": "x_1"}, "of"),
+    ],
+)
+def test_what_is_wrong_is_said_at_the_parameter_that_the_sentence_is_about(endpoint, asked, wrong):
+    signature = inspect.signature(endpoint)
+    values = {name: asked.get(name, known.default) for name, known in signature.parameters.items()}
+    found = dict(zip(values, api._checked(endpoint, *values.values()), strict=True))
+    assert [name for name, said in found.items() if not said["is_valid"]] == [wrong], found[wrong]
+
+
+@pytest.mark.parametrize("network, latent_dim", [("skip", 2), ("mixture", 3), ("flow", 0)])
+def test_a_network_is_given_the_latent_that_it_needs(network, latent_dim):
+    assert LiveRuns(SESSION).latent_dim("25-gaussians", network) == latent_dim

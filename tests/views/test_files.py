@@ -246,6 +246,12 @@ def test_the_noise_of_an_npz_is_that_of_all_steps_where_a_budget_leaves_some_few
     write(tmp_path / "x.npz", session, request)
     with np.load(tmp_path / "x.npz") as file:
         assert np.array_equal(file["eps"], torch.stack([step.eps for step in session.run(request, "exact")]).numpy())
+        assert file["heun.t"].tolist() == [2, 2, 1, 1, 0] and "exact.t" not in file
+        at = Request("rings", T=2).named_schedule().alpha_bar[file["heun.t"]]
+        assert np.array_equal(file["heun.alpha_bar"], at.numpy()), "levels are those of its own two steps"
+    write(tmp_path / "x.json", session, request)
+    said = json.loads((tmp_path / "x.json").read_text())["denoisers"]
+    assert said["heun"]["t"] == [2, 2, 1, 1, 0] and "t" not in said["exact"]
 
 
 def test_json_is_strict_and_holds_the_first_samples_in_six_digits(session, tmp_path):

@@ -46,8 +46,8 @@ _ROOT = Path(__file__).parents[3]
 
 @cache
 def version() -> str:
-    """A digest of all that an answer depends on besides its query: the code, the weights, the recorded run, torch."""
-    digest = hashlib.sha256(metadata.version("torch").encode())
+    """A digest of what an answer depends on besides its query: the code, the weights, the recorded run, libraries."""
+    digest = hashlib.sha256(" ".join(map(metadata.version, ("torch", "numpy", "plotly"))).encode())
     for path in sorted([*_ROOT.glob("ddgan/**/*.py"), *_ROOT.glob("weights/*/card.json"), RUN]):
         digest.update(path.read_bytes() if path.is_file() else b"")
     return digest.hexdigest()[:12]
@@ -80,7 +80,7 @@ class Pictures:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait for their turn."""
+        """How many pictures wait for their turn."""
         return sum(1 for flight in self._flights.values() if not flight.begun)
 
     async def answer(self, http: HttpRequest) -> Response:
