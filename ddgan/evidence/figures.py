@@ -142,14 +142,14 @@ def races(races: Mapping[str, Race], across: str, setting: str, columns: int = 2
         if i + columns >= len(races):
             figure.update_xaxes(title_text=_words(across), **place)
         before = race.axis
-    height = 150 * lines
-    _look(figure, setting, height=height + LINE * math.ceil(len(names) / 3))
+    height = 130 * lines
+    _look(figure, setting, height=height + LINE * math.ceil(len(names) / 2))  # on a phone
     ticks = [2**k for k in range(1 + math.ceil(math.log2(max(x for _, x, _ in points))))]
     figure.update_xaxes(
         type="log", tickmode="array", tickvals=ticks, ticktext=[str(v) for v in ticks], tickfont_size=11
     )
     figure.update_yaxes(tickfont_size=11)
-    figure.update_layout(legend_y=1 + 20 / height, margin_t=24)
+    figure.update_layout(legend_y=1 + 30 / height, margin_t=24)
     figure.update_annotations(font_size=12)
     return figure
 

@@ -122,7 +122,7 @@ def _schedules_figure(results: list[Result]) -> go.Figure:
         panels[f"{CHAINS[name]}: samples"] = Race("energy distance", curves(f"{name}_energy"), floor)
     setting = (
         f"25 Gaussians; one curve for each schedule; {results[0].setting['n']:,} samples, seed 0;<br>"
-        "dotted: noise floor; a hollow mark is not above it; KL is drawn from .001 nats on"
+        "dotted: noise floor; a hollow mark is not above it;<br>KL is drawn from .001 nats on"
     )
     return races(panels, "denoising steps T", setting)
 

@@ -127,3 +127,17 @@ def test_a_command_can_be_copied(visit):
     page.click("#evidence-speed summary")
     page.click("#evidence-speed [data-copy]")
     page.get_by_role("button", name="Copied").wait_for()
+
+
+@pytest.mark.parametrize("name", ["schedules", "rivals"])
+def test_on_a_phone_a_races_legend_leaves_room_for_its_plots_and_its_caption_is_whole(visit, name):
+    page = visit("?tab=evidence", width=390, height=844, ready="#evidence-oracle table")
+    figure = page.locator(f"#evidence-{name} .js-plotly-plot")
+    figure.locator(".subplot").first.wait_for(state="attached")
+    figure.scroll_into_view_if_needed()
+    whole, caption, legend, title, plot = (
+        figure.locator(part).first.bounding_box()
+        for part in ("svg", ".gtitle", ".legend", ".annotation-text", ".nsewdrag")
+    )
+    assert caption["x"] + caption["width"] <= whole["x"] + whole["width"]
+    assert legend["y"] + legend["height"] <= title["y"] + 2 and plot["height"] >= 80
