@@ -140,13 +140,12 @@ def _train(options: argparse.Namespace) -> None:
     given = {name: value for name in named if (value := getattr(options, name)) is not None}
     if "classes" in given:
         given["classes"] = None if given["classes"] else 0
-    if given.get("objective") == "regression":
-        given.setdefault("latent_dim", 0)
     options.preset = with_columns(options.preset, options.columns)
     own = is_table(options.preset)
     if not own and options.preset not in PRESETS and Path(options.preset).exists():
         raise Refused(
-            f"images are given as --data: python -m ddgan train cifar10 --data {options.preset} --size 32 --out ..."
+            f"images are given as --data: python -m ddgan train cifar10 --data {options.preset} --size 32 --out ...; "
+            "a table ends in .csv, .tsv or .txt"
         )
     table = table_of(options.preset, options.out, options.resume) if own else None
     base = Config(options.preset, latent_dim=table.points.shape[1]) if table else preset(options.preset)
@@ -154,7 +153,7 @@ def _train(options: argparse.Namespace) -> None:
     if base.objective not in ("ddgan", asked):
         stem, ending = options.preset.removesuffix(f"-{base.objective}"), "" if asked == "ddgan" else f"-{asked}"
         raise Refused(f"{options.preset} is of the objective {base.objective}: that of {asked} is {stem}{ending}")
-    if asked in ("mixture", "consistency") and base.objective == "ddgan":
+    if base.objective == "ddgan":
         base = suited(base, asked)
     config = replace(base, **given)
     _used(options, config)
@@ -201,7 +200,7 @@ def _share(n: int, *, images: bool) -> None:
 
 def _train_together(options: argparse.Namespace, config: Config) -> None:
     """What each of the processes does that train one model."""
-    # a resumed run equals an unbroken one, so the card names the command that makes it from scratch
+    # a resumed run equals an unbroken one of the same limit: the card names the command that makes it from scratch
     command = f"python -m ddgan {shlex.join(word for word in sys.argv[1:] if word != '--resume')}"
     with time_left() as reading:
         steps = fit(

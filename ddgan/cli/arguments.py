@@ -31,7 +31,7 @@ WHOLE = {
     "seed": "seed of the first weights, of the order of the data and of the noise",
 }
 RATES = {
-    "clean": "share of a batch's pairs whose target is clean data",
+    "clean": "share of a batch's pairs whose target is clean data; with any T some more, whose target is nearly clean",
     "gamma": "weight of the gradient penalty",
     "anneal": "gamma falls over the run to this share of itself",
     "unlabelled": "share of a batch whose class is hidden from the networks",

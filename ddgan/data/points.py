@@ -62,7 +62,8 @@ def from_points(points: Tensor | np.ndarray, std: float | None = None, *, scale:
     x = torch.as_tensor(points, dtype=torch.float64)
     if x.ndim != 2 or not 2 <= len(x) <= MAX_POINTS:
         got = f"shape {tuple(x.shape)}" if x.ndim != 2 and x.numel() else f"{len(x):,}"
-        raise Refused(f"your own data must be 2 to {MAX_POINTS:,} points (N, n), got {got}")
+        few = ": take some of them at random" * (x.ndim == 2 and len(x) > MAX_POINTS)
+        raise Refused(f"your own data must be 2 to {MAX_POINTS:,} points (N, n), got {got}{few}")
     if not x.isfinite().all():
         raise Refused("your own data must be finite numbers, got a NaN or an infinity")
     width = spread(x)

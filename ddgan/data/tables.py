@@ -309,7 +309,7 @@ def _decided(readings: Sequence[_Reading], file: str) -> _Reading:
     both = {reading.decimal: reading for reading in valid if fit(reading) == fit(best)}
     if len(both) == 1 or not both["."].grouped:
         return best
-    if best.separator == "," or any("thousands" in words for words in both[","].marks):
+    if best.separator != ";" or any("thousands" in words for words in both[","].marks):
         line, cell = both["."].grouped
         raise Refused(
             f"line {line} of {file}: the mark in {cell[:40]!r} may stand before decimals or between thousands"

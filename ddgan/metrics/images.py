@@ -174,8 +174,12 @@ def denoising_errors(denoiser: Denoiser, data: ImageSet) -> dict[str, Any]:
     """E|x_0 - x̂(x_t)|^2 over MEASURED images, the first, summed over pixels, at log-SNRs from -10 to 8 that it knows.
 
     {"levels": rising, "squared": one each, "n"}: what gaussianity.optimal_for_means finds a schedule from. Refused
-    for a model that knows fewer than two of them, as one of a single step.
+    for a model that knows fewer than two of them, or only those of its own steps.
     """
+    if denoiser.levels and not denoiser.levels.continuous:
+        raise Refused(
+            "errors are measured at log-SNRs from -10 to 8, and this model knows those of its own steps alone"
+        )
     known = denoiser.levels.values if denoiser.levels else (-math.inf, math.inf)
     levels = [v for v in np.linspace(-10.0, 8.0, 37).tolist() if min(known) <= v <= max(known)]
     if len(levels) < 2:

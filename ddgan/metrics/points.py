@@ -35,7 +35,8 @@ class Coverage(NamedTuple):
 
 
 def coverage(x: Tensor, law: Law) -> Coverage:
-    """Which modes of the law the samples x (N, *D) reach.
+    """Which modes of the law the samples x (N, *D) reach, of up to three coordinates: with ten a tenth of exact samples
+    lie further from a mode than this looks.
 
     A sample is on a mode if it lies within 4 standard deviations of the nearest of its components. A mode is covered
     if it gets at least a tenth of its share. kl is KL(mode histogram of the samples on a mode || the law's), infinite

@@ -57,13 +57,16 @@ def fit_classifier(
 
     A `noisy` one sees x_t instead of x_0, at log-SNRs in LEVELS, and learns p(class | x_t) so.
     `measured_on` says on the card what the test images are.
-    Refused where the images have no labels, the two sets differ, there are no test images, or `out` holds a model or
-    cannot be written.
+    Refused where the images have no labels, the two sets differ, one has fewer than two images, or `out` holds a model
+    or cannot be written.
     """
     if train.labels is None or test.labels is None or not train.classes:
         raise Refused("a classifier needs images with classes, these have none")
-    if not len(test):
-        raise Refused("a classifier needs images to be measured on: none can be held out of classes of one image each")
+    if len(test) < 2 or len(train) < 2:
+        raise Refused(
+            f"a classifier needs two images or more to learn and to be measured on, got {len(train)} and {len(test)}: "
+            "none can be held out of classes of one image each"
+        )
     if train.shape != test.shape:
         raise Refused(f"test images must be as the training images, {tuple(train.shape)}, got {tuple(test.shape)}")
     test = _as_named(test, train.classes)
@@ -125,7 +128,8 @@ def train_classifier(
         chosen = order[step % epoch * batch :][:batch]
         images = augmented(data.images[chosen], noise) if data.shape[0] == 3 else data.images[chosen]
         x, label = from_uint8(images).to(memory_format=torch.channels_last), torch.from_numpy(data.labels[chosen])
-        optimiser.param_groups[0]["lr"] = RATE * min(progress / 0.2, (1 - progress) / 0.8)
+        middle = max(progress, 0.5 / (epochs * epoch))  # of the first update: at its start the rate would be zero
+        optimiser.param_groups[0]["lr"] = RATE * min(middle / 0.2, (1 - middle) / 0.8)
         with torch.autocast("cpu", dtype, enabled=dtype != torch.float32):
             logits = classifier(*noised(x, noise)) if classifier.noisy else classifier(x)
             loss = cross_entropy(logits.float(), label)

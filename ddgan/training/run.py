@@ -157,6 +157,8 @@ def _begin_with(config: Config, generator: Denoiser, discriminator: torch.nn.Mod
     """Take the weights of the model that a config names; Refused, in one sentence, where they do not fit."""
     begun = checkpoint.load(config.init)
     try:
+        if (network := checkpoint.card_of(begun)["config"]["network"]) != config.network:
+            raise RuntimeError(f"its weights are those of {network}, which may have the same shapes")
         _take(generator, begun)
         if discriminator:
             _take(discriminator, checkpoint.load_discriminator(config.init))
@@ -203,12 +205,9 @@ def fit(
     """
     if (images or size) and config.network not in registry.IMAGE_NETWORKS:
         raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
-    if not seconds > 0:
-        raise Refused(f"seconds must be above 0, got {seconds}")
-    if resume and not Path(out).is_dir():
-        raise Refused(f"there is no run to resume in {out}")
-    refuse_misfits(config)
     out = Path(out)
+    _check(out, seconds, resume)
+    refuse_misfits(config)
     data = _points(config, out, resume) if is_table(config.data) else _data(config, images, size, reading)
     if config.network == "unet-draw" and config.latent_dim and isinstance(data, ImageSet):
         config = replace(config, latent_dim=_latent_dim(config, data))
@@ -236,6 +235,13 @@ def fit(
             }
             better = min(both, key=lambda longer: _distance(both[longer]))
             run.keep(command, both[better], longer=better)
+
+
+def _check(out: Path, seconds: float, resume: bool) -> None:
+    if not seconds > 0:
+        raise Refused(f"seconds must be above 0, got {seconds}")
+    if resume and not out.is_dir():
+        raise Refused(f"there is no run to resume in {out}")
 
 
 class _Run:
@@ -401,7 +407,7 @@ class _Run:
             "metrics": metrics,
         }
         if metrics and self.config.objective == "regression" and isinstance(self.data, ImageSet):
-            with suppress(Refused):  # a model of one step has none
+            with suppress(Refused):  # a model of a few steps has none
                 made["errors"] = denoising_errors(self.model(longer=longer), self.data)
         dtype = torch.bfloat16 if isinstance(self.data, ImageSet) else torch.float32
         opponent = self.objective.networks.get("d")

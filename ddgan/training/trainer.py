@@ -129,7 +129,8 @@ class Objective:
         if not learners:
             raise Refused(f"the players are {', '.join(self.players)}, got {', '.join(players) or 'none'}")
         self._set(progress)
-        label = torch.zeros(len(x_0), dtype=torch.long, device=x_0.device) if label is None else label
+        if label is None:
+            label = torch.full((len(x_0),), self.generator.classes, device=x_0.device)  # any
         learn: Callable[[Tensor, Tensor, torch.Generator], dict[str, Tensor]] = partial(self._learn, players=learners)
         if self.device.type == "cuda" and not torch.distributed.is_initialized():
             learn = self.recorded.setdefault((self._penalised, learners), Recorded(learn))

@@ -5,6 +5,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.metrics.images import score_images
 from ddgan.models.checkpoint import load, load_classifier
+from ddgan.models.config import Config, preset
 from ddgan.views.code import snippets
 from ddgan.views.landscape import MARK, page
 
@@ -378,3 +380,10 @@ def test_a_user_without_a_home_a_name_or_an_entry_gets_all_that_others_get(tmp_p
     command = [sys.executable, "-c", NOBODY]
     done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("objective", ["regression", "mixture", "consistency"])
+def test_an_objective_on_a_toy_is_trained_as_its_preset_says(tmp_path, objective):
+    assert main(["train", "rings", "--objective", objective, "--steps", "1", "--out", str(tmp_path / "run")]) == 0
+    config = json.loads((tmp_path / "run" / "card.json").read_text())["config"]
+    assert Config.from_dict(config) == replace(preset(f"rings-{objective}"), steps=1)

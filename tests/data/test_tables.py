@@ -202,6 +202,10 @@ def test_what_was_understood_is_what_is_said(tmp_path, content, first, said):
             "line 2 of p.csv: the mark in '1,234' may stand before decimals or between thousands",
         ),
         (
+            "996\t988\n1,033\t999\n",
+            "line 2 of p.csv: the mark in '1,033' may stand before decimals or between thousands",
+        ),
+        (
             "x,y,label\n1,2,0\n3,4,1\n",
             "p.csv has 3 columns of numbers, x, y and label: choose two, as in --columns 1,2",
         ),

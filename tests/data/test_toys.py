@@ -222,7 +222,7 @@ def test_own_points_may_be_numpy_and_integers():
     ("points", "sentence"),
     [
         (torch.zeros(1, 2), r"2 to 5,000 points \(N, n\), got 1$"),
-        (torch.zeros(MAX_POINTS + 1, 2), r"2 to 5,000 points \(N, n\), got 5,001$"),
+        (torch.zeros(MAX_POINTS + 1, 2), r"2 to 5,000 points \(N, n\), got 5,001: take some of them at random$"),
         (torch.zeros(4), r"got shape \(4,\)"),
         (torch.tensor([[0.0, math.nan], [1, 1]]), "finite numbers, got a NaN or an infinity"),
         (torch.tensor([[0.0, math.inf], [1, 1]]), "finite numbers, got a NaN or an infinity"),

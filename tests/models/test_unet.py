@@ -415,7 +415,7 @@ def test_two_batches_of_d_share_the_labels():
 
 def test_a_class_that_a_model_does_not_know_is_refused():
     g, _ = labelled("unet")
-    with pytest.raises(Refused, match=r"a class must be in 0..4, or 5 for any, got 6"):
+    with pytest.raises(Refused, match=r"a class must be a whole number in 0..4, or 5 for any, got 6"):
         g.given(6)
     with pytest.raises(Refused, match="knows no classes"):
         generator("unet", 4).given(0)

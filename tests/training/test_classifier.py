@@ -179,6 +179,12 @@ def test_images_without_classes_or_of_two_kinds_are_refused(tmp_path):
         (ImageSet(data.images), data, "needs images with classes"),
         (data, images(4, (1, 8, 8)), r"must be as the training images, \(1, 12, 12\), got \(1, 8, 8\)"),
         (data, replace(data, images=data.images[:0], labels=data.labels[:0]), "none can be held out"),
+        (
+            data,
+            replace(data, images=data.images[:1], labels=data.labels[:1]),
+            "two images or more to learn and to be",
+        ),
+        (replace(data, images=data.images[:1], labels=data.labels[:1]), data, "got 1 and "),
         (images(4, (1, 4, 9)), images(4, (1, 4, 9)), r"at least 8 x 8, got \(1, 4, 9\)"),
     ]:
         with pytest.raises(Refused, match=words):

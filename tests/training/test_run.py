@@ -326,6 +326,10 @@ def test_a_folder_of_images_is_not_judged_by_what_stands_beside_it(folder, tmp_p
 
 def test_weights_of_another_network_are_refused_in_a_sentence(folder, tmp_path):
     trained(TINY, folder, tmp_path)
+    same_shapes = Config("8-gaussians", width=8, depth=1, batch=16, steps=1)
+    list(fit(same_shapes, tmp_path / "skip"))
+    with pytest.raises(Refused, match=r"another network: network skip there and v now$"):
+        next(fit(replace(same_shapes, network="v", init=str(tmp_path / "skip")), tmp_path / "v"))
     with pytest.raises(Refused, match=r"another network: width 16 there and 32 now$"):
         new_objective(replace(TINY, width=32, init=str(tmp_path)), ImageSet(np.zeros((8, 1, 28, 28), np.uint8)))
 

@@ -543,3 +543,11 @@ def test_the_longer_average_is_the_same_average_at_its_own_rate():
     assert same(both.longer.state_dict(), slow.denoiser.state_dict()) and not same(
         both.longer.state_dict(), both.denoiser.state_dict()
     )
+
+
+def test_data_without_classes_are_of_any_class_to_a_network_that_knows_some():
+    network = registry.generator("unet", (1, 8, 8), latent_dim=0, width=16, depth=1, multipliers=(1,), classes=3)
+    objective, heard = Regression(network, Consecutive(Schedule.vp(2))), []
+    objective._learn = lambda x_0, label, noise, players: heard.append(label) or {"g": torch.zeros(())}
+    next(train(objective, lambda step, noise: (torch.zeros(4, 1, 8, 8), None), seed=0, steps=1))
+    assert heard[0].tolist() == [3, 3, 3, 3]

@@ -813,7 +813,7 @@ def test_a_bug_is_a_sentence_for_the_visitor_and_a_traceback_for_the_host(caplog
             gr.Button().click(function)
     with caplog.at_level(logging.INFO, "ddgan"):
         demo.create_limiter()
-        for fn, words in ((0, "failed here"), (1, "failed here"), (2, "N must be small, got 7.")):
+        for fn, words in ((0, "failed here"), (1, "failed here"), (2, "n must be small, got 7.")):
             with pytest.raises(gr.Error, match=words) as error:
                 in_a_loop(demo.call_function(fn, []))
             assert "secret" not in error.value.message and not error.value.print_exception

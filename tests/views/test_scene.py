@@ -134,7 +134,7 @@ def test_an_answer_is_stamped_and_excused_before_it_is_text():
     picture, problem = {"query": "T=2", "message": "New z", "panels": []}, "The link was not understood."
     assert json.loads(answered(picture, 5, ("rings", 4))) == {**picture, "asked": 5, "controls": ["rings", 4]}
     assert json.loads(answered(picture, problem=problem)) == {**picture, "query": "", "message": problem}
-    assert json.loads(answered(Refused("x is missing"), 5)) == {"error": "X is missing.", "asked": 5, "controls": []}
+    assert json.loads(answered(Refused("x is missing"), 5)) == {"error": "x is missing.", "asked": 5, "controls": []}
 
 
 @pytest.mark.parametrize(
