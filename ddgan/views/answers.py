@@ -84,7 +84,8 @@ _SUBSCRIPT = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
 def sentence(words: str | ValueError) -> str:
     """The words of an error as a sentence."""
     words = str(words)
-    return f"{words[0].upper() if words[1:2].isalpha() else words[0]}{words[1:]}."  # n is no N
+    named = words[1:2] == " " and words[0] != "a"  # n is no N
+    return f"{words[0] if named else words[0].upper()}{words[1:]}."
 
 
 def refusal(error: Refused) -> dict[str, str]:

@@ -18,7 +18,7 @@ from ddgan.explorer.request import Edit, Fork, Request
 from ddgan.explorer.scene import Progress, Scene, scene, stepwise
 from ddgan.explorer.session import Session
 from ddgan.ui.words import answered
-from ddgan.views.answers import counted
+from ddgan.views.answers import counted, sentence
 from ddgan.views.encoding import encoded
 from ddgan.views.stage import MAX_FRAMES, stage, staged, stars
 
@@ -178,3 +178,12 @@ def test_the_panel_of_a_learned_mixture_says_how_far_from_the_law_it_can_be(sess
     first, note = (shown["note"] for shown in found["panels"])
     assert "KL" not in first
     assert 0 < float(re.search(r"; KL from the law at most (\.?\d*\.\d\d) nats", note)[1]) < 0.1
+
+
+def test_a_sentence_begins_with_a_capital_but_for_the_name_of_a_number():
+    assert [sentence(words) for words in ("n must be 1", "a law needs a mean", "t is 0", "two modes")] == [
+        "n must be 1.",
+        "A law needs a mean.",
+        "t is 0.",
+        "Two modes.",
+    ]
