@@ -165,7 +165,6 @@ def load_images(
     name: str | Path, *, split: str = "train", size: int | None = None, watch: Watch = lambda done, of: None
 ) -> ImageSet:
     """The images of a path, or of a name in SETS wherever `find_images` finds them; Refused says how to get them."""
-    _check(split)
     if name not in SETS:
         return read_images(name, size=size, split=split, watch=watch)
     if (path := find_images(name, split)) is None:
@@ -186,6 +185,7 @@ def find_images(name: str, split: str = "train") -> Path | None:
     """
     if name not in SETS:
         raise Refused(f"a name of images is one of {', '.join(SETS)}, got {name!r}")
+    _check(split)
     for place in _places():
         for path in archives.places(place, split)["cifar10" if name == "cifar10" else "mnist"]:
             if path.exists():

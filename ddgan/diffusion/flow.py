@@ -19,7 +19,6 @@ NeurIPS 2022, eq. 4.
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -73,9 +72,8 @@ def carried(law: Law, x_t: Tensor, level_t: Tensor, level_s: Tensor, steps: int 
     B = len(x_t)
     levels = level_t.double().expand(B), level_s.double().expand(B)
     if (lines := law.lines) is None:
-        mean = law.moments()[0]
-        a_t, a_s = (like(alpha_sigma(level)[0], x_t) * mean for level in levels)
-        return (a_s + _integrated(replace(law, mu=law.mu - mean), x_t - a_t, *levels, steps)).to(x_t)
+        at_t, at_s = (like(alpha_sigma(level)[0], x_t) * law.mean() for level in levels)
+        return (at_s + _integrated(law.centred, x_t - at_t, *levels, steps)).to(x_t)
     columns = zip(lines, x_t.double().flatten(1).T, strict=True)
     return torch.stack([_quantile(line, x, *levels) for line, x in columns], 1).reshape(x_t.shape).to(x_t)
 
@@ -102,7 +100,7 @@ def _cdf(line: Law, x: Tensor) -> tuple[Tensor, Tensor]:
 def _of_quantile(line: Law, below: Tensor, above: Tensor) -> Tensor:
     """The x (B,) of a law on a line with F(x) = below, 1 - F(x) = above: Newton's steps inside a cell of a table."""
     reach = 10 * line.var.max().sqrt() + 1e-9
-    table = torch.linspace(float(line.mu.min() - reach), float(line.mu.max() + reach), CELLS).to(below)
+    table = torch.linspace(float(line.mu.min() - reach), float(line.mu.max() + reach), CELLS, dtype=below.dtype)
     under, over = _cdf(line, table)
     low_half = below < above
     i = torch.where(low_half, torch.searchsorted(under, below), CELLS - torch.searchsorted(over.flip(0), above))

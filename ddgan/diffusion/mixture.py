@@ -225,12 +225,19 @@ class Law:
         var = [self.var[:1].expand(len(values)) for values, _ in axes]
         return [Law(p.log(), v[:, None], s) for p, (v, _), s in zip(parts, axes, var, strict=True)]
 
+    def mean(self) -> Tensor:
+        """E[x], (*D)."""
+        return (self.log_w.exp() @ self.mu.flatten(1)).reshape(self.shape)
+
+    @cached_property
+    def centred(self) -> Law:
+        """The law of x - E[x]."""
+        return replace(self, mu=self.mu - self.mean())
+
     def moments(self) -> tuple[Tensor, Tensor]:
         """Mean (*D) and covariance (n, n) of the flattened coordinates."""
-        w, mu = self.log_w.exp(), self.mu.flatten(1)
-        mean = w @ mu
-        cov = ((mu - mean) * w[:, None]).T @ (mu - mean) + (w @ self.var) * torch.eye(len(mean)).to(w)
-        return mean.reshape(self.shape), cov
+        w, mu = self.log_w.exp(), (self.mu - self.mean()).flatten(1)
+        return self.mean(), (mu * w[:, None]).T @ mu + (w @ self.var) * torch.eye(mu.shape[1]).to(w)
 
     def gap(self, draws: int = 1024) -> float:
         """KL(self || the Gaussian of the same mean and covariance) in nats, as `Mixture.gap`."""
@@ -258,8 +265,7 @@ class Law:
 
     def standardised(self) -> Law:
         """The same law moved and scaled (one factor for all axes) to zero mean and unit variance on average."""
-        w = self.log_w.exp()
-        mu = self.mu - (w @ self.mu.flatten(1)).reshape(self.shape)
+        w, mu = self.log_w.exp(), self.mu - self.mean()
         scale = (w @ (mu.flatten(1).square().mean(1) + self.var)).rsqrt()
         return replace(self, mu=mu * scale, var=self.var * scale**2)
 

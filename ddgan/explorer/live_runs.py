@@ -109,13 +109,9 @@ class LiveRuns:
             raise Refused(words) from None
         return self.session.adopt(denoiser, visitor)
 
-    def coordinates(self, data: str) -> int:
-        """How many numbers a point of the data has: what the skip generator's z needs."""
-        return self.session.source(Request.parse({"data": data}).data).shape.numel()
-
     def latent_dim(self, data: str, network: str, z: int = 1) -> int:
         """The numbers in z that the network needs on these data; still none where z is 0."""
-        n = self.coordinates(data)
+        n = self.session.source(Request.parse({"data": data}).data).shape.numel()
         return {"mixture": 1 + n, "flow": 0}.get(network, z and n)
 
     def request(self, name: str | None, denoisers: list[str], *, n: int, seed: int) -> Request:

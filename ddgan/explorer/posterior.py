@@ -291,11 +291,13 @@ def fold(session: Session, question: Question) -> Fold:
     """
     if not (ddgans := _ddgans(question.request)):
         raise Refused("the grid of z shows a DDGAN: choose one")
-    latents = {name: session.able(question.request, name).latent_dim for name in ddgans}
-    if (name := next((name for name in ddgans if latents[name] > 1), None)) is None:
-        raise Refused(f"the grid of z needs two numbers or more, this model reads {max(latents.values())}")
+    for name in ddgans:
+        if (latent_dim := session.able(question.request, name).latent_dim) > 1:
+            break
+    else:
+        raise Refused(f"the grid of z needs two numbers or more, this model reads {latent_dim}")
     axis = torch.special.ndtri((torch.arange(LATTICE) + 0.5) / LATTICE)
-    z = torch.zeros(LATTICE**2, latents[name])
+    z = torch.zeros(LATTICE**2, latent_dim)
     z[:, :2] = lattice(axis, 2)
     found = _stepped(session, question, name, z, torch.zeros(len(z), len(question.x)))
     return Fold(name, found.reshape(LATTICE, LATTICE, -1))

@@ -121,8 +121,8 @@ def stepwise(
     panels, done, of = [], 0, sum(request.walked(name).start for name in request.denoisers)
     for name in request.denoisers:
         own, model, walked = session.adopted.get(name), None, dict[int | Tensor, Step]()
-        walks = session.schedule(request.walked(name))
-        stands, end = standing(kept, request.T, request.walked(name).T), done + request.walked(name).start
+        asked = request.walked(name)
+        walks, stands, end = session.schedule(asked), standing(kept, request.T, asked.T), done + asked.start
         try:
             model = session.model(request, name)
             for step in session.run(request, name):

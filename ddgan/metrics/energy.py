@@ -104,15 +104,14 @@ def _along(law: Law) -> _Along:
     D = law.mu[0].numel()
     directions = _directions(D)
     factor = math.sqrt(math.pi) * math.exp(math.lgamma((D + 1) / 2) - math.lgamma(D / 2))
-    centre = law.moments()[0].flatten()
-    mu = ((law.mu.flatten(1) - centre) @ directions).T.numpy()
+    mu = (law.centred.mu.flatten(1) @ directions).T.numpy()
     reach = np.abs(mu).max() + 6 * math.sqrt(law.var.max()) + 1e-6
     n = _count(reach, float(law.var.min().sqrt()))
     nodes, step = np.linspace(-reach, reach, n, retstep=True)
     table = _table((mu + reach) / step, law.log_w.exp().numpy(), law.var.sqrt().numpy() / step, n) * step
     ends = np.ones((len(mu), 1))
     masses = np.diff(np.hstack([-ends, np.diff(table) / step, ends])) / 2
-    return _Along(centre, directions, factor, nodes, table, (masses * table).sum(1))
+    return _Along(law.mean().flatten(), directions, factor, nodes, table, (masses * table).sum(1))
 
 
 def _count(reach: float, std: float) -> int:

@@ -156,15 +156,16 @@ def refuse_misfits(config: Config) -> None:
 def _begin_with(config: Config, generator: Denoiser, discriminator: torch.nn.Module | None) -> None:
     """Take the weights of the model that a config names; Refused, in one sentence, where they do not fit."""
     begun = checkpoint.load(config.init)
+    there = Config.from_dict(checkpoint.card_of(begun)["config"])
     try:
-        if (network := checkpoint.card_of(begun)["config"]["network"]) != config.network:
-            raise RuntimeError(f"its weights are those of {network}, which may have the same shapes")
+        if there.network != config.network:  # some have the same shapes
+            raise RuntimeError
         _take(generator, begun)
         if discriminator:
             _take(discriminator, checkpoint.load_discriminator(config.init))
     except RuntimeError as error:
-        there = Config.from_dict(checkpoint.card_of(begun)["config"]).difference(config)
-        sizes = ", ".join(f"{name} {a} there and {b} now" for name, (a, b) in there.items() if name in NETWORK)
+        others = there.difference(config).items()
+        sizes = ", ".join(f"{name} {a} there and {b} now" for name, (a, b) in others if name in NETWORK)
         raise Refused(
             f"the weights of {config.init} are of another network: {sizes or 'data of another shape'}"
         ) from error
@@ -240,8 +241,8 @@ def fit(
 def _check(out: Path, seconds: float, resume: bool) -> None:
     if not seconds > 0:
         raise Refused(f"seconds must be above 0, got {seconds}")
-    if resume and not out.is_dir():
-        raise Refused(f"there is no run to resume in {out}")
+    if resume:
+        state.check_there(out)
 
 
 class _Run:

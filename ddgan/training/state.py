@@ -25,7 +25,7 @@ from ..files import OURS, read_bytes, read_header, read_tensors, write
 from ..models.checkpoint import read_card
 from ..models.config import Config
 
-__all__ = ["Saved", "holds_state", "load_state", "save_state", "trained_on"]
+__all__ = ["Saved", "check_there", "holds_state", "load_state", "save_state", "trained_on"]
 
 
 class Saved(NamedTuple):
@@ -54,6 +54,12 @@ def _states(directory: Path) -> tuple[Path, Path]:
 def holds_state(directory: Path) -> bool:
     """Whether there is a run to resume."""
     return any(path.exists() for path in _states(directory))
+
+
+def check_there(directory: Path) -> None:
+    """Refused where there is no run to resume."""
+    if not holds_state(directory):
+        raise Refused(f"there is no run to resume in {directory}")
 
 
 def trained_on(directory: Path) -> str | None:
@@ -96,8 +102,7 @@ def load_state(
     Refused where there is no state, none is whole, its config differs (it says where), or it is of other data,
     which the fingerprint `data` decides: the data's name may differ where that is the same.
     """
-    if not holds_state(directory):
-        raise Refused(f"there is no run to resume in {directory}")
+    check_there(directory)
     (newest, before), damage = _states(directory), ""
     try:
         saved, of = _state(newest)

@@ -349,13 +349,11 @@ def _opened(settings: Settings) -> Callable[[gr.Request], list[Any]]:
 
 
 def _follow(live: LiveRuns) -> Callable[..., list[Any]]:
-    fitting = live.latent_dim
-
     def follow(shown: str, chosen: str, network: str, z: int) -> list[Any]:
         """Own data that Denoise shows can be trained on."""
         if shown in TOYS or shown == chosen:
             return [gr.skip()] * 4
-        return [gr.update(choices=data_choices(shown), value=shown), fitting(shown, network, z), *_BY_HAND]
+        return [gr.update(choices=data_choices(shown), value=shown), live.latent_dim(shown, network, z), *_BY_HAND]
 
     return follow
 

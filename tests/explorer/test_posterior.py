@@ -312,3 +312,10 @@ def test_the_grid_of_z_is_what_g_makes_of_equally_likely_cells_and_takes_their_s
 def test_without_a_plane_of_z_there_is_no_grid(query, x, words):
     with pytest.raises(Refused, match=words):
         fold(SESSION, question(x=x, query=query))
+
+
+def test_the_grid_is_of_the_first_denoiser_that_reads_two_numbers():
+    session = Session()
+    mapped = session.adopt(session.denoiser("25-gaussians", "consistency"))
+    for names in (f"{mapped},ddgan", f"ddgan,{mapped}"):
+        assert fold(session, question(x=(0.3, 0.2), query=f"T=1&denoisers={names}")).name == "ddgan"
