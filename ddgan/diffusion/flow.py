@@ -40,23 +40,29 @@ POINT = 0.05  # the width that counts for points: nearer to them the equation is
 
 
 class FlowDenoiser(LawDenoiser):
-    """x_0 = Phi_{t -> 0}(x_t), the exact flow of a law. The last maps are kept: an integration takes a while."""
+    """x_0 = Phi_{t -> 0}(x_t), the exact flow of a law. The last maps are kept: an integration takes a while.
+
+    What is kept are copies, so that x_t and the answer may be changed in place. A map whose gradient is asked for is
+    computed anew.
+    """
 
     KEPT = 8
 
     def __init__(self, law: Law) -> None:
         super().__init__(law)
-        self._known: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._known: list[tuple[Tensor, ...]] = []
 
     def carried(self, x_t: Tensor, level_t: Tensor, level_s: Tensor) -> Tensor:
         """Phi_{t -> s}(x_t) for x_t (B, *D), levels (B,) or (1,)."""
         asked = (x_t, level_t, level_s)
+        if torch.is_grad_enabled() and any(v.requires_grad for v in asked):
+            return carried(self.law, *asked)
         for *before, found in self._known:
             if all(a.shape == b.shape and torch.equal(a, b) for a, b in zip(asked, before, strict=True)):
-                return found
-        found = carried(self.law, x_t, level_t, level_s)
-        self._known = [*self._known[1 - self.KEPT :], (*asked, found)]
-        return found
+                return found.clone()
+        found = carried(self.law, *asked)
+        self._known = [*self._known[1 - self.KEPT :], (*(v.detach().clone() for v in asked), found)]
+        return found.clone()
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         return self.carried(x_t, level, torch.full_like(level, torch.inf))

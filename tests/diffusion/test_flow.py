@@ -71,12 +71,35 @@ def test_coordinates_are_found_independent_where_they_are():
     assert Law.uniform(twice, 0.1).lines is None, "a diagonal whose points count twice fills no lattice"
 
 
-def test_a_map_is_kept_and_another_is_not_taken_for_it():
-    denoiser, x = FlowDenoiser(toy("rings")), normal(8, 2)
+def test_a_map_is_kept_and_another_is_not_taken_for_it(monkeypatch):
+    denoiser, x, made = FlowDenoiser(toy("rings")), normal(8, 2), []
+    monkeypatch.setattr(flow, "carried", lambda *asked: made.append(asked) or carried(*asked))
     first = denoiser.carried(x, TOP, CLEAN)
-    assert denoiser.carried(x.clone(), TOP, CLEAN) is first
+    assert torch.equal(denoiser.carried(x.clone(), TOP, CLEAN), first) and len(made) == 1
     assert not torch.equal(denoiser.carried(x + 0.1, TOP, CLEAN), first)
     assert not torch.equal(denoiser.carried(x, TOP, torch.zeros(1)), first)
+
+
+def test_a_map_that_is_kept_does_not_change_with_what_was_asked_or_answered():
+    denoiser, x = FlowDenoiser(GRID), normal(8, 2)
+    before = denoiser.carried(x, TOP, CLEAN)
+    before.zero_()
+    torch.testing.assert_close(denoiser.carried(x, TOP, CLEAN), carried(GRID, x, TOP, CLEAN), rtol=0, atol=0)
+    x += 1
+    torch.testing.assert_close(denoiser.carried(x, TOP, CLEAN), carried(GRID, x, TOP, CLEAN), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("law", [toy("rings"), GRID], ids=["integrated", "quantiles"])
+def test_a_kept_map_has_its_gradient_each_time_it_is_asked_for(law):
+    denoiser, x, h = FlowDenoiser(law), normal(8, 2), 1e-5
+    step = torch.tensor([h, 0.0], dtype=torch.float64)
+    slope = (carried(law, x + step, TOP, CLEAN) - carried(law, x - step, TOP, CLEAN)).sum(1) / (2 * h)
+    with torch.no_grad():
+        denoiser.carried(x, TOP, CLEAN)
+    for _ in range(2):
+        asked = x.clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(denoiser.carried(asked, TOP, CLEAN).sum(), asked)
+        torch.testing.assert_close(gradient[:, 0], slope, rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["25-unequal", "swiss-roll", "two-moons"])
