@@ -98,7 +98,7 @@ class Player:
 class Average:
     """The moving average of a denoiser, avg <- avg + rate (network - avg).
 
-    The rate falls as updates^-.8 from 1 to `slowest`.
+    The rate falls as updates^-.8 from 1 to `slowest`. Buffers, such as a batch norm's, are the network's own.
     """
 
     def __init__(self, network: Denoiser, slowest: float) -> None:
@@ -110,6 +110,8 @@ class Average:
         """Move towards the network, after so many updates of the objective."""
         rate = max(self.slowest, updates**-0.8)
         torch._foreach_lerp_(list(self.network.parameters()), list(self.of.parameters()), rate)
+        for buffer, of in zip(self.network.buffers(), self.of.buffers(), strict=True):
+            buffer.copy_(of)
 
 
 def _formatted(value: Tensor, weight: Tensor) -> Tensor:

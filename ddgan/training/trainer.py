@@ -67,6 +67,7 @@ class Objective:
     """What `train` drives: players, and the moving averages of G, `denoiser` and, where there is one, `longer`.
 
     The generator G, whose name is "g", learns at the rate `lr`; `others` are further networks and their rates by name.
+    A network of which no weight learns, as `load` gives it, is made to learn whole. Refused for one without weights.
     """
 
     betas: tuple[float, float] = (0.9, 0.99)  # Adam's
@@ -83,7 +84,7 @@ class Objective:
     ) -> None:
         self.generator, self.pairs, self.descent, self.updates = generator, pairs, descent, 0
         networks = {"g": (generator, lr), **others}
-        self.networks = {name: network for name, (network, _) in networks.items()}
+        self.networks = {name: _learning(network) for name, (network, _) in networks.items()}
         self.device = next(generator.parameters()).device
         self.source = self.device if self.device.type == "cuda" else torch.device("cpu")  # of noise: MPS has no float64
         pairs.schedule = pairs.schedule.to(self.source)
@@ -230,8 +231,12 @@ class _Part(NamedTuple):
 class Adversarial(Objective):
     """The DDGAN objective. `loss` is one of losses.LOSSES; the fake that D saw is the one that G is judged by.
 
+    D maps x_s (M B, *D), x_t (B, *D), level_s (B,) and level_t (B,) to logits (M B,): M = 1, 2 or 4 batches of x_s, one
+    after the other, share one condition. It is called by these names; where G knows classes, label (B,) is one more.
+    level_s is +inf where x_s is x_0.
+
     `lr` are the rates of G and D; the penalty, times `gamma`, is in every `every`-th update. gamma falls to `anneal`
-    times what it is, by the same factor in equal parts of the run.
+    times what it is, by the same factor in equal parts of the run. Refused for an unknown loss, and an `every` below 1.
     """
 
     betas = (0.5, 0.9)
@@ -252,6 +257,8 @@ class Adversarial(Objective):
     ) -> None:
         if loss not in LOSSES:
             raise Refused(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
+        if every < 1:
+            raise Refused(f"every counts updates, a whole number from 1 on, got {every}")
         super().__init__(generator, pairs, lr=lr[0], descent=descent, others={"d": (discriminator, lr[1])})
         self.critic = critic or discriminator  # D where no second derivative is taken: there it may be a compiled one
         self.d_loss, self.g_loss = LOSSES[loss]
@@ -304,11 +311,14 @@ class Adversarial(Objective):
         losses = {"d": self.players["d"].descend(d_loss, pairs)} if "d" in players else {}
         if "g" not in players:
             return losses
-        discriminator.requires_grad_(False)  # G's step needs no gradient of D's weights
+        learning = [w for w in discriminator.parameters() if w.requires_grad]
         try:
+            for w in learning:  # G's step needs no gradient of D's weights
+                w.requires_grad_(False)
             losses["g"] = self.players["g"].descend(g_loss, pairs)
         finally:
-            discriminator.requires_grad_(True)
+            for w in learning:
+                w.requires_grad_()
         return losses
 
 
@@ -377,6 +387,14 @@ def train(
 
 def _randn_like(x: Tensor, noise: torch.Generator) -> Tensor:
     return torch.randn(x.shape, generator=noise, device=noise.device).to(x)
+
+
+def _learning(network: nn.Module) -> nn.Module:
+    """The network, its weights learning unless some do already."""
+    weights = list(network.parameters())
+    if not weights:
+        raise Refused(f"a network that is trained needs weights, {type(network).__name__} has none")
+    return network if any(w.requires_grad for w in weights) else network.requires_grad_().train()
 
 
 def _under(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

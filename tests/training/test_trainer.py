@@ -9,20 +9,21 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from ddgan.data.images import ImageSet
 from ddgan.data.images import batches as image_batches
 from ddgan.data.toys import toy
-from ddgan.diffusion.denoiser import ExactDenoiser, GaussianDenoiser, MeanDenoiser
+from ddgan.diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, MeanDenoiser
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.sampler import Draws, sample
 from ddgan.diffusion.schedule import MAX_T, Schedule
 from ddgan.errors import Refused
 from ddgan.metrics.points import coverage
 from ddgan.models import registry
+from ddgan.models.checkpoint import load, load_discriminator
 from ddgan.models.config import Config
 from ddgan.training import trainer
 from ddgan.training.cuda_graph import Recorded
@@ -217,6 +218,60 @@ def test_a_run_that_skips_for_ever_is_stopped(monkeypatch):
     run(objective, stop=2)
     with pytest.raises(FloatingPointError, match="a gradient overflowed in each of the 3 updates up to 6"):
         run(objective, stop=1)
+
+
+class OwnG(Denoiser):
+    """A network of a user's own, with a batch norm."""
+
+    latent_dim = 1
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(3, 8), nn.BatchNorm1d(8), nn.SiLU(), nn.Linear(8, 1))
+
+    def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
+        return self.net(torch.cat([x_t, level[:, None], z], 1))
+
+
+class OwnD(nn.Module):
+    """A discriminator as the docstring of Adversarial describes it, its first layer frozen."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frozen, self.last = nn.Linear(4, 8).requires_grad_(False), nn.Linear(8, 1)
+
+    def forward(self, x_s: Tensor, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Tensor:
+        given = torch.cat([x_t, level_s.clamp(max=10)[:, None], level_t[:, None]], 1)
+        assert len(x_s) in (len(x_t), 2 * len(x_t), 4 * len(x_t))
+        return self.last(self.frozen(torch.cat([x_s, given.repeat(len(x_s) // len(x_t), 1)], 1)).relu())[:, 0]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_networks_of_ones_own_learn_where_they_may_and_the_average_has_the_buffers(loss):
+    d = OwnD()
+    objective = Adversarial(OwnG(), d, PAIRS["consecutive"], loss=loss, every=2)
+    before = {name: w.clone() for name, w in d.state_dict().items()}
+    run(objective)
+    moved = {name for name, w in d.state_dict().items() if not torch.equal(w, before[name])}
+    assert {"last.weight"} <= moved <= {"last.weight", "last.bias"}
+    assert [w.requires_grad for w in d.parameters()] == [False, False, True, True]
+    norm, averaged = objective.generator.net[1], objective.denoiser.net[1]
+    assert torch.equal(norm.running_var, averaged.running_var) and not torch.equal(norm.running_var, torch.ones(8))
+
+
+def test_loaded_models_go_on_learning():
+    networks = load("4-gaussians-1d"), load_discriminator("4-gaussians-1d")
+    before = [w.clone() for network in networks for w in network.parameters()]
+    run(Adversarial(*networks, PAIRS["anywhere"]), stop=2)
+    after = [w for network in networks for w in network.parameters()]
+    assert not any(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+
+
+def test_what_cannot_be_trained_is_refused_in_a_sentence():
+    with pytest.raises(Refused, match="a network that is trained needs weights, MeanDenoiser has none"):
+        Regression(MeanDenoiser(TWO_POINTS), PAIRS["consecutive"])
+    with pytest.raises(Refused, match="every counts updates, a whole number from 1 on, got 0"):
+        Adversarial(OwnG(), OwnD(), PAIRS["consecutive"], every=0)
 
 
 def test_an_unknown_loss_is_refused_in_a_sentence():
