@@ -17,6 +17,7 @@ drawn from where nobody chose one comes from its seed in the same way.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from numbers import Integral
 from typing import NamedTuple
 
 import numpy as np
@@ -44,10 +45,17 @@ class Draws(NamedTuple):
 
     @classmethod
     def from_seeds(cls, seeds: Sequence[int], shape: Sequence[int], T: int, latent_dim: int) -> Draws:
-        """Standard normal draws, one independent stream per seed, for data of `shape` and T steps."""
+        """Standard normal draws, one independent stream per seed, for data of `shape` and T steps.
+
+        Refused where these are not whole numbers, or a size is below 0.
+        """
         each = np.asarray(seeds)
         if each.ndim != 1 or not len(each) or each.dtype.kind not in "iu":
             raise Refused("seeds must be a non-empty sequence of whole numbers")
+        sizes = [*shape, T, latent_dim] if isinstance(shape, Sequence) else [-1]
+        if not all(isinstance(size, Integral) and size >= 0 for size in sizes):
+            asked = f"{shape}, {T}, {latent_dim}"
+            raise Refused(f"a shape such as (2,), T and latent_dim must be whole numbers from 0 on, got {asked}")
         n = int(np.prod(shape))
         each = each.astype(np.int64)
         noise = _normal(each, purpose=0, rows=range(T + 1), columns=n).reshape(T + 1, len(each), *shape)
@@ -102,8 +110,11 @@ def sample(
 ) -> Iterator[Step]:
     """The T steps from x_T to x_0, or those from x_start on, for which draws.x_T then stands.
 
-    Refused where the draws or the denoiser do not fit the schedule, or start is outside 1..T.
+    Each step is computed when it is asked for, without gradients: a chain of `solver.step` has them. Refused, at the
+    first step, where the draws or the denoiser do not fit the schedule, or start is outside 1..T.
     """
+    if not hasattr(denoiser, "latent_dim"):  # a compiled one is of another class
+        raise Refused(f"a denoiser is a subclass of ddgan.Denoiser, got {type(denoiser).__name__}")
     start = schedule.T if start is None else start
     if not 1 <= start <= schedule.T:
         raise Refused(f"start must be in 1..{schedule.T}, got {start}")
@@ -127,8 +138,11 @@ def draw(
 ) -> Iterator[Tensor]:  # fmt: skip
     """The x_0 of one trajectory for each seed, (at_once, *shape) at a time: they need not fit in memory together.
 
-    `labels` gives the classes of samples by their seeds; without it the denoiser is told none.
+    `labels` gives the classes of samples by their seeds; without it the denoiser is told none. Refused as by `sample`,
+    and for an `at_once` below 1.
     """
+    if at_once < 1:
+        raise Refused(f"at_once counts samples, a whole number from 1 on, got {at_once}")
     for first in range(0, len(seeds), at_once):
         some = seeds[first : first + at_once]
         draws = Draws.from_seeds(some, shape, schedule.T, denoiser.latent_dim)

@@ -91,7 +91,8 @@ def alpha_sigma(level: Tensor) -> tuple[Tensor, Tensor]:
 class Schedule:
     """alpha_bar (T+1,) in float64, alpha_bar[0] == 1, strictly decreasing and positive. Refused otherwise.
 
-    `family` and `span` are those of `named`; a schedule that was made otherwise has none.
+    `family` and `span` are those of `named`; a schedule that was made otherwise has none. That of betas (T,) is
+    Schedule(torch.cat([torch.ones(1), (1 - betas).cumprod(0)])).
     """
 
     alpha_bar: Tensor
@@ -100,8 +101,16 @@ class Schedule:
 
     def __post_init__(self) -> None:
         table = torch.as_tensor(self.alpha_bar, dtype=torch.float64)
-        if table.ndim != 1 or len(table) < 2 or table[0] != 1 or not (table.diff() < 0).all() or not table[-1] > 0:
-            raise Refused("alpha_bar must start at 1 and fall strictly, staying positive")
+        if table.ndim != 1 or len(table) < 2:
+            raise Refused(f"alpha_bar must have shape (T + 1,), T from 1 on, got {tuple(table.shape)}")
+        if table[0] != 1:
+            raise Refused(f"alpha_bar must start at 1, where the data are clean, got {float(table[0])}")
+        if not (falls := (table.diff() < 0) & (table[1:] > 0)).all():
+            t = falls.tolist().index(False) + 1
+            raise Refused(
+                f"alpha_bar must fall strictly, staying positive, got {float(table[t])} at t = {t} "
+                f"after {float(table[t - 1])}"
+            )
         object.__setattr__(self, "alpha_bar", table)
 
     @classmethod
@@ -135,8 +144,15 @@ class Schedule:
 
     @classmethod
     def of_levels(cls, levels: Tensor) -> Schedule:
-        """The schedule whose x_T, ..., x_1 have these log-SNRs (T,), rising."""
-        alpha_bar = torch.sigmoid(torch.as_tensor(levels, dtype=torch.float64)).flip(0)
+        """The schedule whose x_T, ..., x_1 have these log-SNRs (T,), rising; Refused where they do not rise.
+
+        That of falling noise-to-signal ratios sigma, as Karras et al. 2022 count noise, is of_levels(-2 sigma.log()).
+        """
+        levels = torch.as_tensor(levels, dtype=torch.float64)
+        if levels.ndim != 1 or not (levels.diff() > 0).all():
+            few = ", ".join(f"{level:g}" for level in levels.flatten()[:4].tolist())
+            raise Refused(f"the log-SNRs of x_T, ..., x_1 must be numbers that rise, got {few}")
+        alpha_bar = torch.sigmoid(levels).flip(0)
         return cls(torch.cat([alpha_bar.new_ones(1), alpha_bar]))
 
     @classmethod
@@ -173,19 +189,19 @@ class Schedule:
         return level if x_t is None else level.to(x_t).expand(len(x_t))
 
     def marginal(self, x_0: Tensor, t: int | Tensor) -> Gaussian:
-        """q(x_t | x_0) = N(a_t x_0, sigma_t^2 I) for x_0 (B, *D)."""
-        alpha_bar = self.at(t)
+        """q(x_t | x_0) = N(a_t x_0, sigma_t^2 I) for x_0 (B, *D). Refused for whole numbers."""
+        alpha_bar, x_0 = self.at(t), _floating(x_0)
         return Gaussian(like(alpha_bar.sqrt(), x_0) * x_0, like(1 - alpha_bar, x_0))
 
     def transition(self, x_s: Tensor, s: int | Tensor, t: int | Tensor) -> Gaussian:
         """q(x_t | x_s) = N(r x_s, (1 - r^2) I), r = a_t / a_s, s < t, for x_s (B, *D)."""
-        alpha_s, alpha_t = self._pair(s, t)
+        (alpha_s, alpha_t), x_s = self._pair(s, t), _floating(x_s)
         r2 = alpha_t / alpha_s
         return Gaussian(like(r2.sqrt(), x_s) * x_s, like(1 - r2, x_s))
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: int | Tensor, t: int | Tensor) -> Gaussian:
         """q(x_s | x_t, x_0), s < t; a point mass at x_0 when s = 0."""
-        c_0, c_t, var = posterior_weights(*self._pair(s, t))
+        (c_0, c_t, var), x_t = posterior_weights(*self._pair(s, t)), _floating(x_t)
         return Gaussian(like(c_0, x_t) * x_0 + like(c_t, x_t) * x_t, like(var, x_t))
 
     def _pair(self, s: int | Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
@@ -194,6 +210,13 @@ class Schedule:
         if self.alpha_bar.is_cpu and not (alpha_t < alpha_s).all():
             raise Refused(f"a step goes from t to an earlier s < t, got s = {s}, t = {t}")
         return alpha_s, alpha_t
+
+
+def _floating(x: Tensor) -> Tensor:
+    """x, whose type can hold what is between whole numbers: a bare cast would round a_t and sigma_t to 0."""
+    if not x.is_floating_point():
+        raise Refused(f"noise is for floating-point numbers, images in [-1, 1], got {x.dtype}")
+    return x
 
 
 def posterior_weights(alpha_s: Tensor, alpha_t: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -86,7 +86,7 @@ class Solver:
         self, schedule: Schedule, denoiser: Denoiser, x_t: Tensor, s: int | Tensor, t: int | Tensor, *,
         z: Tensor, eps: Tensor, before: Step | None = None,
     ) -> Step:  # fmt: skip
-        """The record of one step."""
+        """The record of one step; Refused where z is too short or the denoiser's x_0 is not of the shape of x_t."""
         if z.shape[1] < denoiser.latent_dim:
             raise Refused(f"this denoiser reads {denoiser.latent_dim} latent numbers, z has {z.shape[1]}")
         asked = _Asked(schedule, denoiser, x_t, s, t, z[:, : denoiser.latent_dim], before)
@@ -99,7 +99,7 @@ class Solver:
         return T
 
     def _x_0(self, asked: _Asked) -> Tensor:
-        return asked.denoiser(asked.x_t, asked.schedule.level(asked.t, asked.x_t), asked.z)
+        return asked.denoised(asked.x_t, asked.t)
 
     def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         raise NotImplementedError
@@ -123,6 +123,13 @@ class _Asked(NamedTuple):
         if last.any() != last.all():
             raise Refused("this solver takes all items to x_0 in one step, or none of them")
         return bool(last.all())
+
+    def denoised(self, x: Tensor, t: int | Tensor) -> Tensor:
+        """The denoiser's x_0 at x, a state of level t."""
+        x_0: Tensor = self.denoiser(x, self.schedule.level(t, x), self.z)
+        if x_0.shape != x.shape:  # it would be broadcast
+            raise Refused(f"a denoiser of x_t {tuple(x.shape)} returns an x_0 of this shape, got {tuple(x_0.shape)}")
+        return x_0
 
     def signal(self, t: int | Tensor) -> tuple[Tensor, Tensor]:
         """(a_t, sigma_t), as x_t is."""
@@ -187,7 +194,7 @@ class Heun(Solver):
         d = (y - x_0) / q_t
         ahead = y + (q_s - q_t) * d
         x = a_s * ahead
-        there = Evaluation(asked.s, x, asked.denoiser(x, asked.schedule.level(asked.s, x), asked.z))
+        there = Evaluation(asked.s, x, asked.denoised(x, asked.s))
         slope = (d + (ahead - there.x_0) / q_s) / 2
         return _point(a_s * (y + (q_s - q_t) * slope)), (there,)
 

@@ -8,7 +8,7 @@ from ddgan.diffusion.denoiser import Denoiser, ExactDenoiser, GaussianDenoiser, 
 from ddgan.diffusion.mixture import Law
 from ddgan.diffusion.sampler import Draws, draw, own_classes, sample
 from ddgan.diffusion.schedule import FAMILIES, Schedule
-from ddgan.diffusion.solver import Step, reverse_step
+from ddgan.diffusion.solver import DPM, Heun, Step, reverse_step
 from ddgan.errors import Refused
 from ddgan.metrics.points import coverage, sliced_w2
 from ddgan.models import registry
@@ -131,6 +131,10 @@ def test_sampling_builds_no_graph_and_refuses_draws_that_do_not_fit():
     assert not list(sample(Schedule.vp(3), net, draws))[-1].x_s.requires_grad
     with pytest.raises(Refused, match="the schedule has T = 4 steps, the draws have 3"):
         next(sample(Schedule.vp(4), net, draws))
+    with pytest.raises(Refused, match="a denoiser is a subclass of ddgan.Denoiser, got Linear"):
+        next(sample(Schedule.vp(3), torch.nn.Linear(2, 2), draws))
+    with pytest.raises(Refused, match="at_once counts samples, a whole number from 1 on, got -1"):
+        next(draw(Schedule.vp(3), net, range(3), (2,), at_once=-1))
     net.card = {"shape": [1]}
     with pytest.raises(Refused, match=r"this denoiser is for data of shape \(1,\), the draws have \(2,\)"):
         next(sample(Schedule.vp(3), net, draws))
@@ -226,6 +230,46 @@ def test_seeds_are_a_sequence_of_whole_numbers():
     for wrong in ([], [[1, 2]], 3, [1.5, 1.0], [True, False]):
         with pytest.raises(Refused, match="seeds must be a non-empty sequence of whole numbers"):
             Draws.from_seeds(wrong, (2,), 1, 1)
+
+
+@pytest.mark.parametrize("sizes", [(2, 1, 1), ((-2,), 1, 1), ((2.0,), 1, 1), ((2,), -1, 1), ((2,), 1, 1.5)])
+def test_sizes_of_draws_are_whole_numbers(sizes):
+    with pytest.raises(Refused, match="must be whole numbers from 0 on, got"):
+        Draws.from_seeds([0], *sizes)
+
+
+class Broadcast(Denoiser):
+    """One number where x_0 has two."""
+
+    def forward(self, x_t, level, z):
+        return x_t.mean(1, keepdim=True)
+
+
+class LaterBroadcast(Denoiser):
+    """The same, but not at x_T."""
+
+    def forward(self, x_t, level, z):
+        return x_t if level[0] < -9 else x_t.mean(1, keepdim=True)
+
+
+@pytest.mark.parametrize(("denoiser", "solver"), [(Broadcast(), DPM()), (LaterBroadcast(), Heun())])
+def test_an_x_0_of_another_shape_is_refused_not_broadcast(denoiser, solver):
+    with pytest.raises(Refused, match=r"a denoiser of x_t \(3, 2\) returns an x_0 of this shape, got \(3, 1\)"):
+        next(sample(Schedule.vp(2), denoiser, Draws.from_seeds(range(3), (2,), 2, 0), solver=solver))
+
+
+def test_a_chain_of_steps_has_the_gradient_of_the_sampler():
+    schedule, denoiser, draws = Schedule.vp(3), MeanDenoiser(law_of((2,))), Draws.from_seeds(range(3), (2,), 3, 0)
+
+    def sampled(x, step=None):
+        for t in (3, 2, 1):
+            step = Heun().step(schedule, denoiser, x, t - 1, t, z=draws.z[t - 1], eps=draws.eps[t - 1], before=step)
+            x = step.x_s
+        return x
+
+    *_, last = sample(schedule, denoiser, draws, solver=Heun())
+    assert torch.equal(last.x_s, sampled(draws.x_T))
+    assert torch.autograd.gradcheck(sampled, draws.x_T.double().requires_grad_())
 
 
 def test_a_start_at_t_is_the_rest_of_the_way_and_T_is_all_of_it():

@@ -166,10 +166,16 @@ def test_level_is_the_log_snr_and_alpha_sigma_its_inverse(family):
         (lambda: Schedule.vp(4).level(7), "t must be in 0..4, got [7]"),
         (lambda: Schedule.vp(4).marginal(torch.zeros(1, 2), -1), "t must be in 0..4, got [-1]"),
         (lambda: Schedule.vp(4).transition(torch.zeros(1, 2), 3, 3), "a step goes from t to an earlier s < t"),
-        (lambda: Schedule(torch.tensor([1.0, 0.5, 0.5])), "alpha_bar must start at 1 and fall strictly"),
-        (lambda: Schedule(torch.tensor([0.9, 0.5])), "alpha_bar must start at 1"),
-        (lambda: Schedule(torch.tensor([1.0, 0.5, 0.0])), "staying positive"),
-        (lambda: Schedule(torch.tensor([1.0, float("nan")])), "alpha_bar must start at 1"),
+        (lambda: Schedule(torch.tensor([1.0, 0.5, 0.5])), "must fall strictly, staying positive, got 0.5 at t = 2"),
+        (lambda: Schedule(torch.tensor([0.5, 0.25])), "alpha_bar must start at 1, where the data are clean, got 0.5"),
+        (lambda: Schedule(torch.tensor([1.0, 0.5, 0.0])), "staying positive, got 0.0 at t = 2 after 0.5"),
+        (lambda: Schedule(torch.tensor([1.0, float("nan")])), "staying positive, got nan at t = 1 after 1.0"),
+        (lambda: Schedule(torch.ones(2, 2)), "alpha_bar must have shape (T + 1,), T from 1 on, got (2, 2)"),
+        (lambda: Schedule.of_levels([5, 0.5]), "the log-SNRs of x_T, ..., x_1 must be numbers that rise, got 5, 0.5"),
+        (lambda: Schedule.of_levels([[0.0]]), "the log-SNRs of x_T, ..., x_1 must be numbers that rise, got 0"),
+        (lambda: Schedule.vp(4).marginal(torch.ones(1, 2, dtype=torch.uint8), 1), "floating-point numbers"),
+        (lambda: Schedule.vp(4).transition(torch.ones(1, 2).long(), 1, 2), "got torch.int64"),
+        (lambda: Schedule.vp(4).posterior(torch.ones(1, 2), torch.ones(1, 2).long(), 1, 2), "got torch.int64"),
     ],
 )
 def test_errors_say_what_was_wanted_and_what_came(wrong, sentence):
@@ -238,6 +244,15 @@ def test_a_curve_is_bent_at_its_ends_alone(family, t, a):
 def test_what_is_no_schedule_or_step_is_one_sentence(make, sentence):
     with pytest.raises(Refused, match=f"^{sentence}$"):
         make()
+
+
+def test_betas_and_ratios_of_noise_make_the_schedule_that_they_mean():
+    betas, sigmas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64), torch.tensor([80.0, 1.0, 0.002])
+    schedule = Schedule(torch.cat([torch.ones(1), (1 - betas).cumprod(0)]))
+    r2 = schedule.transition(torch.ones(1000, 1, dtype=torch.float64), torch.arange(1000), torch.arange(1, 1001))
+    torch.testing.assert_close(r2.var[:, 0], betas)
+    alpha_bar = Schedule.of_levels(-2 * sigmas.log()).alpha_bar[1:].flip(0)
+    torch.testing.assert_close(((1 - alpha_bar) / alpha_bar).sqrt(), sigmas.double(), rtol=1e-5, atol=0)
 
 
 def test_levels_may_be_a_list():
