@@ -19,6 +19,7 @@ eq. 1; the posterior is eq. 7 of Ho, Jain, Abbeel, "Denoising Diffusion Probabil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Integral
 
@@ -143,7 +144,7 @@ class Schedule:
         return cls(torch.exp(log_alpha_bar - log_alpha_bar[0]), family, span)
 
     @classmethod
-    def of_levels(cls, levels: Tensor) -> Schedule:
+    def of_levels(cls, levels: Tensor | Sequence[float]) -> Schedule:
         """The schedule whose x_T, ..., x_1 have these log-SNRs (T,), rising; Refused where they do not rise.
 
         That of falling noise-to-signal ratios sigma, as Karras et al. 2022 count noise, is of_levels(-2 sigma.log()).
@@ -165,7 +166,7 @@ class Schedule:
         """The number of steps."""
         return len(self.alpha_bar) - 1
 
-    def to(self, device: torch.device) -> Schedule:
+    def to(self, device: torch.device | str) -> Schedule:
         """The same schedule there. Off the CPU steps are not checked: that would wait for the device."""
         return replace(self, alpha_bar=self.alpha_bar.to(device))
 

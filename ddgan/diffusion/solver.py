@@ -151,7 +151,11 @@ class Ancestral(Solver):
 
 @dataclass(frozen=True)
 class DDIM(Solver):
-    """Refused for an eta outside 0..1."""
+    """x_s = a_s x_0 + sqrt(sigma_s^2 - k^2) e + k eps with e = (x_t - a_t x_0) / sigma_t.
+
+    k is eta times Ancestral's deviation: with eta = 0 nothing is drawn, with eta = 1 it is Ancestral. Refused for an
+    eta outside 0..1. Source: Song, Meng, Ermon 2021, eq. 12 and 16.
+    """
 
     eta: float = 0.0
 
@@ -168,7 +172,11 @@ class DDIM(Solver):
 
 @dataclass(frozen=True)
 class DPM(Solver):
-    """DPM-Solver++ of the second order, multistep."""
+    """DPM-Solver++ of the second order, multistep: x_s = (sigma_s / sigma_t) x_t - a_s (exp(-h) - 1) D.
+
+    h = log(a_s / sigma_s) - log(a_t / sigma_t). D is the line through the last two x_0 at the middle of the step; at
+    the first and at the last step it is x_0. Source: Lu et al. 2022, algorithm 2.
+    """
 
     def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         (_, sigma_t), (a_s, sigma_s) = asked.signal(asked.t), asked.signal(asked.s)
@@ -181,7 +189,10 @@ class DPM(Solver):
 
 @dataclass(frozen=True)
 class Heun(Solver):
-    """In y = x / a and q = sigma / a, whose slope is d = (y - x_0) / q; the last step is Euler's."""
+    """In y = x / a and q = sigma / a, whose slope is d = (y - x_0) / q: the mean slope of both ends of the step.
+
+    The last step is Euler's; the others evaluate the denoiser twice. Source: Karras et al. 2022, algorithm 1.
+    """
 
     def nfe(self, T: int) -> int:
         return 2 * T - 1
@@ -201,7 +212,10 @@ class Heun(Solver):
 
 @dataclass(frozen=True)
 class Flow(Solver):
-    """Refused for a denoiser that does not know the flow. All x_t of a walk have one x_0, that of the first."""
+    """x_s = Phi_{t -> s}(x_t), the exact flow of a law. All x_t of a walk have one x_0, that of the first.
+
+    Refused for any other denoiser than a FlowDenoiser.
+    """
 
     def _x_0(self, asked: _Asked) -> Tensor:
         return asked.before.x_0 if asked.before else super()._x_0(asked)
@@ -217,7 +231,7 @@ class Flow(Solver):
 
 @dataclass(frozen=True)
 class Renoise(Solver):
-    """x_s ~ q(x_s | x_0), new noise and nothing of x_t."""
+    """x_s ~ q(x_s | x_0), new noise and nothing of x_t: what a consistency model does with its x_0."""
 
     def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         return asked.schedule.marginal(x_0, asked.s), ()
