@@ -27,7 +27,7 @@ from .diffusion.solver import DDIM, DPM, Ancestral, Flow, Heun, Renoise, Step, r
 from .errors import Refused
 from .explorer.request import Request
 from .explorer.session import Session
-from .metrics.energy import energy
+from .metrics.energy import energy, energy_distance
 from .metrics.points import Coverage, coverage, sliced_w2, width
 from .models.checkpoint import load
 from .models.config import PRESETS, Config, preset
@@ -73,6 +73,7 @@ __all__ = [
     "coverage",
     "draw",
     "energy",
+    "energy_distance",
     "fit",
     "from_points",
     "load",

@@ -15,8 +15,8 @@ further apart than their widths: so it is in q(x_0 | x_t), and in q(x_s | x_t) o
 Gaussian denoiser fails. With S_k = 0 the same class is a finite data set: w_k is then the probability that x_t is the
 k-th training image with noise on it.
 
-Levels are log-SNRs: a^2 = sigmoid(level), and +inf is clean data. Arithmetic is in float64, because at low noise the
-exponents |x_t - a_t mu_k|^2 / 2 C_k reach thousands; results come back in the dtype of x_t.
+Levels are log-SNRs, (B,) or one number: a^2 = sigmoid(level), and +inf is clean data. Arithmetic is in float64, because
+at low noise the exponents |x_t - a_t mu_k|^2 / 2 C_k reach thousands; results come back in the dtype of x_t.
 Source: the Gaussian conditioning formulas, e.g. Bishop, "Pattern Recognition and Machine Learning", 2.3.
 """
 
@@ -93,14 +93,15 @@ class Mixture:
         return (squares + crossed + crossed.mT + known + within - _outer(mean, mean)).to(self.x)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log density at x (B, *D) in nats, (B,). Every component needs a density: var > 0."""
+        """log density at x (B, *D) in nats, (B,). Refused where a component has none: var = 0."""
+        _refuse_points(self.var)
         squared = (x[:, None] - self.component_means()).flatten(2).square().sum(2)
         return _log_sum_exp(_log_normal(squared, self.var, x[0].numel()).add(self.log_w))
 
     def gap(self, draws: int = 64) -> Tensor:
         """KL(self || the Gaussian of the same mean and covariance) in nats, (B,): what no Gaussian denoiser can learn.
 
-        No Gaussian comes closer. See `_gap` for the sum behind it. Every component needs a density: var > 0.
+        No Gaussian comes closer. See `_gap` for the sum behind it. Refused where a component has no density: var = 0.
         """
         return _gap(self.log_w, self.component_means().flatten(2), self.var, draws).to(self.x)
 
@@ -163,8 +164,10 @@ class Law:
             )
         if not all(v.isfinite().all() for v in (log_w, mu, var)) or (var < 0).any():
             raise Refused("a law needs finite log_w and mu and a finite var >= 0")
-        if mode.is_cpu and (mode.min() < 0 or not mode.long().bincount().all()):
-            raise Refused(f"a law's modes must be numbered 0, 1, ... without a gap, got {mode.unique().tolist()[:8]}")
+        if mode.is_cpu and (mode.is_floating_point() or mode.min() < 0 or not mode.long().bincount().all()):
+            raise Refused(
+                f"a law's modes must be whole numbers 0, 1, ... without a gap, got {mode.unique().tolist()[:8]}"
+            )
         for name, value in zip(("log_w", "mu", "var", "mode"), (log_w.log_softmax(0), mu, var, mode), strict=True):
             object.__setattr__(self, name, value)
 
@@ -246,8 +249,10 @@ class Law:
     def on_grid(self, axis: Tensor) -> Tensor:
         """The density at every point of the lattice axis^n, axis (G,) and n = 1 or 2: (G,) or (G, G), first axis first.
 
-        Isotropic components are products over the axes, so the lattice is a product of matrices.
+        Isotropic components are products over the axes, so the lattice is a product of matrices. Refused for other n.
         """
+        if self.mu.ndim != 2 or self.mu.shape[1] > 2:
+            raise Refused(f"a grid is for a law on a line or a plane, this one is of shape {tuple(self.shape)}")
         var = self.var[:, None]
         scale = self.log_w.exp()[:, None] / (2 * math.pi * var) ** (self.mu.shape[1] / 2)
         exponents = (-0.5 * (axis - mu[:, None]) ** 2 / var for mu in self.mu.T)
@@ -260,7 +265,7 @@ class Law:
 
     def shares(self, x: Tensor) -> Tensor:
         """The probability of every visible mode given a sample, the mean over samples x (N, *D): (modes,)."""
-        logits = self._logits(x.double().flatten(1), self.var.new_ones(1, 1), self._variances[None])
+        logits = self._logits(self.points(x).double().flatten(1), self.var.new_ones(1, 1), self._variances[None])
         return self._by_mode(logits.softmax(1).mean(0))
 
     def standardised(self) -> Law:
@@ -270,14 +275,15 @@ class Law:
         return replace(self, mu=mu * scale, var=self.var * scale**2)
 
     def log_prob(self, x: Tensor) -> Tensor:
-        """log density at x (B, *D) in nats, (B,). Every component needs a density: var > 0."""
-        x = self._points(x)
+        """log density at x (B, *D) in nats, (B,). Refused where a component has none: var = 0."""
+        _refuse_points(self.var)
+        x = self.points(x)
         log = _log_normal(_squared(x.double(), self.mu), self.var, self.mu[0].numel())
         return _log_sum_exp(log.add(self.log_w)).to(x.dtype)
 
-    def to(self, device: torch.device) -> Law:
+    def to(self, device: torch.device | str) -> Law:
         """The same law there."""
-        if self.mu.device == device:
+        if self.mu.device == torch.device(device):
             return self
         return Law(*(v.to(device) for v in (self.log_w, self.mu, self.var, self._mode)))
 
@@ -287,23 +293,23 @@ class Law:
         eps = torch.randn(n, *self.shape, generator=generator, dtype=torch.float64, device=generator.device)
         return (self.mu[k] + like(self.var[k].sqrt(), eps) * eps).float()
 
-    def marginal(self, level: Tensor) -> Law:
-        """q(x_t), the law of noisy data at one level (1,): itself a Law with the same components."""
-        a, sigma = alpha_sigma(level)
+    def marginal(self, level: Tensor | float) -> Law:
+        """q(x_t), the law of noisy data at one level: itself a Law with the same components."""
+        a, sigma = alpha_sigma(_levels(level))
         return replace(self, mu=a * self.mu, var=a**2 * self.var + sigma**2)
 
-    def denoised(self, x_t: Tensor, level: Tensor) -> Mixture:
-        """q(x_0 | x_t) for x_t (B, *D) at levels (B,) or (1,)."""
-        return self.reverse(x_t, torch.full_like(level, torch.inf), level)
+    def denoised(self, x_t: Tensor, level: Tensor | float) -> Mixture:
+        """q(x_0 | x_t) for x_t (B, *D) at levels (B,), (1,) or a number."""
+        return self.reverse(x_t, torch.full_like(_levels(level), torch.inf), level)
 
-    def given(self, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Law:
-        """q(x_s | x_t) of one x_t (*D), levels (1,), as a law: the same components and modes, other weights."""
+    def given(self, x_t: Tensor, level_s: Tensor | float, level_t: Tensor | float) -> Law:
+        """q(x_s | x_t) of one x_t (*D), at one level each, as a law: the same components and modes, other weights."""
         q = self.reverse(x_t[None].double(), level_s, level_t)
         return replace(self, log_w=q.log_w[0], mu=q.component_means()[0], var=q.var[0])
 
-    def reverse(self, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Mixture:
-        """q(x_s | x_t) for x_t (B, *D), levels (B,) or (1,); Refused where level_s < level_t."""
-        x_t = self._points(x_t)
+    def reverse(self, x_t: Tensor, level_s: Tensor | float, level_t: Tensor | float) -> Mixture:
+        """q(x_s | x_t) for x_t (B, *D), levels (B,), (1,) or a number each; Refused where level_s < level_t."""
+        x_t, level_s, level_t = self.points(x_t), _levels(level_s), _levels(level_t)
         if level_s.is_cpu and (level_s < level_t).any():
             raise Refused("a step goes to a level with less noise: level_s must not be below level_t")
         (a_s, sigma_s), (a_t, sigma_t) = (
@@ -318,8 +324,8 @@ class Law:
         scale, shift, var = (v.to(x_t.dtype).expand(logits.shape) for v in (a_s - gain * a_t, gain, v * c_s / c_t))
         return Mixture(logits, self.mu, scale, shift, x_t, var)
 
-    def _points(self, x: Tensor) -> Tensor:
-        """x (B, *D), as numbers with a point."""
+    def points(self, x: Tensor) -> Tensor:
+        """x (B, *D), as numbers with a point; Refused for another shape."""
         if x.shape[1:] != self.shape:
             raise Refused(f"points of this law have shape (B, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}")
         return x if x.is_floating_point() else x.double()
@@ -346,12 +352,19 @@ class Law:
         return self.var[:1] if (self.var == self.var[0]).all() else self.var
 
 
+def _refuse_points(var: Tensor) -> None:
+    """Refused where a component has no width. On a device nobody looks: that would wait for it."""
+    if var.is_cpu and not var.all():
+        raise Refused("a density needs components with width: some of these are points, var = 0")
+
+
 def _gap(log_w: Tensor, means: Tensor, var: Tensor, draws: int) -> Tensor:
     """E_q[log q - log N(mean, cov)] of mixtures q: log_w (B, K), means (B, K, n), var (B, K) -> (B,), in float64.
 
     Where components and axes are few the sum is over the Gauss-Hermite nodes of every component, to a hundredth of a
     nat, else over quasi-random points, the same for every item: fewer, and with 64 of them a tenth of a nat off.
     """
+    _refuse_points(var)
     w, means, var = log_w.double().exp(), means.double(), var.double()  # (B, K), (B, K, n), (B, K)
     B, K, n = means.shape
     means = means - w[:, None] @ means
@@ -405,6 +418,11 @@ def quasi_random(points: int, n: int) -> tuple[Tensor, Tensor]:
 def _outer(x: Tensor, y: Tensor) -> Tensor:
     """x y^T, (B, n, n), for x and y (B, n)."""
     return x[..., None] * y[..., None, :]
+
+
+def _levels(level: Tensor | float) -> Tensor:
+    """Log-SNRs as (B,) or (1,)."""
+    return level.reshape(-1) if isinstance(level, Tensor) else torch.tensor([float(level)], dtype=torch.float64)
 
 
 def _shared(v: Tensor) -> Tensor:

@@ -40,12 +40,14 @@ def energy_distance(x: Tensor, y: Tensor) -> float:
 
 
 def energy(x: Tensor, law: Law) -> float:
-    """D between the law of samples x (N, *D) and a law; nan for a single sample, or where not all are finite.
+    """D between the law of samples x (N, *D) and a law; nan for a single sample, or where not all are finite. Refused
+    for samples of another shape. Between two samples it is `energy_distance`.
 
     The directions of a plane make it up to 3 % too small far above its floor, and up to 5e-6 near it. In more than two
     dimensions it is the mean over DIRECTIONS fixed directions: as zero for equal laws, but off D itself by a third and
     more. `floor_energy` is then of the same mean.
     """
+    x = law.points(x).detach()
     if len(x) < 2 or not x.isfinite().all():
         return math.nan
     along, n = _along(law), len(x)

@@ -1,6 +1,7 @@
 """How close samples are to a law: does every mode get its share, and is what lies between the modes empty?
 
-All metrics take samples x (N, *D) and a law with a density or, for the distance, a second set of samples.
+All metrics take samples x (N, *D) and a law with a density or, for the distance, a second set of samples. Refused where
+the samples have another shape than the law, or the law has modes without width.
 """
 
 from __future__ import annotations
@@ -115,8 +116,10 @@ def mode_distance(x: Tensor, law: Law) -> float:
 
 def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:
     """(distance to the nearest component in its standard deviations, the mode it belongs to), each (N,)."""
-    mu, std = law.mu.flatten(1), law.var.sqrt()
-    parts = [(torch.cdist(part, mu) / std).min(1) for part in x.double().flatten(1).split(law.at_once)]
+    if not law.var.all():
+        raise Refused("what is near a mode is counted by its width: this law has points without width")
+    mu, std, x = law.mu.flatten(1), law.var.sqrt(), law.points(x).detach().double().flatten(1)
+    parts = [(torch.cdist(part, mu) / std).min(1) for part in x.split(law.at_once)]
     distance, component = (torch.cat(found) for found in zip(*parts, strict=True))
     return distance, law.mode_of(component)
 

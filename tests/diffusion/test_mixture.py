@@ -191,7 +191,7 @@ def test_levels_may_differ_within_a_batch():
 
 def test_modes_without_a_component_are_refused():
     for mode in ([0, 2], [-1, 0]):
-        with pytest.raises(Refused, match="numbered 0, 1, ... without a gap"):
+        with pytest.raises(Refused, match="whole numbers 0, 1, ... without a gap"):
             Law.uniform(torch.zeros(2, 1), 1.0, torch.tensor(mode))
 
 
@@ -294,9 +294,32 @@ def test_a_step_to_more_noise_and_points_of_another_shape_are_refused():
     law, schedule = toy("two-moons"), Schedule.vp(4)
     with pytest.raises(Refused, match=r"^a step goes to a level with less noise"):
         law.reverse(torch.randn(5, 2), schedule.level(3), schedule.level(2))
-    for answer in (law.log_prob, lambda x: law.denoised(x, schedule.level(2))):
+    for answer in (law.log_prob, law.shares, lambda x: law.denoised(x, schedule.level(2))):
         with pytest.raises(Refused, match=r"^points of this law have shape \(B, 2\), got \(5, 3\)$"):
             answer(torch.randn(5, 3))
+
+
+def test_a_level_may_be_a_number_and_a_tensor_without_axes():
+    law, x, one = toy("two-moons"), torch.randn(5, 2), torch.full((1,), 0.3, dtype=torch.float64)
+    for level in (0.3, one[0]):
+        assert torch.equal(law.marginal(level).mu, law.marginal(one).mu)
+        assert torch.equal(law.denoised(x, level).mean(), law.denoised(x, one).mean())
+        assert torch.equal(law.reverse(x, 4, level).cov(), law.reverse(x, torch.full((1,), 4.0), one).cov())
+        assert torch.equal(law.given(x[0], math.inf, level).mu, law.given(x[0], one + math.inf, one).mu)
+
+
+def test_points_without_width_have_no_density():
+    points = Law.uniform(torch.eye(2), 0)
+    q = points.denoised(torch.randn(3, 2), 0.0)
+    for density in (lambda: points.log_prob(torch.eye(2)), points.gap, lambda: q.log_prob(torch.randn(3, 2)), q.gap):
+        with pytest.raises(Refused, match="a density needs components with width"):
+            density()
+
+
+def test_a_grid_is_of_a_line_or_a_plane():
+    for shape in ((3,), (1, 2, 2)):
+        with pytest.raises(Refused, match="a grid is for a law on a line or a plane"):
+            Law.uniform(torch.zeros(1, *shape), 0.1).on_grid(torch.linspace(-1, 1, 3))
 
 
 def test_whole_numbers_are_answered_as_the_same_numbers_with_a_point():

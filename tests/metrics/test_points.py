@@ -202,3 +202,23 @@ def test_several_samplings_are_judged_by_their_worst_and_by_the_mean_of_their_di
 def test_no_samples_cover_no_mode():
     found = coverage(torch.empty(0, 2), toy("25-gaussians"))
     assert found.modes == 0 and math.isnan(found.on_mode) and found.kl == math.inf
+
+
+@pytest.mark.parametrize("metric", [coverage, width, energy, mode_distance])
+def test_samples_of_another_shape_are_refused(metric):
+    for shape in ((4, 3), (4,)):
+        with pytest.raises(Refused, match=r"^points of this law have shape \(B, 2\), got"):
+            metric(torch.zeros(shape), toy("25-gaussians"))
+
+
+@pytest.mark.parametrize("metric", [coverage, width])
+def test_points_have_no_width_to_be_near_by(metric):
+    with pytest.raises(Refused, match="this law has points without width"):
+        metric(torch.eye(2), Law.uniform(torch.eye(2), 0))
+
+
+@pytest.mark.parametrize("metric", [coverage, width, energy])
+def test_samples_may_have_a_gradient(metric):
+    law = toy("25-gaussians")
+    x = law.sample(100, torch.Generator().manual_seed(0))
+    assert metric(x.clone().requires_grad_(), law) == metric(x, law)
