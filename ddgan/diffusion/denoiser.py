@@ -138,7 +138,10 @@ class GaussianDenoiser(LawDenoiser):
         cov = q.cov().double()
         # a finite data set has a singular covariance: the tiny ridge keeps its Cholesky factor real
         ridge = 1e-9 + 1e-6 * cov.diagonal(dim1=1, dim2=2).mean(1)
-        factor = torch.linalg.cholesky(cov + ridge[:, None, None] * torch.eye(self.latent_dim).to(cov))
+        factor, failed = torch.linalg.cholesky_ex(cov + ridge[:, None, None] * torch.eye(self.latent_dim).to(cov))
+        if (rounded := failed > 0).any():  # by more than the ridge, where few of many coordinates vary
+            values, vectors = torch.linalg.eigh(cov[rounded])
+            factor[rounded] = vectors * values.clamp(min=0).sqrt()[:, None]
         return q.mean() + (factor.to(x_t) @ z[..., None]).reshape(x_t.shape)
 
 

@@ -217,6 +217,19 @@ def test_the_gaussian_denoiser_of_fewer_points_than_coordinates_is_finite():
     assert x_0.isfinite().all()
 
 
+def test_the_gaussian_denoiser_of_few_images_has_their_mean_and_covariance():
+    """Rounded to float32 this covariance has eigenvalues below zero: Cholesky finds no factor."""
+    noise = torch.Generator().manual_seed(0)
+    law, level = Law.uniform(torch.randint(2, (8, 768), generator=noise) * 2 - 1.0, 0), torch.full((1,), -7.0)
+    x_t, z = torch.randn(1, 768, generator=noise), torch.zeros(1, 768, requires_grad=True)
+    q, v = law.denoised(x_t, level), torch.randn(768, generator=noise)
+    assert torch.linalg.cholesky_ex(q.cov()[0].double() + 1e-6 * torch.eye(768)).info
+    x_0 = GaussianDenoiser(law)(x_t, level, z)
+    (along,) = torch.autograd.grad(x_0[0] @ v, z)  # L^T v
+    torch.testing.assert_close(x_0, q.mean())
+    torch.testing.assert_close(along.square().sum(), v @ q.cov()[0] @ v, rtol=1e-3, atol=0)
+
+
 def test_more_noise_than_was_trained_on_is_refused_and_fewer_steps_are_no_way_out():
     levels = Anywhere(Schedule.vp(1000)).levels()
     with pytest.raises(Refused, match="as much noise as x_T .*log-SNR -25.0; .* choose a range that begins with less"):
