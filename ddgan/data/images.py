@@ -48,13 +48,22 @@ def set_label(name: str) -> str:
 class ImageSet:
     """images uint8 (N, C, H, W); labels int64 (N,), or None where there are no classes; the classes' names.
 
-    `notes` are sentences on how the files were understood: which split was read, what was left out.
+    `notes` are sentences on how the files were understood: which split was read, what was left out. Refused for arrays
+    of another type or shape.
     """
 
     images: np.ndarray
     labels: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        of = np.asarray(self.images)
+        if of.dtype != np.uint8 or of.ndim != 4 or of.shape[1] > 4:
+            raise Refused(f"images must be uint8 (N, C, H, W), C at most 4, got {of.dtype} {of.shape}")
+        known = None if self.labels is None else np.asarray(self.labels)
+        if known is not None and (known.dtype.kind not in "iu" or known.shape != of.shape[:1]):
+            raise Refused(f"labels must be whole numbers ({len(of)},), got {known.dtype} {known.shape}")
 
     def __len__(self) -> int:
         return len(self.images)

@@ -974,3 +974,18 @@ def test_every_byte_survives_the_way_to_floats_and_back():
 def test_a_split_that_is_none_is_refused(name):
     with pytest.raises(Refused, match="^split must be train or test, got 'x'$"):
         load_images(name, split="x")
+
+
+@pytest.mark.parametrize(
+    ("images", "labels", "sentence"),
+    [
+        (np.zeros((2, 3, 8, 8)), None, r"images must be uint8 \(N, C, H, W\), C at most 4, got float64 \(2, 3, 8, 8\)"),
+        (np.zeros((2, 8, 8, 3), np.uint8), None, r"images must be uint8 .*, got uint8 \(2, 8, 8, 3\)"),
+        (np.zeros((2, 8, 8), np.uint8), None, r"images must be uint8 .*, got uint8 \(2, 8, 8\)"),
+        (np.zeros((2, 1, 8, 8), np.uint8), np.zeros(3, int), r"labels must be whole numbers \(2,\), got int64 \(3,\)"),
+        (np.zeros((2, 1, 8, 8), np.uint8), np.zeros(2), r"labels must be whole numbers \(2,\), got float64 \(2,\)"),
+    ],
+)
+def test_arrays_that_are_no_set_of_images_are_refused(images, labels, sentence):
+    with pytest.raises(Refused, match=f"^{sentence}$"):
+        ImageSet(images, labels)
