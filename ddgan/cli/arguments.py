@@ -143,6 +143,15 @@ def _errors(commands: Any) -> None:
     add.add_argument("--data", help="where its images are: an archive, a folder or a zip (default: found by name)")
 
 
+def _denoisers(command: str) -> str:
+    """What --denoiser takes in a command, and what it is by default."""
+    several = "" if command == "sample" else "; several, with commas"
+    default = "the model of the data, the DDGAN where there are several"
+    if command == "export":
+        default = f"exact, {default}, and gaussian; of images all models"
+    return f"{', '.join(METHODS)}{several} (default {default})"
+
+
 def _sampled(commands: Any) -> None:
     for name, words in {
         "sample": "sample a denoiser and write every step to an .npz file",
@@ -154,7 +163,7 @@ def _sampled(commands: Any) -> None:
             "data", help="a data set's name, the directory of a trained run, or a table (.csv, .tsv, .txt) of points"
         )
         add.add_argument("--columns", help=COLUMNS)
-        add.add_argument("--denoiser", help=f"{', '.join(METHODS)}; evaluate and export take several, with commas")
+        add.add_argument("--denoiser", help=_denoisers(name))
         add.add_argument("--T", help="number of steps (default 4)")
         add.add_argument("--schedule", help=f"{', '.join(FAMILIES)} (default vp)")
         add.add_argument("--span", help="the schedule's range, LO,HI")
