@@ -23,7 +23,7 @@ from .diffusion.levels import Levels
 from .diffusion.mixture import Law, Mixture
 from .diffusion.sampler import Draws, draw, sample
 from .diffusion.schedule import Schedule
-from .diffusion.solver import DDIM, DPM, Ancestral, Flow, Heun, Renoise, Step, reverse_step
+from .diffusion.solver import DDIM, DPM, Ancestral, Flow, Heun, Renoise, Solver, Step, reverse_step
 from .errors import Refused
 from .explorer.request import Request
 from .explorer.session import Session
@@ -67,6 +67,7 @@ __all__ = [
     "Request",
     "Schedule",
     "Session",
+    "Solver",
     "Step",
     "TrainStep",
     "bound",

@@ -36,7 +36,8 @@ from .gaussian import Gaussian, like
 from .schedule import Schedule
 
 __all__ = [
-    "ANCESTRAL", "DDIM", "DPM", "Ancestral", "Evaluation", "Flow", "Heun", "Renoise", "Solver", "Step", "reverse_step",
+    "ANCESTRAL", "DDIM", "DPM", "Ancestral", "Asked", "Evaluation", "Flow", "Heun", "Renoise", "Solver", "Step",
+    "reverse_step",
 ]  # fmt: skip
 
 
@@ -80,7 +81,17 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Solver:
-    """A rule for x_s. `step` takes x_t (B, *D), s < t, z (B, L), eps (B, *D) and the step before, None at the first."""
+    """A rule for x_s. `step` takes x_t (B, *D), s < t, z (B, L), eps (B, *D) and the step before, None at the first.
+
+    One of your own says the `law` of x_s, and `nfe` if it evaluates the denoiser more than once a step. This one keeps
+    half of the noise that it sees, and is exact with an exact denoiser:
+
+        class HalfNew(Solver):
+            def law(self, asked, x_0):
+                (a_t, sigma_t), (a_s, sigma_s) = asked.signal(asked.t), asked.signal(asked.s)
+                seen = (asked.x_t - a_t * x_0) / sigma_t
+                return Gaussian(a_s * x_0 + sigma_s * 0.5**0.5 * seen, 0.5 * sigma_s**2), ()
+    """
 
     def step(
         self, schedule: Schedule, denoiser: Denoiser, x_t: Tensor, s: int | Tensor, t: int | Tensor, *,
@@ -89,23 +100,24 @@ class Solver:
         """The record of one step; Refused where z is too short or the denoiser's x_0 is not of the shape of x_t."""
         if z.shape[1] < denoiser.latent_dim:
             raise Refused(f"this denoiser reads {denoiser.latent_dim} latent numbers, z has {z.shape[1]}")
-        asked = _Asked(schedule, denoiser, x_t, s, t, z[:, : denoiser.latent_dim], before)
+        asked = Asked(schedule, denoiser, x_t, s, t, z[:, : denoiser.latent_dim], before)
         x_0 = self._x_0(asked)
-        law, midway = self._law(asked, x_0)
-        return Step(s, t, x_t, asked.z, x_0, law, eps, law.at(eps), midway)
+        posterior, midway = self.law(asked, x_0)
+        return Step(s, t, x_t, asked.z, x_0, posterior, eps, posterior.at(eps), midway)
 
     def nfe(self, T: int) -> int:
         """How often T steps evaluate the denoiser."""
         return T
 
-    def _x_0(self, asked: _Asked) -> Tensor:
+    def _x_0(self, asked: Asked) -> Tensor:
         return asked.denoised(asked.x_t, asked.t)
 
-    def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+        """The law of x_s given x_t and the denoiser's x_0 there, and the further evaluations that it took."""
         raise NotImplementedError
 
 
-class _Asked(NamedTuple):
+class Asked(NamedTuple):
     """What a step is made of, beside x_0."""
 
     schedule: Schedule
@@ -145,7 +157,7 @@ class _Asked(NamedTuple):
 class Ancestral(Solver):
     """x_s ~ q(x_s | x_t, x_0): DDPM's sampler, and the DDGAN's."""
 
-    def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         return asked.schedule.posterior(x_0, asked.x_t, asked.s, asked.t), ()
 
 
@@ -163,7 +175,7 @@ class DDIM(Solver):
         if not 0 <= self.eta <= 1:
             raise Refused(f"eta must be in 0..1, got {self.eta:g}")
 
-    def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         (a_t, sigma_t), (a_s, sigma_s) = asked.signal(asked.t), asked.signal(asked.s)
         var = self.eta**2 * asked.schedule.posterior(x_0, asked.x_t, asked.s, asked.t).var
         noise = (asked.x_t - a_t * x_0) / sigma_t
@@ -178,7 +190,7 @@ class DPM(Solver):
     the first and at the last step it is x_0. Source: Lu et al. 2022, algorithm 2.
     """
 
-    def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         (_, sigma_t), (a_s, sigma_s) = asked.signal(asked.t), asked.signal(asked.s)
         h, D = asked.log_snr(asked.s) - asked.log_snr(asked.t), x_0
         if asked.before and not asked.ends:
@@ -197,7 +209,7 @@ class Heun(Solver):
     def nfe(self, T: int) -> int:
         return 2 * T - 1
 
-    def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         if asked.ends:
             return _point(x_0), ()
         (a_t, sigma_t), (a_s, sigma_s) = asked.signal(asked.t), asked.signal(asked.s)
@@ -217,10 +229,10 @@ class Flow(Solver):
     Refused for any other denoiser than a FlowDenoiser.
     """
 
-    def _x_0(self, asked: _Asked) -> Tensor:
+    def _x_0(self, asked: Asked) -> Tensor:
         return asked.before.x_0 if asked.before else super()._x_0(asked)
 
-    def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         if not isinstance(asked.denoiser, FlowDenoiser):
             raise Refused("the exact flow is that of a law with a closed form: this denoiser is not of one")
         if asked.ends:
@@ -233,7 +245,7 @@ class Flow(Solver):
 class Renoise(Solver):
     """x_s ~ q(x_s | x_0), new noise and nothing of x_t: what a consistency model does with its x_0."""
 
-    def _law(self, asked: _Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
         return asked.schedule.marginal(x_0, asked.s), ()
 
 
