@@ -668,5 +668,8 @@ onSight(on => {
   state.onScreen = on;
   ask();
 }, '200px');
+/* The answer is asked for in sight only: on paper, none stands below other panels than its own. */
+listen(window, 'beforeprint', () =>
+  root.classList.toggle('late', root.dataset.answer !== JSON.stringify(state.run && question())));
 const shown = document.querySelector('#stage .stage')?.stage?.run?.();
 if (shown) heard(shown);
