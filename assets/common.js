@@ -292,8 +292,9 @@ const drawScales = ({ ctx, w, h }, axes, limit, { ink, paper, font }, base = nul
   ctx.restore();
 };
 
-/* A coordinate as a value of its axis, in as many digits as it deserves. */
-const inUnits = ({ centre, unit, digits }, x) => signed(centre + unit * x, digits);
+/* Coordinate c of a point as text: on an axis of a table as its value, in as many digits as it deserves. */
+const inUnits = (axes, x, c) =>
+  axes[c] ? signed(axes[c].centre + axes[c].unit * x, axes[c].digits) : signed(x, 2);
 
 const takesBack = e => (e.ctrlKey || e.metaKey) && e.key.toLowerCase() === 'z';
 

@@ -52,13 +52,13 @@ const machine = node => {
     inside(SIDE / 2 * (1 + x / limit)),
     inside(dim === 2 ? SIDE / 2 * (1 - y / limit) : SIDE * (j + 0.5) / points.length),
   ];
-  const fill = (name, points, { dim, limit, held }) => {
+  const fill = (name, points, { dim, limit, axes, held }) => {
     const pixels = points.map(spread(dim, limit, points)), here = held === null ? null : pixels[held];
     find(`.${name} .all`).setAttribute('d', pixels.map(([x, y]) => `M${x.toFixed(1)} ${y.toFixed(1)}h0`).join(''));
     const mark = find(`.${name} circle`);
     mark.setAttribute('visibility', here ? 'visible' : 'hidden');
     if (here) for (const [k, of] of ['cx', 'cy'].entries()) mark.setAttribute(of, here[k].toFixed(1));
-    return held === null ? '' : ` = ${points[held].map(v => signed(v, 2)).join(', ')}`;
+    return held === null ? '' : ` = ${points[held].map((v, c) => inUnits(axes, v, c)).join(', ')}`;
   };
   const picture = (name, canvas) => {
     find(`.${name} image`).setAttribute('href', canvas.toDataURL());

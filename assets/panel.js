@@ -188,7 +188,7 @@ function drawFocus(view, j) {
   drawPath(view, j, theme.focus, data.F <= 17 ? 2 : 1.2, data.F <= 17 ? 0.3 : 0.8);
   const here = place(view, x, at, j);
   disc(ctx, here, 8, null, theme.focus, 1.5);
-  const numbers = pointOf(x, at, j).map((v, c) => data.axes[c] ? inUnits(data.axes[c], v) : signed(v, 2));
+  const numbers = pointOf(x, at, j).map((v, c) => inUnits(data.axes, v, c));
   drawTag(view, here, `#${j}  ${data.dim === 2 ? `(${numbers.join(', ')})` : numbers[0]}`);
 }
 

@@ -42,8 +42,8 @@ root.innerHTML = `
       the same x<sub>t</sub>, asked of all.</p>
     <div class="posterior-controls">
       <label>step <select aria-label="Step" data-in="t"></select></label>
-      <label>x <input type="number" step="0.05" data-in="0" aria-label="First coordinate of x_t"></label>
-      <label class="second">y <input type="number" step="0.05" data-in="1"
+      <label>x <input type="number" data-in="0" aria-label="First coordinate of x_t"></label>
+      <label class="second">y <input type="number" data-in="1"
         aria-label="Second coordinate of x_t"></label>
       <span class="posterior-toggle" role="radiogroup" aria-label="Which law">
         <label class="stage-chip"><input type="radio" name="posterior-of" value="x_0" checked>clean data x₀</label>
@@ -145,8 +145,8 @@ function take(answer, key) {
   raiseSoon();
   const { panels, modes, gap } = answer;
   live.textContent =
-    `From ${modes} modes of the data, KL to the best Gaussian ${gap.toFixed(2)} nats. ` +
-    panels.map(p => `${p.label}: ${p.error ?? `energy distance ${signed(p.energy, 3)}`}`).join(', ');
+    `From ${modes} ${modes === 1 ? 'mode' : 'modes'} of the data, KL to the best Gaussian ${gap.toFixed(2)} nats. ` +
+    panels.map(p => `${p.label}: ${p.error ?? `energy distance ${signed(p.energy, 3)}.`}`).join(' ');
   rememberSoon();
 }
 
@@ -256,6 +256,9 @@ $('.landscape-save').addEventListener('click', save);
 
 // ---------------------------------------------------------------- controls (DOM)
 
+/* Where a coordinate is typed: in the units of its column, if it has one. */
+const axisOf = c => state.run.axes[c] ?? { centre: 0, unit: 1, digits: 2 };
+
 function controls() {
   const { run, t, x, of, draws } = state, select = $('[data-in=t]');
   if (select.length !== run.T)
@@ -265,7 +268,9 @@ function controls() {
   select.value = t;
   for (const c of [0, 1]) {
     const input = $(`[data-in="${c}"]`);
-    if (document.activeElement !== input) input.value = x[c].toFixed(2);
+    const axis = axisOf(c);
+    input.step = +(NUDGE * axis.unit).toPrecision(1);
+    if (document.activeElement !== input) input.value = (axis.centre + axis.unit * x[c]).toFixed(axis.digits);
   }
   $('.second').hidden = run.dim === 1;
   for (const radio of root.querySelectorAll('[type=radio]'))
@@ -287,9 +292,9 @@ root.addEventListener('change', e => {
     return unfold();
   }
   if (!name) return;
-  if (Number.isFinite(e.target.valueAsNumber))
-    move({ x: Object.assign([...state.x], { [name]: e.target.valueAsNumber }) });
-  e.target.value = state.x[name].toFixed(2);
+  const { centre, unit, digits } = axisOf(name), typed = (e.target.valueAsNumber - centre) / unit;
+  if (Number.isFinite(typed)) move({ x: Object.assign([...state.x], { [name]: typed }) });
+  e.target.value = (centre + unit * state.x[name]).toFixed(digits);
 });
 
 map.addEventListener('keydown', e => {
@@ -325,10 +330,11 @@ const NUMBERS = [
 ];
 
 /* What a panel's picture shows. */
-function noteOf(p, { of, dim }) {
+function noteOf(p, { of, t, dim }) {
   if (p.error) return '\u00a0';
   if (of === 'x_0' && p.gaussian && p.key !== 'gaussian') return 'no draw: one x₀, a mean';
-  if (isFolded(p)) return 'the plane of z, by cells that are equally likely';
+  if (isFolded(p))
+    return 'the plane of z, by cells that are equally likely' + (of === 'x_s' && t > 1 ? '; with ε = 0' : '');
   const draws = `${state.draws === 'density' ? 'density of ' : ''}${p.points.length / dim} draws`;
   return draws + (p.gaussian ? ', their Gaussian' : ' over the truth');
 }
@@ -668,5 +674,8 @@ onSight(on => {
   state.onScreen = on;
   ask();
 }, '200px');
+/* The answer is asked for in sight only: on paper, none stands below other panels than its own. */
+listen(window, 'beforeprint', () =>
+  root.classList.toggle('late', root.dataset.answer !== JSON.stringify(state.run && question())));
 const shown = document.querySelector('#stage .stage')?.stage?.run?.();
 if (shown) heard(shown);

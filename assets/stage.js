@@ -667,7 +667,7 @@ function drawMachine() {
   const at = (buffer, i) => chosen.map(j => pointOf(buffer, i, j));
   diagram.show({
     key: panel.key, label: panel.label, t: data.t[i], s: data.t[i + 1], dim: data.dim, limit: data.limit,
-    xt: at(panel.x, i), x0: at(panel.x0, i), xs: at(panel.x, i + 1), held: held === null ? null : 0,
+    axes: data.axes, xt: at(panel.x, i), x0: at(panel.x0, i), xs: at(panel.x, i + 1), held: held === null ? null : 0,
   });
 }
 

@@ -205,6 +205,32 @@ def test_two_of_many_columns_are_chosen_and_keep_their_units(visit, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_point_is_typed_and_told_in_the_units_of_the_table(visit, tmp_path):
+    page = visit("?n=500&denoisers=exact&t=1")
+    open_board(page)
+    path = tmp_path / "people.csv"
+    path.write_text("height,weight\n" + "\n".join(f"{160 + i % 30},{50000 + 1000 * (i % 41)}" for i in range(99)))
+    upload(page, path)
+    note(page, "are in the menu Data")
+    shows_the_law_of(page, data_of(page))
+    page.locator(".posterior").scroll_into_view_if_needed()
+    axes, box = axes_of(data_of(page).data), page.locator("[data-in='0']")
+    values = [float(page.locator(f"[data-in='{c}']").input_value()) for c in (0, 1)]
+    expected = [axis.centre + axis.unit * x for axis, x in zip(axes, (0.3, 0.2), strict=True)]
+    assert values == pytest.approx(expected, rel=0.01)
+    box.fill("171")
+    box.press("Enter")
+    x = (171 - axes[0].centre) / axes[0].unit
+    asked = "JSON.parse(document.querySelector('.posterior').dataset.answer ?? '{}').x?.[0]"
+    page.wait_for_function(f"x => Math.abs({asked} - x) < 1e-3", arg=x)
+    assert float(box.input_value()) == pytest.approx(171, abs=0.01 * axes[0].unit)
+    page.focus(f"{STAGE} .stage-panels")
+    page.keyboard.press("ArrowDown")
+    page.wait_for_function("document.querySelector('.step-machine .xt text').textContent.includes('=')")
+    x, y = page.text_content(".step-machine .xt text").split("=")[1].split(", ")
+    assert 100 < float(x) < 250 and 10_000 < float(y) < 120_000
+
+
 def test_a_single_column_is_data_on_a_line(visit, tmp_path):
     page = visit("?n=500&denoisers=exact")
     open_board(page)
