@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from os.path import isfile
+from os.path import isdir, isfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,6 +91,8 @@ def source_of(data: str) -> Source:
     if path.suffix != ".safetensors" and not isfile(path / "card.json"):
         path = checkpoint.WEIGHTS / data
         if not isfile(path / "card.json"):  # where a name is too long for a file this is false, is_file() raises
+            if isdir(data):
+                checkpoint.read_card(data)
             known = ", ".join([*TOYS, *SETS])
             raise Refused(
                 f"data must be one of {known}, a .csv, .tsv or .txt file, a model's .safetensors file "

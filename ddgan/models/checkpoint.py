@@ -15,6 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -208,7 +209,13 @@ def read_card(name: str | Path) -> dict[str, Any]:
         return _card(note["card"], f"the card in {path}")
     shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/model.safetensors"))
     if not (path / "card.json").is_file():
-        raise Refused(f"no model {str(path)!r}: wanted one of {', '.join(shipped)}, or a trained run's directory")
+        if any(path.glob("state*.safetensors")):
+            raise Refused(f"the run in {path} has no model yet: it writes one when it ends, and --resume goes on")
+        near = get_close_matches(str(name), shipped, 3, cutoff=0.4) or shipped[:3]
+        raise Refused(
+            f"no model {str(path)!r}: wanted the directory of a trained run, or one of {len(shipped)} shipped models, "
+            f"such as {', '.join(near)}"
+        )
     card = _card(read_bytes(path / "card.json"), f"{path}/card.json")
     if not isinstance(card.get("sha256"), str):
         raise Refused(f"{path}/card.json is not a card of this project: it lacks the sha256 of the weights")

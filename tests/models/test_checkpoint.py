@@ -8,8 +8,10 @@ import torch
 from ddgan import files
 from ddgan.diffusion.levels import Levels
 from ddgan.errors import Refused
+from ddgan.explorer.catalogue import source_of
 from ddgan.models import checkpoint, registry
 from ddgan.models.config import Config
+from ddgan.training.run import fit
 
 CONFIG = Config("8-gaussians", width=8, depth=1)
 
@@ -100,8 +102,19 @@ def test_weights_that_are_not_finite_are_refused(tmp_path):
 
 
 def test_an_unknown_model_is_a_sentence():
-    with pytest.raises(Refused, match="no model 'nowhere'"):
+    with pytest.raises(Refused, match="no model 'nowhere'.*such as"):
         checkpoint.load("nowhere")
+    with pytest.raises(Refused, match="such as 8-gaussians, "):
+        checkpoint.load("8-gausian")
+
+
+def test_a_run_that_has_not_ended_says_so(tmp_path):
+    steps = fit(replace(CONFIG, steps=3), tmp_path, save_every=1e-9)
+    next(steps), next(steps)
+    with pytest.raises(Refused, match="has no model yet: it writes one when it ends, and --resume goes on"):
+        source_of(str(tmp_path))
+    steps.close()
+    assert source_of(str(tmp_path)).models
 
 
 def test_a_failed_write_leaves_the_old_file_and_says_so(model, monkeypatch):
