@@ -6,6 +6,8 @@ import pytest
 import torch
 from hypothesis import settings
 
+from ddgan.explorer.session import Session
+
 # tests of one package use what those of another make
 sys.path[:0] = [str(folder) for folder in sorted(Path(__file__).parent.iterdir()) if folder.is_dir()]
 
@@ -16,6 +18,19 @@ if os.environ.pop("CI", None):
 # no deadline: it would be a timing assertion; derandomised: the same examples in every run
 settings.register_profile("ddgan", deadline=None, derandomize=True)
 settings.load_profile("ddgan")
+
+
+@pytest.fixture(scope="module")
+def session():
+    return Session()
+
+
+@pytest.fixture
+def fixed_initialisation():
+    """For pytestmark: networks begin with the same weights in every test of a file."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        yield
 
 
 def pytest_configure(config):

@@ -23,7 +23,7 @@ from ddgan.diffusion.schedule import CURVES, Schedule
 from ddgan.diffusion.solver import DDIM, DPM, Heun
 from ddgan.errors import Refused
 from ddgan.evidence import read
-from ddgan.evidence.bench import served
+from ddgan.evidence.bench.page import served
 from ddgan.metrics.points import coverage
 from ddgan.models.checkpoint import load
 from ddgan.ui import about

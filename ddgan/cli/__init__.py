@@ -27,8 +27,7 @@ from ..data.images import CACHE, ImageSet, NoSplit, find_images, held_out, load_
 from ..data.tables import file_of, is_table, with_columns
 from ..diffusion.solver import DDIM
 from ..errors import Refused
-from ..evidence import bench
-from ..evidence.bench import faults
+from ..evidence.bench import faults, speed
 from ..evidence.bench.crowd import crowd
 from ..evidence.bench.serve import scrub, serve
 from ..explorer.catalogue import source_of
@@ -389,8 +388,8 @@ def _import_official(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     faulted = partial(faults.kills, main)
     table: dict[str, tuple[Callable[..., Any], float, float]] = {
-        "toys": (bench.toys, 5, 1),
-        "images": (bench.images, 3, 1),
+        "toys": (speed.toys, 5, 1),
+        "images": (speed.images, 3, 1),
         "faults": (faulted, 100, 1),
         "serve": (partial(serve, against=options.against), 1, 0.02),
         "scrub": (partial(scrub, against=options.against), 5, 1),

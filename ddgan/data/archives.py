@@ -12,7 +12,9 @@ from __future__ import annotations
 import gzip
 import hashlib
 import http.client
+import io
 import os
+import pickle
 import pickletools
 import struct
 import tarfile
@@ -20,7 +22,6 @@ import urllib.request
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -82,6 +83,12 @@ _CALLABLE = {
     "numpy._core.numeric _frombuffer",  # protocol 5
     "_codecs encode",  # Python 3's bytes in protocol 2
 }
+_OPCODES = set(
+    "PROTO FRAME STOP MARK NONE NEWFALSE NEWTRUE BININT BININT1 BININT2 STRING BINSTRING SHORT_BINSTRING BINBYTES "
+    "SHORT_BINBYTES BINBYTES8 BINUNICODE SHORT_BINUNICODE BINUNICODE8 BYTEARRAY8 BINPUT LONG_BINPUT MEMOIZE BINGET "
+    "LONG_BINGET EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 EMPTY_LIST APPEND APPENDS EMPTY_DICT SETITEM SETITEMS GLOBAL "
+    "STACK_GLOBAL REDUCE BUILD".split()
+)
 
 
 def read(path: Path, split: str) -> Arrays | None:
@@ -239,15 +246,24 @@ def _classes(labels: np.ndarray, path: Path) -> np.ndarray:
     return labels.astype(np.int64)
 
 
-@dataclass
 class _Call:
     """A call that a pickle asks for, noted instead of made: its arguments, and the state that it would set."""
 
-    arguments: tuple[Any, ...]
-    state: tuple[Any, ...] = ()
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.state: Any = ()
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
 
-PLAIN = ("BININT", "BINSTRING", "BINBYTES", "BINUNICODE", "BYTEARRAY")  # opcodes that push what they carry
+class _Unpickler(pickle.Unpickler):
+    """Whatever a pickle may name is `_Call`."""
+
+    def find_class(self, module: str, name: str) -> type[_Call]:
+        if f"{module} {name}" not in _CALLABLE:
+            raise Refused(f"it asks for {f'{module} {name}'!r}")
+        return _Call
 
 
 def _noted(data: bytes) -> Any:
@@ -255,60 +271,14 @@ def _noted(data: bytes) -> Any:
 
     Enough of the pickle machine for what Python 2 and 3 write of dicts, lists, numbers, strings and numpy arrays.
     """
-    stack: list[Any] = []
-    marks: list[int] = []
-    memo: dict[Any, Any] = {}
-
-    def pop(n: int) -> list[Any]:
-        items = stack[len(stack) - n :]
-        del stack[len(stack) - n :]
-        return items
-
-    def pop_to_mark() -> list[Any]:
-        return pop(len(stack) - marks.pop())
-
     for count, (opcode, value, _) in enumerate(pickletools.genops(data)):
         if count > MAX_OPCODES:
             raise Refused(f"it has more than {MAX_OPCODES:,} parts")
-        match opcode.name:
-            case "PROTO" | "FRAME" | "STOP":
-                pass
-            case "MARK":
-                marks.append(len(stack))
-            case "NONE" | "NEWFALSE" | "NEWTRUE":
-                stack.append({"NONE": None, "NEWFALSE": False, "NEWTRUE": True}[opcode.name])
-            case "EMPTY_DICT" | "EMPTY_LIST" | "EMPTY_TUPLE":
-                stack.append({"EMPTY_DICT": {}, "EMPTY_LIST": [], "EMPTY_TUPLE": ()}[opcode.name])
-            case name if name.removeprefix("SHORT_").startswith(PLAIN):
-                stack.append(value)
-            case "BINPUT" | "LONG_BINPUT" | "MEMOIZE":
-                memo[len(memo) if value is None else value] = stack[-1]
-            case "BINGET" | "LONG_BINGET":
-                stack.append(memo[value])
-            case "TUPLE":
-                stack.append(tuple(pop_to_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3":
-                stack.append(tuple(pop(int(opcode.name[-1]))))
-            case "APPEND" | "APPENDS":
-                items = pop(1) if opcode.name == "APPEND" else pop_to_mark()
-                stack[-1].extend(items)
-            case "SETITEM" | "SETITEMS":
-                items = pop(2) if opcode.name == "SETITEM" else pop_to_mark()
-                stack[-1].update(zip(items[::2], items[1::2], strict=True))
-            case "GLOBAL" | "STACK_GLOBAL":
-                called = value if opcode.name == "GLOBAL" else " ".join(pop(2))
-                if called not in _CALLABLE:
-                    raise Refused(f"it asks for {called!r}")
-                stack.append(called)
-            case "REDUCE":
-                called, arguments = pop(2)
-                stack.append(arguments[0] if called == "_codecs encode" else _Call(arguments))
-            case "BUILD":
-                (state,) = pop(1)
-                stack[-1].state = state
-            case name:
-                raise Refused(f"it uses {name}")
-    return stack.pop()
+        if opcode.name not in _OPCODES:
+            raise Refused(f"it uses {opcode.name}")
+        if opcode.name == "LONG_BINPUT" and int(value or 0) > MAX_OPCODES:
+            raise Refused(f"it numbers a part {value:,}")  # the unpickler would make room for as many
+    return _Unpickler(io.BytesIO(data), encoding="bytes").load()
 
 
 def _pickled(data: bytes, path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -337,9 +307,10 @@ def _array(call: _Call) -> np.ndarray:
     return np.ascontiguousarray(np.frombuffer(_raw(raw), np.uint8).reshape(shape, order="F" if fortran else "C"))
 
 
-def _raw(text: str | bytes) -> bytes:
+def _raw(text: str | bytes | _Call) -> bytes:
     """Python 2's strings, which are bytes, however they were written."""
-    return text.encode("latin-1") if isinstance(text, str) else text
+    plain = text.arguments[0] if isinstance(text, _Call) else text  # a call of encode
+    return plain.encode("latin-1") if isinstance(plain, str) else plain
 
 
 def _bytes(path: Path) -> bytes:

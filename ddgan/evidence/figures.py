@@ -154,12 +154,6 @@ def races(races: Mapping[str, Race], across: str, setting: str, columns: int = 2
     return figure
 
 
-def _line(name: str, mark: Mark, in_legend: set[str]) -> dict[str, Any]:
-    """What the line of a series is in every panel; it is in the legend once."""
-    shown = {"name": _words(name), "legendgroup": name, "showlegend": name not in in_legend}
-    return {"mode": "lines+markers", **shown, "line": {"color": mark.colour, "width": 1.5}}
-
-
 def _race(figure: go.Figure, race: Race, looks: Mapping[str, Mark], in_legend: set[str], place: dict[str, int]) -> None:
     """Draw one panel. `in_legend` holds the series that are already in the legend."""
     xs = [x for found in race.series.values() for x, _ in found]
@@ -169,20 +163,10 @@ def _race(figure: go.Figure, race: Race, looks: Mapping[str, Mark], in_legend: s
         figure.add_scatter(x=ends, y=floor, mode="lines", line=line, name="floor", showlegend=False, **place)
     for name, found in race.series.items():
         mark, shown = looks[name], race.shown(name)
-        figure.add_scatter(
-            x=[x for x, _ in shown],
-            y=[v for _, v in shown],
-            **_line(name, mark, in_legend),
-            marker={
-                "color": mark.colour,
-                "symbol": [mark.shape + "-open" * (v <= race.floor) for _, v in shown],
-                "size": 8,
-            },
-            customdata=[v for _, v in found if max(v, race.floor) > 0],
-            hovertemplate="%{x}: %{customdata:.3~g}",
-            **place,
-        )
-        in_legend.add(name)
+        symbols = [mark.shape + "-open" * (v <= race.floor) for _, v in shown]
+        values = [v for _, v in found if max(v, race.floor) > 0]
+        hover = "%{x}: %{customdata:.3~g}"
+        _marks(figure, shown, name, mark, in_legend, hover, place, symbols=symbols, values=values)
 
 
 def levels(
@@ -235,13 +219,24 @@ def _marks(
     in_legend: set[str],
     hover: str,
     place: dict[str, int],
+    *,
+    symbols: Sequence[str] | None = None,
+    values: Sequence[float] | None = None,
 ) -> None:
-    """Draw the line of a series with a mark at each of its points (x, y)."""
+    """Draw the line of a series with a mark at each of its points (x, y); it is in the legend once.
+
+    Marks may have `symbols` of their own, and `values` that `hover` tells.
+    """
     figure.add_scatter(
         x=[x for x, _ in points],
         y=[y for _, y in points],
-        **_line(name, mark, in_legend),
-        marker={"color": mark.colour, "symbol": mark.shape, "size": 8},
+        mode="lines+markers",
+        name=_words(name),
+        legendgroup=name,
+        showlegend=name not in in_legend,
+        line={"color": mark.colour, "width": 1.5},
+        marker={"color": mark.colour, "symbol": symbols or mark.shape, "size": 8},
+        customdata=values,
         hovertemplate=hover,
         **place,
     )

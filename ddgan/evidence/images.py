@@ -37,7 +37,7 @@ from ..models import checkpoint
 from ..models.config import preset
 from ..training.run import new_objective
 from ..training.trainer import train
-from . import bench
+from .bench import speed
 from .experiment import Beside, Cell, Column, Experiment, Result, means, no_class, weights
 from .figures import dots
 
@@ -274,16 +274,16 @@ MOST = 4  # steps that are timed; longer chains are extrapolated, because every 
 @cache
 def _network(name: str) -> Any:
     made: dict[str, Callable[[], Denoiser]] = {
-        "paper": bench.paper_size,
-        "ddpm": bench.ddpm_size,
+        "paper": speed.paper_size,
+        "ddpm": speed.ddpm_size,
         "ours": partial(checkpoint.load, "cifar10"),
     }
     return made[name]().to(device(), precision(device()))
 
 
 def _speed(seed: int, network: str, steps: int, rounds: int) -> dict[str, Any]:
-    model, run, n = _network(network), min(steps, MOST), bench.TIMED_IMAGES
-    seconds = bench.sampling_seconds(model, bench.SHAPE, run, rounds) / run * steps / n * 100
+    model, run, n = _network(network), min(steps, MOST), speed.TIMED_IMAGES
+    seconds = speed.sampling_seconds(model, speed.SHAPE, run, rounds) / run * steps / n * 100
     return {"seconds": seconds, "nfe": steps, "parameters": sum(p.numel() for p in model.parameters()) / 1e6}
 
 
@@ -303,7 +303,7 @@ def _speed_line(rows: dict[str, dict[str, float]]) -> str:
 
 def _speed_figure(results: list[Result]) -> go.Figure:
     rows = {row: {"": [v["seconds"]]} for row, v in means(results).items()}
-    setting = f"images of {' x '.join(map(str, bench.SHAPE))}; on {results[0].record['hardware']}"
+    setting = f"images of {' x '.join(map(str, speed.SHAPE))}; on {results[0].record['hardware']}"
     return dots(rows, "seconds for 100 images (log)", setting, log=True)
 
 

@@ -88,7 +88,7 @@ class Work(NamedTuple):
     run: Callable[[LiveRuns], Any]
 
 
-def denoise(
+def _sampling(
     data: str = Request.data,
     denoisers: list[str] | None = None,
     T: int = Request.T,
@@ -101,70 +101,57 @@ def denoise(
     eta: float | None = None,
     budget: Literal["T", "nfe"] = "T",
     label: str | None = None,
-    arrays: bool = False,
-) -> Work:
+) -> Request:
+    """The request of what `denoise`, `compare` and `picture` have in common."""
+    return _request(locals())
+
+
+def _of_sampling(asked: Callable[..., Work]) -> Callable[..., Work]:
+    """The endpoint that takes the values of `_sampling` for the request that `asked` begins with."""
+    sampling, own = (inspect.signature(of) for of in (_sampling, asked))
+    common, (_, *others) = sampling.parameters, own.parameters.values()
+    signature = own.replace(parameters=[*common.values(), *others])
+
+    @wraps(asked)
+    def endpoint(*values: Any, **named: Any) -> Work:
+        given = signature.bind(*values, **named).arguments
+        request = _sampling(**{name: value for name, value in given.items() if name in common})
+        return asked(request, **{name: value for name, value in given.items() if name not in common})
+
+    endpoint.__signature__ = signature
+    endpoint.__annotations__ = {name: parameter.annotation for name, parameter in signature.parameters.items()}
+    return endpoint
+
+
+@_of_sampling
+def denoise(request: Request, arrays: bool = False) -> Work:
     """Sample points or images with every denoiser, on the same noise: the states of every step, from x_T to x_0, and
     the x_0 that each step predicted.
 
     By default at most nine states, each as mean, standard deviation and quantiles of its coordinates (images: of its
     channels); with arrays=true all of them, as base64 of float32.
     """
-    asked = locals()
-    arrays = _with_arrays(asked)
-    request = _request(asked)
-    if arrays:
+    if _is_true("arrays", arrays):
         answers.afford(request, 2 * request.start + 1)
     kept = None if arrays else answers.summed_up(request)
     return Work(request, lambda live: answers.denoise(scene(live.session, request, kept), arrays=arrays))
 
 
-def compare(
-    data: str = Request.data,
-    denoisers: list[str] | None = None,
-    T: int = Request.T,
-    schedule: Schedule = Request.schedule,
-    span: list[float] | None = None,
-    seed: int = Request.seed,
-    n: int | None = None,
-    forks: list[str] | None = None,
-    edit: str | None = None,
-    eta: float | None = None,
-    budget: Literal["T", "nfe"] = "T",
-    label: str | None = None,
-    arrays: bool = False,
-) -> Work:
+@_of_sampling
+def compare(request: Request, arrays: bool = False) -> Work:
     """Sample several denoisers on the same noise: their samples, summed up unless arrays=true,
     and for points how far they are from the law: energy distance with its noise floor, modes covered, share on a mode,
     KL, width.
     """
-    asked = locals()
-    arrays = _with_arrays(asked)
-    request = _request(asked)
-    if arrays:
+    if _is_true("arrays", arrays):
         answers.afford(request, 1)
     return Work(request, lambda live: answers.compare(scene(live.session, request, t=(), scored=(0,)), arrays=arrays))
 
 
-def picture(
-    data: str = Request.data,
-    denoisers: list[str] | None = None,
-    T: int = Request.T,
-    schedule: Schedule = Request.schedule,
-    span: list[float] | None = None,
-    seed: int = Request.seed,
-    n: int | None = None,
-    forks: list[str] | None = None,
-    edit: str | None = None,
-    eta: float | None = None,
-    budget: Literal["T", "nfe"] = "T",
-    label: str | None = None,
-    at: int = 0,
-) -> Work:
+@_of_sampling
+def picture(request: Request, at: int = 0) -> Work:
     """Show what denoise and compare sum up: one image of one state, a panel for each denoiser, at most 20 kB."""
-    asked = locals()
-    shown = asked.pop("at")
-    request = _request(asked)
-    t = whole("at", shown, 0, request.start)
+    t = whole("at", at, 0, request.start)
     if request.n > MAX_SHOWN:
         raise Refused(f"n must be in 1..{MAX_SHOWN} for a picture, got {request.n}")
     return Work(request, lambda live: _painted(live, request, t))
@@ -187,7 +174,7 @@ def posterior(
     and how far that is from the truth, with the noise floor.
     """
     asked = locals()
-    arrays = _with_arrays(asked)
+    arrays = _is_true("arrays", asked.pop("arrays"))
     question = {name: asked.pop(name) for name in ("x", "t", "of")}
     question = Question.of_request(_request({**asked, "n": 1}), question)
     return Work(question.request, lambda live: answers.posterior(live.session, question, arrays=arrays))
@@ -265,10 +252,10 @@ def _given(asked: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in asked.items() if value is not None}
 
 
-def _with_arrays(asked: dict[str, Any]) -> bool:
-    """The value `arrays`, which is taken from the others."""
-    if not isinstance(value := asked.pop("arrays"), bool):
-        raise Refused(f"arrays must be true or false, got {str(value)[:40]!r}")
+def _is_true(name: str, value: Any) -> bool:
+    """True or false; Refused for anything else."""
+    if not isinstance(value, bool):
+        raise Refused(f"{name} must be true or false, got {str(value)[:40]!r}")
     return value
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ddgan.evidence.bench import CHROMIUM, served
+from ddgan.evidence.bench.page import CHROMIUM, served
 
 STAGE = "#stage .stage"
 FAST = ("test_the_first_view_is_the_librarys_samples_on_one_noise", "test_scrubbing_by_keyboard_walks_the_states")

@@ -11,7 +11,7 @@ from starlette.responses import HTMLResponse, StreamingResponse
 from starlette.routing import Route
 from test_page import STAGE
 
-from ddgan.evidence.bench import started
+from ddgan.evidence.bench.page import started
 from ddgan.explorer.request import Request
 
 PREFIX = "/spaces/someone/ddgan"

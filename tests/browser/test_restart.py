@@ -4,7 +4,7 @@ import socket
 
 from test_page import STAGE, choose, drawn
 
-from ddgan.evidence.bench import started
+from ddgan.evidence.bench.page import started
 from ddgan.explorer.request import Request
 
 

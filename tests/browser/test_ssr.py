@@ -5,7 +5,7 @@ import shutil
 import pytest
 from test_page import STAGE, after, drawn
 
-from ddgan.evidence.bench import served
+from ddgan.evidence.bench.page import served
 from ddgan.explorer.request import Request
 
 pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="server-side rendering needs Node")

@@ -38,11 +38,6 @@ class Told(Small):
 
 
 @pytest.fixture(scope="module")
-def session():
-    return Session()
-
-
-@pytest.fixture(scope="module")
 def name(session):
     return session.adopt(Told())
 

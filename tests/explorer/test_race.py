@@ -11,14 +11,8 @@ from ddgan.explorer import race as races
 from ddgan.explorer.methods import METHODS
 from ddgan.explorer.race import Race, steps
 from ddgan.explorer.request import Request
-from ddgan.explorer.session import Session
 
 LINE = "4-gaussians-1d"
-
-
-@pytest.fixture(scope="module")
-def session():
-    return Session()
 
 
 @pytest.fixture

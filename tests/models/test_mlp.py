@@ -11,19 +11,13 @@ from ddgan.errors import Refused
 from ddgan.models import registry
 from ddgan.models.mlp import level_features, with_fourier
 
+pytestmark = pytest.mark.usefixtures("fixed_initialisation")
 VP = Schedule.vp(4)
 EACH_KIND = pytest.mark.parametrize("kind", registry.VECTORS)
 
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(autouse=True)
-def fixed_initialisation():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
 
 
 def pair(kind: str, n: int = 2, latent_dim: int = 2):

@@ -22,6 +22,7 @@ from ddgan.training.pairs import Consecutive
 from ddgan.training.trainer import Adversarial, Descent, Regression
 
 VP = Schedule.vp(4)
+pytestmark = pytest.mark.usefixtures("fixed_initialisation")
 SHAPE = (3, 8, 8)
 N = 3 * 8 * 8
 SIZE = {"width": 16, "depth": 1, "multipliers": (1, 2)}
@@ -33,13 +34,6 @@ EACH_PATCH = pytest.mark.parametrize("patch", [1, 2])
 
 def randn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
-
-
-@pytest.fixture(autouse=True)
-def fixed_initialisation():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
 
 
 @torch.no_grad()

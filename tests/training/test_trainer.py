@@ -32,6 +32,7 @@ from ddgan.training.pairs import TOP, Anywhere, Consecutive
 from ddgan.training.run import new_objective
 from ddgan.training.trainer import BOTH, DECAYS, Adversarial, Descent, Objective, Regression, TrainStep, train
 
+pytestmark = pytest.mark.usefixtures("fixed_initialisation")
 PAIRS = {"consecutive": Consecutive(Schedule.vp(4)), "anywhere": Anywhere(Schedule.vp(MAX_T))}
 TWO_POINTS = Law.uniform(torch.tensor([[-1.0], [1.0]]), 0.1)
 SIZE = {"width": 16, "depth": 2}
@@ -50,13 +51,6 @@ def regression(pairs: Consecutive | Anywhere, **how: Any) -> Regression:
 
 EACH_OBJECTIVE = pytest.mark.parametrize("make", [adversarial, regression])
 EACH_PAIRS = pytest.mark.parametrize("pairs", PAIRS.values(), ids=PAIRS)
-
-
-@pytest.fixture(autouse=True)
-def fixed_initialisation():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        yield
 
 
 def batches(step: int, noise: torch.Generator) -> tuple[Tensor, None]:

@@ -25,7 +25,8 @@ from PIL import Image
 from ddgan import cli
 from ddgan.data.points import encode_points
 from ddgan.errors import Refused
-from ddgan.evidence.bench import crowd, served
+from ddgan.evidence.bench import crowd
+from ddgan.evidence.bench.page import served
 from ddgan.explorer.live_runs import LiveRuns
 from ddgan.explorer.methods import METHODS
 from ddgan.explorer.posterior import Question, ask

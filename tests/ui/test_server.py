@@ -46,7 +46,8 @@ from ddgan.data.points import encode_points
 from ddgan.diffusion.sampler import Draws, sample
 from ddgan.diffusion.schedule import Schedule
 from ddgan.errors import Refused
-from ddgan.evidence.bench import awake, started
+from ddgan.evidence.bench.page import started
+from ddgan.evidence.bench.speed import awake
 from ddgan.explorer import priority
 from ddgan.explorer.live_runs import MAX_RUNS
 from ddgan.explorer.request import Request

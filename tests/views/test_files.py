@@ -31,11 +31,6 @@ MOVING = ("webp", "gif", "mp4")
 GONE = "own-0123456789abcdef"  # a model that was never here
 
 
-@pytest.fixture(scope="module")
-def session():
-    return Session()
-
-
 def test_json_gets_none_for_what_is_infinite_at_any_depth():
     assert finite({"a": [{"kl": float("inf")}, (1.5, float("nan"))], "b": -0.5}) == {
         "a": [{"kl": None}, [1.5, None]],

@@ -19,7 +19,6 @@ from ddgan.errors import Refused
 from ddgan.explorer import posterior
 from ddgan.explorer.posterior import ImageQuestion, ask
 from ddgan.explorer.request import Edit, Request
-from ddgan.explorer.session import Session
 from ddgan.models import checkpoint
 from ddgan.views import files, image_grid, picture
 from ddgan.views.encoding import encoded
@@ -38,11 +37,6 @@ class Small(Denoiser):
 
     def forward(self, x_t, level, z):
         return (x_t / 2 + z[:, None, None, :]).tanh()
-
-
-@pytest.fixture(scope="module")
-def session():
-    return Session()
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,12 @@ from ddgan.explorer import race as races
 from ddgan.explorer.methods import METHODS
 from ddgan.explorer.race import Race, steps
 from ddgan.explorer.request import Request
-from ddgan.explorer.session import Session
 from ddgan.ui.race import FIRST
 from ddgan.views import recorded
 from ddgan.views.encoding import packed, unpacked
 from ddgan.views.lessons import EXPERIMENTS
 from ddgan.views.race import shown
 from ddgan.views.recorded import RACED, film, filmed, played, raced
-
-
-@pytest.fixture(scope="module")
-def session():
-    return Session()
 
 
 @pytest.fixture(scope="module")

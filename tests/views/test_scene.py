@@ -16,7 +16,6 @@ from ddgan.errors import Refused
 from ddgan.explorer.plane import scale, width
 from ddgan.explorer.request import Edit, Fork, Request
 from ddgan.explorer.scene import Progress, Scene, scene, stepwise
-from ddgan.explorer.session import Session
 from ddgan.ui.words import answered
 from ddgan.views.answers import counted, sentence
 from ddgan.views.encoding import encoded
@@ -25,11 +24,6 @@ from ddgan.views.stage import MAX_FRAMES, stage, staged, stars
 GONE = "own-0123456789abcdef"
 SMALL = Request("rings", ("exact", GONE, "mean"), T=3, seed=5, n=40, forks=(Fork("eps", 2, 7),))
 LINE = Request("4-gaussians-1d", ("exact",), T=2, n=60)
-
-
-@pytest.fixture(scope="module")
-def session():
-    return Session()
 
 
 def test_a_scene_holds_the_states_of_the_sampler_and_a_refusal_as_a_value(session):

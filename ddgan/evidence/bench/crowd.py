@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from ...machine import record
-from . import started
+from .page import started
 
 __all__ = ["LIMITS", "REQUEST_TIMEOUT", "WAVES", "Visitor", "crowd", "endpoints", "percentiles", "training", "wave"]
 

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 
 from ...machine import record
-from . import CHROMIUM, looked_at, scrubbed, started
 from .crowd import LIMITS, REQUEST_TIMEOUT, WAVES, Visitor, endpoints, percentiles, training
+from .page import CHROMIUM, looked_at, scrubbed, started
 
 __all__ = ["scrub", "serve"]
 

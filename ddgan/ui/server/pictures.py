@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import heapq
 import re
 from collections import Counter
 from collections.abc import Hashable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
-from itertools import count
 from pathlib import Path
 
 from starlette.requests import Request as HttpRequest
@@ -73,15 +71,16 @@ class Pictures:
         self.kept: Kept[bytes] = Kept(KEPT)
         self.of_one: Counter[str] = Counter()
         self.running = 0
-        self._flights: dict[Key, _Flight] = {}
-        self._turns: list[tuple[int, int, _Flight]] = []
-        self._order = count()
+        self._flights: dict[Key, _Flight] = {}  # in the order of their coming
         self._pool = ThreadPoolExecutor(AT_ONCE, "pictures")
 
     @property
     def waiting(self) -> int:
         """How many pictures wait for their turn."""
-        return sum(1 for flight in self._flights.values() if not flight.begun)
+        return len(self._waiting())
+
+    def _waiting(self) -> list[_Flight]:
+        return [flight for flight in self._flights.values() if not flight.begun]
 
     async def answer(self, http: HttpRequest) -> Response:
         """The answer to a request of the page: 200, 304, 4xx with one sentence, 429 with the seconds to wait."""
@@ -154,28 +153,19 @@ class Pictures:
                 del self.of_one[visitor]
 
     def _join(self, key: Key, rank: int) -> _Flight:
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = self._flights[key] = _Flight(key, rank)
-            self._push(flight)
-        elif rank < flight.rank and not flight.begun:
-            flight.rank = rank
-            self._push(flight)
+        flight = self._flights.setdefault(key, _Flight(key, rank))
+        flight.rank = min(flight.rank, rank)
         flight.waiting += 1
         asyncio.get_running_loop().call_soon(self._start)
         return flight
 
-    def _push(self, flight: _Flight) -> None:
-        heapq.heappush(self._turns, (flight.rank, next(self._order), flight))
-
     def _start(self) -> None:
         """Compute what waits, as long as a thread is free."""
-        while self.running < AT_ONCE and self._turns:
-            *_, flight = heapq.heappop(self._turns)
-            if flight.waiting and not flight.begun:  # else nobody waits for it, or it was in the queue twice
-                flight.begun = True
-                self.running += 1
-                asyncio.ensure_future(self._run(flight))
+        while self.running < AT_ONCE and (waiting := self._waiting()):
+            flight = min(waiting, key=lambda flight: flight.rank)  # of one rank the first
+            flight.begun = True
+            self.running += 1
+            asyncio.ensure_future(self._run(flight))
 
     async def _run(self, flight: _Flight) -> None:
         try:
