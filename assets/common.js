@@ -142,9 +142,14 @@ const followGallery = act => {
 
 /* The question about the gallery's sample that a click on #images-ID asks, `ms` after the choice if that stays; root
    is stale from then on. `name` tells two questions apart. choose(chosen): whether it is another one; is(answer):
-   whether that answers it; forget(): it has no answer and may be asked again. */
-const questionOf = (id, ms, name = ({ query, item, of }) => `${query} ${item}.${of}`) => {
+   whether that answers it; forget(): it has no answer and may be asked again. shown() is the answer on the page, or
+   null: on paper, none stands below another picture than its own. */
+const questionOf = (id, ms, shown, name = ({ query, item, of }) => `${query} ${item}.${of}`) => {
   let asked = '';
+  listen(window, 'beforeprint', () => {
+    const chosen = document.querySelector('#gallery .gallery')?.gallery?.run(), answer = shown();
+    root.classList.toggle('late', !!chosen && !!answer?.query && name(answer) !== name(chosen));
+  });
   const ask = () => document.querySelector(`#images-${id}`)?.click(), soon = calmly(ask, ms);
   return {
     ask,

@@ -27,7 +27,7 @@ const lead = $('.classes-lead'), grid = $('.classes-grid'), levels = ruler($('.c
 // ---------------------------------------------------------------- asking
 
 /* What the gallery shows now: its sample is asked about once it stays, its state is marked at once. */
-const question = questionOf('classes', 150);
+const question = questionOf('classes', 150, () => state.answer);
 const follow = followGallery(chosen => {
   mark(chosen.t);
   if (question.choose(chosen)) clearTimeout(state.later);

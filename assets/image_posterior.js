@@ -23,7 +23,9 @@ root.innerHTML =
   '<div class="explorer-cells"></div><p class="explorer-lead"></p>';
 const heading = $('h2'), [lead, missing] = root.querySelectorAll('.explorer-lead'), cells = $('.explorer-cells');
 
-const question = questionOf('explore', 0, ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`);
+const question = questionOf(
+  'explore', 0, () => state.answer, ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`,
+);
 
 async function receive() {
   if (!props.value) return;

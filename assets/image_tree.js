@@ -40,7 +40,7 @@ const lead = $('.tree-lead'), cells = $('.tree-cells');
 
 // ---------------------------------------------------------------- asking
 
-const question = questionOf(what, 150);
+const question = questionOf(what, 150, () => state.answer);
 const follow = followGallery(chosen => {
   for (const button of cells.querySelectorAll('button'))
     button.setAttribute('aria-current', +button.dataset.t === chosen.t ? 'step' : 'false');

@@ -176,5 +176,6 @@ const nearing = observing(new IntersectionObserver(found => {
   if (state.answer) draw();
 }, { rootMargin: NEAR }));
 nearing.observe(plot);
+listen(window, 'beforeprint', () => plot.classList.toggle('late', !plot.data));   // no blank on paper
 watch('value', heard);
 describe();

@@ -241,6 +241,27 @@ def test_the_explorer_answers_for_the_chosen_sample_and_step(visit):
         page.wait_for_selector(f'{EXPLORER}[data-asked="2.2.{chosen}"]', timeout=60_000)
 
 
+def test_on_paper_no_answer_stands_below_another_picture_than_its_own(visit):
+    page = visit("?data=mnist&n=4&T=2", ready=READY)
+    answers = [EXPLORER, "#classes .classes", "#tree .tree", "#turns .turns"]
+    for fold in ("tree", "turns"):
+        page.click(f"#{fold}-fold button")
+    for answer in answers:
+        page.wait_for_selector(f"{answer}[data-asked$='0.ddgan']:not(.stale)", timeout=60_000)
+    page.wait_for_selector(f'{EXPLORER}[data-truth="done"]', timeout=60_000)
+    page.emulate_media(media="print")
+    seen = f"{answers}.map(of => document.querySelector(of).checkVisibility())"
+    printed = f"dispatchEvent(new Event('beforeprint')) && {seen}"
+    assert page.evaluate(printed) == [True] * 4
+    choose_next = f"document.querySelector('{GALLERY}').gallery.choose(1)"
+    assert page.evaluate(f"{choose_next}; {printed}") == [False] * 4, "before any of them can have an answer"
+    page.emulate_media(media="screen")
+    for answer in answers:
+        page.wait_for_selector(f"{answer}[data-asked$='1.ddgan']:not(.stale)", timeout=60_000)
+    page.emulate_media(media="print")
+    assert page.evaluate(printed) == [True] * 4
+
+
 def test_cifar10_in_colour_and_its_posterior_over_both_mirrorings(visit):
     page = visit("?data=cifar10&n=4&t=4&hold=1", ready=READY)
     request = Request.from_query(page.get_attribute(GALLERY, "data-id"))
