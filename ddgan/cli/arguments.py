@@ -38,7 +38,8 @@ RATES = {
     "lr-g": "learning rate of G",
     "lr-d": "learning rate of D",
     "ema": "rate of the moving average of the weights",
-    "ema-long": "rate of a second moving average; the better average is kept",
+    "ema-long": "rate of a second moving average; the better one is kept. Both rates start at 1 and fall as "
+    "updates^-.8: until the first has come down to --ema they are equal",
 }
 SIZE = "crop each image to its middle square and resize it to this many pixels"
 THREADS = "cores to compute on (default 1); more are faster for images, if nothing else uses them"

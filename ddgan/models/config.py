@@ -43,7 +43,8 @@ class Config:
     lr_d: float = 4e-3
     decay: str = "late"  # of the learning rates: late (constant for half the run, then linear) | cosine (the paper's)
     ema: float = 0.001  # the moving average's slowest rate: it looks back 1 / ema updates
-    ema_long: float = 0.0  # the rate of a second average, and the better one is kept; 0: none
+    # the rate of a second average, and the better one is kept; 0: none. They are equal up to ema^-1.25 updates
+    ema_long: float = 0.0
     batch: int = 512
     accumulate: int = 1  # parts of a batch whose gradients are added up: as little memory as the parts need
     flip: bool = False  # images only: half of them mirrored

@@ -63,7 +63,7 @@ def condition(B: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def relative(x: Tensor, reference: Tensor) -> float:
-    return float((x - reference).norm() / reference.norm())
+    return ((x - reference).norm() / reference.norm()).item()
 
 
 # ---------------------------------------------------------------- the paper's networks
