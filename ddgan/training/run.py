@@ -269,7 +269,10 @@ class _Run:
         if self.resume:
             self.restore()
         elif state.holds_state(self.out):
-            raise Refused(f"{self.out} already holds a run: continue it with --resume, or choose another directory")
+            raise Refused(
+                f"{self.out} already holds a run: continue it with --resume (fit: resume=True), "
+                "or choose another directory"
+            )
         else:
             checkpoint.check_free(self.out)
         distributed.agree(0)  # all have looked before one writes
