@@ -113,6 +113,9 @@ const keepInAddress = values => {
 /* gr.HTML has no destroy hook: whoever finds that root has left the page lets go of everything outside it. */
 const gone = new AbortController(), dispose = () => gone.abort();
 const listen = (to, what, act, more = {}) => to.addEventListener(what, act, { signal: gone.signal, ...more });
+
+/* A node is left out on paper where late() says, as the print begins, that it does not belong there. */
+const onPaper = (node, late) => listen(window, 'beforeprint', () => node.classList.toggle('late', late()));
 const letGo = act => gone.signal.addEventListener('abort', act);
 /* What does `act` once it has not been called again for so many ms, while root is on the page. */
 const calmly = (act, ms) => {
@@ -146,9 +149,9 @@ const followGallery = act => {
    null: on paper, none stands below another picture than its own. */
 const questionOf = (id, ms, shown, name = ({ query, item, of }) => `${query} ${item}.${of}`) => {
   let asked = '';
-  listen(window, 'beforeprint', () => {
+  onPaper(root, () => {
     const chosen = document.querySelector('#gallery .gallery')?.gallery?.run(), answer = shown();
-    root.classList.toggle('late', !!chosen && !!answer?.query && name(answer) !== name(chosen));
+    return !!chosen && !!answer?.query && name(answer) !== name(chosen);
   });
   const ask = () => document.querySelector(`#images-${id}`)?.click(), soon = calmly(ask, ms);
   return {
@@ -297,9 +300,14 @@ const drawScales = ({ ctx, w, h }, axes, limit, { ink, paper, font }, base = nul
   ctx.restore();
 };
 
-/* Coordinate c of a point as text: on an axis of a table as its value, in as many digits as it deserves. */
-const inUnits = (axes, x, c) =>
-  axes[c] ? signed(axes[c].centre + axes[c].unit * x, axes[c].digits) : signed(x, 2);
+/* The units of coordinate c: those of its column of a table, in as many digits as it deserves, or standard ones. */
+const axisOf = (axes, c) => axes[c] ?? { centre: 0, unit: 1, digits: 2 };
+const inUnits = (axes, x, c) => {
+  const { centre, unit, digits } = axisOf(axes, c);
+  return signed(centre + unit * x, digits);
+};
+
+const counted = (n, what) => `${n} ${what}${n === 1 ? '' : 's'}`;
 
 const takesBack = e => (e.ctrlKey || e.metaKey) && e.key.toLowerCase() === 'z';
 

@@ -145,7 +145,7 @@ function take(answer, key) {
   raiseSoon();
   const { panels, modes, gap } = answer;
   live.textContent =
-    `From ${modes} ${modes === 1 ? 'mode' : 'modes'} of the data, KL to the best Gaussian ${gap.toFixed(2)} nats. ` +
+    `From ${counted(modes, 'mode')} of the data, KL to the best Gaussian ${gap.toFixed(2)} nats. ` +
     panels.map(p => `${p.label}: ${p.error ?? `energy distance ${signed(p.energy, 3)}.`}`).join(' ');
   rememberSoon();
 }
@@ -256,9 +256,6 @@ $('.landscape-save').addEventListener('click', save);
 
 // ---------------------------------------------------------------- controls (DOM)
 
-/* Where a coordinate is typed: in the units of its column, if it has one. */
-const axisOf = c => state.run.axes[c] ?? { centre: 0, unit: 1, digits: 2 };
-
 function controls() {
   const { run, t, x, of, draws } = state, select = $('[data-in=t]');
   if (select.length !== run.T)
@@ -268,7 +265,7 @@ function controls() {
   select.value = t;
   for (const c of [0, 1]) {
     const input = $(`[data-in="${c}"]`);
-    const axis = axisOf(c);
+    const axis = axisOf(run.axes, c);
     input.step = +(NUDGE * axis.unit).toPrecision(1);
     if (document.activeElement !== input) input.value = (axis.centre + axis.unit * x[c]).toFixed(axis.digits);
   }
@@ -292,7 +289,7 @@ root.addEventListener('change', e => {
     return unfold();
   }
   if (!name) return;
-  const { centre, unit, digits } = axisOf(name), typed = (e.target.valueAsNumber - centre) / unit;
+  const { centre, unit, digits } = axisOf(state.run.axes, name), typed = (e.target.valueAsNumber - centre) / unit;
   if (Number.isFinite(typed)) move({ x: Object.assign([...state.x], { [name]: typed }) });
   e.target.value = (centre + unit * state.x[name]).toFixed(digits);
 });
@@ -675,7 +672,6 @@ onSight(on => {
   ask();
 }, '200px');
 /* The answer is asked for in sight only: on paper, none stands below other panels than its own. */
-listen(window, 'beforeprint', () =>
-  root.classList.toggle('late', root.dataset.answer !== JSON.stringify(state.run && question())));
+onPaper(root, () => root.dataset.answer !== JSON.stringify(state.run && question()));
 const shown = document.querySelector('#stage .stage')?.stage?.run?.();
 if (shown) heard(shown);

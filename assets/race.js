@@ -176,6 +176,6 @@ const nearing = observing(new IntersectionObserver(found => {
   if (state.answer) draw();
 }, { rootMargin: NEAR }));
 nearing.observe(plot);
-listen(window, 'beforeprint', () => plot.classList.toggle('late', !plot.data));   // no blank on paper
+onPaper(plot, () => !plot.data);   // a blank
 watch('value', heard);
 describe();

@@ -53,7 +53,7 @@ const showState = ({ t, T, a, sigma }, i) => {
   if (!level.firstChild) level.innerHTML = '<b></b><span></span><span></span>';
   [`t = ${t[i]}`, `signal √ᾱ = ${signal}`, `noise σ = ${noise}`].forEach((text, k) => retext(level.children[k], text));
   for (const tick of $('.stage-ticks').children) tick.classList.toggle('now', +tick.dataset.state === i);
-  return `${subscript(t[i])}, ${t[i]} of ${T} step${T === 1 ? '' : 's'} left, signal ${signal}, noise ${noise}`;
+  return `${subscript(t[i])}, ${t[i]} of ${counted(T, 'step')} left, signal ${signal}, noise ${noise}`;
 };
 
 /* Whether the play button had to turn. */

@@ -114,7 +114,6 @@ function pane(name) {
 
 const nats = v => Math.max(0, v) < 0.005 ? '0.00' : v.toFixed(2);
 const part = t => +(t / state.data.N).toFixed(3);
-const many = n => `${n} mode${n === 1 ? '' : 's'}`;
 
 // ---------------------------------------------------------------- the law, see laws.js
 
@@ -205,7 +204,7 @@ function linkedPath() {
 
 function words() {
   const q = reverse(state.data, target(), state.t, state.x);
-  return `t = ${part(state.t)}, s = ${part(target())}, x = ${signed(state.x, 2)}: ${many(modes(q))}, ` +
+  return `t = ${part(state.t)}, s = ${part(target())}, x = ${signed(state.x, 2)}: ${counted(modes(q), 'mode')}, ` +
     `KL ${nats(gap(state.data, q))} nats; mean over x ${nats(meanGap(state.data, state.t, target()))} nats`;
 }
 
@@ -394,7 +393,7 @@ function drawPath(ctx, points, colour, dash, square) {
 function drawChosen() {
   const s = target(), q = reverse(state.data, s, state.t, state.x);
   title.innerHTML = `One step: t = ${part(state.t)} → s = ${part(s)}`;
-  numbers.innerHTML = `<b>${many(modes(q))}</b>` +
+  numbers.innerHTML = `<b>${counted(modes(q), 'mode')}</b>` +
     `<span>KL to the best Gaussian <b>${nats(gap(state.data, q))}</b> nats</span>` +
     `<span>mean over x<sub>t</sub> <b>${nats(meanGap(state.data, state.t, s))}</b></span>`;
   drawCurve(chosen.canvas, q, true);
@@ -403,7 +402,7 @@ function drawChosen() {
     if (button.disabled) { output.textContent = `shorter than 1/${state.data.N}`; open(canvas); continue; }
     const to = state.t - Math.max(1, Math.round(state.t / part)), q = reverse(state.data, to, state.t, state.x);
     button.setAttribute('aria-pressed', to === s);
-    output.textContent = `${many(modes(q))} · ${nats(gap(state.data, q))} nats`;
+    output.textContent = `${counted(modes(q), 'mode')} · ${nats(gap(state.data, q))} nats`;
     drawCurve(canvas, q, false);
   }
 }

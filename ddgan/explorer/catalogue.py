@@ -92,7 +92,7 @@ def source_of(data: str) -> Source:
         path = checkpoint.WEIGHTS / data
         if not isfile(path / "card.json"):  # where a name is too long for a file this is false, is_file() raises
             if isdir(data):
-                checkpoint.read_card(data)
+                checkpoint.read_card(data)  # it says why this is the directory of no model
             known = ", ".join([*TOYS, *SETS])
             raise Refused(
                 f"data must be one of {known}, a .csv, .tsv or .txt file, a model's .safetensors file "

@@ -207,10 +207,10 @@ def read_card(name: str | Path) -> dict[str, Any]:
         if not isinstance(note, dict) or not isinstance(note.get("card"), str):
             raise Refused(f"{path} holds no card of this project: it cannot be used as a model on its own")
         return _card(note["card"], f"the card in {path}")
-    shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/model.safetensors"))
     if not (path / "card.json").is_file():
         if any(path.glob("state*.safetensors")):
             raise Refused(f"the run in {path} has no model yet: it writes one when it ends, and --resume goes on")
+        shipped = sorted(path.parent.name for path in WEIGHTS.glob("*/model.safetensors"))
         near = get_close_matches(str(name), shipped, 3, cutoff=0.4) or shipped[:3]
         raise Refused(
             f"no model {str(path)!r}: wanted the directory of a trained run, or one of {len(shipped)} shipped models, "

@@ -4,7 +4,7 @@ import itertools
 import json
 
 import pytest
-from test_page import choose, is_flat
+from test_page import choose, is_flat, on_paper
 
 from ddgan.explorer.posterior import Question, ask
 from ddgan.explorer.session import Session
@@ -49,17 +49,14 @@ def test_the_posterior_of_a_click_is_the_librarys(visit, width):
 def test_on_paper_no_answer_stands_below_the_panels_of_another_law(visit):
     page = visit(width=1280)
     answered(page)
-    printed = f"dispatchEvent(new Event('beforeprint')) && document.querySelector('{BOX}').checkVisibility()"
-    page.emulate_media(media="print")
-    assert page.evaluate(printed)
-    page.emulate_media(media="screen")
+    seen = f"document.querySelector('{BOX}').checkVisibility()"
+    assert on_paper(page, seen)
     page.evaluate("scrollTo(0, 0)")
     page.wait_for_timeout(500)
     choose(page, "data", "two moons")
     page.wait_for_function("document.querySelector('#stage .stage').dataset.id.includes('two-moons')")
     page.wait_for_timeout(300)
-    page.emulate_media(media="print")
-    assert not page.evaluate(printed)
+    assert not on_paper(page, seen)
 
 
 def test_the_answer_to_a_click_stands_beside_the_panels_until_it_is_closed(visit):

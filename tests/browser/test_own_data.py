@@ -65,6 +65,13 @@ def upload(page, path):
     chooser.value.set_files(path)
 
 
+def uploaded(page, path, text, words="are in the menu Data"):
+    """Upload a table of this text; what the page says of it, once that has these words."""
+    path.write_text(text)
+    upload(page, path)
+    return note(page, words)
+
+
 def note(page, words):
     page.wait_for_function(
         "w => document.querySelector('.own-note').textContent.includes(w)", arg=words, timeout=60_000
@@ -183,13 +190,12 @@ def test_a_csv_becomes_the_data_and_a_long_one_is_thinned_and_says_so(visit, tmp
 def test_two_of_many_columns_are_chosen_and_keep_their_units(visit, tmp_path):
     page = visit("?n=500&denoisers=exact")
     open_board(page)
-    path = tmp_path / "PEOPLE.CSV"
-    path.write_text(
-        "age;height;income;id\n"
-        + "\n".join(f"{20 + i % 50};1,{i % 60 + 30};{30000 + 7919 * i % 90000};{i}" for i in range(99))
+    people = "age;height;income;id\n" + "\n".join(
+        f"{20 + i % 50};1,{i % 60 + 30};{30000 + 7919 * i % 90000};{i}" for i in range(99)
     )
-    upload(page, path)
-    assert note(page, "choose") == "PEOPLE.CSV has 4 columns of numbers: choose two."
+    assert (
+        uploaded(page, tmp_path / "PEOPLE.CSV", people, "choose") == "PEOPLE.CSV has 4 columns of numbers: choose two."
+    )
     page.click("#own-y input")
     page.get_by_role("option", name="income").click()
     page.click("#use-columns")
@@ -208,10 +214,8 @@ def test_two_of_many_columns_are_chosen_and_keep_their_units(visit, tmp_path):
 def test_a_point_is_typed_and_told_in_the_units_of_the_table(visit, tmp_path):
     page = visit("?n=500&denoisers=exact&t=1")
     open_board(page)
-    path = tmp_path / "people.csv"
-    path.write_text("height,weight\n" + "\n".join(f"{160 + i % 30},{50000 + 1000 * (i % 41)}" for i in range(99)))
-    upload(page, path)
-    note(page, "are in the menu Data")
+    people = "height,weight\n" + "\n".join(f"{160 + i % 30},{50000 + 1000 * (i % 41)}" for i in range(99))
+    uploaded(page, tmp_path / "people.csv", people)
     shows_the_law_of(page, data_of(page))
     page.locator(".posterior").scroll_into_view_if_needed()
     axes, box = axes_of(data_of(page).data), page.locator("[data-in='0']")
@@ -234,10 +238,8 @@ def test_a_point_is_typed_and_told_in_the_units_of_the_table(visit, tmp_path):
 def test_a_single_column_is_data_on_a_line(visit, tmp_path):
     page = visit("?n=500&denoisers=exact")
     open_board(page)
-    path = tmp_path / "line.txt"
-    path.write_text(",length\n" + "\n".join(f"{i},{i % 7}.5" for i in range(60)))
-    upload(page, path)
-    assert "column 1 left out: it numbers the rows" in note(page, "are in the menu Data")
+    line = ",length\n" + "\n".join(f"{i},{i % 7}.5" for i in range(60))
+    assert "column 1 left out: it numbers the rows" in uploaded(page, tmp_path / "line.txt", line)
     assert law_of(data_of(page).data).shape == (1,)
     assert count(page) == 0, "the board is a plane"
 

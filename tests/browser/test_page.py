@@ -42,6 +42,14 @@ def choose(page, control, option):
     page.get_by_role("option", name=option, exact=True).click()
 
 
+def on_paper(page, expression, before=""):
+    """The value of the expression as the page is printed, right after the statement `before`."""
+    page.emulate_media(media="print")
+    found = page.evaluate(f"{before}; dispatchEvent(new Event('beforeprint')); {expression}")
+    page.emulate_media(media="screen")
+    return found
+
+
 def is_flat(page, update):
     """Two hundred updates leave neither megabytes nor elements behind."""
     devtools = page.context.new_cdp_session(page)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from test_page import choose
+from test_page import choose, on_paper
 
 from ddgan.data.images import decode_pixels, to_uint8
 from ddgan.explorer.request import Request
@@ -249,17 +249,13 @@ def test_on_paper_no_answer_stands_below_another_picture_than_its_own(visit):
     for answer in answers:
         page.wait_for_selector(f"{answer}[data-asked$='0.ddgan']:not(.stale)", timeout=60_000)
     page.wait_for_selector(f'{EXPLORER}[data-truth="done"]', timeout=60_000)
-    page.emulate_media(media="print")
     seen = f"{answers}.map(of => document.querySelector(of).checkVisibility())"
-    printed = f"dispatchEvent(new Event('beforeprint')) && {seen}"
-    assert page.evaluate(printed) == [True] * 4
+    assert on_paper(page, seen) == [True] * 4
     choose_next = f"document.querySelector('{GALLERY}').gallery.choose(1)"
-    assert page.evaluate(f"{choose_next}; {printed}") == [False] * 4, "before any of them can have an answer"
-    page.emulate_media(media="screen")
+    assert on_paper(page, seen, choose_next) == [False] * 4, "before any of them can have an answer"
     for answer in answers:
         page.wait_for_selector(f"{answer}[data-asked$='1.ddgan']:not(.stale)", timeout=60_000)
-    page.emulate_media(media="print")
-    assert page.evaluate(printed) == [True] * 4
+    assert on_paper(page, seen) == [True] * 4
 
 
 def test_cifar10_in_colour_and_its_posterior_over_both_mirrorings(visit):

@@ -4,6 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import torch
+from test_page import on_paper
 
 from ddgan.data.toys import toy
 from ddgan.diffusion.gaussianity import VP_LEVELS, bound, gap_map, mean_gap, optimal, vp_time
@@ -275,10 +276,8 @@ def test_the_race_opens_filled_with_what_is_shipped_and_says_so(shown):
         f"Shipped results (commit {found.commit}, seed 0, 2,000 samples): press Race to compute them here."
     )
     assert not page.is_visible(f"{RACE} .race-empty")
-    printed = f"dispatchEvent(new Event('beforeprint')) && document.querySelector('{RACE} .race-plot').clientHeight"
-    page.emulate_media(media="print")
-    assert page.evaluate(printed) == 0, "on paper no blank stands for a figure that was never in sight"
-    page.emulate_media(media="screen")
+    height = on_paper(page, f"document.querySelector('{RACE} .race-plot').clientHeight")
+    assert height == 0, "on paper no blank stands for a figure that was never in sight"
     page.locator(f"{RACE} .race-plot").scroll_into_view_if_needed()
     page.wait_for_function("document.querySelector('.race-plot').data?.some(({ x }) => x.includes(127))", timeout=WHILE)
     drawn = page.evaluate(DRAWN)
