@@ -11,7 +11,6 @@ as one sentence. Replies are dicts: see views/answers.py.
 # no annotations from __future__: Gradio makes the schema of the types themselves
 
 import inspect
-import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -316,17 +315,27 @@ def _publish(asked: Callable[..., Work], answer: Callable[..., Any], **limits: A
 
 
 def _checked(asked: Callable[..., Work], *values: Any) -> list[dict[str, Any]]:
-    """What is right and wrong with each of the values, as Gradio wants it said."""
-    names = list(inspect.signature(asked).parameters)
+    """What is right and wrong with each of the values, as Gradio wants it said.
+
+    A refusal is about the value that its sentence begins with, or else about the first one without which it would not
+    have come.
+    """
+    known = inspect.signature(asked).parameters
+    given = dict(zip(known, values, strict=True))
+    if not (words := _refusal(asked, given)):
+        return [gr.validate(True, "") for _ in known]
+    log.info("api %s: -: 0.00 s, refused", asked.__name__)
+    without = {name: {**given, name: of.default} for name, of in known.items() if of.default is not of.empty}
+    needed = [name for name in known if name not in without]
+    about = [name for name, others in without.items() if _refusal(asked, others) != words] + needed
+    wrong = min(about or known, key=lambda name: not words.startswith(f"{name} "))
+    return [gr.validate(name != wrong, words if name == wrong else "") for name in known]
+
+
+def _refusal(asked: Callable[..., Work], values: dict[str, Any]) -> str:
+    """Why there is no work for these values, empty where there is."""
     try:
-        asked(*values)
+        asked(**values)
     except Refused as error:
-        log.info("api %s: -: 0.00 s, refused", asked.__name__)
-        words = str(error)
-        # a short name is a word of English too, but for the sentence that begins with it
-        forms = {name: rf"\b{name.removesuffix('s')}s?\b" if len(name) > 2 else rf"^{name} must\b" for name in names}
-        named = [(found.start(), name) for name, form in forms.items() if (found := re.search(form, words))]
-        # the one that the sentence names first
-        _, wrong = min(named, default=(0, "data" if "data" in names else names[0]))
-        return [gr.validate(name != wrong, words if name == wrong else "") for name in names]
-    return [gr.validate(True, "") for _ in names]
+        return str(error)
+    return ""

@@ -410,6 +410,16 @@ def test_a_thousand_raw_bodies_get_an_answer_without_a_traceback(address, values
         (api.posterior, {"x": [0.0, 0.0], "data": "points:AAAA"}, "data"),
         (api.posterior, {"x": [0.0]}, "x"),
         (api.posterior, {"x": [0.0, 0.0], "of": "x_1"}, "of"),
+        (api.posterior, {"x": [0.0, 0.0], "T": 2, "t": 3}, "t"),
+        (api.posterior, {"x": [0.0, 0.0], "data": "4-gaussians-1d"}, "x"),
+        (api.picture, {"T": 2, "at": 3}, "at"),
+        (api.denoise, {"denoisers": []}, "denoisers"),
+        (api.denoise, {"forks": ["z.9.1"]}, "forks"),
+        (api.denoise, {"span": [3, 2]}, "span"),
+        (api.denoise, {"n": 100_000, "T": 1000, "seed": 3}, "n"),
+        (api.evaluate, {"n": 0, "seed": -1}, "seed"),
+        (api.train, {"lr_g": 3}, "lr_g"),
+        (api.train, {"data": "mnist"}, "data"),
     ],
 )
 def test_what_is_wrong_is_said_at_the_parameter_that_the_sentence_is_about(endpoint, asked, wrong):
