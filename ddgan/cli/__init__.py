@@ -44,6 +44,7 @@ from ..models import checkpoint, official, registry
 from ..models.config import PRESETS, Config, preset, suited
 from ..training import distributed
 from ..training.classifier import BATCH, fit_classifier
+from ..training.finish import widen
 from ..training.run import fit, refuse_misfits, table_of
 from ..views import files, landscape, recorded
 from ..views.answers import finite
@@ -209,9 +210,19 @@ def _train_together(options: argparse.Namespace, config: Config) -> None:
         )  # fmt: skip
         watch(until_stopped(steps), config.batch)
     if not distributed.rank():
-        for T, numbers in checkpoint.read_card(options.out)["metrics"].items():
-            print(f"{T}: " + "  ".join(f"{name} {value}" for name, value in numbers.items()), file=sys.stderr)
-        print(f"{options.out}/model.safetensors")
+        _print_metrics(options.out)
+
+
+def _print_metrics(out: Path) -> None:
+    for T, numbers in checkpoint.read_card(out)["metrics"].items():
+        print(f"{T}: " + "  ".join(f"{name} {value}" for name, value in numbers.items()), file=sys.stderr)
+    print(f"{out}/model.safetensors")
+
+
+def _widen(options: argparse.Namespace) -> None:
+    command = f"python -m ddgan {shlex.join(sys.argv[1:])}"
+    widen(options.model, options.spread, options.out, images=options.data, command=command)
+    _print_metrics(options.out)
 
 
 def _train_classifier(options: argparse.Namespace) -> None:

@@ -61,7 +61,8 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="python -m ddgan", description="Denoising Diffusion GANs, step by step.")
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
     for command in (
-        _presets, _data, _train, _train_classifier, _errors, _sampled, _import_official, _bench, _record, _evidence,
+        _presets, _data, _train, _train_classifier, _widen, _errors, _sampled, _import_official, _bench, _record,
+        _evidence,
     ):  # fmt: skip
         command(commands)
     return top
@@ -134,6 +135,16 @@ def _train_classifier(commands: Any) -> None:
     add.add_argument("--minutes", type=float, default=math.inf, help="stop after this many minutes of training")
     add.add_argument("--threads", type=int, default=1, help=THREADS)
     add.add_argument("--seed", type=int, default=0)
+
+
+def _widen(commands: Any) -> None:
+    add = commands.add_parser(
+        "widen", help="write a DDGAN of images whose z varies more where x_t is noise, and judge it"
+    )
+    add.add_argument("model", type=Path, help="name of a shipped model, or the directory of a run")
+    add.add_argument("spread", type=float, help="variance of z there, such as 1.5: recall rises, precision falls")
+    add.add_argument("--out", required=True, type=Path, help="directory of the wider model")
+    add.add_argument("--data", help="where its images are: an archive, a folder or a zip (default: found by name)")
 
 
 def _errors(commands: Any) -> None:

@@ -31,8 +31,10 @@ from .classifier import Classifier
 from .config import Config
 from .layers import channels_last
 from .registry import new_discriminator, new_generator
+from .unet import DrawUNet
 
 __all__ = [
+    "MAX_SPREAD",
     "WEIGHTS",
     "amend",
     "card_of",
@@ -47,6 +49,7 @@ __all__ = [
     "save_file",
 ]
 
+MAX_SPREAD = 10.0
 WEIGHTS = Path(__file__).parents[2] / "weights"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -63,6 +66,7 @@ def new_card(
         "config": config.to_dict(),
         "shape": list(shape),
         "levels": levels and {"values": levels.values, "between": levels.continuous},
+        **({"spread": denoiser.spread} if isinstance(denoiser, DrawUNet) and denoiser.spread != 1 else {}),
         "dtype": str(dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in denoiser.parameters()),
         **made,
@@ -130,6 +134,8 @@ def load(name: str | Path) -> Denoiser:
         _fill(denoiser, path / "model.safetensors", card["sha256"])
     if card["levels"] is not None:
         denoiser.levels = Levels(tuple(card["levels"]["values"]), card["levels"]["between"])
+    if isinstance(denoiser, DrawUNet):
+        denoiser.spread = card.get("spread", 1.0)
     denoiser.card = card
     return _ready(denoiser, card)
 
@@ -236,6 +242,8 @@ def _card(text: str | bytes, where: str) -> dict[str, Any]:
             values, between = levels["values"], levels["between"]
             if type(between) is not bool or not 1 <= len(values) <= 1000 or not all(map(_is_finite, values)):
                 raise Refused("levels that are not numbers")
+        if not _is_finite(spread := card.get("spread", 1.0)) or not 0 < spread <= MAX_SPREAD:
+            raise Refused(f"spread {str(spread)[:40]}")
         _check_classes(card)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)[:200]

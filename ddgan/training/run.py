@@ -19,7 +19,6 @@ import warnings
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,31 +27,27 @@ import torch
 from torch import Tensor
 
 from .. import files
-from ..data.images import OFFICIAL, SETS, ImageSet, batches, from_uint8, load_images, sheet, stacked_mnist, to_uint8
+from ..data.images import SETS, ImageSet, batches, from_uint8, load_images, stacked_mnist
 from ..data.points import fingerprint, of_columns
 from ..data.tables import Table, file_of, is_table, read_table
 from ..data.toys import TOYS, law_of
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.mixture import Law
-from ..diffusion.sampler import Labels, draw, own_classes, seeds
 from ..diffusion.schedule import MAX_T, Schedule
-from ..diffusion.solver import ANCESTRAL, Renoise, Solver
 from ..errors import Refused
 from ..machine import device, give_user_a_name, hardware, precision
-from ..metrics.images import denoising_errors, score_set
-from ..metrics.points import evaluate
+from ..metrics.images import denoising_errors
 from ..models import checkpoint, registry
 from ..models.config import Config
 from . import crashes, distributed, state
+from .finish import evaluate_model, history_of, is_judged, show
 from .pairs import Anywhere, Consecutive, Pairs
 from .rivals import Consistency, Likelihood
 from .trainer import Adversarial, Descent, Objective, Regression, TrainStep, train
 
-__all__ = ["evaluate_model", "fit", "new_objective", "refuse_misfits", "table_of"]
+__all__ = ["fit", "new_objective", "refuse_misfits", "table_of"]
 
 _INITIALISING = threading.Lock()  # networks draw their first weights from the one global generator
-SHEET = 64  # images that samples.png shows
-JUDGED, STACKED = 2000, 25_600  # images that a card's metrics are of; of StackedMNIST
 # what of a config shapes the weights
 NETWORK = ("network", "width", "depth", "multipliers", "patch", "d_width", "latent_dim", "classes")
 FITTED = 4096  # images enough for mean and covariance, where an image has more numbers than that
@@ -227,9 +222,7 @@ def fit(
             run.keep(command, {})
             raise
         run.keep(command, {})  # first: judging takes minutes, and a stop must not cost the model
-        # judged in their size alone
-        named = images is None and tuple(data.shape) == tuple(SETS.get(config.data, data.shape))
-        if not distributed.rank() and (named or run.fingerprint == OFFICIAL.get(config.data)):
+        if not distributed.rank() and is_judged(data, config, images):
             both = {
                 longer: evaluate_model(run.model(longer=longer), run.data, config)
                 for longer in (False, True)[: 1 + (config.ema_long > 0)]
@@ -256,7 +249,7 @@ class _Run:
         begun = replace(config, init="") if resume else config  # a resumed run has its own weights
         self.objective = new_objective(begun, data)
         self.fingerprint = _fingerprint(config, data)
-        self.history = _history(begun)
+        self.history = history_of(begun.init) if begun.init else ()
         self.last, self.rollbacks = TrainStep(0, 0.0, 0.0, {}), 0
         self.saved: TrainStep | None = None
 
@@ -377,11 +370,7 @@ class _Run:
             log.write(
                 json.dumps({"step": self.last.step, "seconds": round(self.last.seconds, 1), **self.last.losses}) + "\n"
             )
-        denoiser, levels = self.objective.denoiser, self.objective.pairs.levels()
-        T = len(levels.values) if not levels.continuous else 4
-        with torch.no_grad():
-            (x_0,) = draw(Schedule.vp(T), denoiser, range(SHEET), self.data.shape, labels=_labels(denoiser, self.data))
-        sheet(to_uint8(x_0), columns=8).save(self.out / "samples.png")
+        show(self.objective.denoiser, self.data, self.out)
 
     def model(self, *, longer: bool = False) -> Denoiser:
         """A moving average as it is kept: images' files are large, and hold bfloat16."""
@@ -424,11 +413,6 @@ def _classes(config: Config, data: Law | ImageSet) -> dict[str, Any]:
     if not config.classes or not isinstance(data, ImageSet):
         return {}
     return {"classes": [*data.names], "class_counts": data.counts}
-
-
-def _labels(denoiser: Denoiser, data: Law | ImageSet) -> Labels | None:
-    """A class of its own for each sample, by the shares of the data; None where the denoiser knows no classes."""
-    return partial(own_classes, weights=data.counts) if denoiser.classes and isinstance(data, ImageSet) else None
 
 
 def _distance(metrics: dict[str, dict[str, float | None]]) -> float:
@@ -478,40 +462,3 @@ def _fingerprint(config: Config, data: Law | ImageSet) -> str:
     if isinstance(data, ImageSet):
         return data.fingerprint()
     return fingerprint(data) if is_table(config.data) else ""
-
-
-def _history(config: Config) -> tuple[dict[str, Any], ...]:
-    """How the weights that a run begins with were made, the first run first."""
-    if not config.init:
-        return ()
-    card = checkpoint.read_card(config.init)
-    made = {key: card[key] for key in ("command", "steps", "seconds", "seen", "hardware") if key in card}
-    return (*card.get("history", ()), made)
-
-
-def evaluate_model(
-    denoiser: Denoiser, data: Law | ImageSet, config: Config, n: int = 10_000
-) -> dict[str, dict[str, float | None]]:
-    """The metrics on a card, at the T that a model is for: three samplings of n from seed 0 on, or one of images."""
-    if isinstance(data, ImageSet) and config.data not in SETS:  # no classifier judges a stranger's images
-        return {}
-    solver: Solver = Renoise() if config.objective == "consistency" else ANCESTRAL
-    stacked = config.data == "stackedmnist"
-    few = (4,) if stacked else (1, 2, 4, 8)
-    many = (4, 16, 64) if isinstance(data, Law) else (4, 16)
-
-    def sampled(T: int, i: int) -> Tensor:
-        (x_0,) = draw(Schedule.vp(T), denoiser, seeds(i, n), data.shape, n, solver)
-        return x_0
-
-    scores = {}
-    for T in [config.T] if config.T is not None else many if config.objective == "regression" else few:
-        if isinstance(data, Law):
-            numbers = evaluate(data, n, partial(sampled, T), samplings=3)
-        else:
-            given, labels = range(STACKED if stacked else JUDGED), _labels(denoiser, data)
-            asked = [data.names[k] for k in labels(given).tolist()] if labels else []
-            numbers = score_set(draw(Schedule.vp(T), denoiser, given, data.shape, labels=labels), config.data, asked)
-            numbers.pop("right_by_class", None)
-        scores[f"T={T}"] = {name: round(v, 6) if math.isfinite(v) else None for name, v in numbers.items()}
-    return scores

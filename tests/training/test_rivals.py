@@ -20,9 +20,10 @@ from ddgan.errors import Refused
 from ddgan.metrics.points import coverage
 from ddgan.models.checkpoint import load
 from ddgan.models.config import Config, preset, suited
+from ddgan.training.finish import evaluate_model
 from ddgan.training.pairs import Anywhere, Consecutive
 from ddgan.training.rivals import Trajectories
-from ddgan.training.run import evaluate_model, fit, new_objective
+from ddgan.training.run import fit, new_objective
 from ddgan.training.trainer import train
 
 LINE = toy("4-gaussians-1d")

@@ -26,7 +26,8 @@ from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.models.checkpoint import load, load_discriminator
 from ddgan.models.config import Config, preset
-from ddgan.training.run import evaluate_model, fit, new_objective
+from ddgan.training.finish import evaluate_model
+from ddgan.training.run import fit, new_objective
 from ddgan.training.state import load_state
 from ddgan.training.trainer import Adversarial, Descent, Objective, train
 
@@ -452,7 +453,7 @@ def test_a_card_is_judged_by_three_samplings_of_their_own_noise(monkeypatch):
         found.append([sampled(i) for i in range(samplings)])
         return {"modes": 8}
 
-    monkeypatch.setattr(importlib.import_module("ddgan.training.run"), "evaluate", evaluate)
+    monkeypatch.setattr(importlib.import_module("ddgan.training.finish"), "evaluate", evaluate)
     config, law = Config("8-gaussians", T=2, width=8, depth=1), toy("8-gaussians")
     assert evaluate_model(new_objective(config, law).denoiser, law, config, n=20) == {"T=2": {"modes": 8}}
     ((a, b, c),) = found

@@ -1,0 +1,126 @@
+"""What becomes of a model when its training has ended: it is judged and shown, and its z may be spread."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..data.images import OFFICIAL, SETS, ImageSet, load_images, sheet, to_uint8
+from ..diffusion.denoiser import Denoiser
+from ..diffusion.mixture import Law
+from ..diffusion.sampler import Labels, draw, own_classes, seeds
+from ..diffusion.schedule import Schedule
+from ..diffusion.solver import ANCESTRAL, Renoise, Solver
+from ..errors import Refused
+from ..machine import device, hardware, precision
+from ..metrics.images import score_set
+from ..metrics.points import evaluate
+from ..models import checkpoint
+from ..models.config import Config
+from ..models.unet import DrawUNet
+
+__all__ = ["evaluate_model", "history_of", "is_judged", "show", "widen"]
+
+SHEET = 64  # images that samples.png shows
+JUDGED, STACKED = 2000, 25_600  # images that a card's metrics are of; of StackedMNIST
+
+
+def evaluate_model(
+    denoiser: Denoiser, data: Law | ImageSet, config: Config, n: int = 10_000
+) -> dict[str, dict[str, float | None]]:
+    """The metrics on a card, at the T that a model is for: three samplings of n from seed 0 on, or one of images."""
+    if isinstance(data, ImageSet) and config.data not in SETS:  # no classifier judges a stranger's images
+        return {}
+    solver: Solver = Renoise() if config.objective == "consistency" else ANCESTRAL
+    stacked = config.data == "stackedmnist"
+    few = (4,) if stacked else (1, 2, 4, 8)
+    many = (4, 16, 64) if isinstance(data, Law) else (4, 16)
+
+    def sampled(T: int, i: int) -> Tensor:
+        (x_0,) = draw(Schedule.vp(T), denoiser, seeds(i, n), data.shape, n, solver)
+        return x_0
+
+    scores = {}
+    for T in [config.T] if config.T is not None else many if config.objective == "regression" else few:
+        if isinstance(data, Law):
+            numbers = evaluate(data, n, partial(sampled, T), samplings=3)
+        else:
+            given, labels = range(STACKED if stacked else JUDGED), _labels(denoiser, data.counts)
+            asked = [data.names[k] for k in labels(given).tolist()] if labels else []
+            numbers = score_set(draw(Schedule.vp(T), denoiser, given, data.shape, labels=labels), config.data, asked)
+            numbers.pop("right_by_class", None)
+        scores[f"T={T}"] = {name: round(v, 6) if math.isfinite(v) else None for name, v in numbers.items()}
+    return scores
+
+
+def _labels(denoiser: Denoiser, counts: list[int]) -> Labels | None:
+    """A class of its own for each sample, by the shares of the data; None where the denoiser knows no classes."""
+    return partial(own_classes, weights=counts) if denoiser.classes else None
+
+
+def is_judged(data: Law | ImageSet, config: Config, images: str | None) -> bool:
+    """Whether a run is judged: on points, and on images of a known set, in their size alone."""
+    if not isinstance(data, ImageSet):
+        return True
+    named = images is None and tuple(data.shape) == tuple(SETS.get(config.data, data.shape))
+    return named or data.fingerprint() == OFFICIAL.get(config.data)
+
+
+def show(denoiser: Denoiser, data: ImageSet, out: Path) -> None:
+    """Write samples.png: what a model draws, in its own steps or in four, always from the same noise."""
+    levels = denoiser.levels
+    T = len(levels.values) if levels and not levels.continuous else 4
+    with torch.no_grad():
+        (x_0,) = draw(Schedule.vp(T), denoiser, range(SHEET), data.shape, labels=_labels(denoiser, data.counts))
+    sheet(to_uint8(x_0), columns=8).save(out / "samples.png")
+
+
+def history_of(model: str | Path) -> tuple[dict[str, Any], ...]:
+    """How a model's weights were made, the first run first."""
+    card = checkpoint.read_card(model)
+    made = {key: card[key] for key in ("command", "steps", "seconds", "seen", "hardware") if key in card}
+    return (*card.get("history", ()), made)
+
+
+def widen(
+    model: str | Path, spread: float, out: Path, *, images: str | None = None, command: str = ""
+) -> dict[str, dict[str, float | None]]:
+    """Write a model of images whose z has another `spread` (see DrawUNet), with its weights; returns its metrics.
+
+    Refused for other networks, and where `out` holds a model.
+    """
+    checkpoint.check_free(out)
+    denoiser, card = checkpoint.load(model), checkpoint.read_card(model)
+    if not isinstance(denoiser, DrawUNet) or not denoiser.latent_dim:
+        raise Refused(f"only a DDGAN of images whose network is unet-draw has a spread, {model} is none")
+    if not 0 < spread <= checkpoint.MAX_SPREAD:
+        raise Refused(f"a spread must be above 0 and at most {checkpoint.MAX_SPREAD:g}, got {spread:g}")
+    config, shape = Config.from_dict(card["config"]), tuple(card["shape"])
+    size = shape[-1] if images and shape[-1] == shape[-2] else None
+    data = load_images(images or config.data, size=size)
+    denoiser.spread = spread
+    judged = denoiser.bfloat16().to(device(), precision(device()))
+    metrics = evaluate_model(judged, data, config) if is_judged(data, config, images) else {}
+    kept = ("data", "classes", "class_counts", "ema_kept")
+    made = {
+        **{name: card[name] for name in kept if name in card},
+        "command": command,
+        "steps": 0,
+        "seconds": 0.0,
+        "seen": 0,
+        "hardware": hardware(),
+        "torch": torch.__version__,
+        "history": history_of(model),
+        "go_on": f"the last command of the history with --init {out}, another --out and another --seed "
+        "trains on from these weights, whose z is not spread then",
+        "metrics": metrics,
+    }
+    discriminator = checkpoint.load_discriminator(model) if "discriminator_sha256" in card else None
+    checkpoint.save(out, judged, config, shape=shape, made=made, discriminator=discriminator, dtype=torch.bfloat16)
+    show(judged, data, out)
+    return metrics
