@@ -119,10 +119,7 @@ def _data(options: argparse.Namespace) -> None:
             raise Refused("a download needs a place, and there is no home directory: give --out")
         path = archives.fetch(path, folder, watch=arriving())
         print(path, file=sys.stderr)
-    images = _images(path, options.split, options.size)
-    kinds = ", ".join(images.classes[:10]) + (", ..." if len(images.classes) > 10 else "")
-    labels = f"{images.known:,} classes{': ' * bool(kinds)}{kinds}" if images.known else "no classes"
-    print(f"{len(images):,} images of {' x '.join(map(str, images.shape))}, {labels}")
+    print(_images(path, options.split, options.size))
 
 
 def _images(name: str | Path, split: str, size: int | None) -> ImageSet:

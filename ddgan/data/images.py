@@ -68,6 +68,11 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
+        labels = f"{self.known:,} classes{': ' * bool(kinds)}{kinds}" if self.known else "no classes"
+        return f"{len(self):,} images of {' x '.join(map(str, self.shape))}, {labels}"
+
     @property
     def shape(self) -> torch.Size:
         """The shape of one image, (C, H, W)."""

@@ -989,3 +989,8 @@ def test_a_split_that_is_none_is_refused(name):
 def test_arrays_that_are_no_set_of_images_are_refused(images, labels, sentence):
     with pytest.raises(Refused, match=f"^{sentence}$"):
         ImageSet(images, labels)
+
+
+def test_a_set_shows_its_size_and_not_its_pixels():
+    images = ImageSet(np.zeros((2000, 3, 8, 8), np.uint8), np.arange(2000) % 3, ("a", "b", "c"))
+    assert repr(images) == "2,000 images of 3 x 8 x 8, 3 classes: a, b, c"
