@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from ..errors import Refused
-from .gaussian import like
+from .gaussian import floats, like
 from .schedule import alpha_sigma
 
 __all__ = ["NODES", "Law", "Mixture", "hermite", "lattice", "quasi_random"]
@@ -146,7 +146,8 @@ class Law:
     `mode` (K,) says which visible mode of the data each component belongs to, 0, 1, ...: a component of its own unless
     given. Refused where the shapes disagree, a number is not finite or a mode has no component.
 
-    Its methods take points (B, *D) and answer in their dtype, whole numbers in float64; Refused for another shape.
+    Its methods take points (B, *D), also NumPy's, and answer in their dtype, whole numbers in float64; Refused for
+    another shape.
     """
 
     log_w: Tensor
@@ -263,7 +264,7 @@ class Law:
         """The law of x + std eps."""
         return replace(self, var=self.var + std**2)
 
-    def shares(self, x: Tensor) -> Tensor:
+    def shares(self, x: Tensor | np.ndarray) -> Tensor:
         """The probability of every visible mode given a sample, the mean over samples x (N, *D): (modes,)."""
         logits = self._logits(self.points(x).double().flatten(1), self.var.new_ones(1, 1), self._variances[None])
         return self._by_mode(logits.softmax(1).mean(0))
@@ -324,11 +325,12 @@ class Law:
         scale, shift, var = (v.to(x_t.dtype).expand(logits.shape) for v in (a_s - gain * a_t, gain, v * c_s / c_t))
         return Mixture(logits, self.mu, scale, shift, x_t, var)
 
-    def points(self, x: Tensor) -> Tensor:
-        """x (B, *D), as numbers with a point; Refused for another shape."""
+    def points(self, x: Tensor | np.ndarray) -> Tensor:
+        """x (B, *D), as `floats`; Refused for another shape."""
+        x = floats(x)
         if x.shape[1:] != self.shape:
             raise Refused(f"points of this law have shape (B, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}")
-        return x if x.is_floating_point() else x.double()
+        return x
 
     def _logits(self, x_t: Tensor, a: Tensor, c: Tensor) -> Tensor:
         """log(pi_k N(x_t; a mu_k, c_k I)) up to a number per item, (B, K): x_t (B, n), a (B, 1), c (B, K) or (B, 1).
