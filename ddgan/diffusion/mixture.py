@@ -424,7 +424,7 @@ def _outer(x: Tensor, y: Tensor) -> Tensor:
 
 def _levels(level: Tensor | float) -> Tensor:
     """Log-SNRs as (B,) or (1,)."""
-    return level.reshape(-1) if isinstance(level, Tensor) else torch.tensor([float(level)], dtype=torch.float64)
+    return floats(level).reshape(-1)
 
 
 def _shared(v: Tensor) -> Tensor:

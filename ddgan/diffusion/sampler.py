@@ -16,7 +16,7 @@ drawn from where nobody chose one comes from its seed in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from numbers import Integral
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import Refused
+from ..errors import Refused, wanted
 from .denoiser import Denoiser
 from .schedule import Schedule
 from .solver import ANCESTRAL, Solver, Step
@@ -54,7 +54,7 @@ class Draws(NamedTuple):
             raise Refused("seeds must be a non-empty sequence of whole numbers")
         sizes = [*shape, T, latent_dim] if isinstance(shape, Sequence) else [-1]
         if not all(isinstance(size, Integral) and size >= 0 for size in sizes):
-            asked = f"{shape}, {T}, {latent_dim}"
+            asked = f"{shape!r:.20}, {T!r:.20}, {latent_dim!r:.20}"
             raise Refused(f"a shape such as (2,), T and latent_dim must be whole numbers from 0 on, got {asked}")
         n = int(np.prod(shape))
         each = each.astype(np.int64)
@@ -113,8 +113,8 @@ def sample(
     Each step is computed when it is asked for, without gradients: a chain of `solver.step` has them. Refused, at the
     first step, where the draws or the denoiser do not fit the schedule, or start is outside 1..T.
     """
-    if not hasattr(denoiser, "latent_dim"):  # a compiled one is of another class
-        raise Refused(f"a denoiser is a subclass of ddgan.Denoiser, got {type(denoiser).__name__}")
+    _check(schedule, denoiser, solver)
+    wanted(Draws, "Draws.from_seeds(seeds, shape, T, latent_dim)", draws)
     start = schedule.T if start is None else start
     if not 1 <= start <= schedule.T:
         raise Refused(f"start must be in 1..{schedule.T}, got {start}")
@@ -141,6 +141,8 @@ def draw(
     `labels` gives the classes of samples by their seeds; without it the denoiser is told none. Refused as by `sample`,
     and for an `at_once` below 1.
     """
+    _check(schedule, denoiser, solver)
+    wanted(Sized, "range(100)", seeds)
     if at_once < 1:
         raise Refused(f"at_once counts samples, a whole number from 1 on, got {at_once}")
     for first in range(0, len(seeds), at_once):
@@ -148,6 +150,12 @@ def draw(
         draws = Draws.from_seeds(some, shape, schedule.T, denoiser.latent_dim)
         *_, last = sample(schedule, denoiser.given(labels(some)) if labels else denoiser, draws, solver=solver)
         yield last.x_s
+
+
+def _check(schedule: Schedule, denoiser: Denoiser, solver: Solver) -> None:
+    wanted(Schedule, "Schedule.vp(4)", schedule)
+    wanted(Denoiser, 'load("25-gaussians")', denoiser)
+    wanted(Solver, "DDIM()", solver)
 
 
 def seeds(seed: int, n: int) -> range:

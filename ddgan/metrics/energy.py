@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..diffusion.gaussian import floats
 from ..diffusion.mixture import Law
-from ..errors import Refused
+from ..errors import Refused, wanted
 
 __all__ = ["energy", "energy_distance", "floor_energy"]
 
@@ -52,6 +52,7 @@ def energy(x: Tensor | np.ndarray, law: Law) -> float:
     dimensions it is the mean over DIRECTIONS fixed directions: as zero for equal laws, but off D itself by a third and
     more. `floor_energy` is then of the same mean.
     """
+    wanted(Law, 'toy("25-gaussians")', law)
     x = law.points(x).detach()
     if len(x) < 2 or not x.isfinite().all():
         return math.nan

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..diffusion.gaussian import floats
 from ..diffusion.mixture import Law
-from ..errors import Refused
+from ..errors import Refused, wanted
 from .energy import energy, floor_energy
 
 __all__ = [
@@ -121,6 +121,7 @@ def mode_distance(x: Tensor | np.ndarray, law: Law) -> float:
 
 def _nearest(x: Tensor | np.ndarray, law: Law) -> tuple[Tensor, Tensor]:
     """(distance to the nearest component in its standard deviations, the mode it belongs to), each (N,)."""
+    wanted(Law, 'toy("25-gaussians")', law)
     if not law.var.all():
         raise Refused("what is near a mode is counted by its width: this law has points without width")
     mu, std, x = law.mu.flatten(1), law.var.sqrt(), law.points(x).detach().double().flatten(1)

@@ -37,7 +37,7 @@ from ..diffusion.mixture import Law
 from ..diffusion.sampler import Labels, draw, own_classes, seeds
 from ..diffusion.schedule import MAX_T, Schedule
 from ..diffusion.solver import ANCESTRAL, Renoise, Solver
-from ..errors import Refused
+from ..errors import Refused, wanted
 from ..machine import device, give_user_a_name, hardware, precision
 from ..metrics.images import denoising_errors, score_set
 from ..metrics.points import evaluate
@@ -204,6 +204,7 @@ def fit(
     Refused where `out` holds a run and `resume` was not asked for, where it holds another run, where another process
     trains there, or where it cannot be written; FloatingPointError where going back does not help.
     """
+    wanted(Config, 'preset("25-gaussians")', config)
     if (images or size) and config.network not in registry.IMAGE_NETWORKS:
         raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
     out = Path(out)

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.gaussian import like
 from ..diffusion.solver import reverse_step
-from ..errors import Refused
+from ..errors import Refused, wanted
 from . import distributed
 from .cuda_graph import Recorded
 from .losses import LOSSES, Critic, squared_error
@@ -82,10 +82,13 @@ class Objective:
         descent: Descent = Descent(),
         others: Mapping[str, tuple[nn.Module, float]] = {},
     ) -> None:
+        wanted(Denoiser, 'load("25-gaussians")', generator)
+        wanted(Pairs, "Consecutive(Schedule.vp(4))", pairs)
         self.generator, self.pairs, self.descent, self.updates = generator, pairs, descent, 0
         networks = {"g": (generator, lr), **others}
         self.networks = {name: _learning(network) for name, (network, _) in networks.items()}
-        self.device = next(generator.parameters()).device
+        weight = next(generator.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
         self.source = self.device if self.device.type == "cuda" else torch.device("cpu")  # of noise: MPS has no float64
         pairs.schedule = pairs.schedule.to(self.source)
         self.overflows = Overflows(self.device)
@@ -235,8 +238,9 @@ class Adversarial(Objective):
     after the other, share one condition. It is called by these names; where G knows classes, label (B,) is one more.
     level_s is +inf where x_s is x_0.
 
-    `lr` are the rates of G and D; the penalty, times `gamma`, is in every `every`-th update. gamma falls to `anneal`
-    times what it is, by the same factor in equal parts of the run. Refused for an unknown loss, and an `every` below 1.
+    `lr` is the rate of G and D, or a pair; the penalty, times `gamma`, is in every `every`-th update. gamma falls to
+    `anneal` times what it is, by the same factor in equal parts of the run. Refused for an unknown loss, and an `every`
+    below 1.
     """
 
     betas = (0.5, 0.9)
@@ -251,7 +255,7 @@ class Adversarial(Objective):
         gamma: float = 0.02,
         anneal: float = 1.0,
         every: int = 1,
-        lr: tuple[float, float] = (4e-3, 4e-3),
+        lr: float | tuple[float, float] = 4e-3,
         descent: Descent = Descent(),
         critic: Callable[..., Tensor] | None = None,
     ) -> None:
@@ -259,7 +263,8 @@ class Adversarial(Objective):
             raise Refused(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
         if every < 1:
             raise Refused(f"every counts updates, a whole number from 1 on, got {every}")
-        super().__init__(generator, pairs, lr=lr[0], descent=descent, others={"d": (discriminator, lr[1])})
+        lr_g, lr_d = lr if isinstance(lr, tuple) else (lr, lr)
+        super().__init__(generator, pairs, lr=lr_g, descent=descent, others={"d": (discriminator, lr_d)})
         self.critic = critic or discriminator  # D where no second derivative is taken: there it may be a compiled one
         self.d_loss, self.g_loss = LOSSES[loss]
         self.gamma, self.anneal, self.every = gamma, anneal, every
@@ -352,7 +357,7 @@ class TrainStep(NamedTuple):
 
 def train(
     objective: Objective,
-    batches: Callable[[int, torch.Generator], tuple[Tensor, Tensor | None]],
+    batches: Callable[[int, torch.Generator], Tensor | tuple[Tensor, Tensor | None]],
     *,
     seed: int,
     steps: float = math.inf,
@@ -362,13 +367,15 @@ def train(
 ) -> Generator[TrainStep, None, None]:
     """Updates until `steps` or `seconds` of training, whichever is first; one record after each.
 
-    `batches(step, noise)` returns x_0 (B, *D) and its classes (B,), or None; `players(step)` says who learns;
+    `batches(step, noise)` returns x_0 (B, *D), or x_0 and its classes (B,) or None; `players(step)` says who learns;
     step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent training counts. After
     `objective.load_state_dict`, `start` is the last record of the earlier run.
 
     FloatingPointError on a loss that is not finite. The other network may have been updated: train on from an earlier
     state.
     """
+    wanted(Objective, "Adversarial(G, D, pairs)", objective)
+    wanted(Callable, "`lambda step, noise: law.sample(256, noise)`", batches)  # type: ignore[arg-type]
     step, spent = (start.step, start.seconds) if start else (0, 0.0)
     noise = torch.Generator(objective.source)
 
@@ -378,9 +385,11 @@ def train(
     while step < steps and spent < seconds:
         clock = time.perf_counter()
         noise.manual_seed((seed * 1_000_003 + step) % 2**32)  # torch's CPU generator takes 32 bits
-        x_0, label = batches(step, noise)
-        label = None if label is None else label.to(objective.device)
-        losses = objective.update(x_0.to(objective.device), noise, progress(), label, players(step))
+        batch = batches(step, noise)
+        x_0, label = (*batch, None)[:2] if isinstance(batch, (tuple, list)) else (batch, None)
+        x_0, label = torch.as_tensor(x_0), None if label is None else torch.as_tensor(label, device=objective.device)
+        x_0 = x_0.to(objective.device, objective.dtype if x_0.is_floating_point() else x_0.dtype)
+        losses = objective.update(x_0, noise, progress(), label, players(step))
         step, spent = step + 1, distributed.agree(spent + time.perf_counter() - clock)
         yield TrainStep(step, spent, progress(), losses)
 

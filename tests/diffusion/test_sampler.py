@@ -131,8 +131,15 @@ def test_sampling_builds_no_graph_and_refuses_draws_that_do_not_fit():
     assert not list(sample(Schedule.vp(3), net, draws))[-1].x_s.requires_grad
     with pytest.raises(Refused, match="the schedule has T = 4 steps, the draws have 3"):
         next(sample(Schedule.vp(4), net, draws))
-    with pytest.raises(Refused, match="a denoiser is a subclass of ddgan.Denoiser, got Linear"):
-        next(sample(Schedule.vp(3), torch.nn.Linear(2, 2), draws))
+    for wrong in ([4, net, draws], [Schedule.vp(3), torch.nn.Linear(2, 2), draws], [Schedule.vp(3), net, draws.x_T]):
+        with pytest.raises(
+            Refused, match="^wanted .* or another (Schedule, got int|Denoiser, got Linear|Draws, got Te)"
+        ):
+            next(sample(*wrong))
+    with pytest.raises(Refused, match=r"^wanted DDIM\(\) or another Solver, got the class Heun$"):
+        next(sample(Schedule.vp(3), net, draws, solver=Heun))
+    with pytest.raises(Refused, match=r"^wanted range\(100\) or another Sized, got int$"):
+        next(draw(Schedule.vp(3), net, 100, (2,)))
     with pytest.raises(Refused, match="at_once counts samples, a whole number from 1 on, got -1"):
         next(draw(Schedule.vp(3), net, range(3), (2,), at_once=-1))
     net.card = {"shape": [1]}

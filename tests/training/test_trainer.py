@@ -29,7 +29,7 @@ from ddgan.training import trainer
 from ddgan.training.cuda_graph import Recorded
 from ddgan.training.losses import LOSSES
 from ddgan.training.pairs import TOP, Anywhere, Consecutive
-from ddgan.training.run import new_objective
+from ddgan.training.run import fit, new_objective
 from ddgan.training.trainer import BOTH, DECAYS, Adversarial, Descent, Objective, Regression, TrainStep, train
 
 pytestmark = pytest.mark.usefixtures("fixed_initialisation")
@@ -266,6 +266,40 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence():
         Regression(MeanDenoiser(TWO_POINTS), PAIRS["consecutive"])
     with pytest.raises(Refused, match="every counts updates, a whole number from 1 on, got 0"):
         Adversarial(OwnG(), OwnD(), PAIRS["consecutive"], every=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "came"),
+    [
+        (lambda: Consecutive(4), "Schedule, got int"),
+        (lambda: Anywhere("vp"), "Schedule, got str"),
+        (lambda: Regression(OwnG(), Schedule.vp(4)), "Pairs, got Schedule"),
+        (lambda: Regression(OwnG(), Consecutive), "Pairs, got the class Consecutive"),
+        (lambda: Adversarial(OwnD(), OwnG(), PAIRS["consecutive"]), "Denoiser, got OwnD"),
+        (lambda: next(train(OwnG(), batches, seed=0)), "Objective, got OwnG"),
+        (lambda: next(train(regression(PAIRS["consecutive"]), TWO_POINTS, seed=0)), "Callable, got Law"),
+        (lambda: next(fit("25-gaussians", "runs/x")), "Config, got str"),
+    ],
+)
+def test_a_class_a_name_or_another_object_is_refused_in_a_sentence(make, came):
+    with pytest.raises(Refused, match=f"^wanted .* or another {came}$"):
+        make()
+
+
+@pytest.mark.parametrize("shares", [{"first": 2}, {"clean": 1.5}, {"clean": -0.1}])
+def test_shares_of_pairs_from_anywhere_are_shares(shares):
+    with pytest.raises(Refused, match=r"^first and clean are shares in 0\.\.1, got"):
+        Anywhere(Schedule.vp(4), **shares)
+
+
+def test_a_batch_is_a_tensor_or_an_array_of_any_precision_with_classes_or_without():
+    x, g = TWO_POINTS.sample(64, torch.Generator()), OwnG()
+
+    def losses(batch: Any) -> dict[str, float]:
+        objective = Regression(copy.deepcopy(g), PAIRS["consecutive"])
+        return next(train(objective, lambda step, noise: batch, seed=0)).losses
+
+    assert all(losses(batch) == losses((x, None)) for batch in (x, x.numpy(), [x.double()], [x, [0] * 64]))
 
 
 def test_an_unknown_loss_is_refused_in_a_sentence():
