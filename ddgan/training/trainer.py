@@ -158,7 +158,8 @@ class Objective:
         """The losses of an update; FloatingPointError as `update` says."""
         for name, loss in losses.items():
             if not math.isfinite(loss):
-                raise FloatingPointError(f"the loss of {name.upper()} is {loss} at update {self.updates}")
+                first = ": are the data finite, and does D take +inf, the level_s of x_0?" * (self.updates == 1)
+                raise FloatingPointError(f"the loss of {name.upper()} is {loss} at update {self.updates}{first}")
         self.overflows.tally(overflows)
         if self.overflows.in_a_row >= OVERFLOWS:
             raise FloatingPointError(f"a gradient overflowed in each of the {OVERFLOWS} updates up to {self.updates}")
@@ -234,9 +235,9 @@ class _Part(NamedTuple):
 class Adversarial(Objective):
     """The DDGAN objective. `loss` is one of losses.LOSSES; the fake that D saw is the one that G is judged by.
 
-    D maps x_s (M B, *D), x_t (B, *D), level_s (B,) and level_t (B,) to logits (M B,): M = 1, 2 or 4 batches of x_s, one
-    after the other, share one condition. It is called by these names; where G knows classes, label (B,) is one more.
-    level_s is +inf where x_s is x_0.
+    D maps x_s and x_t (N, *D), level_s and level_t (N,) to logits (N,). It is called by these names; where G knows
+    classes, label (N,) is one more. level_s is +inf where x_s is x_0. N is 1, 2 or 4 batches, one after the other, of
+    different x_s: a D with `shares_condition = True` is given all else once, for one batch.
 
     `lr` is the rate of G and D, or a pair; the penalty, times `gamma`, is in every `every`-th update. gamma falls to
     `anneal` times what it is, by the same factor in equal parts of the run. Refused for an unknown loss, and an `every`
@@ -302,7 +303,10 @@ class Adversarial(Objective):
 
         def given(p: _Part, d: Callable[..., Tensor]) -> Critic:
             level_s, level_t = (schedule.level(v, p.x_t) for v in (p.s, p.t))
-            return partial(d, x_t=p.x_t, level_s=level_s, level_t=level_t, **({"label": p.label} if classes else {}))
+            told = {"x_t": p.x_t, "level_s": level_s, "level_t": level_t} | ({"label": p.label} if classes else {})
+            if getattr(discriminator, "shares_condition", False):
+                return partial(d, **told)
+            return lambda x_s: d(x_s, **{name: torch.cat([v] * (len(x_s) // len(v))) for name, v in told.items()})
 
         def d_loss(p: _Part, fake: Tensor) -> Tensor:
             return self.d_loss(given(p, discriminator if penalised else self.critic), p.x_s, fake.detach(), p.v, gamma)

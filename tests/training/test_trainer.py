@@ -235,9 +235,8 @@ class OwnD(nn.Module):
         self.frozen, self.last = nn.Linear(4, 8).requires_grad_(False), nn.Linear(8, 1)
 
     def forward(self, x_s: Tensor, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Tensor:
-        given = torch.cat([x_t, level_s.clamp(max=10)[:, None], level_t[:, None]], 1)
-        assert len(x_s) in (len(x_t), 2 * len(x_t), 4 * len(x_t))
-        return self.last(self.frozen(torch.cat([x_s, given.repeat(len(x_s) // len(x_t), 1)], 1)).relu())[:, 0]
+        given = torch.cat([x_s, x_t, level_s.clamp(max=10)[:, None], level_t[:, None]], 1)
+        return self.last(self.frozen(given).relu())[:, 0]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -251,6 +250,24 @@ def test_networks_of_ones_own_learn_where_they_may_and_the_average_has_the_buffe
     assert [w.requires_grad for w in d.parameters()] == [False, False, True, True]
     norm, averaged = objective.generator.net[1], objective.denoiser.net[1]
     assert torch.equal(norm.running_var, averaged.running_var) and not torch.equal(norm.running_var, torch.ones(8))
+
+
+def test_a_network_that_takes_no_infinite_level_reads_so():
+    d = OwnD()
+    d.forward = lambda x_s, x_t, level_s, level_t: d.last(torch.cat([x_s, level_s[:, None]] * 4, 1)).mean(1)
+    with pytest.raises(
+        FloatingPointError, match=r"^the loss of D is nan at update 1: .* does D take \+inf, the level_s"
+    ):
+        run(Adversarial(OwnG(), d, PAIRS["consecutive"]))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_d_that_shares_the_condition_learns_as_one_that_is_given_it_for_each_item(loss):
+    one = adversarial(PAIRS["consecutive"], loss)
+    other = copy.deepcopy(one)
+    other.networks["d"].shares_condition = False
+    losses = [[[*record.losses.values()] for record in run(objective, stop=5)] for objective in (one, other)]
+    torch.testing.assert_close(*map(torch.tensor, losses))
 
 
 def test_loaded_models_go_on_learning():
@@ -496,6 +513,8 @@ def test_pairs_from_anywhere_end_at_0_by_their_share_and_uniformly_below_t():
 
 class Witness(torch.nn.Module):
     """A discriminator that judges nothing and remembers what it was shown."""
+
+    shares_condition = True
 
     def __init__(self) -> None:
         super().__init__()
