@@ -231,12 +231,7 @@ def fit(
         # judged in their size alone
         named = images is None and tuple(data.shape) == tuple(SETS.get(config.data, data.shape))
         if not distributed.rank() and (named or run.fingerprint == OFFICIAL.get(config.data)):
-            both = {
-                longer: evaluate_model(run.model(longer=longer), run.data, config)
-                for longer in (False, True)[: 1 + (config.ema_long > 0)]
-            }
-            better = min(both, key=lambda longer: _distance(both[longer]))
-            run.keep(command, both[better], longer=better)
+            run.judge(command)
 
 
 def _check(out: Path, seconds: float, resume: bool) -> None:
@@ -389,6 +384,17 @@ class _Run:
         average = copy.deepcopy(self.objective.longer if longer else self.objective.denoiser)
         assert average is not None  # there is a longer one where it is asked for
         return average.bfloat16().to(precision(self.objective.device)) if isinstance(self.data, ImageSet) else average
+
+    def judge(self, command: str) -> None:
+        """Keep the better one of two moving averages, judged once where they are still one and the same."""
+        average, other = self.objective.denoiser, self.objective.longer
+        two = other and not all(map(torch.equal, average.parameters(), other.parameters()))
+        both = {
+            longer: evaluate_model(self.model(longer=longer), self.data, self.config)
+            for longer in ((False, True) if two else (False,))
+        }
+        better = min(both, key=lambda longer: _distance(both[longer]))
+        self.keep(command, both[better], longer=better)
 
     def keep(self, command: str, metrics: dict[str, Any], *, longer: bool = False) -> None:
         """Write the model and its card, once for all ranks."""

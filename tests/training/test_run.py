@@ -569,9 +569,19 @@ def test_regression_with_classes_converges_to_the_mean_of_the_class_and_of_all_w
 def test_an_average_whose_distance_is_not_finite_is_not_the_one_that_is_kept(tmp_path, monkeypatch):
     found = iter([{"T=4": {"kl": None}}, {"T=4": {"kl": 0.5}}])
     monkeypatch.setattr("ddgan.training.run.evaluate_model", lambda *_: next(found))
-    config = Config("25-gaussians", width=8, depth=1, batch=8, steps=1, ema_long=0.01)
-    assert len(list(fit(config, tmp_path))) == 1
+    config = Config("25-gaussians", width=8, depth=1, batch=8, steps=2, ema_long=0.9)
+    assert len(list(fit(config, tmp_path))) == 2
     assert load(tmp_path).card["ema_kept"] == config.ema_long
+
+
+def test_two_averages_that_are_one_and_the_same_yet_are_judged_once(tmp_path, monkeypatch):
+    judged = []
+    monkeypatch.setattr(
+        "ddgan.training.run.evaluate_model", lambda *asked: judged.append(asked) or {"T=4": {"kl": 0.5}}
+    )
+    config = Config("25-gaussians", width=8, depth=1, batch=8, steps=9, ema_long=0.01)
+    list(fit(config, tmp_path))
+    assert len(judged) == 1 and load(tmp_path).card["ema_kept"] == config.ema
 
 
 @pytest.mark.parametrize("network", ["unet", "unet-draw"])
