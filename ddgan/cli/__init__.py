@@ -206,8 +206,11 @@ def _train_together(options: argparse.Namespace, config: Config) -> None:
         )  # fmt: skip
         watch(until_stopped(steps), config.batch)
     if not distributed.rank():
-        for T, numbers in checkpoint.read_card(options.out)["metrics"].items():
+        metrics = checkpoint.read_card(options.out)["metrics"]
+        for T, numbers in metrics.items():
             print(f"{T}: " + "  ".join(f"{name} {value}" for name, value in numbers.items()), file=sys.stderr)
+        if metrics and all(numbers.get("on_mode") == 0 for numbers in metrics.values()):
+            _say("no sample lies on a mode of the data: if the training diverged, lower learning rates may hold it")
         print(f"{options.out}/model.safetensors")
 
 

@@ -263,6 +263,13 @@ def test_a_table_and_a_trained_run_have_landscapes(capsys, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("rate", "far"), [(1, True), (0.004, False)])
+def test_a_run_that_ends_far_from_the_data_says_so(capsys, tmp_path, rate, far):
+    how = ["--steps", 100, "--width", 32, "--lr-g", rate, "--lr-d", rate, "--out", tmp_path]
+    code, _, err = run(capsys, "train", "25-gaussians-live", *how)
+    assert code == 0 and ("no sample lies on a mode of the data: if the training diverged" in err) is far
+
+
 def test_sigterm_saves_a_run_that_resumes(tmp_path):
     command = [sys.executable, "-m", "ddgan", "train", "8-gaussians", "--out", str(tmp_path / "run"), "--batch", "16"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
