@@ -319,10 +319,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     request = _request(options, denoisers=_models(session, options)[0], n=n)
     if not 1 <= options.samplings <= 100:
         raise Refused(f"--samplings must be in 1..100, got {options.samplings}")
+    judge = checkpoint.load_classifier(options.classifier) if options.classifier else None
     _say_ignored(session, request)
     near = files.neighbours(options.nearest, session, request) if options.nearest else {}  # first: it may refuse
     for name in request.denoisers:
-        rows[name] = session.evaluate(request, name, options.samplings, watch=progress, with_fid=options.fid)
+        rows[name] = session.evaluate(request, name, options.samplings, progress, options.fid, judge)
         rows[name] |= {"nearest": near[name]} if near else {}
     if options.json:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}
