@@ -67,6 +67,8 @@ class Draws(NamedTuple):
             raise Refused(f"what is drawn again must be z or eps, got {what!r}")
         if not 1 <= t <= len(self.z):
             raise Refused(f"t must be in 1..{len(self.z)}, got {t}")
+        if np.shape(seeds) != self.x_T.shape[:1]:
+            raise Refused(f"noise is drawn again by {len(self.x_T)} seeds, one a sample, got {np.shape(seeds)}")
         noise = getattr(self, what).clone()
         purpose, row = (1, t - 1) if what == "z" else (0, t)
         chosen = np.asarray(seeds, dtype=np.int64)[items]
@@ -120,6 +122,10 @@ def sample(
         raise Refused(f"start must be in 1..{schedule.T}, got {start}")
     if len(draws.eps) != schedule.T:
         raise Refused(f"the schedule has T = {schedule.T} steps, the draws have {len(draws.eps)}")
+    (B, *D), L = draws.x_T.shape, draws.z.shape[-1]
+    if draws.z.shape != (schedule.T, B, L) or draws.eps.shape != (schedule.T, B, *D):  # they would be broadcast
+        came = ", ".join(str(tuple(v.shape)) for v in draws)
+        raise Refused(f"draws are x_T (B, *D), z (T, B, L) and eps (T, B, *D), got {came}")
     if (known := (denoiser.card or {}).get("shape")) and list(draws.x_T.shape[1:]) != list(known):
         raise Refused(f"this denoiser is for data of shape {tuple(known)}, the draws have {tuple(draws.x_T.shape[1:])}")
     denoiser.check(schedule)
