@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -53,7 +53,7 @@ DECAYS: dict[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class Descent:
-    """How the networks of an objective follow their gradients."""
+    """How the networks of an objective follow their gradients. Refused for an unknown decay, and without a part."""
 
     ema: float = 0.005  # the slowest rate of the generator's moving average
     ema_long: float = 0.0  # that of a second, longer one; 0: none
@@ -61,6 +61,11 @@ class Descent:
     decay: str = "late"  # one of DECAYS
     precision: torch.dtype = torch.float32  # of the networks' arithmetic
     unlabelled: float = 0.0  # the share of items whose class is not told
+
+    def __post_init__(self) -> None:
+        if self.decay not in DECAYS or self.accumulate < 1:
+            asked = f"{self.decay!r} and {self.accumulate}"
+            raise Refused(f"decay is one of {', '.join(DECAYS)} and accumulate a number from 1 on, got {asked}")
 
 
 class Objective:
@@ -158,7 +163,8 @@ class Objective:
         """The losses of an update; FloatingPointError as `update` says."""
         for name, loss in losses.items():
             if not math.isfinite(loss):
-                first = ": are the data finite, and does D take +inf, the level_s of x_0?" * (self.updates == 1)
+                first = ": are the data finite, and does D take +inf, the level_s of x_0?"
+                first *= name == "d" and self.updates == 1
                 raise FloatingPointError(f"the loss of {name.upper()} is {loss} at update {self.updates}{first}")
         self.overflows.tally(overflows)
         if self.overflows.in_a_row >= OVERFLOWS:
@@ -237,7 +243,8 @@ class Adversarial(Objective):
 
     D maps x_s and x_t (N, *D), level_s and level_t (N,) to logits (N,). It is called by these names; where G knows
     classes, label (N,) is one more. level_s is +inf where x_s is x_0. N is 1, 2 or 4 batches, one after the other, of
-    different x_s: a D with `shares_condition = True` is given all else once, for one batch.
+    different x_s: a D with `shares_condition = True` is given all else once, for one batch. For images `loss` is
+    rpgan-exact, paper or wgan-gp: the others take D's slope from a finite difference, too rough for them.
 
     `lr` is the rate of G and D, or a pair; the penalty, times `gamma`, is in every `every`-th update. gamma falls to
     `anneal` times what it is, by the same factor in equal parts of the run. Refused for an unknown loss, and an `every`
@@ -256,7 +263,7 @@ class Adversarial(Objective):
         gamma: float = 0.02,
         anneal: float = 1.0,
         every: int = 1,
-        lr: float | tuple[float, float] = 4e-3,
+        lr: float | Sequence[float] = 4e-3,
         descent: Descent = Descent(),
         critic: Callable[..., Tensor] | None = None,
     ) -> None:
@@ -264,7 +271,7 @@ class Adversarial(Objective):
             raise Refused(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
         if every < 1:
             raise Refused(f"every counts updates, a whole number from 1 on, got {every}")
-        lr_g, lr_d = lr if isinstance(lr, tuple) else (lr, lr)
+        lr_g, lr_d = lr if isinstance(lr, Sequence) else (lr, lr)
         super().__init__(generator, pairs, lr=lr_g, descent=descent, others={"d": (discriminator, lr_d)})
         self.critic = critic or discriminator  # D where no second derivative is taken: there it may be a compiled one
         self.d_loss, self.g_loss = LOSSES[loss]
@@ -304,9 +311,7 @@ class Adversarial(Objective):
         def given(p: _Part, d: Callable[..., Tensor]) -> Critic:
             level_s, level_t = (schedule.level(v, p.x_t) for v in (p.s, p.t))
             told = {"x_t": p.x_t, "level_s": level_s, "level_t": level_t} | ({"label": p.label} if classes else {})
-            if getattr(discriminator, "shares_condition", False):
-                return partial(d, **told)
-            return lambda x_s: d(x_s, **{name: torch.cat([v] * (len(x_s) // len(v))) for name, v in told.items()})
+            return partial(d if getattr(discriminator, "shares_condition", False) else _for_each(d), **told)
 
         def d_loss(p: _Part, fake: Tensor) -> Tensor:
             return self.d_loss(given(p, discriminator if penalised else self.critic), p.x_s, fake.detach(), p.v, gamma)
@@ -371,9 +376,9 @@ def train(
 ) -> Generator[TrainStep, None, None]:
     """Updates until `steps` or `seconds` of training, whichever is first; one record after each.
 
-    `batches(step, noise)` returns x_0 (B, *D), or x_0 and its classes (B,) or None; `players(step)` says who learns;
-    step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent training counts. After
-    `objective.load_state_dict`, `start` is the last record of the earlier run.
+    `batches(step, noise)` returns x_0 (B, *D), of about unit variance, or x_0 and its classes (B,) or None;
+    `players(step)` says who learns; step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent training
+    counts. After `objective.load_state_dict`, `start` is the last record of the earlier run.
 
     FloatingPointError on a loss that is not finite. The other network may have been updated: train on from an earlier
     state.
@@ -402,8 +407,21 @@ def _randn_like(x: Tensor, noise: torch.Generator) -> Tensor:
     return torch.randn(x.shape, generator=noise, device=noise.device).to(x)
 
 
+def _for_each(d: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same D, given its condition for each item of x_s; Refused where it returns no logit for each."""
+
+    def judge(x_s: Tensor, **told: Tensor) -> Tensor:
+        logits = d(x_s, **{name: torch.cat([v] * (len(x_s) // len(v))) for name, v in told.items()})
+        if logits.shape[:1] != x_s.shape[:1]:
+            raise Refused(f"D returns a logit for each of {len(x_s)} x_s, got {tuple(logits.shape)}")
+        return logits
+
+    return judge
+
+
 def _learning(network: nn.Module) -> nn.Module:
     """The network, its weights learning unless some do already."""
+    wanted(nn.Module, "a network", network)
     weights = list(network.parameters())
     if not weights:
         raise Refused(f"a network that is trained needs weights, {type(network).__name__} has none")

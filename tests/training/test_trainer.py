@@ -262,6 +262,26 @@ def test_a_network_that_takes_no_infinite_level_reads_so():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
+def test_a_d_without_a_logit_for_each_item_is_refused_not_averaged(loss):
+    d = OwnD()
+    d.forward = lambda x_s, **told: d.last(x_s.repeat(1, 8)).mean()
+    with pytest.raises(Refused, match=r"^D returns a logit for each of (64|128|256) x_s, got \(\)$"):
+        run(Adversarial(OwnG(), d, PAIRS["consecutive"], loss=loss))
+
+
+@pytest.mark.parametrize("how", [{"decay": "linear"}, {"accumulate": 0}])
+def test_a_descent_that_is_none_is_refused(how):
+    with pytest.raises(Refused, match="^decay is one of late, cosine and accumulate a number from 1 on, got"):
+        Descent(**how)
+
+
+def test_one_rate_is_that_of_both_networks():
+    for lr in (1e-3, (1e-3, 1e-3), [1e-3, 1e-3]):
+        players = Adversarial(OwnG(), OwnD(), PAIRS["consecutive"], lr=lr).players
+        assert [players[name].lr for name in BOTH] == [1e-3, 1e-3]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
 def test_a_d_that_shares_the_condition_learns_as_one_that_is_given_it_for_each_item(loss):
     one = adversarial(PAIRS["consecutive"], loss)
     other = copy.deepcopy(one)
@@ -293,6 +313,7 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence():
         (lambda: Regression(OwnG(), Schedule.vp(4)), "Pairs, got Schedule"),
         (lambda: Regression(OwnG(), Consecutive), "Pairs, got the class Consecutive"),
         (lambda: Adversarial(OwnD(), OwnG(), PAIRS["consecutive"]), "Denoiser, got OwnD"),
+        (lambda: Adversarial(OwnG(), OwnD, PAIRS["consecutive"]), "Module, got the class OwnD"),
         (lambda: next(train(OwnG(), batches, seed=0)), "Objective, got OwnG"),
         (lambda: next(train(regression(PAIRS["consecutive"]), TWO_POINTS, seed=0)), "Callable, got Law"),
         (lambda: next(fit("25-gaussians", "runs/x")), "Config, got str"),
