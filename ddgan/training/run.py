@@ -181,7 +181,7 @@ def fit(
     config: Config,
     out: Path | str,
     *,
-    images: str | None = None,
+    images: str | ImageSet | None = None,
     size: int | None = None,
     seconds: float = math.inf,
     resume: bool = False,
@@ -197,9 +197,9 @@ def fit(
     broken off by KeyboardInterrupt or a kill, is never saved. The model stands in `out` with its card, which has
     metrics once the run has ended.
 
-    `images` says where the config's image set is, if it cannot be found by name, and `size` what to resize it to. `say`
-    is told what went wrong and was mended (a damaged state, updates that are not finite), and which images were left
-    out. `reading(done, of)` is told of each image of a folder or zip that is read.
+    `images` is the config's image set, or says where it is if it cannot be found by name, and `size` what to resize
+    files to. `say` is told what went wrong and was mended (a damaged state, updates that are not finite), and which
+    images were left out. `reading(done, of)` is told of each image of a folder or zip that is read.
 
     Refused where `out` holds a run and `resume` was not asked for, where it holds another run, where another process
     trains there, or where it cannot be written; FloatingPointError where going back does not help.
@@ -444,9 +444,15 @@ def _distance(metrics: dict[str, dict[str, float | None]]) -> float:
     return sum(math.inf if distance is None else distance for distance in of) / max(len(of), 1)
 
 
-def _data(config: Config, images: str | None, size: int | None, reading: Callable[[int, int], None]) -> Law | ImageSet:
+def _data(
+    config: Config, images: str | ImageSet | None, size: int | None, reading: Callable[[int, int], None]
+) -> Law | ImageSet:
     if config.network in registry.IMAGE_NETWORKS:
-        data = load_images(images or config.data, size=size, watch=reading)
+        if isinstance(images, ImageSet) and size:
+            raise Refused(
+                f"size is for images that are read from files, these are {images.shape[1]} x {images.shape[2]}"
+            )
+        data = images if isinstance(images, ImageSet) else load_images(images or config.data, size=size, watch=reading)
         return stacked_mnist(data, len(data), seed=0) if images and config.data == "stackedmnist" else data
     return law_of(config.data)
 

@@ -63,8 +63,8 @@ def state(config: Config, out: Path) -> dict[str, torch.Tensor]:
     return load_state(out, {}, replace(config, classes=known["config"]["classes"]), known["data"])[0]
 
 
-def trained(config: Config, folder: Path, out: Path, **options) -> dict[str, torch.Tensor]:
-    list(fit(config, out, images=str(folder), **options))
+def trained(config: Config, images: Path | ImageSet, out: Path, **options) -> dict[str, torch.Tensor]:
+    list(fit(config, out, images=str(images) if isinstance(images, Path) else images, **options))
     return state(config, out)
 
 
@@ -157,6 +157,14 @@ def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
         Refused, match="FID is measured against cifar10, stackedmnist; .* is of images that have no name here"
     ):
         Session().evaluate(Request(str(tmp_path), ("ddgan",), T=1, n=50_000), "ddgan", watch=pytest.fail, with_fid=True)
+
+
+def test_images_in_memory_are_trained_on_as_their_files_are(folder, tmp_path):
+    images = read_images(folder)
+    kept = [trained(TINY, data, tmp_path / str(i)) for i, data in enumerate((folder, images))]
+    assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+    with pytest.raises(Refused, match="^size is for images that are read from files, these are 28 x 28$"):
+        next(fit(TINY, tmp_path / "other", images=images, size=16))
 
 
 @pytest.mark.parametrize("loss", ["r1r2", "rpgan"])
