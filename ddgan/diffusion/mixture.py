@@ -92,9 +92,10 @@ class Mixture:
         within = self._sum(self.var)[..., None] * torch.eye(n).to(x)
         return (squares + crossed + crossed.mT + known + within - _outer(mean, mean)).to(self.x)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor | np.ndarray) -> Tensor:
         """log density at x (B, *D) in nats, (B,). Refused where a component has none: var = 0."""
         _refuse_points(self.var)
+        x = floats(x)
         squared = (x[:, None] - self.component_means()).flatten(2).square().sum(2)
         return _log_sum_exp(_log_normal(squared, self.var, x[0].numel()).add(self.log_w))
 
@@ -156,7 +157,7 @@ class Law:
     mode: Tensor | None = None
 
     def __post_init__(self) -> None:
-        log_w, mu, var = (torch.as_tensor(v, dtype=torch.float64) for v in (self.log_w, self.mu, self.var))
+        log_w, mu, var = (floats(v).double() for v in (self.log_w, self.mu, self.var))
         mode = torch.arange(len(log_w)) if self.mode is None else torch.as_tensor(self.mode)
         if not (log_w.shape == var.shape == mode.shape == mu.shape[:1]) or mu.ndim < 2 or not len(mu):
             raise Refused(
@@ -247,14 +248,14 @@ class Law:
         """KL(self || the Gaussian of the same mean and covariance) in nats, as `Mixture.gap`."""
         return float(_gap(self.log_w[None], self.mu.flatten(1)[None], self.var[None], draws))
 
-    def on_grid(self, axis: Tensor) -> Tensor:
+    def on_grid(self, axis: Tensor | np.ndarray) -> Tensor:
         """The density at every point of the lattice axis^n, axis (G,) and n = 1 or 2: (G,) or (G, G), first axis first.
 
         Isotropic components are products over the axes, so the lattice is a product of matrices. Refused for other n.
         """
         if self.mu.ndim != 2 or self.mu.shape[1] > 2:
             raise Refused(f"a grid is for a law on a line or a plane, this one is of shape {tuple(self.shape)}")
-        var = self.var[:, None]
+        axis, var = floats(axis), self.var[:, None]
         scale = self.log_w.exp()[:, None] / (2 * math.pi * var) ** (self.mu.shape[1] / 2)
         exponents = (-0.5 * (axis - mu[:, None]) ** 2 / var for mu in self.mu.T)
         x, *y = (exponent.clamp_(min=LEAST / 2).exp_() for exponent in exponents)  # (K, G) each
@@ -275,7 +276,7 @@ class Law:
         scale = (w @ (mu.flatten(1).square().mean(1) + self.var)).rsqrt()
         return replace(self, mu=mu * scale, var=self.var * scale**2)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor | np.ndarray) -> Tensor:
         """log density at x (B, *D) in nats, (B,). Refused where a component has none: var = 0."""
         _refuse_points(self.var)
         x = self.points(x)
@@ -299,7 +300,7 @@ class Law:
         a, sigma = alpha_sigma(_levels(level))
         return replace(self, mu=a * self.mu, var=a**2 * self.var + sigma**2)
 
-    def denoised(self, x_t: Tensor, level: Tensor | float) -> Mixture:
+    def denoised(self, x_t: Tensor | np.ndarray, level: Tensor | float) -> Mixture:
         """q(x_0 | x_t) for x_t (B, *D) at levels (B,), (1,) or a number."""
         return self.reverse(x_t, torch.full_like(_levels(level), torch.inf), level)
 
@@ -308,7 +309,7 @@ class Law:
         q = self.reverse(x_t[None].double(), level_s, level_t)
         return replace(self, log_w=q.log_w[0], mu=q.component_means()[0], var=q.var[0])
 
-    def reverse(self, x_t: Tensor, level_s: Tensor | float, level_t: Tensor | float) -> Mixture:
+    def reverse(self, x_t: Tensor | np.ndarray, level_s: Tensor | float, level_t: Tensor | float) -> Mixture:
         """q(x_s | x_t) for x_t (B, *D), levels (B,), (1,) or a number each; Refused where level_s < level_t."""
         x_t, level_s, level_t = self.points(x_t), _levels(level_s), _levels(level_t)
         if level_s.is_cpu and (level_s < level_t).any():
