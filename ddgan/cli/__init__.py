@@ -120,10 +120,7 @@ def _data(options: argparse.Namespace) -> None:
             raise Refused("a download needs a place, and there is no home directory: give --out")
         path = archives.fetch(path, folder, watch=arriving())
         print(path, file=sys.stderr)
-    images = _images(path, options.split, options.size)
-    kinds = ", ".join(images.classes[:10]) + (", ..." if len(images.classes) > 10 else "")
-    labels = f"{images.known:,} classes{': ' * bool(kinds)}{kinds}" if images.known else "no classes"
-    print(f"{len(images):,} images of {' x '.join(map(str, images.shape))}, {labels}")
+    print(_images(path, options.split, options.size))
 
 
 def _images(name: str | Path, split: str, size: int | None) -> ImageSet:
@@ -214,8 +211,11 @@ def _train_together(options: argparse.Namespace, config: Config) -> None:
 
 
 def _print_metrics(out: Path) -> None:
-    for T, numbers in checkpoint.read_card(out)["metrics"].items():
+    metrics = checkpoint.read_card(out)["metrics"]
+    for T, numbers in metrics.items():
         print(f"{T}: " + "  ".join(f"{name} {value}" for name, value in numbers.items()), file=sys.stderr)
+    if metrics and all(numbers.get("on_mode") == 0 for numbers in metrics.values()):
+        _say("no sample lies on a mode of the data: if the training diverged, lower learning rates may hold it")
     print(f"{out}/model.safetensors")
 
 
@@ -330,10 +330,11 @@ def _evaluate(options: argparse.Namespace) -> None:
     request = _request(options, denoisers=_models(session, options)[0], n=n)
     if not 1 <= options.samplings <= 100:
         raise Refused(f"--samplings must be in 1..100, got {options.samplings}")
+    judge = checkpoint.load_classifier(options.classifier) if options.classifier else None
     _say_ignored(session, request)
     near = files.neighbours(options.nearest, session, request) if options.nearest else {}  # first: it may refuse
     for name in request.denoisers:
-        rows[name] = session.evaluate(request, name, options.samplings, watch=progress, with_fid=options.fid)
+        rows[name] = session.evaluate(request, name, options.samplings, progress, options.fid, judge)
         rows[name] |= {"nearest": near[name]} if near else {}
     if options.json:
         only = next(iter(rows.values())) if len(rows) == 1 else {"results": rows}

@@ -196,6 +196,7 @@ def _sampled(commands: Any) -> None:
                 default=1,
                 help="sample with this many seeds, from --seed on; report the worst score, and the mean distance",
             )
+            add.add_argument("--classifier", help="judge images by this one: the directory that train-classifier wrote")
             add.add_argument(
                 "--fid", action="store_true", help="measure FID too, with 50,000 images (needs torch-fidelity)"
             )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import math
 import os
 import zlib
 from collections.abc import Callable, Sequence
@@ -49,7 +50,7 @@ class ImageSet:
     """images uint8 (N, C, H, W); labels int64 (N,), or None where there are no classes; the classes' names.
 
     `notes` are sentences on how the files were understood: which split was read, what was left out. Refused for arrays
-    of another type or shape.
+    of another type or shape, and labels without a name.
     """
 
     images: np.ndarray
@@ -64,9 +65,21 @@ class ImageSet:
         known = None if self.labels is None else np.asarray(self.labels)
         if known is not None and (known.dtype.kind not in "iu" or known.shape != of.shape[:1]):
             raise Refused(f"labels must be whole numbers ({len(of)},), got {known.dtype} {known.shape}")
+        if known is not None and not 0 <= known.min(initial=0) <= known.max(initial=0) < (
+            len(self.classes) or math.inf
+        ):
+            most = f" below the {len(self.classes)} names of classes" * bool(self.classes)
+            raise Refused(f"labels must be from 0 on{most}, got {known.min()} to {known.max()}")
+        object.__setattr__(self, "images", of)
+        object.__setattr__(self, "labels", known)
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __repr__(self) -> str:
+        kinds = ", ".join(self.classes[:10]) + (", ..." if len(self.classes) > 10 else "")
+        labels = f"{self.known:,} classes{': ' * bool(kinds)}{kinds}" if self.known else "no classes"
+        return f"{len(self):,} images of {' x '.join(map(str, self.shape))}, {labels}"
 
     @property
     def shape(self) -> torch.Size:
@@ -76,7 +89,7 @@ class ImageSet:
     @property
     def known(self) -> int:
         """How many classes its labels tell apart, 0 where it has none."""
-        return 0 if self.labels is None else max(len(self.classes), int(self.labels.max()) + 1)
+        return 0 if self.labels is None else max(len(self.classes), int(self.labels.max(initial=-1)) + 1)
 
     @property
     def names(self) -> tuple[str, ...]:

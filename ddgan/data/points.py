@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..diffusion.gaussian import floats
 from ..diffusion.mixture import Law
 from ..errors import Refused
 
@@ -59,7 +60,7 @@ def from_points(points: Tensor | np.ndarray, std: float | None = None, *, scale:
     to them in turn, are one mode. Refused where there are under 2 or over MAX_POINTS points, or they are not finite
     or all the same.
     """
-    x = torch.as_tensor(points, dtype=torch.float64)
+    x = floats(points).double()
     if x.ndim != 2 or not 2 <= len(x) <= MAX_POINTS:
         got = f"shape {tuple(x.shape)}" if x.ndim != 2 and x.numel() else f"{len(x):,}"
         few = ": take some of them at random" * (x.ndim == 2 and len(x) > MAX_POINTS)

@@ -21,7 +21,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import Refused
+from ..errors import Refused, wanted
+from .gaussian import floats
 from .levels import Levels
 from .mixture import Law
 from .schedule import Schedule
@@ -101,6 +102,7 @@ class LawDenoiser(Denoiser):
 
     def __init__(self, law: Law) -> None:
         super().__init__()
+        wanted(Law, 'toy("25-gaussians")', law)
         self.law = law
 
     @property
@@ -109,7 +111,7 @@ class LawDenoiser(Denoiser):
         return self.law.mu.device
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
-        parts = zip(*(v.split(self.law.at_once) for v in (x_t, level.expand(len(x_t)), z)), strict=True)
+        parts = zip(*(v.split(self.law.at_once) for v in (x_t, floats(level).expand(len(x_t)), z)), strict=True)
         return torch.cat([self._drawn(*part) for part in parts])
 
     def _drawn(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:

@@ -8,11 +8,24 @@ A variance of zero is allowed and means a point mass: `at` then returns the mean
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
+import torch
 from torch import Tensor
 
-__all__ = ["Gaussian", "like"]
+from ..errors import Refused
+
+__all__ = ["Gaussian", "floats", "like"]
+
+
+def floats(x: Any) -> Tensor:
+    """x, a tensor or NumPy's, as a tensor of floating-point numbers, whole ones in float64. Refused for other kinds."""
+    try:
+        x = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x, order="C"))
+    except (TypeError, ValueError, RuntimeError):
+        raise Refused(f"wanted an array of numbers, got {type(x).__name__}") from None
+    return x if x.is_floating_point() else x.double()
 
 
 def like(v: Tensor, x: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import Refused
+from ..errors import Refused, wanted
 from .gaussian import Gaussian
 from .mixture import NODES, Law, Mixture, hermite, lattice, quasi_random
 from .schedule import FAMILIES, U_0, Schedule, posterior_weights, span_of
@@ -91,6 +91,8 @@ def bound(law: Law, schedule: Schedule) -> float:
     KL(q(x_0) || p(x_0)) of the chain of best Gaussians that starts at N(0, I) is at most this. Refused for components
     without a density, of which no chain of Gaussians comes near.
     """
+    wanted(Law, 'toy("25-gaussians")', law)
+    wanted(Schedule, "Schedule.vp(4)", schedule)
     if not law.var.min() > 0:
         raise Refused("a bound needs a law with a density: this one has points without width")
     level, found = schedule.level(torch.arange(schedule.T + 1)), 0.0
@@ -157,6 +159,7 @@ def optimal(law: Law, T: int, span: tuple[float, float] | None = None) -> Schedu
     The shortest path of T steps through a table of mean gaps, by dynamic programming. Refused for T above MOST_STEPS or
     components without a density.
     """
+    wanted(Law, 'toy("25-gaussians")', law)
     return _optimal(law, T, span_of("optimal", T, span))
 
 

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor
 
 from ..errors import Refused
-from .gaussian import like
+from .gaussian import floats, like
 from .schedule import alpha_sigma
 
 __all__ = ["NODES", "Law", "Mixture", "hermite", "lattice", "quasi_random"]
@@ -92,9 +92,10 @@ class Mixture:
         within = self._sum(self.var)[..., None] * torch.eye(n).to(x)
         return (squares + crossed + crossed.mT + known + within - _outer(mean, mean)).to(self.x)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor | np.ndarray) -> Tensor:
         """log density at x (B, *D) in nats, (B,). Refused where a component has none: var = 0."""
         _refuse_points(self.var)
+        x = floats(x)
         squared = (x[:, None] - self.component_means()).flatten(2).square().sum(2)
         return _log_sum_exp(_log_normal(squared, self.var, x[0].numel()).add(self.log_w))
 
@@ -146,7 +147,8 @@ class Law:
     `mode` (K,) says which visible mode of the data each component belongs to, 0, 1, ...: a component of its own unless
     given. Refused where the shapes disagree, a number is not finite or a mode has no component.
 
-    Its methods take points (B, *D) and answer in their dtype, whole numbers in float64; Refused for another shape.
+    Its methods take points (B, *D), also NumPy's, and answer in their dtype, whole numbers in float64; Refused for
+    another shape.
     """
 
     log_w: Tensor
@@ -155,7 +157,7 @@ class Law:
     mode: Tensor | None = None
 
     def __post_init__(self) -> None:
-        log_w, mu, var = (torch.as_tensor(v, dtype=torch.float64) for v in (self.log_w, self.mu, self.var))
+        log_w, mu, var = (floats(v).double() for v in (self.log_w, self.mu, self.var))
         mode = torch.arange(len(log_w)) if self.mode is None else torch.as_tensor(self.mode)
         if not (log_w.shape == var.shape == mode.shape == mu.shape[:1]) or mu.ndim < 2 or not len(mu):
             raise Refused(
@@ -246,14 +248,14 @@ class Law:
         """KL(self || the Gaussian of the same mean and covariance) in nats, as `Mixture.gap`."""
         return float(_gap(self.log_w[None], self.mu.flatten(1)[None], self.var[None], draws))
 
-    def on_grid(self, axis: Tensor) -> Tensor:
+    def on_grid(self, axis: Tensor | np.ndarray) -> Tensor:
         """The density at every point of the lattice axis^n, axis (G,) and n = 1 or 2: (G,) or (G, G), first axis first.
 
         Isotropic components are products over the axes, so the lattice is a product of matrices. Refused for other n.
         """
         if self.mu.ndim != 2 or self.mu.shape[1] > 2:
             raise Refused(f"a grid is for a law on a line or a plane, this one is of shape {tuple(self.shape)}")
-        var = self.var[:, None]
+        axis, var = floats(axis), self.var[:, None]
         scale = self.log_w.exp()[:, None] / (2 * math.pi * var) ** (self.mu.shape[1] / 2)
         exponents = (-0.5 * (axis - mu[:, None]) ** 2 / var for mu in self.mu.T)
         x, *y = (exponent.clamp_(min=LEAST / 2).exp_() for exponent in exponents)  # (K, G) each
@@ -263,7 +265,7 @@ class Law:
         """The law of x + std eps."""
         return replace(self, var=self.var + std**2)
 
-    def shares(self, x: Tensor) -> Tensor:
+    def shares(self, x: Tensor | np.ndarray) -> Tensor:
         """The probability of every visible mode given a sample, the mean over samples x (N, *D): (modes,)."""
         logits = self._logits(self.points(x).double().flatten(1), self.var.new_ones(1, 1), self._variances[None])
         return self._by_mode(logits.softmax(1).mean(0))
@@ -274,7 +276,7 @@ class Law:
         scale = (w @ (mu.flatten(1).square().mean(1) + self.var)).rsqrt()
         return replace(self, mu=mu * scale, var=self.var * scale**2)
 
-    def log_prob(self, x: Tensor) -> Tensor:
+    def log_prob(self, x: Tensor | np.ndarray) -> Tensor:
         """log density at x (B, *D) in nats, (B,). Refused where a component has none: var = 0."""
         _refuse_points(self.var)
         x = self.points(x)
@@ -298,7 +300,7 @@ class Law:
         a, sigma = alpha_sigma(_levels(level))
         return replace(self, mu=a * self.mu, var=a**2 * self.var + sigma**2)
 
-    def denoised(self, x_t: Tensor, level: Tensor | float) -> Mixture:
+    def denoised(self, x_t: Tensor | np.ndarray, level: Tensor | float) -> Mixture:
         """q(x_0 | x_t) for x_t (B, *D) at levels (B,), (1,) or a number."""
         return self.reverse(x_t, torch.full_like(_levels(level), torch.inf), level)
 
@@ -307,7 +309,7 @@ class Law:
         q = self.reverse(x_t[None].double(), level_s, level_t)
         return replace(self, log_w=q.log_w[0], mu=q.component_means()[0], var=q.var[0])
 
-    def reverse(self, x_t: Tensor, level_s: Tensor | float, level_t: Tensor | float) -> Mixture:
+    def reverse(self, x_t: Tensor | np.ndarray, level_s: Tensor | float, level_t: Tensor | float) -> Mixture:
         """q(x_s | x_t) for x_t (B, *D), levels (B,), (1,) or a number each; Refused where level_s < level_t."""
         x_t, level_s, level_t = self.points(x_t), _levels(level_s), _levels(level_t)
         if level_s.is_cpu and (level_s < level_t).any():
@@ -324,11 +326,12 @@ class Law:
         scale, shift, var = (v.to(x_t.dtype).expand(logits.shape) for v in (a_s - gain * a_t, gain, v * c_s / c_t))
         return Mixture(logits, self.mu, scale, shift, x_t, var)
 
-    def points(self, x: Tensor) -> Tensor:
-        """x (B, *D), as numbers with a point; Refused for another shape."""
+    def points(self, x: Tensor | np.ndarray) -> Tensor:
+        """x (B, *D), as `floats`; Refused for another shape."""
+        x = floats(x)
         if x.shape[1:] != self.shape:
             raise Refused(f"points of this law have shape (B, {', '.join(map(str, self.shape))}), got {tuple(x.shape)}")
-        return x if x.is_floating_point() else x.double()
+        return x
 
     def _logits(self, x_t: Tensor, a: Tensor, c: Tensor) -> Tensor:
         """log(pi_k N(x_t; a mu_k, c_k I)) up to a number per item, (B, K): x_t (B, n), a (B, 1), c (B, K) or (B, 1).
@@ -422,7 +425,7 @@ def _outer(x: Tensor, y: Tensor) -> Tensor:
 
 def _levels(level: Tensor | float) -> Tensor:
     """Log-SNRs as (B,) or (1,)."""
-    return level.reshape(-1) if isinstance(level, Tensor) else torch.tensor([float(level)], dtype=torch.float64)
+    return floats(level).reshape(-1)
 
 
 def _shared(v: Tensor) -> Tensor:

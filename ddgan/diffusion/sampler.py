@@ -16,7 +16,7 @@ drawn from where nobody chose one comes from its seed in the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Sized
 from numbers import Integral
 from typing import NamedTuple
 
@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import Refused
+from ..errors import Refused, wanted
 from .denoiser import Denoiser
 from .schedule import Schedule
 from .solver import ANCESTRAL, Solver, Step
@@ -54,7 +54,7 @@ class Draws(NamedTuple):
             raise Refused("seeds must be a non-empty sequence of whole numbers")
         sizes = [*shape, T, latent_dim] if isinstance(shape, Sequence) else [-1]
         if not all(isinstance(size, Integral) and size >= 0 for size in sizes):
-            asked = f"{shape}, {T}, {latent_dim}"
+            asked = f"{shape!r:.20}, {T!r:.20}, {latent_dim!r:.20}"
             raise Refused(f"a shape such as (2,), T and latent_dim must be whole numbers from 0 on, got {asked}")
         n = int(np.prod(shape))
         each = each.astype(np.int64)
@@ -67,6 +67,8 @@ class Draws(NamedTuple):
             raise Refused(f"what is drawn again must be z or eps, got {what!r}")
         if not 1 <= t <= len(self.z):
             raise Refused(f"t must be in 1..{len(self.z)}, got {t}")
+        if np.shape(seeds) != self.x_T.shape[:1]:
+            raise Refused(f"noise is drawn again by {len(self.x_T)} seeds, one a sample, got {np.shape(seeds)}")
         noise = getattr(self, what).clone()
         purpose, row = (1, t - 1) if what == "z" else (0, t)
         chosen = np.asarray(seeds, dtype=np.int64)[items]
@@ -113,13 +115,17 @@ def sample(
     Each step is computed when it is asked for, without gradients: a chain of `solver.step` has them. Refused, at the
     first step, where the draws or the denoiser do not fit the schedule, or start is outside 1..T.
     """
-    if not hasattr(denoiser, "latent_dim"):  # a compiled one is of another class
-        raise Refused(f"a denoiser is a subclass of ddgan.Denoiser, got {type(denoiser).__name__}")
+    _check(schedule, denoiser, solver)
+    wanted(Draws, "Draws.from_seeds(seeds, shape, T, latent_dim)", draws)
     start = schedule.T if start is None else start
     if not 1 <= start <= schedule.T:
         raise Refused(f"start must be in 1..{schedule.T}, got {start}")
     if len(draws.eps) != schedule.T:
         raise Refused(f"the schedule has T = {schedule.T} steps, the draws have {len(draws.eps)}")
+    (B, *D), L = draws.x_T.shape, draws.z.shape[-1]
+    if draws.z.shape != (schedule.T, B, L) or draws.eps.shape != (schedule.T, B, *D):  # they would be broadcast
+        came = ", ".join(str(tuple(v.shape)) for v in draws)
+        raise Refused(f"draws are x_T (B, *D), z (T, B, L) and eps (T, B, *D), got {came}")
     if (known := (denoiser.card or {}).get("shape")) and list(draws.x_T.shape[1:]) != list(known):
         raise Refused(f"this denoiser is for data of shape {tuple(known)}, the draws have {tuple(draws.x_T.shape[1:])}")
     denoiser.check(schedule)
@@ -141,6 +147,8 @@ def draw(
     `labels` gives the classes of samples by their seeds; without it the denoiser is told none. Refused as by `sample`,
     and for an `at_once` below 1.
     """
+    _check(schedule, denoiser, solver)
+    wanted(Sized, "range(100)", seeds)
     if at_once < 1:
         raise Refused(f"at_once counts samples, a whole number from 1 on, got {at_once}")
     for first in range(0, len(seeds), at_once):
@@ -148,6 +156,12 @@ def draw(
         draws = Draws.from_seeds(some, shape, schedule.T, denoiser.latent_dim)
         *_, last = sample(schedule, denoiser.given(labels(some)) if labels else denoiser, draws, solver=solver)
         yield last.x_s
+
+
+def _check(schedule: Schedule, denoiser: Denoiser, solver: Solver) -> None:
+    wanted(Schedule, "Schedule.vp(4)", schedule)
+    wanted(Denoiser, 'load("25-gaussians")', denoiser)
+    wanted(Solver, "DDIM()", solver)
 
 
 def seeds(seed: int, n: int) -> range:

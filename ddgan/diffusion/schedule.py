@@ -27,7 +27,7 @@ import torch
 from torch import Tensor
 
 from ..errors import Refused
-from .gaussian import Gaussian, like
+from .gaussian import Gaussian, floats, like
 
 __all__ = [
     "BOTH_ENDS",
@@ -101,7 +101,7 @@ class Schedule:
     span: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
-        table = torch.as_tensor(self.alpha_bar, dtype=torch.float64)
+        table = floats(self.alpha_bar).double()
         if table.ndim != 1 or len(table) < 2:
             raise Refused(f"alpha_bar must have shape (T + 1,), T from 1 on, got {tuple(table.shape)}")
         if table[0] != 1:
@@ -149,7 +149,7 @@ class Schedule:
 
         That of falling noise-to-signal ratios sigma, as Karras et al. 2022 count noise, is of_levels(-2 sigma.log()).
         """
-        levels = torch.as_tensor(levels, dtype=torch.float64)
+        levels = floats(levels).double()
         if levels.ndim != 1 or not (levels.diff() > 0).all():
             few = ", ".join(f"{level:g}" for level in levels.flatten()[:4].tolist())
             raise Refused(f"the log-SNRs of x_T, ..., x_1 must be numbers that rise, got {few}")
@@ -202,7 +202,7 @@ class Schedule:
 
     def posterior(self, x_0: Tensor, x_t: Tensor, s: int | Tensor, t: int | Tensor) -> Gaussian:
         """q(x_s | x_t, x_0), s < t; a point mass at x_0 when s = 0."""
-        (c_0, c_t, var), x_t = posterior_weights(*self._pair(s, t)), _floating(x_t)
+        (c_0, c_t, var), x_0, x_t = posterior_weights(*self._pair(s, t)), _floating(x_0), _floating(x_t)
         return Gaussian(like(c_0, x_t) * x_0 + like(c_t, x_t) * x_t, like(var, x_t))
 
     def _pair(self, s: int | Tensor, t: int | Tensor) -> tuple[Tensor, Tensor]:
@@ -215,6 +215,7 @@ class Schedule:
 
 def _floating(x: Tensor) -> Tensor:
     """x, whose type can hold what is between whole numbers: a bare cast would round a_t and sigma_t to 0."""
+    x = torch.as_tensor(x)
     if not x.is_floating_point():
         raise Refused(f"noise is for floating-point numbers, images in [-1, 1], got {x.dtype}")
     return x

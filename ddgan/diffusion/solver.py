@@ -83,14 +83,15 @@ class Step(NamedTuple):
 class Solver:
     """A rule for x_s. `step` takes x_t (B, *D), s < t, z (B, L), eps (B, *D) and the step before, None at the first.
 
-    One of your own says the `law` of x_s, and `nfe` if it evaluates the denoiser more than once a step. This one keeps
-    half of the noise that it sees, and is exact with an exact denoiser:
+    One of your own says the `law` of x_s, and `nfe` if it evaluates the denoiser more than once a step: it then returns
+    a pair, the law and the further evaluations. This one keeps half of the noise that it sees, and is exact with an
+    exact denoiser:
 
         class HalfNew(Solver):
             def law(self, asked, x_0):
                 (a_t, sigma_t), (a_s, sigma_s) = asked.signal(asked.t), asked.signal(asked.s)
                 seen = (asked.x_t - a_t * x_0) / sigma_t
-                return Gaussian(a_s * x_0 + sigma_s * 0.5**0.5 * seen, 0.5 * sigma_s**2), ()
+                return Gaussian(a_s * x_0 + sigma_s * 0.5**0.5 * seen, 0.5 * sigma_s**2)
     """
 
     def step(
@@ -102,7 +103,8 @@ class Solver:
             raise Refused(f"this denoiser reads {denoiser.latent_dim} latent numbers, z has {z.shape[1]}")
         asked = Asked(schedule, denoiser, x_t, s, t, z[:, : denoiser.latent_dim], before)
         x_0 = self._x_0(asked)
-        posterior, midway = self.law(asked, x_0)
+        found = self.law(asked, x_0)
+        posterior, midway = (found, ()) if isinstance(found, Gaussian) else found
         return Step(s, t, x_t, asked.z, x_0, posterior, eps, posterior.at(eps), midway)
 
     def nfe(self, T: int) -> int:
@@ -112,8 +114,8 @@ class Solver:
     def _x_0(self, asked: Asked) -> Tensor:
         return asked.denoised(asked.x_t, asked.t)
 
-    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
-        """The law of x_s given x_t and the denoiser's x_0 there, and the further evaluations that it took."""
+    def law(self, asked: Asked, x_0: Tensor) -> Gaussian | tuple[Gaussian, tuple[Evaluation, ...]]:
+        """The law of x_s given x_t and the denoiser's x_0 there, and the further evaluations where it took any."""
         raise NotImplementedError
 
 
@@ -157,8 +159,8 @@ class Asked(NamedTuple):
 class Ancestral(Solver):
     """x_s ~ q(x_s | x_t, x_0): DDPM's sampler, and the DDGAN's."""
 
-    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
-        return asked.schedule.posterior(x_0, asked.x_t, asked.s, asked.t), ()
+    def law(self, asked: Asked, x_0: Tensor) -> Gaussian:
+        return asked.schedule.posterior(x_0, asked.x_t, asked.s, asked.t)
 
 
 @dataclass(frozen=True)
@@ -175,11 +177,11 @@ class DDIM(Solver):
         if not 0 <= self.eta <= 1:
             raise Refused(f"eta must be in 0..1, got {self.eta:g}")
 
-    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+    def law(self, asked: Asked, x_0: Tensor) -> Gaussian:
         (a_t, sigma_t), (a_s, sigma_s) = asked.signal(asked.t), asked.signal(asked.s)
         var = self.eta**2 * asked.schedule.posterior(x_0, asked.x_t, asked.s, asked.t).var
         noise = (asked.x_t - a_t * x_0) / sigma_t
-        return Gaussian(a_s * x_0 + (sigma_s**2 - var).clamp(min=0).sqrt() * noise, var), ()
+        return Gaussian(a_s * x_0 + (sigma_s**2 - var).clamp(min=0).sqrt() * noise, var)
 
 
 @dataclass(frozen=True)
@@ -190,13 +192,13 @@ class DPM(Solver):
     the first and at the last step it is x_0. Source: Lu et al. 2022, algorithm 2.
     """
 
-    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+    def law(self, asked: Asked, x_0: Tensor) -> Gaussian:
         (_, sigma_t), (a_s, sigma_s) = asked.signal(asked.t), asked.signal(asked.s)
         h, D = asked.log_snr(asked.s) - asked.log_snr(asked.t), x_0
         if asked.before and not asked.ends:
             part = h / (2 * (asked.log_snr(asked.t) - asked.log_snr(asked.before.t)))  # 1/2r
             D = (1 + part) * x_0 - part * asked.before.x_0
-        return _point(sigma_s / sigma_t * asked.x_t - a_s * torch.expm1(-h) * D), ()
+        return _point(sigma_s / sigma_t * asked.x_t - a_s * torch.expm1(-h) * D)
 
 
 @dataclass(frozen=True)
@@ -232,21 +234,21 @@ class Flow(Solver):
     def _x_0(self, asked: Asked) -> Tensor:
         return asked.before.x_0 if asked.before else super()._x_0(asked)
 
-    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
+    def law(self, asked: Asked, x_0: Tensor) -> Gaussian:
         if not isinstance(asked.denoiser, FlowDenoiser):
             raise Refused("the exact flow is that of a law with a closed form: this denoiser is not of one")
         if asked.ends:
-            return _point(x_0), ()
+            return _point(x_0)
         level_t, level_s = (asked.schedule.level(t) for t in (asked.t, asked.s))
-        return _point(asked.denoiser.carried(asked.x_t, level_t, level_s)), ()
+        return _point(asked.denoiser.carried(asked.x_t, level_t, level_s))
 
 
 @dataclass(frozen=True)
 class Renoise(Solver):
     """x_s ~ q(x_s | x_0), new noise and nothing of x_t: what a consistency model does with its x_0."""
 
-    def law(self, asked: Asked, x_0: Tensor) -> tuple[Gaussian, tuple[Evaluation, ...]]:
-        return asked.schedule.marginal(x_0, asked.s), ()
+    def law(self, asked: Asked, x_0: Tensor) -> Gaussian:
+        return asked.schedule.marginal(x_0, asked.s)
 
 
 ANCESTRAL = Ancestral()

@@ -31,6 +31,7 @@ from ..machine import device, on_gpu, on_loan, precision
 from ..metrics.images import NEIGHBOUR, fid, score_set
 from ..metrics.points import evaluate, score, slices
 from ..models import checkpoint
+from ..models.classifier import Classifier
 from .catalogue import missing, source_of, training_images, written
 from .class_posterior import u_turns
 from .image_posterior import redraws
@@ -299,11 +300,12 @@ class Session:
         samplings: int = 1,
         watch: Callable[[Iterator[Any], int], Iterator[Any]] = lambda parts, of: parts,
         with_fid: bool = False,
+        judge: Classifier | None = None,
     ) -> dict[str, Any]:
         """The metrics of a denoiser, sampled with the request's seed and, for more samplings, with the seeds after it.
 
-        Images are scored once, by metrics.images.score_set, and with `with_fid` also by FID against the training set.
-        Refused for more samplings, for FID of other data, or where no classifier of theirs is here.
+        Images are scored once, by metrics.images.score_set with this judge, and with `with_fid` also by FID against the
+        training set. Refused for more samplings, for FID or a judge of other data, or where no classifier is here.
         `watch` is handed every iterator of parts of the work, with their number, and passes them on.
         """
         source = self.source(request.data)
@@ -311,13 +313,17 @@ class Session:
             what = "points" if source.law else "grey images" if source.set else "images that have no name here"
             coloured = [name for name, shape in SETS.items() if shape[0] == 3]
             raise Refused(f"FID is measured against {', '.join(coloured)}; {request.data[:40]} is of {what}")
+        if judge and (judge.noisy or judge.shape != tuple(source.shape)):
+            raise Refused(
+                f"the classifier is of {'noisy ' * judge.noisy}images {judge.shape}, the data are {tuple(source.shape)}"
+            )
         if source.law is None:
             if samplings > 1:
                 raise Refused(f"images are judged once, points by several samplings; got {samplings}")
             first, again = tee(watch(*self._drawn(request, denoiser)))
             published = {"fid": fid(first, request.n, load_images(source.set))} if with_fid else {}
             del first  # which would keep what the other one gives out
-            return score_set(again, source.set, self.classes(request, denoiser) or ()) | published
+            return score_set(again, source.set, self.classes(request, denoiser) or (), judge) | published
 
         def sampled(i: int) -> Tensor:
             *_, last = watch(self.run(replace(request, seed=request.seed + i), denoiser), request.walked(denoiser).T)

@@ -21,7 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..diffusion.gaussian import floats
 from ..diffusion.mixture import Law
+from ..errors import Refused, wanted
 
 __all__ = ["energy", "energy_distance", "floor_energy"]
 
@@ -32,14 +34,17 @@ FLOOR = 0.95  # the share of exact samplings that score less than the floor
 KNOWN, TERMS, SAMPLINGS = 500, 100, 10_000  # draws, eigenvalues and samplings that the floor is found with
 
 
-def energy_distance(x: Tensor, y: Tensor) -> float:
-    """D between the laws of two samples (N, *D) and (M, *D), from all pairs: N M numbers."""
+def energy_distance(x: Tensor | np.ndarray, y: Tensor | np.ndarray) -> float:
+    """D between the laws of two samples (N, *D) and (M, *D), from all pairs: N M numbers; nan where one is single."""
+    x, y = floats(x), floats(y)
+    if x.ndim < 2 or x.shape[1:] != y.shape[1:]:
+        raise Refused(f"samples (N, *D) and (M, *D) must be of one shape D, got {tuple(x.shape)} and {tuple(y.shape)}")
     x, y = x.flatten(1).double(), y.flatten(1).double()  # in float32 equal points have a distance
     between, in_x, in_y = torch.cdist(x, y).mean(), *(torch.cdist(v, v).sum() / (len(v) * (len(v) - 1)) for v in (x, y))
     return float(2 * between - in_x - in_y)
 
 
-def energy(x: Tensor, law: Law) -> float:
+def energy(x: Tensor | np.ndarray, law: Law) -> float:
     """D between the law of samples x (N, *D) and a law; nan for a single sample, or where not all are finite. Refused
     for samples of another shape. Between two samples it is `energy_distance`.
 
@@ -47,6 +52,7 @@ def energy(x: Tensor, law: Law) -> float:
     dimensions it is the mean over DIRECTIONS fixed directions: as zero for equal laws, but off D itself by a third and
     more. `floor_energy` is then of the same mean.
     """
+    wanted(Law, 'toy("25-gaussians")', law)
     x = law.points(x).detach()
     if len(x) < 2 or not x.isfinite().all():
         return math.nan

@@ -234,15 +234,17 @@ def _floor(classifier: Classifier, train: ImageSet | None, test: ImageSet, n: in
     return floor
 
 
-def score_set(batches: Iterable[Tensor], name: str, asked: Sequence[str] = ()) -> dict[str, Any]:
+def score_set(
+    batches: Iterable[Tensor], name: str, asked: Sequence[str] = (), judge: Classifier | None = None
+) -> dict[str, Any]:
     """score_images of samples in [-1, 1], (B, C, H, W) at a time, by the shipped classifier of the image set `name`.
 
-    The samples are compared with that set if it is on this machine. For stackedmnist their modes are counted, by the
-    classifier of mnist. Refused where there is no such classifier.
+    A `judge` stands for that. The samples are compared with the set if it is on this machine. For stackedmnist their
+    modes are counted, by the classifier of mnist. Refused where there is no such classifier.
     """
-    classifier = classifier_of("mnist" if name == "stackedmnist" else name)
+    classifier = judge or classifier_of("mnist" if name == "stackedmnist" else name)
     samples = np.concatenate([_as_uint8(x, x.shape[1:]) for x in batches])
-    if name == "stackedmnist":
+    if name == "stackedmnist" and not judge:
         modes, kl = stacked_modes(samples, classifier)
         return {"n": len(samples), "modes": modes, "kl": kl}
     return score_images(samples, classifier, train=_known(name, "train"), test=_known(name, "test"), asked=asked)
@@ -255,7 +257,10 @@ def classifier_of(name: str) -> Classifier:
     The features that `_features` keeps are those of one object.
     """
     if not name:
-        raise Refused("this model was trained on images of its own, which no classifier here can judge")
+        raise Refused(
+            "this model was trained on images of its own, which no classifier here can judge: "
+            "train-classifier makes one for evaluate --classifier"
+        )
     return load_classifier(f"{name}-classifier")
 
 

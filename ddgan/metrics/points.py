@@ -1,7 +1,7 @@
 """How close samples are to a law: does every mode get its share, and is what lies between the modes empty?
 
-All metrics take samples x (N, *D) and a law with a density or, for the distance, a second set of samples. Refused where
-the samples have another shape than the law, or the law has modes without width.
+All metrics take samples x (N, *D), tensors or NumPy's, and a law with a density or, for the distance, a second set of
+samples. Refused where the samples have another shape than the law, or the law has modes without width.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..diffusion.gaussian import floats
 from ..diffusion.mixture import Law
-from ..errors import Refused
+from ..errors import Refused, wanted
 from .energy import energy, floor_energy
 
 __all__ = [
@@ -35,7 +36,7 @@ class Coverage(NamedTuple):
     kl: float
 
 
-def coverage(x: Tensor, law: Law) -> Coverage:
+def coverage(x: Tensor | np.ndarray, law: Law) -> Coverage:
     """Which modes of the law the samples x (N, *D) reach, of up to three coordinates: with ten a tenth of exact samples
     lie further from a mode than this looks.
 
@@ -57,7 +58,7 @@ def _coverage(nearest: Tensor, mode: Tensor, law: Law) -> Coverage:
     return Coverage(int(covered.sum()), float(on.double().mean()), kl)
 
 
-def width(x: Tensor, law: Law) -> float:
+def width(x: Tensor | np.ndarray, law: Law) -> float:
     """How wide samples x (N, *D) make the modes: 1 as wide as the law's, .5 half as wide, nan without one on a mode.
 
     The root mean square of the distance from the nearest component, in its standard deviations, of the samples on a
@@ -83,17 +84,21 @@ def slices(x: Tensor, directions: int = 64) -> np.ndarray:
     return np.sort(((theta / theta.norm(dim=0)).T @ x.T).numpy(force=True))
 
 
-def sliced_w2(x: Tensor, y: Tensor | np.ndarray, directions: int = 64) -> float:
-    """The sliced 2-Wasserstein distance between two samples (N, *D) of the same size; y may be given as its slices.
+def sliced_w2(x: Tensor | np.ndarray, y: Tensor | np.ndarray, directions: int = 64) -> float:
+    """The sliced 2-Wasserstein distance between two samples (N, *D) of the same size.
 
     sqrt of the mean over fixed random directions of the squared 1-D distance of the sorted projections (Bonneel et
     al. 2015).
     """
-    if isinstance(y, Tensor):
-        if x.shape != y.shape:
-            raise Refused(f"both samples must have one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
-        y = slices(y, directions)
-    return float(np.sqrt(np.mean((slices(x, directions) - y) ** 2)))
+    x, y = floats(x), floats(y)
+    if x.ndim < 2 or x.shape != y.shape:
+        raise Refused(f"both samples, (N, *D), must have one shape, got {tuple(x.shape)} and {tuple(y.shape)}")
+    return _apart(slices(x, directions), slices(y, directions))
+
+
+def _apart(x: np.ndarray, y: np.ndarray) -> float:
+    """`sliced_w2` of samples that are given as their slices."""
+    return float(np.sqrt(np.mean((x - y) ** 2)))
 
 
 @lru_cache(maxsize=32)
@@ -106,7 +111,7 @@ def floor_sliced_w2(law: Law, n: int) -> float:
     return sum(sliced_w2(law.sample(n, noise), law.sample(n, noise)) for _ in range(PAIRS)) / PAIRS
 
 
-def mode_distance(x: Tensor, law: Law) -> float:
+def mode_distance(x: Tensor | np.ndarray, law: Law) -> float:
     """Total variation between the mode weights of a law and those of samples x (N, *D), 0..1.
 
     A sample counts for every mode as probable as the law makes it, so overlapping modes bring no bias.
@@ -114,8 +119,9 @@ def mode_distance(x: Tensor, law: Law) -> float:
     return float((law.shares(x) - law.mode_weights()).abs().sum() / 2)
 
 
-def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:
+def _nearest(x: Tensor | np.ndarray, law: Law) -> tuple[Tensor, Tensor]:
     """(distance to the nearest component in its standard deviations, the mode it belongs to), each (N,)."""
+    wanted(Law, 'toy("25-gaussians")', law)
     if not law.var.all():
         raise Refused("what is near a mode is counted by its width: this law has points without width")
     mu, std, x = law.mu.flatten(1), law.var.sqrt(), law.points(x).detach().double().flatten(1)
@@ -125,8 +131,12 @@ def _nearest(x: Tensor, law: Law) -> tuple[Tensor, Tensor]:
 
 
 def score(x: Tensor, law: Law, reference: Tensor | np.ndarray) -> dict[str, float]:
-    """All numbers that a panel shows of samples x (N, *D), against a law and a sample of it of the same size."""
+    """All numbers that a panel shows of samples x (N, *D), against a law and a sample of it of the same size.
+
+    The latter may be given as its slices.
+    """
     nearest, mode = _nearest(x, law)
+    sliced = slices(reference) if isinstance(reference, Tensor) else reference
     cover = _coverage(nearest, mode, law)
     return {
         "modes": cover.modes,
@@ -134,7 +144,7 @@ def score(x: Tensor, law: Law, reference: Tensor | np.ndarray) -> dict[str, floa
         "on_mode": cover.on_mode,
         "kl": cover.kl,
         "width": _spread(nearest) / _own_spread(law),
-        "sliced_w2": sliced_w2(x, reference),
+        "sliced_w2": _apart(slices(x), sliced),
         "energy": energy(x, law),
         "floor_energy": floor_energy(law, len(x)),
     }

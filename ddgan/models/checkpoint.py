@@ -101,18 +101,22 @@ def save(
 
 
 def card_of(denoiser: Denoiser) -> dict[str, Any]:
-    """The card of a model that was trained or loaded."""
-    assert denoiser.card is not None
+    """The card of a model that was trained or loaded; Refused where it has none."""
+    if denoiser.card is None:
+        raise Refused(
+            "a network of your own has no card: safetensors.torch.save_model(network, path) keeps its weights, "
+            "load_model(network, path) reads them"
+        )
     return denoiser.card
 
 
-def save_file(path: Path, denoiser: Denoiser) -> None:
+def save_file(path: Path | str, denoiser: Denoiser) -> None:
     """Write a denoiser that has a card as one .safetensors file with the card in its header; `load` reads it back."""
     note = json.dumps(card := card_of(denoiser), allow_nan=False)
     data = _serialised(denoiser, {"card": note}, _dtype(card))
     if header_length(data) > MAX_HEADER:
         raise Refused(f"the card is {len(note):,} characters long: too many for the header of one file")
-    write(path, data)
+    write(Path(path), data)
 
 
 def load(name: str | Path) -> Denoiser:

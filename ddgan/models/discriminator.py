@@ -30,6 +30,7 @@ class Discriminator(nn.Module):
     apart.
     """
 
+    shares_condition = True
     STAGES = (1, 2, 4, 4)
 
     def __init__(self, shape: Sequence[int], width: int, patch: int, classes: int = 0) -> None:

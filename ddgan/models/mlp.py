@@ -223,6 +223,7 @@ class PlainDiscriminator(nn.Module):
     M batches of x_s, one after the other, share one condition, which is computed once and added at the first layer.
     """
 
+    shares_condition = True
     OCTAVES = (0, 0)  # Fourier features of x_s and of x_t
 
     def __init__(self, n: int, width: int, depth: int) -> None:

@@ -39,10 +39,11 @@ def generator(
 ) -> Denoiser:  # fmt: skip
     """A freshly initialised generator for data of `shape`; latent_dim = 0 makes it a regression denoiser.
 
-    `multipliers`, `patch` and `classes` are for networks of images. Refused where the network does not fit the shape.
+    `multipliers`, `patch` and `classes` are for networks of images. Refused for an unknown kind, and where the network
+    does not fit the shape.
     """
+    _check(kind, classes)
     if kind in POINT_NETWORKS:
-        _without_classes(kind, classes)
         of_points: type[Denoiser] = ALONE[kind] if kind in ALONE else VECTORS[kind][0]
         return of_points(prod(shape), latent_dim, width, depth)
     return channels_last(IMAGE_NETWORKS[kind](shape, latent_dim, width, depth, multipliers, patch, classes))
@@ -51,17 +52,19 @@ def generator(
 def discriminator(
     kind: str, shape: Sequence[int], *, width: int, depth: int, patch: int = 1, classes: int = 0
 ) -> nn.Module:
-    """A freshly initialised discriminator for data of `shape`; Refused for a network of ALONE."""
+    """A freshly initialised discriminator for data of `shape`; Refused for a network of ALONE, and an unknown kind."""
+    _check(kind, classes)
     if kind in ALONE:
         raise Refused(f"the network {kind} has no discriminator, the ddgan objective needs one")
     if kind in VECTORS:
-        _without_classes(kind, classes)
         return VECTORS[kind][1](prod(shape), width, depth)
     return channels_last(Discriminator(shape, width, patch, classes))
 
 
-def _without_classes(kind: str, classes: int) -> None:
-    if classes:
+def _check(kind: str, classes: int) -> None:
+    if kind not in (*POINT_NETWORKS, *IMAGE_NETWORKS):
+        raise Refused(f"a network is one of {', '.join((*POINT_NETWORKS, *IMAGE_NETWORKS))}, got {kind!r}")
+    if classes and kind in POINT_NETWORKS:
         raise Refused(f"classes are for networks of images, {kind!r} is a network of points")
 
 

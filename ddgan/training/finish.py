@@ -63,7 +63,7 @@ def _labels(denoiser: Denoiser, counts: list[int]) -> Labels | None:
     return partial(own_classes, weights=counts) if denoiser.classes else None
 
 
-def is_judged(data: Law | ImageSet, config: Config, images: str | None) -> bool:
+def is_judged(data: Law | ImageSet, config: Config, images: str | ImageSet | None) -> bool:
     """Whether a run is judged: on points, and on images of a known set, in their size alone."""
     if not isinstance(data, ImageSet):
         return True

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from ..diffusion.levels import Levels
 from ..diffusion.schedule import Schedule
-from ..errors import Refused
+from ..errors import Refused, wanted
 
 __all__ = ["TOP", "Anywhere", "Consecutive", "Pairs"]
 
@@ -17,6 +17,7 @@ __all__ = ["TOP", "Anywhere", "Consecutive", "Pairs"]
 TOP = 0.15  # the share of the t of Anywhere that are the last
 
 
+@runtime_checkable
 class Pairs(Protocol):
     """Which steps of a schedule are trained."""
 
@@ -36,6 +37,7 @@ class Consecutive:
     """
 
     def __init__(self, schedule: Schedule, clean: float = 0.6) -> None:
+        wanted(Schedule, "Schedule.vp(4)", schedule)
         if schedule.T > 1 and not 0 < clean < 1:
             raise Refused(
                 f"clean must be above 0 and below 1, so that every one of {schedule.T} steps is trained, got {clean:g}"
@@ -58,10 +60,14 @@ class Consecutive:
 class Anywhere:
     """Pairs from a fine schedule: t anywhere above `first`, sometimes the last; s = 0 or uniform below t.
 
-    Half of the t are uniform, half log-uniform, since the last steps of long chains start at small t.
+    Half of the t are uniform, half log-uniform, since the last steps of long chains start at small t. Refused where
+    `first`, a share of T, or `clean`, that of s = 0, is outside 0..1.
     """
 
     def __init__(self, schedule: Schedule, first: float = 0.02, clean: float = 0.5) -> None:
+        wanted(Schedule, "Schedule.vp(1000)", schedule)
+        if not (0 <= first <= 1 and 0 <= clean <= 1):
+            raise Refused(f"first and clean are shares in 0..1, got {first:g} and {clean:g}")
         self.schedule, self.clean = schedule, clean
         self.first = max(1, round(first * schedule.T))
 

@@ -34,7 +34,7 @@ from ..data.toys import TOYS, law_of
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.mixture import Law
 from ..diffusion.schedule import MAX_T, Schedule
-from ..errors import Refused
+from ..errors import Refused, wanted
 from ..machine import device, give_user_a_name, hardware, precision
 from ..metrics.images import denoising_errors
 from ..models import checkpoint, registry
@@ -176,7 +176,7 @@ def fit(
     config: Config,
     out: Path | str,
     *,
-    images: str | None = None,
+    images: str | ImageSet | None = None,
     size: int | None = None,
     seconds: float = math.inf,
     resume: bool = False,
@@ -192,13 +192,14 @@ def fit(
     broken off by KeyboardInterrupt or a kill, is never saved. The model stands in `out` with its card, which has
     metrics once the run has ended.
 
-    `images` says where the config's image set is, if it cannot be found by name, and `size` what to resize it to. `say`
-    is told what went wrong and was mended (a damaged state, updates that are not finite), and which images were left
-    out. `reading(done, of)` is told of each image of a folder or zip that is read.
+    `images` is the config's image set, or says where it is if it cannot be found by name, and `size` what to resize
+    files to. `say` is told what went wrong and was mended (a damaged state, updates that are not finite), and which
+    images were left out. `reading(done, of)` is told of each image of a folder or zip that is read.
 
     Refused where `out` holds a run and `resume` was not asked for, where it holds another run, where another process
     trains there, or where it cannot be written; FloatingPointError where going back does not help.
     """
+    wanted(Config, 'preset("25-gaussians")', config)
     if (images or size) and config.network not in registry.IMAGE_NETWORKS:
         raise Refused(f"--data and --size are for images, a network of {config.network!r} is for points")
     out = Path(out)
@@ -223,12 +224,7 @@ def fit(
             raise
         run.keep(command, {})  # first: judging takes minutes, and a stop must not cost the model
         if not distributed.rank() and is_judged(data, config, images):
-            both = {
-                longer: evaluate_model(run.model(longer=longer), run.data, config)
-                for longer in (False, True)[: 1 + (config.ema_long > 0)]
-            }
-            better = min(both, key=lambda longer: _distance(both[longer]))
-            run.keep(command, both[better], longer=better)
+            run.judge(command)
 
 
 def _check(out: Path, seconds: float, resume: bool) -> None:
@@ -378,6 +374,17 @@ class _Run:
         assert average is not None  # there is a longer one where it is asked for
         return average.bfloat16().to(precision(self.objective.device)) if isinstance(self.data, ImageSet) else average
 
+    def judge(self, command: str) -> None:
+        """Keep the better one of two moving averages, judged once where they are still one and the same."""
+        average, other = self.objective.denoiser, self.objective.longer
+        two = other and not all(map(torch.equal, average.parameters(), other.parameters()))
+        both = {
+            longer: evaluate_model(self.model(longer=longer), self.data, self.config)
+            for longer in ((False, True) if two else (False,))
+        }
+        better = min(both, key=lambda longer: _distance(both[longer]))
+        self.keep(command, both[better], longer=better)
+
     def keep(self, command: str, metrics: dict[str, Any], *, longer: bool = False) -> None:
         """Write the model and its card, once for all ranks."""
         if distributed.rank():
@@ -421,9 +428,15 @@ def _distance(metrics: dict[str, dict[str, float | None]]) -> float:
     return sum(math.inf if distance is None else distance for distance in of) / max(len(of), 1)
 
 
-def _data(config: Config, images: str | None, size: int | None, reading: Callable[[int, int], None]) -> Law | ImageSet:
+def _data(
+    config: Config, images: str | ImageSet | None, size: int | None, reading: Callable[[int, int], None]
+) -> Law | ImageSet:
     if config.network in registry.IMAGE_NETWORKS:
-        data = load_images(images or config.data, size=size, watch=reading)
+        if isinstance(images, ImageSet) and size:
+            raise Refused(
+                f"size is for images that are read from files, these are {images.shape[1]} x {images.shape[2]}"
+            )
+        data = images if isinstance(images, ImageSet) else load_images(images or config.data, size=size, watch=reading)
         return stacked_mnist(data, len(data), seed=0) if images and config.data == "stackedmnist" else data
     return law_of(config.data)
 

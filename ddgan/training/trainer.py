@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.gaussian import like
 from ..diffusion.solver import reverse_step
-from ..errors import Refused
+from ..errors import Refused, wanted
 from . import distributed
 from .cuda_graph import Recorded
 from .losses import LOSSES, Critic, squared_error
@@ -53,7 +53,7 @@ DECAYS: dict[str, Callable[[float], float]] = {
 
 @dataclass(frozen=True)
 class Descent:
-    """How the networks of an objective follow their gradients."""
+    """How the networks of an objective follow their gradients. Refused for an unknown decay, and without a part."""
 
     ema: float = 0.005  # the slowest rate of the generator's moving average
     ema_long: float = 0.0  # that of a second, longer one; 0: none
@@ -61,6 +61,11 @@ class Descent:
     decay: str = "late"  # one of DECAYS
     precision: torch.dtype = torch.float32  # of the networks' arithmetic
     unlabelled: float = 0.0  # the share of items whose class is not told
+
+    def __post_init__(self) -> None:
+        if self.decay not in DECAYS or self.accumulate < 1:
+            asked = f"{self.decay!r} and {self.accumulate}"
+            raise Refused(f"decay is one of {', '.join(DECAYS)} and accumulate a number from 1 on, got {asked}")
 
 
 class Objective:
@@ -82,10 +87,13 @@ class Objective:
         descent: Descent = Descent(),
         others: Mapping[str, tuple[nn.Module, float]] = {},
     ) -> None:
+        wanted(Denoiser, 'load("25-gaussians")', generator)
+        wanted(Pairs, "Consecutive(Schedule.vp(4))", pairs)
         self.generator, self.pairs, self.descent, self.updates = generator, pairs, descent, 0
         networks = {"g": (generator, lr), **others}
         self.networks = {name: _learning(network) for name, (network, _) in networks.items()}
-        self.device = next(generator.parameters()).device
+        weight = next(generator.parameters())
+        self.device, self.dtype = weight.device, weight.dtype
         self.source = self.device if self.device.type == "cuda" else torch.device("cpu")  # of noise: MPS has no float64
         pairs.schedule = pairs.schedule.to(self.source)
         self.overflows = Overflows(self.device)
@@ -155,7 +163,9 @@ class Objective:
         """The losses of an update; FloatingPointError as `update` says."""
         for name, loss in losses.items():
             if not math.isfinite(loss):
-                raise FloatingPointError(f"the loss of {name.upper()} is {loss} at update {self.updates}")
+                first = ": are the data finite, and does D take +inf, the level_s of x_0?"
+                first *= name == "d" and self.updates == 1
+                raise FloatingPointError(f"the loss of {name.upper()} is {loss} at update {self.updates}{first}")
         self.overflows.tally(overflows)
         if self.overflows.in_a_row >= OVERFLOWS:
             raise FloatingPointError(f"a gradient overflowed in each of the {OVERFLOWS} updates up to {self.updates}")
@@ -231,12 +241,14 @@ class _Part(NamedTuple):
 class Adversarial(Objective):
     """The DDGAN objective. `loss` is one of losses.LOSSES; the fake that D saw is the one that G is judged by.
 
-    D maps x_s (M B, *D), x_t (B, *D), level_s (B,) and level_t (B,) to logits (M B,): M = 1, 2 or 4 batches of x_s, one
-    after the other, share one condition. It is called by these names; where G knows classes, label (B,) is one more.
-    level_s is +inf where x_s is x_0.
+    D maps x_s and x_t (N, *D), level_s and level_t (N,) to logits (N,). It is called by these names; where G knows
+    classes, label (N,) is one more. level_s is +inf where x_s is x_0. N is 1, 2 or 4 batches, one after the other, of
+    different x_s: a D with `shares_condition = True` is given all else once, for one batch. For images `loss` is
+    rpgan-exact, paper or wgan-gp: the others take D's slope from a finite difference, too rough for them.
 
-    `lr` are the rates of G and D; the penalty, times `gamma`, is in every `every`-th update. gamma falls to `anneal`
-    times what it is, by the same factor in equal parts of the run. Refused for an unknown loss, and an `every` below 1.
+    `lr` is the rate of G and D, or a pair; the penalty, times `gamma`, is in every `every`-th update. gamma falls to
+    `anneal` times what it is, by the same factor in equal parts of the run. Refused for an unknown loss, and an `every`
+    below 1.
     """
 
     betas = (0.5, 0.9)
@@ -251,7 +263,7 @@ class Adversarial(Objective):
         gamma: float = 0.02,
         anneal: float = 1.0,
         every: int = 1,
-        lr: tuple[float, float] = (4e-3, 4e-3),
+        lr: float | Sequence[float] = 4e-3,
         descent: Descent = Descent(),
         critic: Callable[..., Tensor] | None = None,
     ) -> None:
@@ -259,7 +271,8 @@ class Adversarial(Objective):
             raise Refused(f"loss must be one of {', '.join(LOSSES)}, got {loss!r}")
         if every < 1:
             raise Refused(f"every counts updates, a whole number from 1 on, got {every}")
-        super().__init__(generator, pairs, lr=lr[0], descent=descent, others={"d": (discriminator, lr[1])})
+        lr_g, lr_d = lr if isinstance(lr, Sequence) else (lr, lr)
+        super().__init__(generator, pairs, lr=lr_g, descent=descent, others={"d": (discriminator, lr_d)})
         self.critic = critic or discriminator  # D where no second derivative is taken: there it may be a compiled one
         self.d_loss, self.g_loss = LOSSES[loss]
         self.gamma, self.anneal, self.every = gamma, anneal, every
@@ -297,7 +310,8 @@ class Adversarial(Objective):
 
         def given(p: _Part, d: Callable[..., Tensor]) -> Critic:
             level_s, level_t = (schedule.level(v, p.x_t) for v in (p.s, p.t))
-            return partial(d, x_t=p.x_t, level_s=level_s, level_t=level_t, **({"label": p.label} if classes else {}))
+            told = {"x_t": p.x_t, "level_s": level_s, "level_t": level_t} | ({"label": p.label} if classes else {})
+            return partial(d if getattr(discriminator, "shares_condition", False) else _for_each(d), **told)
 
         def d_loss(p: _Part, fake: Tensor) -> Tensor:
             return self.d_loss(given(p, discriminator if penalised else self.critic), p.x_s, fake.detach(), p.v, gamma)
@@ -352,7 +366,7 @@ class TrainStep(NamedTuple):
 
 def train(
     objective: Objective,
-    batches: Callable[[int, torch.Generator], tuple[Tensor, Tensor | None]],
+    batches: Callable[[int, torch.Generator], Tensor | tuple[Tensor, Tensor | None]],
     *,
     seed: int,
     steps: float = math.inf,
@@ -362,13 +376,15 @@ def train(
 ) -> Generator[TrainStep, None, None]:
     """Updates until `steps` or `seconds` of training, whichever is first; one record after each.
 
-    `batches(step, noise)` returns x_0 (B, *D) and its classes (B,), or None; `players(step)` says who learns;
-    step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent training counts. After
-    `objective.load_state_dict`, `start` is the last record of the earlier run.
+    `batches(step, noise)` returns x_0 (B, *D), of about unit variance, or x_0 and its classes (B,) or None;
+    `players(step)` says who learns; step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent training
+    counts. After `objective.load_state_dict`, `start` is the last record of the earlier run.
 
     FloatingPointError on a loss that is not finite. The other network may have been updated: train on from an earlier
     state.
     """
+    wanted(Objective, "Adversarial(G, D, pairs)", objective)
+    wanted(Callable, "`lambda step, noise: law.sample(256, noise)`", batches)  # type: ignore[arg-type]
     step, spent = (start.step, start.seconds) if start else (0, 0.0)
     noise = torch.Generator(objective.source)
 
@@ -378,9 +394,11 @@ def train(
     while step < steps and spent < seconds:
         clock = time.perf_counter()
         noise.manual_seed((seed * 1_000_003 + step) % 2**32)  # torch's CPU generator takes 32 bits
-        x_0, label = batches(step, noise)
-        label = None if label is None else label.to(objective.device)
-        losses = objective.update(x_0.to(objective.device), noise, progress(), label, players(step))
+        batch = batches(step, noise)
+        x_0, label = (*batch, None)[:2] if isinstance(batch, (tuple, list)) else (batch, None)
+        x_0, label = torch.as_tensor(x_0), None if label is None else torch.as_tensor(label, device=objective.device)
+        x_0 = x_0.to(objective.device, objective.dtype if x_0.is_floating_point() else x_0.dtype)
+        losses = objective.update(x_0, noise, progress(), label, players(step))
         step, spent = step + 1, distributed.agree(spent + time.perf_counter() - clock)
         yield TrainStep(step, spent, progress(), losses)
 
@@ -389,8 +407,21 @@ def _randn_like(x: Tensor, noise: torch.Generator) -> Tensor:
     return torch.randn(x.shape, generator=noise, device=noise.device).to(x)
 
 
+def _for_each(d: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """The same D, given its condition for each item of x_s; Refused where it returns no logit for each."""
+
+    def judge(x_s: Tensor, **told: Tensor) -> Tensor:
+        logits = d(x_s, **{name: torch.cat([v] * (len(x_s) // len(v))) for name, v in told.items()})
+        if logits.shape[:1] != x_s.shape[:1]:
+            raise Refused(f"D returns a logit for each of {len(x_s)} x_s, got {tuple(logits.shape)}")
+        return logits
+
+    return judge
+
+
 def _learning(network: nn.Module) -> nn.Module:
     """The network, its weights learning unless some do already."""
+    wanted(nn.Module, "a network", network)
     weights = list(network.parameters())
     if not weights:
         raise Refused(f"a network that is trained needs weights, {type(network).__name__} has none")

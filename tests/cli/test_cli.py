@@ -263,6 +263,13 @@ def test_a_table_and_a_trained_run_have_landscapes(capsys, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("rate", "far"), [(1, True), (0.004, False)])
+def test_a_run_that_ends_far_from_the_data_says_so(capsys, tmp_path, rate, far):
+    how = ["--steps", 100, "--width", 32, "--lr-g", rate, "--lr-d", rate, "--out", tmp_path]
+    code, _, err = run(capsys, "train", "25-gaussians-live", *how)
+    assert code == 0 and ("no sample lies on a mode of the data: if the training diverged" in err) is far
+
+
 def test_sigterm_saves_a_run_that_resumes(tmp_path):
     command = [sys.executable, "-m", "ddgan", "train", "8-gaussians", "--out", str(tmp_path / "run"), "--batch", "16"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -287,12 +294,17 @@ def test_a_reader_who_has_enough_is_told_of_no_error():
 
 def test_train_classifier_writes_a_classifier_that_judges(capsys, monkeypatch, tmp_path):
     noise = np.random.default_rng(0)
-    data = ImageSet(noise.integers(0, 256, (40, 1, 8, 8), dtype=np.uint8), np.arange(40) % 2, ("a", "b"))
+    data = ImageSet(noise.integers(0, 256, (40, 1, 28, 28), dtype=np.uint8), np.arange(40) % 2, ("a", "b"))
     monkeypatch.setattr("ddgan.cli.load_images", lambda name, **how: data)
     words = "train-classifier", "mnist", "--out", tmp_path, "--width", 2
     code, out, err = run(capsys, *words, "--epochs", 2)
     assert code == 0 and out.strip() == f"{tmp_path}/classifier.safetensors" and "update 2  100%" in err
     assert score_images(data.images, load_classifier(tmp_path))["cfd"] == pytest.approx(0, abs=1e-5)
+    evaluate = "evaluate", "--classifier", tmp_path, "--T", 1, "-n", 8, "--json"
+    own, shipped = (json.loads(run(capsys, *words, "mnist")[1]) for words in (evaluate, ["evaluate", *evaluate[3:]]))
+    assert own["n"] == 8 and own["cfd"] != shipped["cfd"]
+    sentence = r"ddgan: the classifier is of images (1, 28, 28), the data are (2,)"
+    assert run(capsys, *evaluate, "rings") == (2, "", sentence + "\n")
     assert run(capsys, *words, "--minutes", 0) == (2, "", "ddgan: --minutes must be above 0, got 0\n")
 
 

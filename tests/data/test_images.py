@@ -984,8 +984,23 @@ def test_a_split_that_is_none_is_refused(name):
         (np.zeros((2, 8, 8), np.uint8), None, r"images must be uint8 .*, got uint8 \(2, 8, 8\)"),
         (np.zeros((2, 1, 8, 8), np.uint8), np.zeros(3, int), r"labels must be whole numbers \(2,\), got int64 \(3,\)"),
         (np.zeros((2, 1, 8, 8), np.uint8), np.zeros(2), r"labels must be whole numbers \(2,\), got float64 \(2,\)"),
+        (np.zeros((2, 1, 8, 8), np.uint8), [-1, 3], r"labels must be from 0 on, got -1 to 3"),
     ],
 )
 def test_arrays_that_are_no_set_of_images_are_refused(images, labels, sentence):
     with pytest.raises(Refused, match=f"^{sentence}$"):
         ImageSet(images, labels)
+
+
+def test_tensors_and_lists_are_sets_of_images_and_every_class_that_is_labelled_has_a_name():
+    images, labels = np.arange(2 * 64, dtype=np.uint8).reshape(2, 1, 8, 8), np.array([1, 0])
+    theirs = ImageSet(torch.from_numpy(images), [1, 0])
+    assert theirs.fingerprint() == ImageSet(images).fingerprint() and theirs.counts == [1, 1]
+    assert theirs.part(labels).images.tolist() == images[::-1].tolist() and ImageSet(images[:0], labels[:0]).known == 0
+    with pytest.raises(Refused, match=r"^labels must be from 0 on below the 1 names of classes, got 0 to 1$"):
+        ImageSet(images, labels, ("a",))
+
+
+def test_a_set_shows_its_size_and_not_its_pixels():
+    images = ImageSet(np.zeros((2000, 3, 8, 8), np.uint8), np.arange(2000) % 3, ("a", "b", "c"))
+    assert repr(images) == "2,000 images of 3 x 8 x 8, 3 classes: a, b, c"

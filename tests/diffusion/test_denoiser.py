@@ -241,3 +241,11 @@ def test_what_is_no_class_is_refused(label):
     denoiser = registry.generator("unet", (1, 8, 8), latent_dim=2, width=16, depth=1, multipliers=(1,), classes=3)
     with pytest.raises(Refused, match=r"^a class must be a whole number in 0\.\.2, or 3 for any, got "):
         denoiser.given(label)
+
+
+@pytest.mark.parametrize("closed", CLOSED)
+def test_an_exact_denoiser_takes_a_level_as_a_law_does(closed):
+    denoiser, x_t = closed(law_of((2,))), randn(4, 2)
+    z = randn(4, denoiser.latent_dim, seed=1)
+    of_one = denoiser(x_t, torch.ones(4, dtype=torch.float64), z)
+    assert all(torch.equal(denoiser(x_t, level, z), of_one) for level in (1.0, 1, torch.ones(1, dtype=torch.int64)))

@@ -257,6 +257,19 @@ def test_a_span_bounds_the_levels_of_the_best_schedule():
     assert float(levels[-1]) == pytest.approx(-8.0, abs=1e-5) and float(levels[0]) <= 4.0 + 1e-6
 
 
+def test_a_law_and_a_schedule_are_no_names():
+    law, schedule = toy("4-gaussians-1d"), Schedule.vp(4)
+    for wrong in (
+        lambda: bound("4-gaussians-1d", schedule),
+        lambda: optimal("rings", 4),
+        lambda: GaussianDenoiser(law.mu),
+    ):
+        with pytest.raises(Refused, match=r'^wanted toy\("25-gaussians"\) or another Law, got (str|Tensor)$'):
+            wrong()
+    with pytest.raises(Refused, match=r"^wanted Schedule.vp\(4\) or another Schedule, got int$"):
+        bound(law, 4)
+
+
 def test_what_has_no_best_schedule_is_refused():
     with pytest.raises(Refused, match="1 to 64 steps, got T = 65"):
         optimal(LINE, 65)

@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch.distributions import MultivariateNormal
@@ -326,3 +327,15 @@ def test_whole_numbers_are_answered_as_the_same_numbers_with_a_point():
     law, level, x = toy("25-gaussians"), Schedule.vp(4).level(2), torch.tensor([[1, 0], [0, 2]])
     assert torch.equal(law.denoised(x, level).mean(), law.denoised(x.double(), level).mean())
     assert torch.equal(law.log_prob(x), law.log_prob(x.double()))
+
+
+def test_numpys_arrays_are_points_and_a_grid_and_names_are_neither():
+    law, x = toy("two-moons"), np.zeros((3, 2))
+    assert torch.equal(law.log_prob(x), law.log_prob(torch.zeros(3, 2).double()))
+    assert torch.equal(law.on_grid(x[:, 0]), law.on_grid(torch.zeros(3).double()))
+    q = law.denoised(x, 0.5)
+    assert torch.equal(
+        q.log_prob(x), law.denoised(torch.zeros(3, 2).double(), 0.5).log_prob(torch.zeros(3, 2).double())
+    )
+    with pytest.raises(Refused, match="^wanted an array of numbers, got str$"):
+        Law("two-moons", [[0.0]], [1.0])

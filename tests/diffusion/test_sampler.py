@@ -131,8 +131,20 @@ def test_sampling_builds_no_graph_and_refuses_draws_that_do_not_fit():
     assert not list(sample(Schedule.vp(3), net, draws))[-1].x_s.requires_grad
     with pytest.raises(Refused, match="the schedule has T = 4 steps, the draws have 3"):
         next(sample(Schedule.vp(4), net, draws))
-    with pytest.raises(Refused, match="a denoiser is a subclass of ddgan.Denoiser, got Linear"):
-        next(sample(Schedule.vp(3), torch.nn.Linear(2, 2), draws))
+    for some in (draws._replace(eps=draws.eps[:, :, :1]), draws._replace(x_T=torch.zeros(4, 2))):
+        with pytest.raises(
+            Refused, match=r"^draws are x_T \(B, \*D\), z \(T, B, L\) and eps \(T, B, \*D\), got \([14], 2"
+        ):
+            next(sample(Schedule.vp(3), net, some))
+    for wrong in ([4, net, draws], [Schedule.vp(3), torch.nn.Linear(2, 2), draws], [Schedule.vp(3), net, draws.x_T]):
+        with pytest.raises(
+            Refused, match="^wanted .* or another (Schedule, got int|Denoiser, got Linear|Draws, got Te)"
+        ):
+            next(sample(*wrong))
+    with pytest.raises(Refused, match=r"^wanted DDIM\(\) or another Solver, got the class Heun$"):
+        next(sample(Schedule.vp(3), net, draws, solver=Heun))
+    with pytest.raises(Refused, match=r"^wanted range\(100\) or another Sized, got int$"):
+        next(draw(Schedule.vp(3), net, 100, (2,)))
     with pytest.raises(Refused, match="at_once counts samples, a whole number from 1 on, got -1"):
         next(draw(Schedule.vp(3), net, range(3), (2,), at_once=-1))
     net.card = {"shape": [1]}
@@ -213,6 +225,9 @@ def test_reroll_refuses_a_step_or_a_noise_that_is_not_there_in_a_sentence(t):
         draws.reroll("z", t, [1])
     with pytest.raises(Refused, match="must be z or eps, got 'x_T'"):
         draws.reroll("x_T", 1, [1])
+    for seeds, came in ((7, r"\(\)"), ([7, 8], r"\(2,\)")):
+        with pytest.raises(Refused, match=f"^noise is drawn again by 1 seeds, one a sample, got {came}$"):
+            draws.reroll("z", 1, seeds)
 
 
 @SHAPES

@@ -238,6 +238,7 @@ def test_a_curve_is_bent_at_its_ends_alone(family, t, a):
     [
         (lambda: Schedule.named(None, 4), "schedule must be one of vp, .*, got 'None'"),
         (lambda: Schedule.named("vp", 4, (1.0, 2.0, 3.0)), "the span of the vp schedule.*, got 1, 2, 3"),
+        (lambda: Schedule("vp", 4), "wanted an array of numbers, got str"),
         (lambda: Schedule.vp(4).at(1.5), r"t counts steps, a whole number in 0\.\.4, got \[1\.5\]"),
     ],
 )
@@ -253,6 +254,12 @@ def test_betas_and_ratios_of_noise_make_the_schedule_that_they_mean():
     torch.testing.assert_close(r2.var[:, 0], betas)
     alpha_bar = Schedule.of_levels(-2 * sigmas.log()).alpha_bar[1:].flip(0)
     torch.testing.assert_close(((1 - alpha_bar) / alpha_bar).sqrt(), sigmas.double(), rtol=1e-5, atol=0)
+
+
+def test_data_may_be_numpys():
+    x, y, schedule = np.ones((3, 2)), torch.ones(3, 2, dtype=torch.float64), Schedule.vp(4)
+    assert torch.equal(schedule.marginal(x, 2).mean, schedule.marginal(y, 2).mean)
+    assert torch.equal(schedule.posterior(x, 2 * x, 1, 2).mean, schedule.posterior(y, 2 * y, 1, 2).mean)
 
 
 def test_levels_may_be_a_list():

@@ -74,7 +74,7 @@ def test_samples_that_begin_with_an_image_are_told_no_class_unless_one_is_asked_
 
 
 def test_images_that_are_judged_are_told_the_same_classes(session, name, monkeypatch):
-    def score_set(batches, _, asked):
+    def score_set(batches, _, asked, judge):
         bright = torch.cat(list(batches))[:, 0, 0, 0]
         assert [NAMES[k] for k in (4 * (1 - bright)).round().long().tolist()] == list(asked)
         return {"n": len(bright)}

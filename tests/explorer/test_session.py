@@ -134,9 +134,7 @@ def test_two_judges_of_images_see_the_same_ones_drawn_once(monkeypatch):
 
     monkeypatch.setattr("ddgan.explorer.session.load_images", lambda name: name)
     monkeypatch.setattr("ddgan.explorer.session.fid", lambda batches, n, data: seen.append([*batches]) or 3.75)
-    monkeypatch.setattr(
-        "ddgan.explorer.session.score_set", lambda batches, name, asked: seen.append([*batches]) or {"n": 4}
-    )
+    monkeypatch.setattr("ddgan.explorer.session.score_set", lambda batches, *_: seen.append([*batches]) or {"n": 4})
     numbers = Session().evaluate(Request("stackedmnist", ("ddgan",), T=1, n=4), "ddgan", watch=watch, with_fid=True)
     assert numbers == {"n": 4, "fid": 3.75} and len(drawn) == 1
     assert all(len(batches) == 1 and batches[0] is drawn[0] for batches in seen)

@@ -7,7 +7,7 @@ from torch import Tensor
 from ddgan.data.toys import TOYS, toy
 from ddgan.diffusion.mixture import Law
 from ddgan.errors import Refused
-from ddgan.metrics.energy import energy, floor_energy
+from ddgan.metrics.energy import energy, energy_distance, floor_energy
 from ddgan.metrics.points import (
     coverage,
     evaluate,
@@ -222,3 +222,18 @@ def test_samples_may_have_a_gradient(metric):
     law = toy("25-gaussians")
     x = law.sample(100, torch.Generator().manual_seed(0))
     assert metric(x.clone().requires_grad_(), law) == metric(x, law)
+
+
+def test_samples_of_numpy_and_whole_numbers_are_samples_and_anything_else_is_refused():
+    law, x = toy("25-gaussians"), toy("25-gaussians").sample(64, torch.Generator().manual_seed(0)).double()
+    for metric, other, theirs in [
+        *((metric, law, law) for metric in (coverage, width, energy, mode_distance)),
+        *((metric, x.flip(1), x.flip(1).numpy()) for metric in (energy_distance, sliced_w2)),
+    ]:
+        assert metric(x.numpy()[::-1], theirs) == pytest.approx(metric(x.flip(0), other))
+        assert metric(x.round().int(), other) == metric(x.round(), other)
+        with pytest.raises(Refused, match="^wanted an array of numbers, got Law$"):
+            metric(law, other)
+    for metric in (energy_distance, sliced_w2):
+        with pytest.raises(Refused, match=r"got \(64,\) and \(64, 2\)$"):
+            metric(x[:, 0], x)

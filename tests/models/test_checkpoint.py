@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_model, save_model
 
 from ddgan import files
 from ddgan.diffusion.levels import Levels
@@ -171,6 +172,15 @@ def test_the_discriminator_has_a_width_of_its_own_where_the_config_gives_one():
         return [v.shape for v in registry.new_discriminator(replace(CONFIG, **changes), (2,)).parameters()]
 
     assert sizes(d_width=32) == sizes(width=32) != sizes()
+
+
+def test_a_network_without_a_card_reads_how_its_weights_are_kept(tmp_path):
+    own, path = registry.new_generator(CONFIG, (2,)), tmp_path / "own.safetensors"
+    with pytest.raises(Refused, match=r"^a network of your own has no card: safetensors.torch.save_model\(network"):
+        checkpoint.save_file(str(path), own)
+    save_model(own, path)
+    load_model(again := registry.new_generator(CONFIG, (2,)), path)
+    assert all(map(torch.equal, own.parameters(), again.parameters()))
 
 
 def test_the_one_file_is_a_model_wherever_it_is_taken(tmp_path):

@@ -1,5 +1,7 @@
 """What the networks of vectors promise; the denoisers' common contract is in test_denoiser."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import Tensor
@@ -208,3 +210,9 @@ def test_a_network_without_an_opponent_learns_by_every_weight_and_by_its_own_ite
         registry.generator(kind, (2,), latent_dim=2, width=16, depth=2)
     with pytest.raises(Refused, match="classes are for networks of images"):
         registry.generator(kind, (2,), latent_dim=latent_dim, width=16, depth=2, classes=3)
+
+
+@pytest.mark.parametrize("make", [registry.discriminator, partial(registry.generator, latent_dim=2)])
+def test_an_unknown_kind_of_network_is_refused_with_the_known_ones(make):
+    with pytest.raises(Refused, match="^a network is one of plain, skip, .*, unet-indexed, got 'mlp'$"):
+        make("mlp", (3, 32, 32), width=8, depth=1)

@@ -64,8 +64,8 @@ def state(config: Config, out: Path) -> dict[str, torch.Tensor]:
     return load_state(out, {}, replace(config, classes=known["config"]["classes"]), known["data"])[0]
 
 
-def trained(config: Config, folder: Path, out: Path, **options) -> dict[str, torch.Tensor]:
-    list(fit(config, out, images=str(folder), **options))
+def trained(config: Config, images: Path | ImageSet, out: Path, **options) -> dict[str, torch.Tensor]:
+    list(fit(config, out, images=str(images) if isinstance(images, Path) else images, **options))
     return state(config, out)
 
 
@@ -158,6 +158,14 @@ def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
         Refused, match="FID is measured against cifar10, stackedmnist; .* is of images that have no name here"
     ):
         Session().evaluate(Request(str(tmp_path), ("ddgan",), T=1, n=50_000), "ddgan", watch=pytest.fail, with_fid=True)
+
+
+def test_images_in_memory_are_trained_on_as_their_files_are(folder, tmp_path):
+    images = read_images(folder)
+    kept = [trained(TINY, data, tmp_path / str(i)) for i, data in enumerate((folder, images))]
+    assert all(torch.equal(kept[0][name], kept[1][name]) for name in kept[0])
+    with pytest.raises(Refused, match="^size is for images that are read from files, these are 28 x 28$"):
+        next(fit(TINY, tmp_path / "other", images=images, size=16))
 
 
 @pytest.mark.parametrize("loss", ["r1r2", "rpgan"])
@@ -570,9 +578,19 @@ def test_regression_with_classes_converges_to_the_mean_of_the_class_and_of_all_w
 def test_an_average_whose_distance_is_not_finite_is_not_the_one_that_is_kept(tmp_path, monkeypatch):
     found = iter([{"T=4": {"kl": None}}, {"T=4": {"kl": 0.5}}])
     monkeypatch.setattr("ddgan.training.run.evaluate_model", lambda *_: next(found))
-    config = Config("25-gaussians", width=8, depth=1, batch=8, steps=1, ema_long=0.01)
-    assert len(list(fit(config, tmp_path))) == 1
+    config = Config("25-gaussians", width=8, depth=1, batch=8, steps=2, ema_long=0.9)
+    assert len(list(fit(config, tmp_path))) == 2
     assert load(tmp_path).card["ema_kept"] == config.ema_long
+
+
+def test_two_averages_that_are_one_and_the_same_yet_are_judged_once(tmp_path, monkeypatch):
+    judged = []
+    monkeypatch.setattr(
+        "ddgan.training.run.evaluate_model", lambda *asked: judged.append(asked) or {"T=4": {"kl": 0.5}}
+    )
+    config = Config("25-gaussians", width=8, depth=1, batch=8, steps=9, ema_long=0.01)
+    list(fit(config, tmp_path))
+    assert len(judged) == 1 and load(tmp_path).card["ema_kept"] == config.ema
 
 
 @pytest.mark.parametrize("network", ["unet", "unet-draw"])

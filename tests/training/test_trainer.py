@@ -29,7 +29,7 @@ from ddgan.training import trainer
 from ddgan.training.cuda_graph import Recorded
 from ddgan.training.losses import LOSSES
 from ddgan.training.pairs import TOP, Anywhere, Consecutive
-from ddgan.training.run import new_objective
+from ddgan.training.run import fit, new_objective
 from ddgan.training.trainer import BOTH, DECAYS, Adversarial, Descent, Objective, Regression, TrainStep, train
 
 pytestmark = pytest.mark.usefixtures("fixed_initialisation")
@@ -235,9 +235,8 @@ class OwnD(nn.Module):
         self.frozen, self.last = nn.Linear(4, 8).requires_grad_(False), nn.Linear(8, 1)
 
     def forward(self, x_s: Tensor, x_t: Tensor, level_s: Tensor, level_t: Tensor) -> Tensor:
-        given = torch.cat([x_t, level_s.clamp(max=10)[:, None], level_t[:, None]], 1)
-        assert len(x_s) in (len(x_t), 2 * len(x_t), 4 * len(x_t))
-        return self.last(self.frozen(torch.cat([x_s, given.repeat(len(x_s) // len(x_t), 1)], 1)).relu())[:, 0]
+        given = torch.cat([x_s, x_t, level_s.clamp(max=10)[:, None], level_t[:, None]], 1)
+        return self.last(self.frozen(given).relu())[:, 0]
 
 
 @pytest.mark.parametrize("loss", LOSSES)
@@ -253,6 +252,44 @@ def test_networks_of_ones_own_learn_where_they_may_and_the_average_has_the_buffe
     assert torch.equal(norm.running_var, averaged.running_var) and not torch.equal(norm.running_var, torch.ones(8))
 
 
+def test_a_network_that_takes_no_infinite_level_reads_so():
+    d = OwnD()
+    d.forward = lambda x_s, x_t, level_s, level_t: d.last(torch.cat([x_s, level_s[:, None]] * 4, 1)).mean(1)
+    with pytest.raises(
+        FloatingPointError, match=r"^the loss of D is nan at update 1: .* does D take \+inf, the level_s"
+    ):
+        run(Adversarial(OwnG(), d, PAIRS["consecutive"]))
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_d_without_a_logit_for_each_item_is_refused_not_averaged(loss):
+    d = OwnD()
+    d.forward = lambda x_s, **told: d.last(x_s.repeat(1, 8)).mean()
+    with pytest.raises(Refused, match=r"^D returns a logit for each of (64|128|256) x_s, got \(\)$"):
+        run(Adversarial(OwnG(), d, PAIRS["consecutive"], loss=loss))
+
+
+@pytest.mark.parametrize("how", [{"decay": "linear"}, {"accumulate": 0}])
+def test_a_descent_that_is_none_is_refused(how):
+    with pytest.raises(Refused, match="^decay is one of late, cosine and accumulate a number from 1 on, got"):
+        Descent(**how)
+
+
+def test_one_rate_is_that_of_both_networks():
+    for lr in (1e-3, (1e-3, 1e-3), [1e-3, 1e-3]):
+        players = Adversarial(OwnG(), OwnD(), PAIRS["consecutive"], lr=lr).players
+        assert [players[name].lr for name in BOTH] == [1e-3, 1e-3]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_d_that_shares_the_condition_learns_as_one_that_is_given_it_for_each_item(loss):
+    one = adversarial(PAIRS["consecutive"], loss)
+    other = copy.deepcopy(one)
+    other.networks["d"].shares_condition = False
+    losses = [[[*record.losses.values()] for record in run(objective, stop=5)] for objective in (one, other)]
+    torch.testing.assert_close(*map(torch.tensor, losses))
+
+
 def test_loaded_models_go_on_learning():
     networks = load("4-gaussians-1d"), load_discriminator("4-gaussians-1d")
     before = [w.clone() for network in networks for w in network.parameters()]
@@ -266,6 +303,41 @@ def test_what_cannot_be_trained_is_refused_in_a_sentence():
         Regression(MeanDenoiser(TWO_POINTS), PAIRS["consecutive"])
     with pytest.raises(Refused, match="every counts updates, a whole number from 1 on, got 0"):
         Adversarial(OwnG(), OwnD(), PAIRS["consecutive"], every=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "came"),
+    [
+        (lambda: Consecutive(4), "Schedule, got int"),
+        (lambda: Anywhere("vp"), "Schedule, got str"),
+        (lambda: Regression(OwnG(), Schedule.vp(4)), "Pairs, got Schedule"),
+        (lambda: Regression(OwnG(), Consecutive), "Pairs, got the class Consecutive"),
+        (lambda: Adversarial(OwnD(), OwnG(), PAIRS["consecutive"]), "Denoiser, got OwnD"),
+        (lambda: Adversarial(OwnG(), OwnD, PAIRS["consecutive"]), "Module, got the class OwnD"),
+        (lambda: next(train(OwnG(), batches, seed=0)), "Objective, got OwnG"),
+        (lambda: next(train(regression(PAIRS["consecutive"]), TWO_POINTS, seed=0)), "Callable, got Law"),
+        (lambda: next(fit("25-gaussians", "runs/x")), "Config, got str"),
+    ],
+)
+def test_a_class_a_name_or_another_object_is_refused_in_a_sentence(make, came):
+    with pytest.raises(Refused, match=f"^wanted .* or another {came}$"):
+        make()
+
+
+@pytest.mark.parametrize("shares", [{"first": 2}, {"clean": 1.5}, {"clean": -0.1}])
+def test_shares_of_pairs_from_anywhere_are_shares(shares):
+    with pytest.raises(Refused, match=r"^first and clean are shares in 0\.\.1, got"):
+        Anywhere(Schedule.vp(4), **shares)
+
+
+def test_a_batch_is_a_tensor_or_an_array_of_any_precision_with_classes_or_without():
+    x, g = TWO_POINTS.sample(64, torch.Generator()), OwnG()
+
+    def losses(batch: Any) -> dict[str, float]:
+        objective = Regression(copy.deepcopy(g), PAIRS["consecutive"])
+        return next(train(objective, lambda step, noise: batch, seed=0)).losses
+
+    assert all(losses(batch) == losses((x, None)) for batch in (x, x.numpy(), [x.double()], [x, [0] * 64]))
 
 
 def test_an_unknown_loss_is_refused_in_a_sentence():
@@ -462,6 +534,8 @@ def test_pairs_from_anywhere_end_at_0_by_their_share_and_uniformly_below_t():
 
 class Witness(torch.nn.Module):
     """A discriminator that judges nothing and remembers what it was shown."""
+
+    shares_condition = True
 
     def __init__(self) -> None:
         super().__init__()
