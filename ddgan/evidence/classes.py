@@ -234,7 +234,7 @@ CLASSES = Experiment(
     "trained with the labels of four images of five, the DDGAN with those of three of five in the last two of its four "
     "runs. Before a KL, 1 % of equal shares is mixed in, so a class that was missed costs at most 6.9 nats. From x₈ to "
     "x₂ the DDGAN is nearer to exact than the learned Gaussian is. It is 1 to 9 times as far from exact as 64 exact "
-    "draws from x₈ to x₄, and 13 to 18 times from x₃ on. At x₇ it is a little too sure, 2.06 nats where 2.29 are "
+    "draws from x₈ to x₄, and 13 to 18 times from x₃ on. At x₇ it is a little too sure, 2.04 nats where 2.29 are "
     "right. At x₄ and x₃ it is less sure than it should be. Too sure by: the probability of the likeliest class minus "
     "how often the digit is of it. Where p is as sure as it should be, that is 0 but for chance, a standard error of 6 "
     "% at most. The exact posterior and 64 draws of it are within 6 % of 0 at every level. The DDGAN is too sure by 12 "
