@@ -383,6 +383,7 @@ assert os.listdir() == ["x.npz"], os.listdir()
 """
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home_a_name_or_an_entry_gets_all_that_others_get(tmp_path):
     """As a container has it that runs under any number; nothing is written to a directory called ~."""
     known = {"HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "XDG_CACHE_HOME"}
@@ -394,6 +395,7 @@ def test_a_user_without_a_home_a_name_or_an_entry_gets_all_that_others_get(tmp_p
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["regression", "mixture", "consistency"])
 def test_an_objective_on_a_toy_is_trained_as_its_preset_says(tmp_path, objective):
     assert main(["train", "rings", "--objective", objective, "--steps", "1", "--out", str(tmp_path / "run")]) == 0

@@ -154,6 +154,7 @@ def test_the_menu_offers_the_classes_of_the_data_and_keeps_the_one_that_other_da
         assert fitting["label"] == kept == menu["value"]
 
 
+@pytest.mark.slow
 def test_folders_are_classes_that_can_be_asked_for_by_name(sides, tmp_path, capsys):  # noqa: F811
     """The mean of a class after 60 updates of 16: bright on its own side."""
     run, out = tmp_path / "run", tmp_path / "x.npz"

@@ -66,6 +66,7 @@ def test_a_visitors_consistency_model_draws_new_noise_each_step():
     assert method_of("own-0123456789abcdef").solver == ANCESTRAL
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", ["25-gaussians", "rings"])
 def test_the_optimal_schedule_is_that_of_the_data(data):
     request = Request.parse({"data": data, "schedule": "optimal", "T": 3, "denoisers": "exact,gaussian", "n": 10})

@@ -157,6 +157,7 @@ def test_a_request_survives_its_link_and_its_json(values):
     assert Request.parse(json.loads(json.dumps(request.to_dict()))) == request
 
 
+@pytest.mark.slow
 @settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(st.one_of(st.sampled_from(FIELDS), st.text(max_size=5)), JUNK, max_size=4))
 @example({"T": True})

@@ -192,6 +192,7 @@ def no_core():
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
+@pytest.mark.slow
 def test_a_run_that_ends_otherwise_leaves_no_log_of_a_crash(tmp_path):
     command = [sys.executable, "-m", "ddgan", *WORDS, "--out", str(tmp_path / "run")]
     subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True, capture_output=True, timeout=120)

@@ -109,6 +109,7 @@ def test_a_map_that_is_learned_from_trajectories_makes_the_law_in_one_step():
     assert cover.modes == 4 and cover.on_mode > 0.9 and cover.kl < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("config", [MIXTURE, CONSISTENCY], ids=["mixture", "consistency"])
 def test_a_run_that_was_stopped_goes_on_bit_for_bit_and_its_model_is_loaded(config, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.import_module("ddgan.training.rivals"), "PER_CHUNK", 2)  # it has to make them again

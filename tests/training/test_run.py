@@ -129,6 +129,7 @@ def test_a_run_goes_on_with_the_data_that_it_began_with_and_no_other(folder, tmp
         list(fit(config, tmp_path / "line", resume=True))
 
 
+@pytest.mark.slow
 def test_the_points_decide_whether_a_run_goes_on_not_the_path_of_their_file(tmp_path, monkeypatch):
     (tmp_path / "here").mkdir()
     points = tmp_path / "here" / "points.csv"
@@ -550,6 +551,7 @@ def test_another_number_of_classes_than_the_images_have_is_refused(sides, tmp_pa
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["unet", "unet-draw"])
 def test_regression_with_classes_converges_to_the_mean_of_the_class_and_of_all_without(sides, kind):
     """At pure noise E[x_0 | x_T, class] is the mean image of the class, E[x_0 | x_T] that of all:

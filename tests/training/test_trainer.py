@@ -474,10 +474,10 @@ def test_training_stops_at_steps_or_at_seconds_whichever_is_first():
     ("pairs", "kind"),
     [
         ("consecutive", "skip"),
-        ("consecutive", "v"),
-        ("consecutive", "eps"),
-        ("consecutive", "plain-eps"),
-        ("anywhere", "skip"),
+        pytest.param("consecutive", "v", marks=pytest.mark.slow),
+        pytest.param("consecutive", "eps", marks=pytest.mark.slow),
+        pytest.param("consecutive", "plain-eps", marks=pytest.mark.slow),
+        pytest.param("anywhere", "skip", marks=pytest.mark.slow),
         ("anywhere", "v"),
     ],
 )

@@ -141,6 +141,7 @@ LARGE = [
 EACH_LARGE = pytest.mark.parametrize("asked", LARGE, ids=[asked["data"][:12] for asked in LARGE])
 
 
+@pytest.mark.slow
 @EACH_LARGE
 def test_an_answer_without_arrays_fits_into_what_a_language_model_reads(asked):
     request = Request.parse(asked)
@@ -156,6 +157,7 @@ def test_an_answer_without_arrays_fits_into_what_a_language_model_reads(asked):
             assert size(answers.posterior(SESSION, Question.parse({**question, "of": of}))) <= answers.MAX_TEXT
 
 
+@pytest.mark.slow
 @EACH_LARGE
 def test_a_picture_fits_and_is_one(asked):
     data = files.preview(SESSION, Request.parse(asked), 0)
