@@ -324,14 +324,21 @@ def test_another_schedule_is_another_race_and_a_stop_leaves_what_there_is(shown)
     assert done >= 1 and page.is_visible(f"{RACE} .race-plot") and "Stopped" in page.inner_text(".race-state")
     choose(page, "schedule", "cosine")
     race(page, drawn="checkerboard,cosine,energy", entries=0)
-    assert page.is_visible(f"{RACE} .race-empty")
+    assert page.is_visible(f"{RACE} .race-empty") and not page.inner_text(".race-state"), "this one was not stopped"
     choose(page, "schedule", "vp (paper)")
     race(page, drawn="checkerboard,vp,energy")
     assert entries(page) == done, "it stays"
     page.click(RUN)
     some(page, more_than=done)
+    held, done = [], entries(page)
+    page.route("**/cancel*", lambda route: held.append(route))
     page.click(STOP)
     race(page, running=0)
+    page.click(RUN)  # before the server has heard of the stop
+    race(page, running=1)
+    for route in held:
+        route.continue_()
+    some(page, more_than=done)
 
 
 @pytest.mark.parametrize("asked", ["25-gaussians,nothing,energy", "a,b", "", "25-gaussians"])
