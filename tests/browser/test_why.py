@@ -101,7 +101,8 @@ def test_what_is_under_the_pointer_is_chosen_and_the_link_keeps_it(visit, shown,
     until(page, "Math.abs(t - 128) < 6")  # a quarter of the way: the axis is a square root
     t, s, x = chosen(page)
     assert abs(x - 1.3) < 0.05 and t - s == 48
-    assert f"{ask(page, 'gap', s, t, x):.2f}" in page.inner_text(".why-numbers")
+    assert f"{ask(page, 'gap', s, t, x):.2f} nats" in page.inner_text(".why-numbers")
+    assert f"{ask(page, 'mean', t, s):.2f} nats" in page.inner_text(".why-numbers")
     assert link(page) == pytest.approx([t / VP_LEVELS, s / VP_LEVELS, x], abs=1e-3)
     request = Request.from_query(page.url.split("?")[1])
     assert (request.seed, request.T) == (7, 2), "the other parameters stay"
@@ -195,6 +196,9 @@ def test_the_map_has_the_path_of_the_schedule_and_the_best_one_and_says_their_bo
     page.select_option(f"{WHY} [name=schedule]", "optimal")
     stands(page, "optimal", 32)
     assert "no other 32 steps lose less" in page.inner_text(f"{WHY} .why-path p")
+    page.select_option(f"{WHY} [name=steps]", "1")
+    stands(page, "optimal", 1)
+    assert "no other single step loses less" in page.inner_text(f"{WHY} .why-path p")
 
 
 @pytest.mark.parametrize(
