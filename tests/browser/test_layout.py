@@ -1,7 +1,6 @@
 """How the page fits a window, and comes to fit it: a phone, 200 % zoom, and no jumps while it is made."""
 
 import pytest
-
 STAGE = "#stage .stage"
 TABS = ("Denoise", "Images", "Why", "Train", "Evidence", "About")
 ROW = "[role=tablist]"
@@ -30,6 +29,10 @@ ROOM = """() => Object.fromEntries([...document.querySelectorAll('.images-contro
   const end = input.getBoundingClientRect().left + parseFloat(paddingLeft) + pen.measureText(input.value).width;
   return [input.value, input.closest('.wrap').querySelector('.icon-wrap').getBoundingClientRect().left - end];
 }))"""
+
+# what is wider than its place
+WIDE = """[...document.querySelectorAll('.step-machine > div')].filter(of => of.checkVisibility() &&
+  of.scrollWidth > of.clientWidth + 1).map(of => of.scrollWidth)"""
 
 
 def beyond(page):
@@ -237,13 +240,16 @@ def test_what_a_finger_has_to_hit_is_24_pixels_high(visit):
         assert page.evaluate(LOW) == [], tab
 
 
-def test_on_a_phone_the_diagram_of_a_step_can_be_read(visit):
+@pytest.mark.parametrize("width", [390, 683])
+def test_the_diagram_of_a_step_can_be_read(visit, width):
     size = "node => parseFloat(getComputedStyle(node).fontSize) * (node.getScreenCTM?.().a ?? 1)"
     for query, tab in (("?n=500", "denoise"), ("?data=mnist&n=4", "images")):
-        page = visit(query, width=390, height=844, ready=THERE[tab])
+        page = visit(query, width=width, height=844, ready=THERE[tab])
         page.locator(".step-machine .D .small >> visible=true").wait_for(state="attached")
         small = page.locator(".step-machine text, .stage-metrics dd small").evaluate_all(
             f"nodes => nodes.filter(node => node.checkVisibility() && node.textContent).map({size})"
         )
         assert len(small) >= 9 and min(small) >= 11, tab
         assert beyond(page) <= 0
+        page.emulate_media(media="print")
+        assert page.evaluate(WIDE) == [], "paper does not scroll"
