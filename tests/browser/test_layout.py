@@ -1,6 +1,7 @@
 """How the page fits a window, and comes to fit it: a phone, 200 % zoom, and no jumps while it is made."""
 
 import pytest
+
 STAGE = "#stage .stage"
 TABS = ("Denoise", "Images", "Why", "Train", "Evidence", "About")
 ROW = "[role=tablist]"
@@ -33,6 +34,12 @@ ROOM = """() => Object.fromEntries([...document.querySelectorAll('.images-contro
 # what is wider than its place
 WIDE = """[...document.querySelectorAll('.step-machine > div')].filter(of => of.checkVisibility() &&
   of.scrollWidth > of.clientWidth + 1).map(of => of.scrollWidth)"""
+# of a fold: how far the lines of its name begin from its left, and by how much it is wider than its box, css pixels
+FOLD = """nodes => nodes.map(node => {
+  const text = document.createRange(), { left } = node.getBoundingClientRect(), box = node.parentElement;
+  text.selectNodeContents(node.firstElementChild);
+  return [Math.max(...[...text.getClientRects()].map(line => line.left)) - left, box.scrollWidth - box.clientWidth];
+})"""
 
 
 def beyond(page):
@@ -253,3 +260,11 @@ def test_the_diagram_of_a_step_can_be_read(visit, width):
         assert beyond(page) <= 0
         page.emulate_media(media="print")
         assert page.evaluate(WIDE) == [], "paper does not scroll"
+
+
+def test_on_a_phone_the_names_of_folds_begin_at_their_left_and_their_arrows_are_whole(visit):
+    page = visit("?data=mnist&n=4", width=390, height=844, ready=THERE["images"])
+    folds = page.locator(".label-wrap >> visible=true").evaluate_all(FOLD)
+    assert len(folds) >= 3
+    for left, beyond_box in folds:
+        assert left < 2 and beyond_box <= 0
