@@ -10,5 +10,5 @@ const follow = followGallery(({ item, of }) => {
   diagram.show(step);
   Object.assign(root.dataset, { ready: 1, shown: `${step.t}.${item}.${of}` });
 });
-onSize(follow, 560);
+onSize(follow);
 follow();

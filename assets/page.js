@@ -58,6 +58,14 @@ listen(document, 'click', e => { if (!tip.contains(e.target)) explain(glossAt(e)
 listen(document, 'keydown', e => { if (e.key === 'Escape') explain(null); });
 listen(document, 'scroll', placeTip, { capture: true, passive: true });
 
+// ---------------------------------------------------------------- paper
+
+/* It is white: what is dark on the screen is printed light. */
+const shades = document.body.classList;
+let dark = false;
+listen(window, 'beforeprint', () => { dark = shades.contains('dark'); shades.remove('dark'); });
+listen(window, 'afterprint', () => shades.toggle('dark', dark));
+
 // ---------------------------------------------------------------- the tour
 
 const card = make('section', 'tour');

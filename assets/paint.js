@@ -112,8 +112,12 @@ async function put(source, paper = false) {
     resizeQuality: 'high',
   });
   keep();
-  fill('white');            // under what is transparent
+  ink.clearRect(0, 0, W, H);
   ink.drawImage(small, 0, 0);
+  const ground = isLight(ink.getImageData(0, 0, W, H).data) ? GROUND[C] : 'white';
+  ink.globalCompositeOperation = 'destination-over';        // under what is transparent
+  fill(ground);
+  ink.globalCompositeOperation = 'source-over';
   if (C > 1) return draw();
   const image = ink.getImageData(0, 0, W, H), { data } = image;
   greyed(data, paper);

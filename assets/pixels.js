@@ -11,6 +11,16 @@ function greyed(data, paper) {
   if (paper && mean > 127) for (let k = 0; k < data.length; k++) if (k % 4 < 3) data[k] = 255 - data[k];
 }
 
+/* Whether what is seen of pixels that may be transparent is so light that it would be lost on white. */
+function isLight(data) {
+  let light = 0, seen = 0;
+  for (let k = 0; k < data.length; k += 4) {
+    light += data[k + 3] * (0.299 * data[k] + 0.587 * data[k + 1] + 0.114 * data[k + 2]);
+    seen += data[k + 3];
+  }
+  return light > 200 * seen;
+}
+
 /* A colour 0xBBGGRR of opacity 0..256 over an opaque pixel 0xAABBGGRR: red and blue are mixed at once. */
 const over = (rgb, opacity, pixel) => 0xff000000
   | (Math.imul(pixel & 0xff00ff, 256 - opacity) + Math.imul(rgb & 0xff00ff, opacity) + 0x800080) >>> 8 & 0xff00ff

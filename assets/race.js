@@ -135,8 +135,8 @@ function describe() {
   root.dataset.running = +running();
   progress.hidden = !running();
   progress.value = now?.share ?? 0;
-  if (running()) status.textContent = now?.words ?? 'Starting …';
-  else if (now) status.textContent = now.over ? '' : 'Stopped; what was computed stays, and Race goes on from there.';
+  const stopped = now && !now.over ? 'Stopped; what was computed stays, and Race goes on from there.' : '';
+  status.textContent = running() ? now?.words ?? 'Starting …' : stopped;
   $('.race-empty').hidden = Boolean(state.answer?.shown) || running();
   for (const [name, off] of [['run', running()], ['stop', !running()]]) {
     const button = document.querySelector(`#race-${name}`);
@@ -147,6 +147,8 @@ function describe() {
 root.race = {
   choose: values => {
     state.choice = values;
+    if (!running()) state.now = null;                // the words of a stop are those of another race
+    describe();
     keepInAddress({ race: values.join() === first.choice.join() ? null : values });
     ask();
   },

@@ -54,6 +54,7 @@ const state = {
   ahead: null,
   film: null,                 // the recorded run, while it is what is shown
   asked: false,               // for it
+  lost: false,                // a training was under way when the page was loaded again
   at: 0, playing: false, speed: 1, ticking: 0, clock: 0,
 };
 
@@ -218,6 +219,7 @@ function sentence() {
   const { frame, ahead } = state;
   if (state.error) return state.error;
   if (!frame) return '';
+  if (state.film && state.lost) return `Your training ended as the page was loaded again. ${frame.note}`;
   if (frame.state !== 'waiting' || !ahead) return frame.note;
   return `Waiting for its turn: one training runs here at a time, and ` +
     `${ahead === 1 ? 'one is' : ahead + ' are'} before yours.`;
@@ -514,6 +516,12 @@ root.live = {
       ? Array.from({ length: state.frame.curve.length / 5 }, (_, r) => [...state.frame.curve.slice(5 * r, 5 * r + 5)])
       : [],
 };
+/* A run ends with its page. Whoever loads the page again is told. */
+listen(window, 'beforeunload', () => {
+  const training = ['waiting', 'training', 'paused'].includes(state.frame?.state);
+  history.replaceState({ ...history.state, training }, '');
+});
+state.lost = Boolean(history.state?.training);
 describe();
 watch('value', receive);
 receive();

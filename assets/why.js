@@ -182,7 +182,7 @@ function ofPaths(name, T) {
   if (steps) clipped.push(`${steps} step${steps === 1 ? ' is' : 's are'} shorter than the map shows`);
   return `<b>${name}, T = ${T}: ${nats(chosen.nats)} nats</b>; ` +
     (name === 'optimal'
-      ? `no other ${many} lose less from the same noise level, with log-SNRs up to 5.`
+      ? `no other ${many} ${T === 1 ? 'loses' : 'lose'} less from the same noise level, with log-SNRs up to 5.`
       : `the best ${many}: <b>${nats(best.nats)}</b>.`) +
     ' A chain of best Gaussians loses no more than that: it bounds KL(law ‖ samples).' +
     (clipped.length ? ` ${clipped.join(', and ')}: drawn at its edge.` : '');
@@ -395,7 +395,7 @@ function drawChosen() {
   title.innerHTML = `One step: t = ${part(state.t)} → s = ${part(s)}`;
   numbers.innerHTML = `<b>${counted(modes(q), 'mode')}</b>` +
     `<span>KL to the best Gaussian <b>${nats(gap(state.data, q))}</b> nats</span>` +
-    `<span>mean over x<sub>t</sub> <b>${nats(meanGap(state.data, state.t, s))}</b></span>`;
+    `<span>mean over x<sub>t</sub> <b>${nats(meanGap(state.data, state.t, s))}</b> nats</span>`;
   drawCurve(chosen.canvas, q, true);
   for (const { button, canvas, part, output } of ladder) {
     button.disabled = state.t < part;

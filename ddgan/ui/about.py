@@ -56,8 +56,8 @@ differ in the step that follows.
 The numbers judge the $x_0$ that is predicted from the state shown, drawn in orange: its [[energy distance]] (the noise
 floor in brackets), how many modes get at least a tenth of their share, the share [[on a mode]], the
 [[KL of the histogram]], the [[width]] of the modes, and [[SW₂]]. No number is a verdict alone. A star marks the least
-energy distance, and any less than a noise floor above it; where that is true of all, there is none. Each panel says
-its evaluations ([[NFE]]).
+energy distance, and any less than a noise floor above it; where that is true of all, there is none. In up to one
+seed of 20 chance takes the star even from the exact law. Each panel says its evaluations ([[NFE]]).
 
 A bar behind the scrubber shows what a Gaussian loses in that step: the [[KL]] from the true law of $x_s$ to its best
 Gaussian, averaged over $x_t$. It is full at 5 [[nat|nats]].

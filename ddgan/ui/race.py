@@ -85,7 +85,8 @@ def build(demo: gr.Blocks, session: Session) -> None:
             yield from streamed(races(*asked))
 
     at_once = {"concurrency_id": "race", "concurrency_limit": 2}
-    running = run.click(streaming, [data, schedule], race, js=_BEGUN, **at_once, **QUIET)
+    again = {"trigger_mode": "multiple", "js": _BEGUN}  # soon after a stop, too; the script allows one run at a time
+    running = run.click(streaming, [data, schedule], race, **again, **at_once, **QUIET)
     running.failure(None, None, None, js=calling("race", "stop"))
     stop.click(None, None, None, cancels=[running])
     stop.click(None, None, None, js=calling("race", "stop"))

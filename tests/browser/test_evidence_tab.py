@@ -1,7 +1,7 @@
 """The tab Evidence: a page one reads, its numbers are there, its buttons open the real setting."""
 
 import pytest
-from test_page import STAGE, drawn
+from test_page import STAGE, drawn, on_paper
 
 from ddgan.evidence import EXPERIMENTS
 from ddgan.explorer.request import Request
@@ -141,3 +141,23 @@ def test_on_a_phone_a_races_legend_leaves_room_for_its_plots_and_its_caption_is_
     )
     assert caption["x"] + caption["width"] <= whole["x"] + whole["width"]
     assert legend["y"] + legend["height"] <= title["y"] + 2 and plot["height"] >= 80
+
+
+def test_paper_is_light_and_each_part_is_whole_on_its_page(visit):
+    page = visit("?tab=evidence", dark=True, ready="#evidence-oracle table")
+    part = "document.querySelector('#evidence-oracle')"
+    ink = on_paper(page, f"getComputedStyle({part}).color")
+    assert sum(map(int, ink[4:-1].split(","))) < 380 and page.is_hidden("body.dark")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.is_visible("body.dark")
+    around = on_paper(
+        page,
+        """[...document.querySelectorAll('body :has(#evidence-oracle), #evidence-oracle')].map(box =>
+          [getComputedStyle(box).display, box.tagName, box.id, box.className].join(' '))""",
+    )
+    others = [box for box in around if not box.startswith("block ")]
+    assert others == [], "Chromium cuts a flex or a grid off at the end of a page"
+    assert on_paper(page, f"getComputedStyle({part}).breakInside") == "avoid"
+    page.get_by_role("tab", name="About").click()
+    page.wait_for_selector(".about .katex")
+    assert not on_paper(page, f"{part}.checkVisibility()"), "another tab's"

@@ -31,6 +31,16 @@ ROOM = """() => Object.fromEntries([...document.querySelectorAll('.images-contro
   return [input.value, input.closest('.wrap').querySelector('.icon-wrap').getBoundingClientRect().left - end];
 }))"""
 
+# what is wider than its place
+WIDE = """[...document.querySelectorAll('.step-machine > div')].filter(of => of.checkVisibility() &&
+  of.scrollWidth > of.clientWidth + 1).map(of => of.scrollWidth)"""
+# of a fold: how far the lines of its name begin from its left, and by how much it is wider than its box, css pixels
+FOLD = """nodes => nodes.map(node => {
+  const text = document.createRange(), { left } = node.getBoundingClientRect(), box = node.parentElement;
+  text.selectNodeContents(node.firstElementChild);
+  return [Math.max(...[...text.getClientRects()].map(line => line.left)) - left, box.scrollWidth - box.clientWidth];
+})"""
+
 
 def beyond(page):
     """By how many pixels the page is wider than the window."""
@@ -237,13 +247,24 @@ def test_what_a_finger_has_to_hit_is_24_pixels_high(visit):
         assert page.evaluate(LOW) == [], tab
 
 
-def test_on_a_phone_the_diagram_of_a_step_can_be_read(visit):
+@pytest.mark.parametrize("width", [390, 683])
+def test_the_diagram_of_a_step_can_be_read(visit, width):
     size = "node => parseFloat(getComputedStyle(node).fontSize) * (node.getScreenCTM?.().a ?? 1)"
     for query, tab in (("?n=500", "denoise"), ("?data=mnist&n=4", "images")):
-        page = visit(query, width=390, height=844, ready=THERE[tab])
+        page = visit(query, width=width, height=844, ready=THERE[tab])
         page.locator(".step-machine .D .small >> visible=true").wait_for(state="attached")
         small = page.locator(".step-machine text, .stage-metrics dd small").evaluate_all(
             f"nodes => nodes.filter(node => node.checkVisibility() && node.textContent).map({size})"
         )
         assert len(small) >= 9 and min(small) >= 11, tab
         assert beyond(page) <= 0
+        page.emulate_media(media="print")
+        assert page.evaluate(WIDE) == [], "paper does not scroll"
+
+
+def test_on_a_phone_the_names_of_folds_begin_at_their_left_and_their_arrows_are_whole(visit):
+    page = visit("?data=mnist&n=4", width=390, height=844, ready=THERE["images"])
+    folds = page.locator(".label-wrap >> visible=true").evaluate_all(FOLD)
+    assert len(folds) >= 3
+    for left, beyond_box in folds:
+        assert left < 2 and beyond_box <= 0

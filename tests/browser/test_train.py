@@ -133,6 +133,17 @@ def test_the_recorded_run_plays_when_the_tab_is_shown_and_start_ends_it(visit):
     reach(page, "stopped")
 
 
+def test_a_page_that_is_loaded_again_says_that_its_training_ended(visit, trained):
+    for under_way in (False, True, False):
+        if under_way:
+            trained.click("#one-step")
+            reach(trained, "paused")
+        trained.reload(wait_until="domcontentloaded")
+        reach(trained, "recorded")
+        assert ("Your training ended as the page was loaded again" in trained.inner_text(LIVE)) is under_way
+    visit.errors.clear()  # what a page was listening to ends with it
+
+
 def test_on_a_projector_the_curves_stand_beside_the_cloud_in_the_first_view(visit):
     page = opened(visit, width=1366, height=768)
     reach(page, "recorded")

@@ -101,7 +101,8 @@ def test_what_is_under_the_pointer_is_chosen_and_the_link_keeps_it(visit, shown,
     until(page, "Math.abs(t - 128) < 6")  # a quarter of the way: the axis is a square root
     t, s, x = chosen(page)
     assert abs(x - 1.3) < 0.05 and t - s == 48
-    assert f"{ask(page, 'gap', s, t, x):.2f}" in page.inner_text(".why-numbers")
+    assert f"{ask(page, 'gap', s, t, x):.2f} nats" in page.inner_text(".why-numbers")
+    assert f"{ask(page, 'mean', t, s):.2f} nats" in page.inner_text(".why-numbers")
     assert link(page) == pytest.approx([t / VP_LEVELS, s / VP_LEVELS, x], abs=1e-3)
     request = Request.from_query(page.url.split("?")[1])
     assert (request.seed, request.T) == (7, 2), "the other parameters stay"
@@ -195,6 +196,9 @@ def test_the_map_has_the_path_of_the_schedule_and_the_best_one_and_says_their_bo
     page.select_option(f"{WHY} [name=schedule]", "optimal")
     stands(page, "optimal", 32)
     assert "no other 32 steps lose less" in page.inner_text(f"{WHY} .why-path p")
+    page.select_option(f"{WHY} [name=steps]", "1")
+    stands(page, "optimal", 1)
+    assert "no other single step loses less" in page.inner_text(f"{WHY} .why-path p")
 
 
 @pytest.mark.parametrize(
@@ -324,14 +328,21 @@ def test_another_schedule_is_another_race_and_a_stop_leaves_what_there_is(shown)
     assert done >= 1 and page.is_visible(f"{RACE} .race-plot") and "Stopped" in page.inner_text(".race-state")
     choose(page, "schedule", "cosine")
     race(page, drawn="checkerboard,cosine,energy", entries=0)
-    assert page.is_visible(f"{RACE} .race-empty")
+    assert page.is_visible(f"{RACE} .race-empty") and not page.inner_text(".race-state"), "this one was not stopped"
     choose(page, "schedule", "vp (paper)")
     race(page, drawn="checkerboard,vp,energy")
     assert entries(page) == done, "it stays"
     page.click(RUN)
     some(page, more_than=done)
+    held, done = [], entries(page)
+    page.route("**/cancel*", lambda route: held.append(route))
     page.click(STOP)
     race(page, running=0)
+    page.click(RUN)  # before the server has heard of the stop
+    race(page, running=1)
+    for route in held:
+        route.continue_()
+    some(page, more_than=done)
 
 
 @pytest.mark.parametrize("asked", ["25-gaussians,nothing,energy", "a,b", "", "25-gaussians"])

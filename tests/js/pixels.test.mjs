@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { load } from './scripts.mjs';
 
-const { planes, greyed, over, spread, enlarge, base64url } = load('pixels');
+const { planes, greyed, isLight, over, spread, enlarge, base64url } = load('pixels');
 
 test('planes are the channels one after the other, without alpha', () => {
   const data = Uint8ClampedArray.from([1, 2, 3, 255, 4, 5, 6, 255]);
@@ -22,6 +22,12 @@ test('grey is the luma of a colour; on white paper it is turned, elsewhere not',
   assert.deepEqual(of(true, white, white, black), [black, black, white].flatMap(colour => [...colour, 255]));
   assert.deepEqual(of(false, [255, 255, 255]), [255, 255, 255, 255]);
   assert.deepEqual(of(true, [0, 0, 0], [255, 255, 255], [0, 0, 0]).slice(0, 8), [0, 0, 0, 255, 255, 255, 255, 255]);
+});
+
+test('what is seen is light where it would be lost on white, whatever is hidden', () => {
+  const seen = (...pixels) => isLight(Uint8ClampedArray.from(pixels.flat()));
+  assert.ok(seen([255, 255, 255, 255], [0, 0, 0, 0]));
+  assert.ok(!seen([0, 0, 0, 255], [255, 255, 255, 0]) && !seen([255, 0, 0, 255]) && !seen([0, 0, 0, 0]));
 });
 
 test('base64url is what Python reads: no padding, - and _', () => {
