@@ -270,6 +270,7 @@ def test_a_run_that_ends_far_from_the_data_says_so(capsys, tmp_path, rate, far):
     assert code == 0 and ("no sample lies on a mode of the data: if the training diverged" in err) is far
 
 
+@pytest.mark.slow
 def test_sigterm_saves_a_run_that_resumes(tmp_path):
     command = [sys.executable, "-m", "ddgan", "train", "8-gaussians", "--out", str(tmp_path / "run"), "--batch", "16"]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
@@ -282,6 +283,7 @@ def test_sigterm_saves_a_run_that_resumes(tmp_path):
     assert subprocess.run(finish, env=environment, capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_reader_who_has_enough_is_told_of_no_error():
     reads, writes = os.pipe()
     os.close(reads)

@@ -213,6 +213,7 @@ def test_levels_are_spread_as_their_family_says_from_the_noisiest_on(T):
     torch.testing.assert_close((-karras / 2).exp(), table(noise_to_signal))
 
 
+@pytest.mark.slow
 @given(st.sampled_from([*FAMILIES]), st.integers(1, 20), st.floats(0.02, 0.9), st.booleans())
 def test_a_bent_curve_goes_through_the_point_and_keeps_its_other_end(family, T, a, at_data):
     lo, hi = FAMILIES[family].default

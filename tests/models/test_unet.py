@@ -344,6 +344,7 @@ def learning(kind: str) -> tuple[Tensor, Regression | Adversarial]:
     return x_0, Adversarial(g, d, Consecutive(VP), loss="paper", gamma=5.0, lr=(5e-4, 1e-3), descent=Descent(ema=0.05))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "left"), [("regression", 0.05), pytest.param("adversarial", 0.5, marks=pytest.mark.slow)]
 )

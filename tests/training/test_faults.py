@@ -85,6 +85,7 @@ def test_200_random_kills_all_resume_bit_for_bit():
     assert report["kills"] == report["bit_exact"] == 2 * (100 + len(faults.KILL_POINTS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "point, step", {"mid-write": 1, "before the renames": 1, "between the renames": 1, "after the renames": 2}.items()
 )
@@ -159,6 +160,7 @@ main(sys.argv[1:-1])
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "words"),
     [

@@ -69,6 +69,7 @@ def trained(config: Config, images: Path | ImageSet, out: Path, **options) -> di
     return state(config, out)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("with_classes", [False, True])
 def test_images_resume_bit_for_bit(folder, sides, tmp_path, with_classes):
     """With classes, a falling penalty and two moving averages, too."""
@@ -161,6 +162,7 @@ def test_images_of_ones_own_go_by_no_others_name(folder, tmp_path):
         Session().evaluate(Request(str(tmp_path), ("ddgan",), T=1, n=50_000), "ddgan", watch=pytest.fail, with_fid=True)
 
 
+@pytest.mark.slow
 def test_images_in_memory_are_trained_on_as_their_files_are(folder, tmp_path):
     images = read_images(folder)
     kept = [trained(TINY, data, tmp_path / str(i)) for i, data in enumerate((folder, images))]
@@ -334,6 +336,7 @@ def test_a_folder_of_images_is_not_judged_by_what_stands_beside_it(folder, tmp_p
     assert load(tmp_path / "run").card["metrics"] == {}
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused_in_a_sentence(folder, tmp_path):
     trained(TINY, folder, tmp_path)
     same_shapes = Config("8-gaussians", width=8, depth=1, batch=16, steps=1)

@@ -50,6 +50,7 @@ def test_rows_come_one_after_the_other_the_training_set_first(session, monkeypat
         assert np.allclose(np.sum(row["p"], 1), 1, atol=1e-3) and np.shape(row["p"]) == (4, 10)
 
 
+@pytest.mark.slow
 def test_where_no_training_set_is_a_shipped_row_serves_or_a_sentence_for_a_visitor(session, monkeypatch):
     monkeypatch.setattr(session, "images", absent)
     for asked, there in (({}, True), ({"seed": 1}, False), ({"label": "8"}, False), ({"forks": "z.1.1"}, False)):
