@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 from ...data.images import SETS, ImageSet, from_uint8
 from ...data.toys import TOYS, toy
@@ -31,7 +32,7 @@ from ...models import checkpoint, layers, registry, unet
 from ...models.config import PRESETS, Config
 from ...training.cuda_graph import Recorded
 from ...training.run import new_objective
-from ...training.trainer import train
+from ...training.trainer import Objective, train
 from ...views.encoding import encoded
 from ...views.stage import stage, staged
 from .page import opened
@@ -165,6 +166,8 @@ def images(rounds: int, say: Callable[[str], None]) -> dict[str, Any]:
         for n in sorted({1, cores()}):
             words = f"train_{name}_images_per_second" + f"_{n}_threads" * (n > 1)
             note(words, _training(PRESETS[name], SETS[name], n, full=rounds > 1))
+        if device().type == "cpu":
+            note(f"train_{name}_against_a_product", _against_a_product(PRESETS[name], SETS[name]))
     return {**report, "wall_s": round(time.perf_counter() - start, 1)}
 
 
@@ -278,22 +281,49 @@ def _training(config: Config, shape: tuple[int, ...], n: int, *, full: bool) -> 
     A second is one of processor time on one thread, of wall time on n or on a GPU.
     """
     use_cores(n)
-    noise = np.random.default_rng(0).integers(0, 256, (2000, *shape), dtype=np.uint8)
-    objective = new_objective(config, ImageSet(noise))
-    generator = torch.Generator(objective.source)
-    x_0 = from_uint8(noise[: config.batch]).to(objective.device)
+    objective, update = _updating(config, shape)
+    cuda = objective.device.type == "cuda"
     # the first update is slower and has the penalty; on a CUDA device updates of both kinds are slower until recorded
-    for _ in range(config.every * (Recorded.FIRST + 1) if x_0.is_cuda else 1):
-        objective.update(x_0, generator, 0.0)
+    for _ in range(config.every * (Recorded.FIRST + 1) if cuda else 1):
+        update()
     updates = config.every if full else 2
 
     def work() -> None:
         for _ in range(updates):
-            objective.update(x_0, generator, 0.0)
+            update()
 
-    seconds = _clock(work, time.process_time if x_0.device.type == "cpu" and n == 1 else time.perf_counter)
+    seconds = _clock(work, time.process_time if not cuda and n == 1 else time.perf_counter)
     use_cores()
     return round(updates * config.batch / seconds)
+
+
+def _updating(config: Config, shape: tuple[int, ...]) -> tuple[Objective, Callable[[], Any]]:
+    """An objective on noise, and an update of both its networks."""
+    noise = np.random.default_rng(0).integers(0, 256, (2000, *shape), dtype=np.uint8)
+    objective = new_objective(config, ImageSet(noise))
+    generator = torch.Generator(objective.source)
+    x_0 = from_uint8(noise[: config.batch]).to(objective.device)
+    return objective, lambda: objective.update(x_0, generator, 0.0)
+
+
+def _against_a_product(config: Config, shape: tuple[int, ...]) -> dict[str, float]:
+    """Count the operations of an update without a penalty, and time it beside a plain product of two matrices.
+
+    `share` is its speed as a share of the product's, in the same arithmetic on one thread: what is left to gain without
+    other networks.
+    """
+    objective, update = _updating(config, shape)
+    update()  # the one with the penalty, whose operations torch cannot count
+    with FlopCounterMode(display=False) as counter:
+        update()
+    a = torch.randn(1024, 1024).to(objective.descent.precision)
+    products = min(_clock(lambda: a @ a, time.process_time) for _ in range(10))
+    updates = min(_clock(update, time.process_time) for _ in range(2))
+    operations = counter.get_total_flops()
+    return {
+        "gflop_an_image": round(operations / config.batch / 1e9, 2),
+        "share": round(operations / updates / (2 * 1024**3 / products), 2),
+    }
 
 
 def _peak() -> int | None:
