@@ -197,17 +197,20 @@ def _share(n: int, *, images: bool) -> None:
 
 def _train_together(options: argparse.Namespace, config: Config) -> None:
     """What each of the processes does that train one model."""
-    # a resumed run equals an unbroken one of the same limit: the card names the command that makes it from scratch
-    command = f"python -m ddgan {shlex.join(word for word in sys.argv[1:] if word != '--resume')}"
     with time_left() as reading:
         steps = fit(
             config, options.out, images=options.data, size=options.size, reading=reading, resume=options.resume,
-            seconds=min(options.seconds, 60 * options.minutes), save_every=options.save_every, command=command,
+            seconds=min(options.seconds, 60 * options.minutes), save_every=options.save_every, command=_command(),
             say=lambda words: print(f"\nddgan: {words}", file=sys.stderr),
         )  # fmt: skip
         watch(until_stopped(steps), config.batch)
     if not distributed.rank():
         _print_metrics(options.out)
+
+
+def _command() -> str:
+    """What a card names as the command that makes its model, from scratch: a resumed run equals an unbroken one."""
+    return f"python -m ddgan {shlex.join(word for word in sys.argv[1:] if word != '--resume')}"
 
 
 def _print_metrics(out: Path) -> None:
@@ -220,8 +223,7 @@ def _print_metrics(out: Path) -> None:
 
 
 def _widen(options: argparse.Namespace) -> None:
-    command = f"python -m ddgan {shlex.join(sys.argv[1:])}"
-    widen(options.model, options.spread, options.out, images=options.data, command=command)
+    widen(options.model, options.spread, options.out, images=options.data, command=_command())
     _print_metrics(options.out)
 
 
@@ -238,10 +240,9 @@ def _train_classifier(options: argparse.Namespace) -> None:
             f"{len(test):,} images held out: {HELD_OUT:.0%} of each class, at least one, at random by the seed"
         )
         _say(f"there is no test split, so accuracy is measured on {measured_on}")
-    command = f"python -m ddgan {shlex.join(sys.argv[1:])}"
     steps = fit_classifier(
         train, test, options.out, width=options.width, epochs=options.epochs, seconds=60 * options.minutes,
-        seed=options.seed, noisy=options.noisy, command=command, measured_on=measured_on,
+        seed=options.seed, noisy=options.noisy, command=_command(), measured_on=measured_on,
     )  # fmt: skip
     watch(steps, BATCH)
     print(f"{options.out}/classifier.safetensors")

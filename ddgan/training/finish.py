@@ -80,9 +80,8 @@ def show(denoiser: Denoiser, data: ImageSet, out: Path) -> None:
     sheet(to_uint8(x_0), columns=8).save(out / "samples.png")
 
 
-def history_of(model: str | Path) -> tuple[dict[str, Any], ...]:
-    """How a model's weights were made, the first run first."""
-    card = checkpoint.read_card(model)
+def history_of(card: dict[str, Any]) -> tuple[dict[str, Any], ...]:
+    """How a model's weights were made, by its card, the first run first."""
     made = {key: card[key] for key in ("command", "steps", "seconds", "seen", "hardware") if key in card}
     return (*card.get("history", ()), made)
 
@@ -92,10 +91,12 @@ def widen(
 ) -> dict[str, dict[str, float | None]]:
     """Write a model of images whose z has another `spread` (see DrawUNet), with its weights; returns its metrics.
 
-    Refused for other networks, and where `out` holds a model.
+    `images` says where the images are that it was trained on, if they cannot be found by name. Refused for other
+    networks and other images, and where `out` holds a model.
     """
     checkpoint.check_free(out)
-    denoiser, card = checkpoint.load(model), checkpoint.read_card(model)
+    denoiser = checkpoint.load(model)
+    card = checkpoint.card_of(denoiser)
     if not isinstance(denoiser, DrawUNet) or not denoiser.latent_dim:
         raise Refused(f"only a DDGAN of images whose network is unet-draw has a spread, {model} is none")
     if not 0 < spread <= checkpoint.MAX_SPREAD:
@@ -103,6 +104,8 @@ def widen(
     config, shape = Config.from_dict(card["config"]), tuple(card["shape"])
     size = shape[-1] if images and shape[-1] == shape[-2] else None
     data = load_images(images or config.data, size=size)
+    if card.get("data") not in (None, data.fingerprint()):
+        raise Refused(f"{model} was trained on other images than {images or config.data}: give its own as --data")
     denoiser.spread = spread
     judged = denoiser.bfloat16().to(device(), precision(device()))
     metrics = evaluate_model(judged, data, config) if is_judged(data, config, images) else {}
@@ -115,7 +118,7 @@ def widen(
         "seen": 0,
         "hardware": hardware(),
         "torch": torch.__version__,
-        "history": history_of(model),
+        "history": history_of(card),
         "go_on": f"the last command of the history with --init {out}, another --out and another --seed "
         "trains on from these weights, whose z is not spread then",
         "metrics": metrics,

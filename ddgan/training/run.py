@@ -245,7 +245,7 @@ class _Run:
         begun = replace(config, init="") if resume else config  # a resumed run has its own weights
         self.objective = new_objective(begun, data)
         self.fingerprint = _fingerprint(config, data)
-        self.history = history_of(begun.init) if begun.init else ()
+        self.history = history_of(checkpoint.read_card(begun.init)) if begun.init else ()
         self.last, self.rollbacks = TrainStep(0, 0.0, 0.0, {}), 0
         self.saved: TrainStep | None = None
 

@@ -77,6 +77,14 @@ def test_what_cannot_be_widened_is_said(squares, tmp_path, model, spread, words)
         widen("mnist", 1.3, squares / "wide")
 
 
+def test_a_model_of_other_images_than_those_of_its_name_is_not_judged_by_these(squares, tmp_path, monkeypatch):
+    other = ImageSet(np.ones((8, 1, 28, 28), np.uint8))
+    monkeypatch.setattr("ddgan.training.finish.load_images", lambda name, size: other)
+    with pytest.raises(Refused, match="was trained on other images than mnist"):
+        widen(squares / "run", 2, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("spread", [0, -1, 11, "2", None, True])
 def test_a_card_with_another_spread_than_a_number_in_its_range_is_refused(squares, tmp_path, spread):
     checkpoint.save(tmp_path, checkpoint.load(squares / "run"), TINY, shape=(1, 28, 28), made={"spread": spread})
