@@ -44,7 +44,7 @@ from ..models import checkpoint, official, registry
 from ..models.config import PRESETS, Config, preset, suited
 from ..training import distributed
 from ..training.classifier import BATCH, fit_classifier
-from ..training.finish import widen
+from ..training.finish import adjust
 from ..training.run import fit, refuse_misfits, table_of
 from ..views import files, landscape, recorded
 from ..views.answers import finite
@@ -222,8 +222,9 @@ def _print_metrics(out: Path) -> None:
     print(f"{out}/model.safetensors")
 
 
-def _widen(options: argparse.Namespace) -> None:
-    widen(options.model, options.spread, options.out, images=options.data, command=_command())
+def _adjust(options: argparse.Namespace) -> None:
+    given = {"spread": options.spread, "guidance": options.guidance}
+    adjust(options.model, options.out, **given, images=options.data, command=_command())
     _print_metrics(options.out)
 
 

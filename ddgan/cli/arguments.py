@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     top = Parser(prog="python -m ddgan", description="Denoising Diffusion GANs, step by step.")
     commands = top.add_subparsers(dest="command", required=True, parser_class=Parser, metavar="COMMAND")
     for command in (
-        _presets, _data, _train, _train_classifier, _widen, _errors, _sampled, _import_official, _bench, _record,
+        _presets, _data, _train, _train_classifier, _adjust, _errors, _sampled, _import_official, _bench, _record,
         _evidence,
     ):  # fmt: skip
         command(commands)
@@ -137,13 +137,16 @@ def _train_classifier(commands: Any) -> None:
     add.add_argument("--seed", type=int, default=0)
 
 
-def _widen(commands: Any) -> None:
+def _adjust(commands: Any) -> None:
     add = commands.add_parser(
-        "widen", help="write a DDGAN of images whose z varies more where x_t is noise, and judge it"
+        "adjust", help="write a model of images that draws otherwise with the same weights, and judge it"
     )
     add.add_argument("model", type=Path, help="name of a shipped model, or the directory of a run")
-    add.add_argument("spread", type=float, help="variance of z there, such as 1.5: recall rises, precision falls")
-    add.add_argument("--out", required=True, type=Path, help="directory of the wider model")
+    words = "variance of a DDGAN's z where x_t is noise, such as 1.5: recall rises, precision falls (default: as it is)"
+    add.add_argument("--spread", type=float, help=words)
+    words = "how strongly the class is told, such as 2: precision rises, recall falls (default: as it is)"
+    add.add_argument("--guidance", type=float, help=words)
+    add.add_argument("--out", required=True, type=Path, help="directory of the adjusted model")
     add.add_argument("--data", help="where its images are: an archive, a folder or a zip (default: found by name)")
 
 

@@ -31,10 +31,9 @@ from .classifier import Classifier
 from .config import Config
 from .layers import channels_last
 from .registry import new_discriminator, new_generator
-from .unet import DrawUNet
 
 __all__ = [
-    "MAX_SPREAD",
+    "MAX_ADJUSTED",
     "WEIGHTS",
     "amend",
     "card_of",
@@ -49,7 +48,8 @@ __all__ = [
     "save_file",
 ]
 
-MAX_SPREAD = 10.0
+MAX_ADJUSTED = 10.0
+ADJUSTED = ("spread", "guidance")  # how a network draws, beside its weights: 1 as it was trained
 WEIGHTS = Path(__file__).parents[2] / "weights"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
@@ -66,7 +66,7 @@ def new_card(
         "config": config.to_dict(),
         "shape": list(shape),
         "levels": levels and {"values": levels.values, "between": levels.continuous},
-        **({"spread": denoiser.spread} if isinstance(denoiser, DrawUNet) and denoiser.spread != 1 else {}),
+        **{name: value for name in ADJUSTED if (value := getattr(denoiser, name, 1.0)) != 1},
         "dtype": str(dtype).removeprefix("torch."),
         "parameters": sum(p.numel() for p in denoiser.parameters()),
         **made,
@@ -138,8 +138,9 @@ def load(name: str | Path) -> Denoiser:
         _fill(denoiser, path / "model.safetensors", card["sha256"])
     if card["levels"] is not None:
         denoiser.levels = Levels(tuple(card["levels"]["values"]), card["levels"]["between"])
-    if isinstance(denoiser, DrawUNet):
-        denoiser.spread = card.get("spread", 1.0)
+    for name in ADJUSTED:
+        if hasattr(denoiser, name):
+            setattr(denoiser, name, card.get(name, 1.0))
     denoiser.card = card
     return _ready(denoiser, card)
 
@@ -246,8 +247,9 @@ def _card(text: str | bytes, where: str) -> dict[str, Any]:
             values, between = levels["values"], levels["between"]
             if type(between) is not bool or not 1 <= len(values) <= 1000 or not all(map(_is_finite, values)):
                 raise Refused("levels that are not numbers")
-        if not _is_finite(spread := card.get("spread", 1.0)) or not 0 < spread <= MAX_SPREAD:
-            raise Refused(f"spread {str(spread)[:40]}")
+        for name in ADJUSTED:
+            if not _is_finite(value := card.get(name, 1.0)) or not 0 < value <= MAX_ADJUSTED:
+                raise Refused(f"{name} {str(value)[:40]}")
         _check_classes(card)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = f"no {error}" if isinstance(error, KeyError) else str(error)[:200]

@@ -1,4 +1,4 @@
-"""What becomes of a model when its training has ended: it is judged and shown, and its z may be spread."""
+"""What becomes of a model when its training has ended: it is judged and shown, and how it draws may be adjusted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ..metrics.images import score_set
 from ..metrics.points import evaluate
 from ..models import checkpoint
 from ..models.config import Config
-from ..models.unet import DrawUNet
+from ..models.unet import DrawUNet, UNet
 
-__all__ = ["evaluate_model", "history_of", "is_judged", "show", "widen"]
+__all__ = ["adjust", "evaluate_model", "history_of", "is_judged", "show"]
 
 SHEET = 64  # images that samples.png shows
 JUDGED, STACKED = 2000, 25_600  # images that a card's metrics are of; of StackedMNIST
@@ -86,27 +86,39 @@ def history_of(card: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     return (*card.get("history", ()), made)
 
 
-def widen(
-    model: str | Path, spread: float, out: Path, *, images: str | None = None, command: str = ""
+def adjust(
+    model: str | Path,
+    out: Path,
+    *,
+    spread: float | None = None,
+    guidance: float | None = None,
+    images: str | None = None,
+    command: str = "",
 ) -> dict[str, dict[str, float | None]]:
-    """Write a model of images whose z has another `spread` (see DrawUNet), with its weights; returns its metrics.
+    """Write a model of images with another `spread` (see DrawUNet) or `guidance` (UNet); returns its metrics.
 
-    `images` says where the images are that it was trained on, if they cannot be found by name. Refused for other
-    networks and other images, and where `out` holds a model.
+    Its weights stay. `images` says where the images are that it was trained on, if they cannot be found by name.
+    Refused for networks without what is asked for and for other images, and where `out` holds a model.
     """
     checkpoint.check_free(out)
     denoiser = checkpoint.load(model)
     card = checkpoint.card_of(denoiser)
-    if not isinstance(denoiser, DrawUNet) or not denoiser.latent_dim:
+    asked = {name: v for name, v in (("spread", spread), ("guidance", guidance)) if v is not None}
+    if not asked:
+        raise Refused("nothing to adjust: give a spread, a guidance or both")
+    if spread is not None and not (isinstance(denoiser, DrawUNet) and denoiser.latent_dim):
         raise Refused(f"only a DDGAN of images whose network is unet-draw has a spread, {model} is none")
-    if not 0 < spread <= checkpoint.MAX_SPREAD:
-        raise Refused(f"a spread must be above 0 and at most {checkpoint.MAX_SPREAD:g}, got {spread:g}")
+    if guidance is not None and not (isinstance(denoiser, UNet) and denoiser.classes):
+        raise Refused(f"only a model of images that knows classes has a guidance, {model} is none")
+    for name, value in asked.items():
+        if not 0 < value <= checkpoint.MAX_ADJUSTED:
+            raise Refused(f"a {name} must be above 0 and at most {checkpoint.MAX_ADJUSTED:g}, got {value:g}")
+        setattr(denoiser, name, value)
     config, shape = Config.from_dict(card["config"]), tuple(card["shape"])
     size = shape[-1] if images and shape[-1] == shape[-2] else None
     data = load_images(images or config.data, size=size)
     if card.get("data") not in (None, data.fingerprint()):
         raise Refused(f"{model} was trained on other images than {images or config.data}: give its own as --data")
-    denoiser.spread = spread
     judged = denoiser.bfloat16().to(device(), precision(device()))
     metrics = evaluate_model(judged, data, config) if is_judged(data, config, images) else {}
     kept = ("data", "classes", "class_counts", "ema_kept")
@@ -120,7 +132,7 @@ def widen(
         "torch": torch.__version__,
         "history": history_of(card),
         "go_on": f"the last command of the history with --init {out}, another --out and another --seed "
-        "trains on from these weights, whose z is not spread then",
+        "trains on from these weights, neither spread nor guided then",
         "metrics": metrics,
     }
     discriminator = checkpoint.load_discriminator(model) if "discriminator_sha256" in card else None
