@@ -11,6 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ from .session import Session
 from .tree import Branches
 
 __all__ = [
-    "DRAWS", "EXAMPLES", "SHIPPED_N", "SHIPPED_OF", "SHIPPED_T", "Turns", "Way", "curve", "examples", "exact", "grown",
+    "DRAWS", "EXAMPLES", "SHIPPED_LABELS", "SHIPPED_N", "SHIPPED_OF", "SHIPPED_T", "Turns", "Way", "curve", "examples", "exact", "grown",
     "judged_classes", "learned", "of_shipped", "spoken", "turned", "way",
 ]  # fmt: skip
 
@@ -40,7 +41,7 @@ DRAWS = 64  # redraws of z at each state
 MOST = 17  # states that have a bar
 EXAMPLES = Path(__file__).parents[2] / "assets" / "class-posterior.json"
 SHIPPED = {"mnist": 60_000, "cifar10": 100_000}  # sets with shipped examples, and how many images their law has
-SHIPPED_T, SHIPPED_N, SHIPPED_OF = (1, 2, 4, 8), 25, ("ddgan", "regression")
+SHIPPED_T, SHIPPED_N, SHIPPED_OF, SHIPPED_LABELS = (1, 2, 4, 8), 25, ("ddgan", "regression"), (None, ANY)
 CURVE_N, CURVE = 100, torch.arange(-12, 6.5, 0.5, dtype=torch.float64)  # of the entropy: x_t at each of these log-SNRs
 
 
@@ -160,10 +161,10 @@ def examples(path: Path = EXAMPLES, say: Callable[[str], None] = lambda words: N
         models = {of: _weights(session, request, of) for of in SHIPPED_OF}
         made[data] = {"images": images, "largest_variance": round(largest_variance(known.images), 4), **models}
         made[data]["entropy"] = _curve(known)
-        for T in SHIPPED_T:
-            for of in SHIPPED_OF:
-                ways[_key(replace(request, T=T), of)] = _ways(session, replace(request, T=T), of, known)
-                say(f"{data}, T = {T}, {of}")
+        for label, T, of in product(SHIPPED_LABELS, SHIPPED_T, SHIPPED_OF):
+            asked = replace(request, T=T, label=label)
+            ways[_key(asked, of)] = _ways(session, asked, of, known)
+            say(f"{data}, T = {T}, {of}, class {label or 'its own'}")
     heads = "".join(f"{json.dumps(data)}: {json.dumps(head)},\n" for data, head in made.items())
     lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(p, separators=(',', ':'))}" for key, p in ways.items())
     write(path, f'{{{heads}"ways": {{\n{lines}\n}}}}\n'.encode())

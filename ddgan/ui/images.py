@@ -26,7 +26,7 @@ from .server.jobs import job, size
 
 __all__ = ["build"]
 
-FIRST = Request.parse({"data": "mnist"})
+FIRST = Request.parse({"data": "mnist", "label": ANY})  # told a class, a Gaussian has fewer modes to miss
 SETS = [(called, name) for name, called in LABELS.items()]
 STEPS = [1, 2, 3, 4, 6, 8, 16]
 SAMPLES = [4, 9, 16, 36, 64]
@@ -120,7 +120,7 @@ def _controls(session: Session) -> tuple[Controls, gr.Button]:
     pick = partial(gr.Dropdown, filterable=False)
     with gr.Row(elem_classes="controls images-controls"):
         data = pick(SETS, value=FIRST.data, label="Data", scale=2, min_width=140, elem_id="images-data")
-        label = pick(**_classes(session, FIRST.data), label="Class", scale=3, min_width=130, elem_id="images-label")
+        label = pick(**_classes(session, FIRST.data, _opening(FIRST.data)), label="Class", scale=3, min_width=130, elem_id="images-label")
         T = pick(STEPS, value=FIRST.T, label="Steps T", scale=2, min_width=90, elem_id="images-T")
         schedule = pick(
             words.SCHEDULES, value=FIRST.schedule, label="Schedule", scale=3, min_width=120, elem_id="images-schedule"
@@ -301,11 +301,19 @@ def _classes(session: Session, data: str, label: str = "") -> dict[str, Any]:
     return {"choices": list(choices.items()), "value": label, "visible": bool(names or label)}
 
 
+def _opening(data: str) -> str:
+    """What the menu of classes holds when these data are chosen."""
+    return (FIRST.label or "") if data == FIRST.data else ""
+
+
 def _offered(session: Session, of: dict[str, Any]) -> tuple[dict[str, Any], Any, Any]:
-    """Of what the controls hold (denoisers, label) as much as other data have, and the updates of the two menus."""
+    """Of what the controls hold (denoisers, label) as much as other data have, and the updates of the two menus.
+
+    A class by name is kept where they have it; else they open as they do first.
+    """
     here, known = session.source(of["data"]).models, session.class_names(of["data"])
     names = [name for name in of["denoisers"] if name in here] or list(here)[:1]
-    label = of["label"] if of["label"] in (known and (*known, ANY)) else ""
+    label = of["label"] if of["label"] in known else _opening(of["data"]) if known else ""
     menu = gr.update(choices=_denoisers(session, of["data"], names), value=names)
     return {"denoisers": names, "label": label}, menu, gr.update(**_classes(session, of["data"], label))
 

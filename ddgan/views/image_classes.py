@@ -41,8 +41,8 @@ FOR_THE_SET = (
 )
 ABSENT = (
     "The exact row needs the training set, which is not on this machine. It comes with the page for the first "
-    f"{SHIPPED_N} samples of {' and '.join(map(label, SHIPPED_OF))}, of seed 0, each of its own class and as first "
-    f"drawn, in {', '.join(map(str, SHIPPED_T[:-1]))} or {SHIPPED_T[-1]} steps of vp."
+    f"{SHIPPED_N} samples of {' and '.join(map(label, SHIPPED_OF))}, of seed 0, told any class or each its own, "
+    f"as first drawn, in {', '.join(map(str, SHIPPED_T[:-1]))} or {SHIPPED_T[-1]} steps of vp."
 )
 
 

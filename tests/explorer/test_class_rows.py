@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from ddgan.explorer.posterior import ImageQuestion
 from ddgan.explorer.request import Request
 from ddgan.explorer.session import Session
 from ddgan.metrics.images import classifier_of
+from ddgan.ui.images import FIRST
 
 
 class Coin(Denoiser):
@@ -83,13 +85,11 @@ def test_the_training_set_answers_if_it_has_the_classes_and_is_waited_for(sessio
 
 # ---------------------------------------------------------------- what is shipped
 
-FIRST = Request.parse({"data": "mnist"})
-
 
 def test_the_examples_are_those_of_the_shipped_weights_and_have_a_row_for_every_state():
     """Where this fails because of new weights: python -m ddgan evidence examples."""
     session, kept = Session(), json.loads(EXAMPLES.read_text())
-    assert EXAMPLES.stat().st_size < 300_000 and len(kept["ways"]) == 2 * 4 * 2
+    assert EXAMPLES.stat().st_size < 300_000 and len(kept["ways"]) == 2 * 2 * 4 * 2
     for key, ways in kept["ways"].items():
         request = Request.from_query(key)
         assert len(ways) == class_rows.SHIPPED_N and all(len(p) == request.T + 1 for p in ways)
@@ -108,7 +108,7 @@ def test_another_sample_has_no_example(values):
 
 def test_the_opening_sample_has_an_example_whatever_else_is_shown():
     session = Session()
-    alone, beside = (Request.parse({"data": "mnist", **v}) for v in ({}, {"denoisers": "ddgan", "n": 25}))
+    alone, beside = (replace(FIRST, **v) for v in ({}, {"denoisers": ("ddgan",), "n": 25}))
     p = [of_shipped(session, ImageQuestion(request, 1, 0, "ddgan")) for request in (alone, beside)]
     assert p[0].shape == (5, 10) and torch.equal(*p) and torch.allclose(p[0].sum(1), torch.ones(5).double())
     assert entropy(p[0][0]) > 2.2 and entropy(p[0][-1]) == 0, "all classes at x_T, one at x_0"

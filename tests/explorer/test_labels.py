@@ -137,8 +137,8 @@ def test_a_label_survives_its_link_its_json_and_its_command():
     assert " --label 7 " in code["cli"] and 'label="7"' in code["python"] and code["link"].endswith("&label=7")
 
 
-def test_the_menu_offers_the_classes_of_the_data_and_keeps_the_one_that_other_data_have(session, monkeypatch):
-    known = {"mnist": ("cat", "dog"), "cifar10": ()}
+def test_the_menu_offers_the_classes_of_the_data_and_keeps_one_by_name_that_other_data_have(session, monkeypatch):
+    known = {"mnist": ("cat", "dog"), "cifar10": (), "own": ("cat", "owl")}
     monkeypatch.setattr(session, "class_names", known.get)
     assert images._classes(session, "mnist") == {
         "choices": [("each its own", ""), ("any", "any"), ("cat", "cat"), ("dog", "dog")], "value": "", "visible": True,
@@ -146,9 +146,13 @@ def test_the_menu_offers_the_classes_of_the_data_and_keeps_the_one_that_other_da
     assert not images._classes(session, "cifar10")["visible"] and images._classes(session, "cifar10", "owl")["visible"]
     for data, label, kept in (
         ("mnist", "dog", "dog"),
-        ("mnist", "owl", ""),
-        ("cifar10", "any", ""),
+        ("own", "owl", "owl"),
+        ("mnist", "owl", "any"),  # as the tab opens
+        ("mnist", "", "any"),
         ("mnist", "any", "any"),
+        ("own", "any", ""),
+        ("cifar10", "any", ""),
+        ("cifar10", "dog", ""),
     ):
         fitting, _, menu = images._offered(session, {"data": data, "denoisers": ["ddgan"], "label": label})
         assert fitting["label"] == kept == menu["value"]
