@@ -33,7 +33,7 @@ from .session import Session
 from .tree import Branches
 
 __all__ = [
-    "DRAWS", "EXAMPLES", "SHIPPED_LABELS", "SHIPPED_N", "SHIPPED_OF", "SHIPPED_T", "Turns", "Way", "curve", "examples", "exact", "grown",
+    "DRAWS", "EXAMPLES", "SHIPPED_N", "SHIPPED_OF", "SHIPPED_T", "Turns", "Way", "curve", "examples", "exact", "grown",
     "judged_classes", "learned", "of_shipped", "spoken", "turned", "way",
 ]  # fmt: skip
 

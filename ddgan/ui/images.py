@@ -120,7 +120,8 @@ def _controls(session: Session) -> tuple[Controls, gr.Button]:
     pick = partial(gr.Dropdown, filterable=False)
     with gr.Row(elem_classes="controls images-controls"):
         data = pick(SETS, value=FIRST.data, label="Data", scale=2, min_width=140, elem_id="images-data")
-        label = pick(**_classes(session, FIRST.data, _opening(FIRST.data)), label="Class", scale=3, min_width=130, elem_id="images-label")
+        classes = _classes(session, FIRST.data, _opening(FIRST.data))
+        label = pick(**classes, label="Class", scale=3, min_width=130, elem_id="images-label")
         T = pick(STEPS, value=FIRST.T, label="Steps T", scale=2, min_width=90, elem_id="images-T")
         schedule = pick(
             words.SCHEDULES, value=FIRST.schedule, label="Schedule", scale=3, min_width=120, elem_id="images-schedule"
