@@ -117,7 +117,7 @@ def title(name: str, own: Denoiser | None = None) -> tuple[str, str]:
 
 def heading(scene: Scene, panel: Panel) -> tuple[str, str]:
     """`title`, and a warning if a DDGAN is asked for longer steps than it was trained for,
-    or if a model that knows no classes is asked for one.
+    or if a model that knows no classes is asked for one; how strongly it is told classes, where it is guided.
     """
     called, what = title(panel.name, panel.own)
     if panel.own is None:
@@ -129,6 +129,8 @@ def heading(scene: Scene, panel: Panel) -> tuple[str, str]:
     T = scene.request.T
     longer = levels and not (levels.continuous or regression) and T < len(levels.values)
     what += f"; was not trained on steps as long as those of T = {T}" * bool(longer)
+    if panel.classes and (guidance := getattr(model, "guidance", 1.0)) != 1:
+        what += f"; told classes {guidance:g} times as strongly as in training"
     return called, what + "; knows no classes" * ignored(model, scene.request.label)
 
 

@@ -108,8 +108,16 @@ def test_a_model_without_classes_draws_the_same_bits_and_says_that_it_knows_none
     without, told = gallery(both)["panels"]
     assert without["note"].endswith("; knows no classes") and without["classes"] is None
     assert "knows no classes" not in told["note"] and set(told["classes"]) == {"owl"}
+    assert "strongly" not in told["note"]
     for label in (None, "any"):
         assert "knows no" not in gallery(scene(session, request(plain, label=label)))["panels"][0]["note"]
+
+
+def test_a_panel_says_that_its_model_is_guided_where_it_is_told_a_class():
+    for asked, said in (({}, True), ({"label": "cat"}, True), ({"label": "any"}, False)):
+        request = Request.parse({"data": "cifar10", "denoisers": "ddgan", "T": 1, "n": 1, **asked})
+        (panel,) = gallery(scene(Session(), request))["panels"]
+        assert panel["note"].endswith("1 evaluation; told classes 2 times as strongly as in training") is said
 
 
 def test_classes_leave_the_noise_as_it_is(session, name):
@@ -138,7 +146,7 @@ def test_a_label_survives_its_link_its_json_and_its_command():
 
 
 def test_the_menu_offers_the_classes_of_the_data_and_keeps_one_by_name_that_other_data_have(session, monkeypatch):
-    known = {"mnist": ("cat", "dog"), "cifar10": (), "own": ("cat", "owl")}
+    known = {"mnist": ("cat", "dog"), "cifar10": (), "stackedmnist": ("cat", "owl")}
     monkeypatch.setattr(session, "class_names", known.get)
     assert images._classes(session, "mnist") == {
         "choices": [("each its own", ""), ("any", "any"), ("cat", "cat"), ("dog", "dog")], "value": "", "visible": True,
@@ -146,11 +154,11 @@ def test_the_menu_offers_the_classes_of_the_data_and_keeps_one_by_name_that_othe
     assert not images._classes(session, "cifar10")["visible"] and images._classes(session, "cifar10", "owl")["visible"]
     for data, label, kept in (
         ("mnist", "dog", "dog"),
-        ("own", "owl", "owl"),
+        ("stackedmnist", "owl", "owl"),
         ("mnist", "owl", "any"),  # as the tab opens
         ("mnist", "", "any"),
         ("mnist", "any", "any"),
-        ("own", "any", ""),
+        ("stackedmnist", "any", ""),
         ("cifar10", "any", ""),
         ("cifar10", "dog", ""),
     ):
