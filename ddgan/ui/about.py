@@ -84,6 +84,9 @@ The claim is about the paper's [[schedule]], *vp*, and about steps that draw. Th
 - **Data this simple need one step**; images are harder. On CIFAR-10 the paper has an [[FID]] of 14.6 in one step and
   3.75 in four. On MNIST and *vp* our DDGAN is ahead with one to four evaluations; with eight, DPM-Solver++ is as near.
   After its training, its z was given a variance of 1.5 where $x_t$ is noise: its samples varied too little.
+- **A Gaussian that is told the class has fewer modes to miss.** Of MNIST at T = 4, 56 % of the learned Gaussian's
+  digits are clear if it is told no class, and 98 % if it is; of the DDGAN's 80 % and 96 %. But told classes, the
+  Gaussian's digits vary less: a [[recall]] of .51 against .84.
 
 ## Images, your own data, training
 
