@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ddgan import cli
 from ddgan.data.images import ImageSet
 from ddgan.errors import Refused
 from ddgan.models import checkpoint
@@ -80,6 +81,17 @@ def test_training_goes_on_as_if_nothing_was_adjusted_and_what_is_not_given_stays
     again = new_objective(replace(TINY, init=str(squares / "other")), data)
     for of in (again.generator, again.denoiser):
         assert of.spread == of.guidance == 1
+
+
+def test_the_command_adjusts_and_its_card_names_it(squares, tmp_path, monkeypatch, capsys):
+    words = ["adjust", str(squares / "run"), "--guidance", "1.5", "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", ["ddgan", *words])
+    assert cli.main([*words, "--data", str(squares / "images")]) == 0
+    made = checkpoint.load(tmp_path / "out")
+    assert (made.spread, made.guidance) == (1, 1.5)
+    assert made.card["command"] == "python -m ddgan " + " ".join(words)
+    assert cli.main(["adjust", "mnist", "--out", str(tmp_path / "other")]) == 2
+    assert "nothing to adjust: give a spread, a guidance or both" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
