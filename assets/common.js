@@ -146,24 +146,37 @@ const followGallery = act => {
 /* The question about the gallery's sample that a click on #images-ID asks, `ms` after the choice if that stays; root
    is stale from then on. `name` tells two questions apart. choose(chosen): whether it is another one; is(answer):
    whether that answers it; forget(): it has no answer and may be asked again. shown() is the answer on the page, or
-   null: on paper, none stands below another picture than its own. */
-const questionOf = (id, ms, shown, name = ({ query, item, of }) => `${query} ${item}.${of}`) => {
-  let asked = '';
-  onPaper(root, () => {
-    const chosen = document.querySelector('#gallery .gallery')?.gallery?.run(), answer = shown();
-    return !!chosen && !!answer?.query && name(answer) !== name(chosen);
-  });
+   null: on paper, none stands below another picture than its own. While the server reads the training set, that is all
+   that reading(answer), the answer on the page, lacks: wait() asks for it in a moment, look() now, question(), what the
+   server is asked, says so, and completes(answer) is whether such an answer still fits. */
+const questionOf = (id, ms, shown, reading, name = ({ query, item, of }) => `${query} ${item}.${of}`) => {
+  let asked = '', later = null;
+  const chosen = () => document.querySelector('#gallery .gallery')?.gallery?.run();
+  const isShown = of => !!shown()?.query && name(shown()) === name(of);
+  const lacks = () => !!shown() && !!reading?.(shown());
+  onPaper(root, () => !!chosen() && !!shown()?.query && !isShown(chosen()));
   const ask = () => document.querySelector(`#images-${id}`)?.click(), soon = calmly(ask, ms);
+  const look = () => { if (root.clientWidth && lacks()) ask(); };
   return {
-    ask,
+    look,
+    wait: () => {
+      clearTimeout(later);
+      if (lacks()) later = setTimeout(look, 1500);
+    },
+    question: () => {
+      const of = chosen();
+      return of && { ...of, exact_only: isShown(of) && lacks() };
+    },
     choose: chosen => {
       if (name(chosen) === asked) return false;
+      clearTimeout(later);
       asked = name(chosen);
       root.classList.add('stale');
       soon();
       return true;
     },
     is: answer => !asked || name(answer) === asked,
+    completes: answer => isShown(answer) && lacks(),
     forget: () => {
       root.classList.remove('stale');
       asked = '';

@@ -12,11 +12,12 @@ It asks, through a button that nobody sees, when another sample or another pictu
   rows                  [{key, label, look, note, said, error, wait, reading, p, entropy, decided}]: p null | a list a
                         state, in nats the entropy of each; decided: null | {t, class}; look: its mark on the ruler;
                         said: a sentence below all rows; wait: what is being done as long as there is no p
-or {error}. For tests: .classes has data-asked ("item.of", once answered) and data-exact (wait | reading | error |
+or {error}; or {query, item, of, exact}: what is new in the row of the training set.
+For tests: .classes has data-asked ("item.of", once answered) and data-exact (wait | reading | error |
 done). */
 
 const LETTER = 7.4; // css pixels of a letter of 12.5 px, about
-const state = { answer: null, later: null };
+const state = { answer: null };
 const percent = p => (p > 0.9945 && p < 1 ? '> 99 %' : `${Math.round(100 * p)} %`);
 
 root.innerHTML =
@@ -27,21 +28,24 @@ const lead = $('.classes-lead'), grid = $('.classes-grid'), levels = ruler($('.c
 // ---------------------------------------------------------------- asking
 
 /* What the gallery shows now: its sample is asked about once it stays, its state is marked at once. */
-const question = questionOf('classes', 150, () => state.answer);
+const settled = ({ rows }) => rows.every(row => row.p || row.error || row.reading);
+const question = questionOf(
+  'classes', 150, () => state.answer, answer => answer.rows?.[0].reading && settled(answer),
+);
 const follow = followGallery(chosen => {
   mark(chosen.t);
-  if (question.choose(chosen)) clearTimeout(state.later);
+  question.choose(chosen);
 });
 
 function receive() {
   if (!props.value) return;
   const answer = JSON.parse(props.value);
   if (!answer.error && !question.is(answer)) return;           // the reader is elsewhere already
-  state.answer = answer;
+  if (answer.exact && !question.completes(answer)) return;
+  if (answer.exact) Object.assign(state.answer.rows[0], answer.exact); else state.answer = answer;
   root.classList.remove('stale');
-  draw();
-  clearTimeout(state.later);
-  if (answer.rows?.some(row => row.reading)) state.later = setTimeout(() => root.clientWidth && question.ask(), 1500);
+  if (!answer.exact?.reading) draw();
+  question.wait();
 }
 
 // ---------------------------------------------------------------- drawing
@@ -76,7 +80,7 @@ function draw() {
   );
   mark(document.querySelector('#gallery .gallery')?.gallery?.run()?.t);
   fitNames();
-  root.dataset.asked = rows.every(row => row.p || row.error || row.reading) ? `${item}.${answer.of}` : '';
+  root.dataset.asked = settled(answer) ? `${item}.${answer.of}` : '';
   root.dataset.exact = exact.reading ? 'reading' : exact.error ? 'error' : exact.p ? 'done' : 'wait';
 }
 
@@ -142,9 +146,9 @@ grid.addEventListener('click', e => {
 onSize(() => {
   draw();
   follow();
-  if (root.clientWidth && state.answer?.rows?.some(row => row.reading)) question.ask();   // in another tab meanwhile
+  question.look();   // in another tab meanwhile
 }, 640);
-root.classes = { idle: question.forget };
+root.classes = { idle: question.forget, question: question.question };
 watch('value', receive);
 receive();
 follow();

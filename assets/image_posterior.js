@@ -13,9 +13,10 @@ props.value, a JSON string, which ddgan/views/image_posterior.py makes:
                                     {of, mirrored, effective, weights}: of how many, whether half of those are mirror
                                     images,
                                     exp(entropy) of the posterior, their weights
+or {query, step, item, of, truth} alone.
 For tests: .explorer has data-asked ("step.item.of", once answered) and data-truth (wait | reading | error | done). */
 
-const state = { answer: null, latest: null, later: null };
+const state = { answer: null, latest: null };
 const percent = w => w < 0.0001 ? '< 0.01 %' : `${(100 * w).toFixed(w >= 0.0995 ? 0 : w >= 0.001 ? 1 : 2)} %`;
 
 root.innerHTML =
@@ -24,7 +25,8 @@ root.innerHTML =
 const heading = $('h2'), [lead, missing] = root.querySelectorAll('.explorer-lead'), cells = $('.explorer-cells');
 
 const question = questionOf(
-  'explore', 0, () => state.answer, ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`,
+  'explore', 0, () => state.answer, answer => answer.truth?.reading,
+  ({ query, step, item, of }) => `${query} ${step}.${item}.${of}`,
 );
 
 async function receive() {
@@ -32,17 +34,17 @@ async function receive() {
   const answer = JSON.parse(props.value);
   if (answer.error) { lead.textContent = `⚠ ${answer.error}`; return question.forget(); }
   if (!question.is(answer)) return;                                // the reader is elsewhere already
+  if (!answer.panels && !question.completes(answer)) return;
   const mine = state.latest = answer;
   await load(answer);
   if (mine !== state.latest) return;                               // one that came later was there first
-  state.answer = answer;
-  draw();
-  clearTimeout(state.later);
-  if (answer.truth?.reading) state.later = setTimeout(() => root.clientWidth && question.ask(), 1500);
+  state.answer = answer.panels ? answer : { ...state.answer, truth: answer.truth };
+  if (answer.panels || !answer.truth.reading) draw();
+  question.wait();
 }
 
 async function load(answer) {
-  const parts = [answer, ...answer.panels, answer.truth ?? {}];
+  const parts = [answer, ...(answer.panels ?? []), answer.truth ?? {}];
   await Promise.all(
     parts.flatMap(part =>
       ['x', 'images', 'mean', 'std']
@@ -169,12 +171,12 @@ function truthCell(truth) {
 }
 
 hear('images', chosen => {
-  if (chosen.of && question.choose(chosen)) clearTimeout(state.later);
+  if (chosen.of) question.choose(chosen);
 });
 onSize(() => {
   draw();
-  if (root.clientWidth && state.answer?.truth?.reading) question.ask();   // in another tab meanwhile
+  question.look();   // in another tab meanwhile
 });
-root.explorer = { idle: question.forget };
+root.explorer = { idle: question.forget, question: question.question };
 watch('value', receive);
 receive();

@@ -153,6 +153,6 @@ cells.addEventListener('click', e => {
 });
 onSize(() => { draw(); follow(); }, 1000);
 onTheme(draw);
-root[what] = { idle: question.forget };
+root[what] = { idle: question.forget, question: question.question };
 watch('value', receive);
 receive();

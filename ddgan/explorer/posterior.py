@@ -118,16 +118,20 @@ class Question:
 
 @dataclass(frozen=True)
 class ImageQuestion:
-    """What could x_t of a sample have been, on its way by the denoiser `of` of a request?"""
+    """What could x_t of a sample have been, on its way by the denoiser `of` of a request?
+
+    `exact_only` asks for the answer of the training set alone: the models' are known.
+    """
 
     request: Request
     t: int
     item: int
     of: str
+    exact_only: bool = False
 
     @classmethod
     def parse(cls, values: Any) -> ImageQuestion:
-        """The question of JSON values {query, step, item, of}; Refused, in one sentence, for anything else."""
+        """The question of JSON values {query, step, item, of} and perhaps exact_only; Refused for anything else."""
         if not isinstance(values, Mapping):
             raise Refused("a question must have query, step, item and of")
         request = Request.from_query(str(values.get("query", "")))
@@ -138,7 +142,8 @@ class ImageQuestion:
         if (of := values.get("of")) not in request.denoisers:
             raise Refused(f"of must be one of {', '.join(request.denoisers)}, got {str(of)[:40]!r}")
         t = whole("step", values.get("step"), 1, request.start)
-        return cls(request, t, whole("item", values.get("item"), 0, request.n - 1), of)
+        item = whole("item", values.get("item"), 0, request.n - 1)
+        return cls(request, t, item, of, bool(values.get("exact_only")))
 
     def x_t(self, session: Session) -> Tensor:
         """The x_t that is asked about, (C, H, W)."""

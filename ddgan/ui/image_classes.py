@@ -4,6 +4,7 @@ class of its x_0 kept on a U-turn through each of them?
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
@@ -21,7 +22,7 @@ from .canvas import QUIET, calling, drawn
 from .server.jobs import job, size
 from .server.questions import note, until_another
 
-__all__ = ["QUESTIONS", "answered", "build", "build_folds", "noted"]
+__all__ = ["QUESTIONS", "answered", "build", "build_folds", "noted", "of_script"]
 
 Drawing = Callable[[Session, ImageQuestion], Iterator[dict[str, Any]]]
 
@@ -32,8 +33,6 @@ _FOLDS = {
     "tree": ("A tree: six children of every state, and what they become", branches),
     "turns": ("U-turns: noised and denoised again, does the image keep its class?", turns),
 }
-
-_RUN = "asked => [JSON.stringify(document.querySelector('#gallery .gallery').gallery.run())]"
 
 
 def build(session: Session) -> None:
@@ -62,27 +61,38 @@ def _asking(session: Session, drawing: Drawing, shown: gr.HTML) -> None:
     ask = gr.Button(what.capitalize(), elem_id=f"images-{what}", elem_classes="offstage")
     noted(ask, asked, what)
     answer = partial(answered, session, what, drawing)
-    event = ask.click(answer, asked, shown, js=_RUN, trigger_mode="always_last", **QUESTIONS, **QUIET)
+    event = ask.click(answer, asked, shown, js=of_script(what), trigger_mode="always_last", **QUESTIONS, **QUIET)
     event.failure(None, None, None, js=calling(what, "idle"))
 
 
-def noted(ask: gr.Button, asked: gr.Textbox, what: str) -> None:
-    """The event that ends the visitor's question before, while the button's own waits for its end."""
+def of_script(name: str) -> str:
+    """The js of an event that asks what the script that draws `name` wants to know (`questionOf` of common.js)."""
+    return f"asked => [JSON.stringify(document.querySelector('#{name} .{name}').{name}.question())]"
+
+
+def noted(ask: gr.Button, asked: gr.Textbox, what: str, name: str | None = None) -> None:
+    """The event that ends the visitor's question before, while the button's own waits for its end.
+
+    `name` is that of what is drawn, where it is another.
+    """
     at_once = {"concurrency_id": "note", "concurrency_limit": 4}
-    ask.click(partial(note, what), asked, None, js=_RUN, trigger_mode="multiple", **at_once, **QUIET)
+    ask.click(partial(note, what), asked, None, js=of_script(name or what), trigger_mode="multiple", **at_once, **QUIET)
 
 
 def answered(session: Session, what: str, drawing: Drawing, asked: str) -> Iterator[str]:
     """What `drawing` answers to a script's question about one sample, or a refusal; the log has the job as `what`.
 
-    Nothing more comes once the visitor asks about another.
+    Nothing more comes once the visitor asks about another. An answer has the time at which it was asked for: Gradio
+    does not tell the page of one that equals the one before.
     """
+    asked_at = time.time_ns() // 1000
     try:
         with job(what) as line:
             question = ImageQuestion.parse(json_of(asked))
             line.size = size(question.request)
-            yield from map(words.answered, until_another(what, asked, drawing(session, question)))
+            for answer in until_another(what, asked, drawing(session, question)):
+                yield words.answered(answer, asked_at)
     except Refused as error:
-        yield words.answered(error)
+        yield words.answered(error, asked_at)
     except Cancelled:  # the visitor asks something else, or is gone
         return

@@ -180,8 +180,8 @@ def _wire(tab: gr.Tab, parts: Parts, answers: Answers) -> None:
         ),
     ]
     explored = partial(image_classes.answered, answers.session, "explore", explore)
-    asks = {**last, "js": _RUN, **image_classes.QUESTIONS}
-    image_classes.noted(parts.explored, parts.asked, "explore")
+    asks = {**last, "js": image_classes.of_script("explorer"), **image_classes.QUESTIONS}
+    image_classes.noted(parts.explored, parts.asked, "explore", "explorer")
     exploring = parts.explored.click(explored, parts.asked, parts.explorer, **asks)
     for event in (*runs, exploring):  # what failed, and said so, is not under way any more
         event.failure(None, None, None, js=calling("explorer" if event is exploring else "gallery", "idle"))

@@ -49,17 +49,20 @@ ABSENT = (
 def bars(session: Session, question: ImageQuestion) -> Iterator[dict[str, Any]]:
     """The row of the training set and the rows of the models in the request, one after the other as they are known.
 
+    Only what is new in the first of them where the question is for that alone.
     Refused where no classifier names the classes of these images.
     """
     request = question.request
     classes, states = judged_classes(session, request.data), way(session, question)
+    asked = {"query": request.to_query(), "item": question.item, "of": question.of}
+    if question.exact_only:
+        yield {**asked, "exact": _exact(session, question, states, classes, EXACT)}
+        return
     models = {request.method(name).model: name for name in reversed(request.denoisers)}
     rows = {name: _row(name, label(name), f"drawing x₀ from every state, {DRAWS} times …") for name in models.values()}
     rows = {EXACT: _row(EXACT, "Training set, exact", "comparing with every image …"), **dict(reversed(rows.items()))}
     answer = {
-        "query": request.to_query(),
-        "item": question.item,
-        "of": question.of,
+        **asked,
         "by": label(question.of),
         "t": states.t,
         "classes": classes,

@@ -28,29 +28,34 @@ _HEAT = np.array([rgb(colour) for colour in HEAT])  # standard deviations of 0, 
 def explore(session: Session, question: ImageQuestion) -> Iterator[dict[str, Any]]:
     """First what the models of the request draw at the x_t of a question, then also what the training set says.
 
-    Methods that walk with one model have one answer: a solver asks it about the same x_t.
+    Methods that walk with one model have one answer: a solver asks it about the same x_t. Only what the training set
+    says, where the question is for that alone.
     """
     request, x_t = question.request, question.x_t(session)
-    users: dict[str, list[str]] = {}
-    for name in request.denoisers:
-        users.setdefault(request.method(name).model, []).append(name)
-    answer = {
-        "query": request.to_query(),
-        "step": question.t,
-        "item": question.item,
-        "of": question.of,
-        "by": label(question.of),
-        "shape": list(x_t.shape),
-        "x": contact(x_t[None], 1),
-        "panels": [_redrawn(session, question, x_t, *names) for names in users.values()],
-    }
+    answer = {"query": request.to_query(), "step": question.t, "item": question.item, "of": question.of}
+    if not question.exact_only:
+        answer |= _of_models(session, question, x_t)
     try:
         known = session.images(request.data)
     except Refused as error:
         yield {**answer, "truth": refusal(error)}
         return
-    yield {**answer, "truth": None}
+    if not question.exact_only:
+        yield {**answer, "truth": None}
     yield {**answer, "truth": _truth(known, question, x_t, session.schedule(request).level(question.t))}
+
+
+def _of_models(session: Session, question: ImageQuestion, x_t: Tensor) -> dict[str, Any]:
+    """What is asked about, and what each model draws there."""
+    users: dict[str, list[str]] = {}
+    for name in question.request.denoisers:
+        users.setdefault(question.request.method(name).model, []).append(name)
+    return {
+        "by": label(question.of),
+        "shape": list(x_t.shape),
+        "x": contact(x_t[None], 1),
+        "panels": [_redrawn(session, question, x_t, *names) for names in users.values()],
+    }
 
 
 def _redrawn(session: Session, question: ImageQuestion, x_t: Tensor, name: str, *others: str) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the page is sent of the class of a sample, step by step."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -70,6 +71,20 @@ def test_a_set_that_is_being_read_says_so_unless_the_row_is_shipped(session, mon
         request = Request.parse({"data": "mnist", "seed": seed, "T": 1})
         row = answers(session, ImageQuestion(request, 1, 0, "ddgan"))[-1]["rows"][0]
         assert (row["p"] is not None) is there and bool(row.get("reading")) is not there
+
+
+def test_who_waits_for_the_training_set_alone_is_told_of_that_and_no_model_draws_again(session, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (20, 1, 28, 28), dtype=np.uint8)
+    known = ImageSet(images, np.arange(20) % 10, tuple(map(str, range(10))))
+    read = iter([None, None, known, known])  # the last of all rows asks twice
+    monkeypatch.setattr(session, "images", lambda data: next(read))
+    question = ImageQuestion(Request("mnist", (session.adopt(Coin()),), T=1, n=1, seed=1), 1, 0, "own")
+    question = replace(question, of=question.request.denoisers[0])
+    whole = answers(session, question)[-1]["rows"][0]
+    monkeypatch.setattr(session, "redraws_along", lambda *of: pytest.fail("a model draws again"))
+    (answer,) = answers(session, replace(question, exact_only=True))
+    assert whole["reading"] and not answer["exact"]["reading"] and answer["exact"]["p"]
+    assert answer["item"] == 0 and "rows" not in answer
 
 
 def test_rows_are_those_of_the_models_that_the_picture_shows_each_once(session, monkeypatch):

@@ -170,6 +170,16 @@ def test_an_answer_is_of_the_x_t_that_was_asked_about(session, name, monkeypatch
     assert any(np.array_equal(cut(truth["images"], truth["n"])[0, 0], image[0]) for image in images)
 
 
+def test_who_waits_for_the_training_set_alone_is_told_of_that_and_no_model_draws_again(session, name, monkeypatch):
+    known = ImageSet(RANDOM.integers(0, 256, (20, 1, 28, 28), dtype=np.uint8))
+    monkeypatch.setattr(session, "redraws", lambda *of: pytest.fail("a model draws again"))
+    for images in (None, known):
+        monkeypatch.setattr(session, "images", lambda data, images=images: images)
+        (answer,) = explore(session, question(name, exact_only=True))
+        assert answer["step"] == 2 and "panels" not in answer
+        assert answer["truth"] == {"reading": True} if images is None else answer["truth"]["of"] == 20
+
+
 def test_methods_that_walk_with_one_model_have_one_answer_that_names_them(session, monkeypatch):
     monkeypatch.setattr(session, "images", lambda data: None)
     request = Request("mnist", ("learned-ddim", "ddgan", "regression", "learned-dpm"), T=2, n=1)
