@@ -141,7 +141,7 @@ def _adjust(commands: Any) -> None:
     add = commands.add_parser(
         "adjust", help="write a model of images that draws otherwise with the same weights, and judge it"
     )
-    add.add_argument("model", type=Path, help="name of a shipped model, or the directory of a run")
+    add.add_argument("model", type=Path, help="name of a shipped model, the directory of a run, or a model's file")
     words = "variance of a DDGAN's z where x_t is noise, such as 1.5: recall rises, precision falls (default: as it is)"
     add.add_argument("--spread", type=float, help=words)
     words = "how strongly the class is told, such as 2: precision rises, recall falls (default: as it is)"

@@ -38,6 +38,7 @@ __all__ = [
     "amend",
     "card_of",
     "check_free",
+    "has_discriminator",
     "load",
     "load_classifier",
     "load_discriminator",
@@ -154,17 +155,24 @@ def amend(name: str | Path, **fields: Any) -> None:
 
 
 def check_free(directory: Path) -> None:
-    """Refused where a model stands in the directory already."""
+    """Refused where a model, or a run that has none yet, stands in the directory already."""
     if (directory / "card.json").exists():
         raise Refused(f"{directory} already holds a model: choose another directory")
+    if any(directory.glob("state*.safetensors")):
+        raise Refused(f"{directory} already holds a run: choose another directory")
+
+
+def has_discriminator(name: str | Path) -> bool:
+    """Whether a model's discriminator was kept: a file of a model alone holds none. Refused where there is no model."""
+    return _directory(name).suffix != ".safetensors" and "discriminator_sha256" in read_card(name)
 
 
 def load_discriminator(name: str | Path) -> nn.Module:
     """The discriminator that a model was trained against; Refused where it was not kept, or is damaged."""
     directory = _directory(name)
-    card = read_card(directory)
-    if "discriminator_sha256" not in card:
+    if not has_discriminator(directory):
         raise Refused(f"the model in {directory} was saved without its discriminator")
+    card = read_card(directory)
     config = Config.from_dict(card["config"])
     with torch.device("meta"):
         network = new_discriminator(config, tuple(card["shape"])).to(_dtype(card))

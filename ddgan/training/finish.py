@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shlex
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..data.images import OFFICIAL, SETS, ImageSet, load_images, sheet, to_uint8
+from .. import files
+from ..data.images import OFFICIAL, SETS, ImageSet, load_images, sheet, stacked_mnist, to_uint8
 from ..diffusion.denoiser import Denoiser
 from ..diffusion.mixture import Law
 from ..diffusion.sampler import Labels, draw, own_classes, seeds
@@ -98,11 +100,43 @@ def adjust(
     """Write a model of images with another `spread` (see DrawUNet) or `guidance` (UNet); returns its metrics.
 
     Its weights stay. `images` says where the images are that it was trained on, if they cannot be found by name.
-    Refused for networks without what is asked for and for other images, and where `out` holds a model.
+    Refused for networks without what is asked for and for other images, and where `out` holds a model or a run, or
+    cannot be written.
     """
     checkpoint.check_free(out)
-    denoiser = checkpoint.load(model)
+    denoiser = _adjusted(model, spread, guidance)
     card = checkpoint.card_of(denoiser)
+    config, shape = Config.from_dict(card["config"]), tuple(card["shape"])
+    data = load_images(images or config.data, size=shape[-1] if images and shape[-1] == shape[-2] else None)
+    if images and config.data == "stackedmnist":
+        data = stacked_mnist(data, len(data), seed=0)
+    if card.get("data") not in (None, data.fingerprint()):
+        raise Refused(f"{model} was trained on other images than {images or config.data}: give its own as --data")
+    kept = ("data", "classes", "class_counts", "ema_kept")
+    made = {
+        **{name: card[name] for name in kept if name in card},
+        "command": command,
+        "steps": 0,
+        "seconds": 0.0,
+        "seen": 0,
+        "hardware": hardware(),
+        "torch": torch.__version__,
+        "history": history_of(card),
+        "go_on": f"the last training of the history with --init {shlex.quote(str(out))}, another --out and another "
+        "--seed trains on from these weights, neither spread nor guided then",
+    }
+    opponent = checkpoint.load_discriminator(model) if checkpoint.has_discriminator(model) else None
+    judged = denoiser.bfloat16().to(device(), precision(device()))
+    with files.claimed(out):
+        made["metrics"] = evaluate_model(judged, data, config) if is_judged(data, config, images) else {}
+        checkpoint.save(out, judged, config, shape=shape, made=made, discriminator=opponent, dtype=torch.bfloat16)
+        show(judged, data, out)
+    return made["metrics"]
+
+
+def _adjusted(model: str | Path, spread: float | None, guidance: float | None) -> Denoiser:
+    """The model with this spread and guidance, None as it has them; Refused where it has none."""
+    denoiser = checkpoint.load(model)
     asked = {name: v for name, v in (("spread", spread), ("guidance", guidance)) if v is not None}
     if not asked:
         raise Refused("nothing to adjust: give a spread, a guidance or both")
@@ -114,28 +148,4 @@ def adjust(
         if not 0 < value <= checkpoint.MAX_ADJUSTED:
             raise Refused(f"a {name} must be above 0 and at most {checkpoint.MAX_ADJUSTED:g}, got {value:g}")
         setattr(denoiser, name, value)
-    config, shape = Config.from_dict(card["config"]), tuple(card["shape"])
-    size = shape[-1] if images and shape[-1] == shape[-2] else None
-    data = load_images(images or config.data, size=size)
-    if card.get("data") not in (None, data.fingerprint()):
-        raise Refused(f"{model} was trained on other images than {images or config.data}: give its own as --data")
-    judged = denoiser.bfloat16().to(device(), precision(device()))
-    metrics = evaluate_model(judged, data, config) if is_judged(data, config, images) else {}
-    kept = ("data", "classes", "class_counts", "ema_kept")
-    made = {
-        **{name: card[name] for name in kept if name in card},
-        "command": command,
-        "steps": 0,
-        "seconds": 0.0,
-        "seen": 0,
-        "hardware": hardware(),
-        "torch": torch.__version__,
-        "history": history_of(card),
-        "go_on": f"the last command of the history with --init {out}, another --out and another --seed "
-        "trains on from these weights, neither spread nor guided then",
-        "metrics": metrics,
-    }
-    discriminator = checkpoint.load_discriminator(model) if "discriminator_sha256" in card else None
-    checkpoint.save(out, judged, config, shape=shape, made=made, discriminator=discriminator, dtype=torch.bfloat16)
-    show(judged, data, out)
-    return metrics
+    return denoiser

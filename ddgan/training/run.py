@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shlex
 import threading
 import warnings
 from collections.abc import Callable, Generator, Iterator
@@ -402,7 +403,7 @@ class _Run:
             "history": self.history,
             **({"ema_kept": self.config.ema_long if longer else self.config.ema} if self.config.ema_long else {}),
             **_classes(self.config, self.data),
-            "go_on": f"the same command with --init {self.out}, another --out and another --seed "
+            "go_on": f"the same command with --init {shlex.quote(str(self.out))}, another --out and another --seed "
             "begins with these weights",
             "metrics": metrics,
         }

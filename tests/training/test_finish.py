@@ -1,5 +1,6 @@
 """What becomes of a model when its run has ended."""
 
+import shlex
 from dataclasses import replace
 
 import numpy as np
@@ -113,6 +114,46 @@ def test_what_cannot_be_adjusted_is_said(squares, tmp_path, model, asked, words)
         adjust(squares / model if model == "run" else model, tmp_path / "out", **asked)
     with pytest.raises(Refused, match="already holds a model"):
         adjust("mnist", squares / "other", spread=1.3)
+
+
+def test_a_file_of_a_model_alone_is_adjusted_and_has_no_opponent(squares, tmp_path):
+    checkpoint.save_file(path := tmp_path / "one.safetensors", checkpoint.load(squares / "run"))
+    adjust(path, tmp_path / "out", guidance=2, images=str(squares / "images"))
+    assert checkpoint.load(tmp_path / "out").guidance == 2
+    for alone in (path, tmp_path / "out"):
+        with pytest.raises(Refused, match="was saved without its discriminator"):
+            checkpoint.load_discriminator(alone)
+
+
+def test_a_card_of_a_model_adjusted_twice_says_which_command_trains_on(squares, tmp_path):
+    adjust(squares / "other", out := tmp_path / "a name", guidance=2, images=str(squares / "images"))
+    card = checkpoint.load(out).card
+    assert [run["steps"] for run in card["history"]] == [1, 0], "the last command of the history trains nothing"
+    assert card["go_on"].startswith(f"the last training of the history with --init {shlex.quote(str(out))}, ")
+
+
+def test_a_place_that_is_taken_is_refused_before_anything_is_judged(squares, tmp_path, monkeypatch):
+    monkeypatch.setattr("ddgan.training.finish.is_judged", lambda *_: pytest.fail("judged"))
+    begun = fit(replace(TINY, steps=9), tmp_path / "begun", images=str(squares / "images"))
+    next(begun)
+    (tmp_path / "file").touch()
+    for place, words in (("begun", "already holds a run"), ("file", "cannot be written")):
+        with pytest.raises(Refused, match=words):
+            adjust(squares / "run", tmp_path / place, guidance=2, images=str(squares / "images"))
+    assert not (tmp_path / "begun" / "card.json").exists()
+    monkeypatch.undo()
+    begun.close()
+
+
+def test_digits_that_a_model_learned_stacked_are_stacked_again(tmp_path):
+    for i in range(12):
+        (tmp_path / "digits" / f"{i % 3}").mkdir(parents=True, exist_ok=True)
+        Image.new("L", (28, 28), 20 * i).save(tmp_path / "digits" / f"{i % 3}" / f"{i}.png")
+    digits = str(tmp_path / "digits")
+    stacked = replace(TINY, data="stackedmnist", latent_dim=3 * 28 * 28, classes=0)
+    list(fit(stacked, tmp_path / "run", images=digits))
+    adjust(tmp_path / "run", tmp_path / "out", spread=2, images=digits)
+    assert checkpoint.load(tmp_path / "out").spread == 2
 
 
 def test_a_model_of_other_images_than_those_of_its_name_is_not_judged_by_these(squares, tmp_path, monkeypatch):

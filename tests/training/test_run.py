@@ -287,14 +287,16 @@ def test_a_run_goes_back_to_its_beginning_where_nothing_was_saved_since(tmp_path
 def test_a_card_says_how_its_weights_came_about_and_how_to_go_on(folder, tmp_path):
     trained(TINY, folder, tmp_path / "a", command="first")
     trained(replace(TINY, init=str(tmp_path / "a"), steps=2), folder, tmp_path / "b", command="second")
-    steps = fit(replace(TINY, init=str(tmp_path / "b")), tmp_path / "c", images=str(folder), command="third")
+    steps = fit(replace(TINY, init=str(tmp_path / "b")), tmp_path / "c d", images=str(folder), command="third")
     next(steps), steps.close()
-    list(fit(replace(TINY, init=str(tmp_path / "b")), tmp_path / "c", images=str(folder), command="third", resume=True))
-    card = load(tmp_path / "c").card
+    list(
+        fit(replace(TINY, init=str(tmp_path / "b")), tmp_path / "c d", images=str(folder), command="third", resume=True)
+    )
+    card = load(tmp_path / "c d").card
     assert [(run["command"], run["seen"]) for run in card["history"]] == [("first", 32), ("second", 16)] and card[
         "seen"
     ] == 32
-    assert f"--init {tmp_path / 'c'}" in card["go_on"]
+    assert f"--init '{tmp_path / 'c d'}'" in card["go_on"]
 
 
 @pytest.mark.slow
