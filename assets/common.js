@@ -114,6 +114,21 @@ const keepInAddress = values => {
 const gone = new AbortController(), dispose = () => gone.abort();
 const listen = (to, what, act, more = {}) => to.addEventListener(what, act, { signal: gone.signal, ...more });
 
+/* What calls `act` once, in the next frame, however often it is called until then. While the page is printed no frame
+   comes: it is called at once, though not by itself. */
+const inFrame = act => {
+  let request = 0, acting = false;
+  const run = now => {
+    request = 0;
+    acting = true;
+    try { act(now); } finally { acting = false; }
+  };
+  return () => {
+    if (!document.body.classList.contains('printed')) request ||= requestAnimationFrame(run);
+    else if (!acting) run(performance.now());
+  };
+};
+
 /* A node is left out on paper where late() says, as the print begins, that it does not belong there. */
 const onPaper = (node, late) => listen(window, 'beforeprint', () => node.classList.toggle('late', late()));
 const letGo = act => gone.signal.addEventListener('abort', act);

@@ -60,11 +60,19 @@ listen(document, 'scroll', placeTip, { capture: true, passive: true });
 
 // ---------------------------------------------------------------- paper
 
-/* It is white: what is dark on the screen is printed light. */
+/* It is white: what is dark on the screen is printed light. The class tells those who draw (`inFrame` of common.js). */
 const shades = document.body.classList;
 let dark = false;
-listen(window, 'beforeprint', () => { dark = shades.contains('dark'); shades.remove('dark'); });
-listen(window, 'afterprint', () => shades.toggle('dark', dark));
+listen(window, 'beforeprint', () => {
+  dark ||= shades.contains('dark');
+  shades.remove('dark');
+  shades.add('printed');
+});
+listen(window, 'afterprint', () => {
+  shades.toggle('dark', dark);
+  shades.remove('printed');
+  dark = false;
+});
 
 // ---------------------------------------------------------------- the tour
 

@@ -17,7 +17,6 @@ const state = {
   tool: 'brush', spread: 0.08,
   stroke: null,               // null | {last: [x, y], way: since the last point, moved}
   pointer: null, cursor: null,  // where the mouse, where the keyboard is, in board units
-  request: 0,
 };
 
 root.innerHTML = `
@@ -141,12 +140,9 @@ function show(name) {
 
 // ---------------------------------------------------------------- drawing
 
-function invalidate() {
-  state.request ||= requestAnimationFrame(draw);
-}
+const invalidate = inFrame(draw);
 
 function draw() {
-  state.request = 0;
   if (!root.isConnected) return dispose();
   if (!canvas.clientWidth) return;
   const { ctx, w, h } = blank(canvas), colour = colours(), unit = w / (2 * RANGE);

@@ -67,7 +67,7 @@ const state = {
   gaps: { of: '', steps: [] },  // what a Gaussian loses: [t, nats] of the steps of which data, T and schedule
   field: { key: null },       // the density at `at`, as large as a panel, shared by all
   layer: {},                  // the pixels of a panel that drawPoints writes
-  request: 0, last: 0,        // animation frame
+  last: 0,                    // when a frame was drawn
   anew: null,                 // the t of the step drawn anew, while the state is shown that it led to
   greeted: false,             // the first run plays by itself, once
   query: '',                  // what the address is to hold
@@ -617,13 +617,13 @@ function goto(i) {
 
 // ---------------------------------------------------------------- drawing
 
+const soon = inFrame(frame);
 function invalidate() {
   remember();
-  state.request ||= requestAnimationFrame(frame);
+  soon();
 }
 
 function frame(now) {
-  state.request = 0;
   if (!root.isConnected) return dispose();
   if (!state.views[0]?.w) {
     state.last = 0;

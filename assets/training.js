@@ -47,7 +47,6 @@ const state = {
   target: null,
   field: null,
   theme: null,
-  request: 0,
   spoken: 0,
   frames: 0,
   error: '',
@@ -211,7 +210,7 @@ place.addEventListener('input', () => {
   Object.assign(state, { at: +place.value, playing: false });
   show();
 });
-pulled.addEventListener('change', invalidate);
+pulled.addEventListener('change', () => invalidate());
 
 // ---------------------------------------------------------------- words and numbers (DOM)
 
@@ -326,12 +325,9 @@ function describePlayer() {
 
 // ---------------------------------------------------------------- drawing
 
-function invalidate() {
-  state.request ||= requestAnimationFrame(draw);
-}
+const invalidate = inFrame(draw);
 
 function draw() {
-  state.request = 0;
   if (!root.isConnected) return dispose();
   if (!root.clientWidth) return;          // a hidden tab: ResizeObserver wakes us
   state.theme ??= readTheme();

@@ -28,7 +28,6 @@ const state = {
   paths: null,                                     // {chosen, best}
   t: 0, step: 0, x: 0,                             // the chosen level, the step's length, the chosen x_t
   theme: null, marginal: null, map: null,          // read from CSS; pictures that depend on size and theme only
-  request: 0,
 };
 
 // ---------------------------------------------------------------- markup
@@ -210,9 +209,7 @@ function words() {
 
 // ---------------------------------------------------------------- drawing
 
-function invalidate() {
-  state.request ||= requestAnimationFrame(draw);
-}
+const invalidate = inFrame(draw);
 
 function readTheme() {
   const colour = colours(), shades = [...BANDS, 0].map((_, i) => colour(`shade-${i}`));
@@ -235,7 +232,6 @@ function kept(name, { width, height }, make) {
 }
 
 function draw() {
-  state.request = 0;
   if (!root.isConnected) return dispose();
   if (!state.data || !root.clientWidth) return;                  // a hidden tab: ResizeObserver wakes us
   state.theme ??= readTheme();
