@@ -33,13 +33,14 @@ __all__ = ["Denoiser", "ExactDenoiser", "GaussianDenoiser", "LawDenoiser", "Mean
 class Denoiser(nn.Module):
     """(x_t (B, *D), level (B,), z (B, latent_dim)) -> x_0 (B, *D). `level` is the log-SNR of x_t.
 
-    `levels` are the levels it was made for, None for all of them; `card` says how it was trained, None where it was
-    not. `classes` counts the classes that it can be told of, as a fourth argument label (B,): 0, ..., classes - 1, or
-    `classes` for any of them, which no label means too. `given` fixes the label.
+    `shape` is D and `levels` are the levels it was made for, None where any will do; `card` says how it was trained,
+    None where it was not. `classes` counts the classes that it can be told of, as a fourth argument label (B,): 0, ...,
+    classes - 1, or `classes` for any of them, which no label means too. `given` fixes the label.
     """
 
     latent_dim: int = 0
     classes: int = 0
+    shape: tuple[int, ...] | None = None
     levels: Levels | None = None
     card: dict[str, Any] | None = None
 
@@ -77,7 +78,8 @@ class OfClass(Denoiser):
         if not denoiser.classes:
             raise Refused("this model knows no classes: it was trained without labels")
         self.denoiser, self.label = denoiser, _known(label, denoiser.classes)
-        self.latent_dim, self.levels, self.card = denoiser.latent_dim, denoiser.levels, denoiser.card
+        self.latent_dim, self.shape = denoiser.latent_dim, denoiser.shape
+        self.levels, self.card = denoiser.levels, denoiser.card
 
     def forward(self, x_t: Tensor, level: Tensor, z: Tensor) -> Tensor:
         return self.denoiser(x_t, level, z, self.label.to(x_t.device).expand(len(x_t)))
@@ -103,7 +105,7 @@ class LawDenoiser(Denoiser):
     def __init__(self, law: Law) -> None:
         super().__init__()
         wanted(Law, 'toy("25-gaussians")', law)
-        self.law = law
+        self.law, self.shape = law, tuple(law.shape)
 
     @property
     def device(self) -> torch.device:

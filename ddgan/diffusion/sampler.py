@@ -126,8 +126,8 @@ def sample(
     if draws.z.shape != (schedule.T, B, L) or draws.eps.shape != (schedule.T, B, *D):  # they would be broadcast
         came = ", ".join(str(tuple(v.shape)) for v in draws)
         raise Refused(f"draws are x_T (B, *D), z (T, B, L) and eps (T, B, *D), got {came}")
-    if (known := (denoiser.card or {}).get("shape")) and list(draws.x_T.shape[1:]) != list(known):
-        raise Refused(f"this denoiser is for data of shape {tuple(known)}, the draws have {tuple(draws.x_T.shape[1:])}")
+    if denoiser.shape not in (None, tuple(D)):
+        raise Refused(f"this denoiser is for data of shape {denoiser.shape}, the draws have {tuple(D)}")
     denoiser.check(schedule)
     draws = Draws(*(v.to(denoiser.device) for v in draws))
     x_t, step = draws.x_T, None

@@ -45,8 +45,12 @@ def generator(
     _check(kind, classes)
     if kind in POINT_NETWORKS:
         of_points: type[Denoiser] = ALONE[kind] if kind in ALONE else VECTORS[kind][0]
-        return of_points(prod(shape), latent_dim, width, depth)
-    return channels_last(IMAGE_NETWORKS[kind](shape, latent_dim, width, depth, multipliers, patch, classes))
+        network = of_points(prod(shape), latent_dim, width, depth)
+        network.shape = (prod(shape),)
+        return network
+    network = channels_last(IMAGE_NETWORKS[kind](shape, latent_dim, width, depth, multipliers, patch, classes))
+    network.shape = tuple(shape)
+    return network
 
 
 def discriminator(

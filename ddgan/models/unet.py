@@ -263,6 +263,7 @@ class DrawUNet(UNet):
         variance, basis = variance.clamp(min=0), vectors[:, -rank:].T
         if n > N:
             basis = F.normalize(basis.to(centred) @ centred)
+        self.basis.zero_()  # of an earlier fit more directions may be known
         self.variance[-rank:], self.basis[-rank:] = variance[-rank:], basis
         self.rest.fill_(variance[:-rank].sum() / max(n - rank, 1))
 

@@ -59,9 +59,10 @@ ROLLBACKS = 3  # times that a run goes back from what is not finite, before it s
 
 
 def new_objective(config: Config, data: Law | ImageSet, on: torch.device | None = None) -> Objective:
-    """The objective of a config, its networks initialised from the config's seed.
+    """The objective of a config, its networks initialised from the config's seed, or with the weights of its `init`.
 
-    They are `on` a device, unless it is given: images' on a GPU where there is one, points' on the CPU.
+    They are `on` a device, unless it is given: images' on a GPU where there is one, points' on the CPU. What a network
+    has to know of its images beforehand (`Denoiser.fit`) is of these `data`, whatever `init` has learned.
     """
     refuse_misfits(config)
     known = data.known if isinstance(data, ImageSet) else 0
@@ -75,7 +76,7 @@ def new_objective(config: Config, data: Law | ImageSet, on: torch.device | None 
             discriminator = registry.new_discriminator(config, tuple(data.shape)) if adversarial else None
     if config.init:
         _begin_with(config, generator, discriminator)
-    elif isinstance(data, ImageSet):
+    if isinstance(data, ImageSet):  # after `init`: that may have learned other images
         some = 1 if data.shape.numel() <= FITTED else -(-len(data) // FITTED)
         generator.fit(from_uint8(data.images[::some]))
     on = on or (device() if images else torch.device("cpu"))

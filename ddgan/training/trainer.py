@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -129,7 +129,7 @@ class Objective:
         """One step on a batch x_0 (B, *D) of classes (B,); `progress` in [0, 1] sets the rates. Returns losses by name.
 
         Only the `players` learn: with D alone, G and its averages stay as they are. Refused if the objective has none
-        of these players.
+        of these players, and for data of another shape than G's.
 
         FloatingPointError where a loss is not finite: its network then keeps its weights. Also raised when each of the
         last `OVERFLOWS` updates skipped a step.
@@ -137,6 +137,7 @@ class Objective:
         learners = tuple(name for name in self.players if name in players)
         if not learners:
             raise Refused(f"the players are {', '.join(self.players)}, got {', '.join(players) or 'none'}")
+        self._fitting(x_0, label)
         self._set(progress)
         if label is None:
             label = torch.full((len(x_0),), self.generator.classes, device=x_0.device)  # any
@@ -149,6 +150,15 @@ class Objective:
             average.follow(self.updates)
         *values, overflows = torch.stack([*losses.values(), self.overflows.count]).tolist()
         return self._checked(dict(zip(losses, values, strict=True)), int(overflows))
+
+    def _fitting(self, x_0: Tensor, label: Tensor | None) -> None:
+        """Refused where x_0 is no batch of the shape that G is for, or its classes are not one an item."""
+        shape, came = self.generator.shape, tuple(x_0.shape)
+        if not came or not came[0] or shape not in (None, came[1:]):
+            of = ", ".join(map(str, ("B", *(("*D",) if shape is None else shape))))
+            raise Refused(f"this network learns from x_0 of shape ({of}), B at least 1, got {came}")
+        if label is not None and label.shape != x_0.shape[:1]:
+            raise Refused(f"classes are of shape {came[:1]}, one for each x_0, got {tuple(label.shape)}")
 
     def _set(self, progress: float) -> None:
         """Set what changes over a run."""
@@ -380,8 +390,8 @@ def train(
     `players(step)` says who learns; step = 0, 1, ... The caller logs, saves, pauses and stops; only time spent training
     counts. After `objective.load_state_dict`, `start` is the last record of the earlier run.
 
-    FloatingPointError on a loss that is not finite. The other network may have been updated: train on from an earlier
-    state.
+    Refused for x_0 of another shape than the network's. FloatingPointError on a loss that is not finite. The other
+    network may have been updated: train on from an earlier state.
     """
     wanted(Objective, "Adversarial(G, D, pairs)", objective)
     wanted(Callable, "`lambda step, noise: law.sample(256, noise)`", batches)  # type: ignore[arg-type]
@@ -395,12 +405,20 @@ def train(
         clock = time.perf_counter()
         noise.manual_seed((seed * 1_000_003 + step) % 2**32)  # torch's CPU generator takes 32 bits
         batch = batches(step, noise)
-        x_0, label = (*batch, None)[:2] if isinstance(batch, (tuple, list)) else (batch, None)
-        x_0, label = torch.as_tensor(x_0), None if label is None else torch.as_tensor(label, device=objective.device)
+        x_0, label = (*batch, None)[:2] if isinstance(batch, (tuple, list)) and batch else (batch, None)
+        x_0, label = _numbers("x_0", x_0), None if label is None else _numbers("classes", label).to(objective.device)
         x_0 = x_0.to(objective.device, objective.dtype if x_0.is_floating_point() else x_0.dtype)
         losses = objective.update(x_0, noise, progress(), label, players(step))
         step, spent = step + 1, distributed.agree(spent + time.perf_counter() - clock)
         yield TrainStep(step, spent, progress(), losses)
+
+
+def _numbers(of: str, value: Any) -> Tensor:
+    """What `batches` returned as a tensor; Refused, by the name `of` it, where it is none."""
+    try:
+        return torch.as_tensor(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise Refused(f"batches returns {of} as numbers, got {repr(value)[:60]}") from error
 
 
 def _randn_like(x: Tensor, noise: torch.Generator) -> Tensor:

@@ -147,9 +147,10 @@ def test_sampling_builds_no_graph_and_refuses_draws_that_do_not_fit():
         next(draw(Schedule.vp(3), net, 100, (2,)))
     with pytest.raises(Refused, match="at_once counts samples, a whole number from 1 on, got -1"):
         next(draw(Schedule.vp(3), net, range(3), (2,), at_once=-1))
-    net.card = {"shape": [1]}
-    with pytest.raises(Refused, match=r"this denoiser is for data of shape \(1,\), the draws have \(2,\)"):
-        next(sample(Schedule.vp(3), net, draws))
+    net.shape = (1,)
+    for of_a_line in (net, MeanDenoiser(toy("4-gaussians-1d"))):
+        with pytest.raises(Refused, match=r"this denoiser is for data of shape \(1,\), the draws have \(2,\)"):
+            next(sample(Schedule.vp(3), of_a_line, draws))
 
 
 # the draws

@@ -285,6 +285,16 @@ def test_without_a_latent_the_draw_is_the_posterior_mean(monkeypatch):
     torch.testing.assert_close(drawn(network, x_t, level, torch.zeros(1, 0))[0], mean)
 
 
+def test_a_second_fit_forgets_the_first(monkeypatch):
+    x, few = randn(500, 1, 4, 4), randn(3, 1, 4, 4, seed=3)
+    once, twice = draw_unet(16, 5, monkeypatch), draw_unet(16, 5, monkeypatch)
+    twice.fit(x)
+    for network in (once, twice):
+        network.fit(few)
+    x_t, level, z = randn(1, 1, 4, 4, seed=2).double(), VP.level(4), randn(3, 16).double()
+    torch.testing.assert_close(*(drawn(network, x_t, level, z) for network in (once, twice)))
+
+
 def test_a_fit_of_one_image_is_finite(monkeypatch):
     network = draw_unet(16, 5, monkeypatch)
     network.fit(randn(1, 1, 4, 4))

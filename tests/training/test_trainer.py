@@ -340,6 +340,34 @@ def test_a_batch_is_a_tensor_or_an_array_of_any_precision_with_classes_or_withou
     assert all(losses(batch) == losses((x, None)) for batch in (x, x.numpy(), [x.double()], [x, [0] * 64]))
 
 
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        (torch.zeros(8, 3), r"^this network learns from x_0 of shape \(B, 2\), B at least 1, got \(8, 3\)$"),
+        (torch.zeros(8, 2, 1), r"got \(8, 2, 1\)$"),
+        (torch.zeros(2), r"got \(2,\)$"),
+        (torch.zeros(0, 2), r"got \(0, 2\)$"),
+        (torch.zeros(()), r"got \(\)$"),
+        ((torch.zeros(8, 2), torch.zeros(7).long()), r"^classes are of shape \(8,\), one for each x_0, got \(7,\)$"),
+        ((torch.zeros(8, 2), ["cat"] * 8), r"^batches returns classes as numbers, got \['cat', "),
+        ("points", "^batches returns x_0 as numbers, got 'points'$"),
+        (None, "^batches returns x_0 as numbers, got None$"),
+    ],
+)
+def test_a_batch_that_does_not_fit_the_network_is_refused_in_a_sentence(batch, words):
+    network = registry.generator("plain", (2,), latent_dim=0, width=8, depth=1)
+    with pytest.raises(Refused, match=words):
+        next(train(Regression(network, PAIRS["consecutive"]), lambda step, noise: batch, seed=0))
+
+
+def test_images_of_another_size_are_refused_though_the_layers_would_take_them():
+    network = registry.generator("unet", (1, 8, 8), latent_dim=0, width=16, depth=1, multipliers=(1, 2), patch=2)
+    learner = Regression(network, PAIRS["consecutive"])
+    next(train(learner, lambda step, noise: torch.zeros(2, 1, 8, 8), seed=0))
+    with pytest.raises(Refused, match=r"shape \(B, 1, 8, 8\), B at least 1, got \(2, 1, 16, 16\)$"):
+        next(train(learner, lambda step, noise: torch.zeros(2, 1, 16, 16), seed=0))
+
+
 def test_an_unknown_loss_is_refused_in_a_sentence():
     with pytest.raises(Refused, match="loss must be one of paper, r1r2, .*, got 'hinge'"):
         adversarial(PAIRS["consecutive"], loss="hinge")
