@@ -84,7 +84,7 @@ def show(denoiser: Denoiser, data: ImageSet, out: Path) -> None:
 
 def history_of(card: dict[str, Any]) -> tuple[dict[str, Any], ...]:
     """How a model's weights were made, by its card, the first run first."""
-    made = {key: card[key] for key in ("command", "steps", "seconds", "seen", "hardware") if key in card}
+    made = {key: card[key] for key in ("command", "commands", "steps", "seconds", "seen", "hardware") if key in card}
     return (*card.get("history", ()), made)
 
 

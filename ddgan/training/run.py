@@ -216,17 +216,17 @@ def fit(
         config = replace(config, classes=data.known if isinstance(data, ImageSet) else 0)
         if not config.classes:
             say("these images have no classes: the networks learn without labels")
-    run = _Run(config, out, data, say, resume)
+    run = _Run(config, out, data, say, resume, command)
     with nullcontext() if distributed.rank() else files.claimed(out), run.begun():
         try:
             yield from run.updates(seconds, save_every)
         except (GeneratorExit, FloatingPointError):
             run.stop()
-            run.keep(command, {})
+            run.keep({})
             raise
-        run.keep(command, {})  # first: judging takes minutes, and a stop must not cost the model
+        run.keep({})  # first: judging takes minutes, and a stop must not cost the model
         if not distributed.rank() and is_judged(data, config, images):
-            run.judge(command)
+            run.judge()
 
 
 def _check(out: Path, seconds: float, resume: bool) -> None:
@@ -240,8 +240,9 @@ class _Run:
     """A run in its directory: where it stands, and how it is saved, goes on and goes back."""
 
     def __init__(
-        self, config: Config, out: Path, data: Law | ImageSet, say: Callable[[str], None], resume: bool
+        self, config: Config, out: Path, data: Law | ImageSet, say: Callable[[str], None], resume: bool, command: str
     ) -> None:
+        self.command, self.commands = command, [command]  # and all that were not the one before
         self.config, self.out, self.data, self.resume = config, out, data, resume
         self.say = (lambda words: None) if distributed.rank() else say
         begun = replace(config, init="") if resume else config  # a resumed run has its own weights
@@ -284,7 +285,7 @@ class _Run:
             overflows = self.objective.overflows
             saved = state.Saved(
                 self.objective.state_dict(), self.last.step, self.last.seconds, self.rollbacks, self.fingerprint,
-                self.history, overflows.known, overflows.in_a_row,
+                self.history, overflows.known, overflows.in_a_row, self.commands,
             )  # fmt: skip
             try:
                 state.save_state(self.out, saved, self.config)
@@ -310,6 +311,7 @@ class _Run:
         self.objective.overflows.restore(saved.skipped, saved.in_a_row)
         self.last, self.rollbacks = TrainStep(saved.step, saved.seconds, 0.0, {}), saved.rollbacks
         self.history = saved.history
+        self.commands = [*saved.commands, *([self.command] if [*saved.commands[-1:]] != [self.command] else [])]
 
     def updates(self, seconds: float, save_every: float) -> Generator[TrainStep, None, None]:
         """Train to the end, which is saved; over again from the state last saved where that is not finite."""
@@ -376,7 +378,7 @@ class _Run:
         assert average is not None  # there is a longer one where it is asked for
         return average.bfloat16().to(precision(self.objective.device)) if isinstance(self.data, ImageSet) else average
 
-    def judge(self, command: str) -> None:
+    def judge(self) -> None:
         """Keep the better one of two moving averages, judged once where they are still one and the same."""
         average, other = self.objective.denoiser, self.objective.longer
         two = other and not all(map(torch.equal, average.parameters(), other.parameters()))
@@ -385,14 +387,15 @@ class _Run:
             for longer in ((False, True) if two else (False,))
         }
         better = min(both, key=lambda longer: _distance(both[longer]))
-        self.keep(command, both[better], longer=better)
+        self.keep(both[better], longer=better)
 
-    def keep(self, command: str, metrics: dict[str, Any], *, longer: bool = False) -> None:
+    def keep(self, metrics: dict[str, Any], *, longer: bool = False) -> None:
         """Write the model and its card, once for all ranks."""
         if distributed.rank():
             return
         made: dict[str, Any] = {
-            "command": command,
+            "command": self.command,
+            **({"commands": self.commands} if len(self.commands) > 1 else {}),
             "steps": self.last.step,
             "seconds": round(self.last.seconds, 1),
             "rollbacks": self.rollbacks,

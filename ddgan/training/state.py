@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -33,7 +33,7 @@ class Saved(NamedTuple):
 
     `data` is the fingerprint of what it trains on; `history`, a line a run, how the weights came about that it began
     with; `skipped` counts the steps of a network whose gradients were not finite, `in_a_row` the updates up to here
-    that had one.
+    that had one. `commands` are those that the run was begun and resumed with, each that differs from the one before.
     """
 
     state: dict[str, Tensor]
@@ -44,6 +44,7 @@ class Saved(NamedTuple):
     history: tuple[dict[str, Any], ...] = ()
     skipped: int = 0
     in_a_row: int = 0
+    commands: Sequence[str] = ()
 
 
 def _states(directory: Path) -> tuple[Path, Path]:

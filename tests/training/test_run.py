@@ -299,6 +299,25 @@ def test_a_card_says_how_its_weights_came_about_and_how_to_go_on(folder, tmp_pat
     assert f"--init '{tmp_path / 'c d'}'" in card["go_on"]
 
 
+def test_a_card_has_all_commands_of_a_run_that_was_resumed_with_another(tmp_path):
+    config, made = Config("8-gaussians", width=8, depth=1, batch=16, steps=6), tmp_path / "run"
+
+    def run(command: str, out: Path, resume: bool = True) -> dict:
+        """Two updates, a stop; the card."""
+        steps = fit(config, out, command=command, resume=resume)
+        next(steps), next(steps), steps.close()
+        return load(out).card
+
+    assert "commands" not in run("--minutes 1", made, resume=False)
+    assert "commands" not in run("--minutes 1", made)
+    (made / "card.json").unlink()  # as where the run was killed
+    list(fit(config, made, command="--minutes 2", resume=True))
+    card = load(made).card
+    assert (card["command"], card["commands"]) == ("--minutes 2", ["--minutes 1", "--minutes 2"])
+    list(fit(replace(config, init=str(made)), tmp_path / "next", command="next"))
+    assert load(tmp_path / "next").card["history"][0]["commands"] == card["commands"]
+
+
 @pytest.mark.slow
 def test_a_run_goes_on_without_the_model_that_it_began_with_and_without_the_file_of_its_points(folder, tmp_path):
     trained(TINY, folder, tmp_path / "a")
