@@ -117,9 +117,10 @@ class _Unfold(nn.Module):
 class UNet(Denoiser):
     """x_0 = tanh(U(x_t; level, z)), images in [-1, 1]: see the top of the module. Refused where sizes do not fit.
 
-    A class is told as e = any + guidance (its own - any), by the embeddings of the class and of any class. In training
-    `guidance` is 1. Above 1 samples are more typical of their class and vary less, as under classifier-free guidance
-    (Ho, Salimans 2022), but in one evaluation. Samples told no class stay as they are.
+    A class is told as e = any + guidance (its own - any), by the embeddings of the class and of any class.
+    `training.run.fit` trains with a guidance of 1, `load` sets that of the card. Above 1 samples are more typical of
+    their class and vary less, as under classifier-free guidance (Ho, Salimans 2022), but in one evaluation. Samples
+    told no class stay as they are.
     """
 
     CHANNELS_PER_GROUP = 4

@@ -73,13 +73,17 @@ def is_judged(data: Law | ImageSet, config: Config, images: str | ImageSet | Non
     return named or data.fingerprint() == OFFICIAL.get(config.data)
 
 
-def show(denoiser: Denoiser, data: ImageSet, out: Path) -> None:
-    """Write samples.png: what a model draws, in its own steps or in four, always from the same noise."""
+def show(denoiser: Denoiser, data: ImageSet, out: Path) -> bool:
+    """Write samples.png: what a model draws, in its own steps or in four, always from the same noise.
+
+    Returns whether that is one image again and again, nearly all of it at -1 or 1: as where a training diverged.
+    """
     levels = denoiser.levels
     T = len(levels.values) if levels and not levels.continuous else 4
     with torch.no_grad():
         (x_0,) = draw(Schedule.vp(T), denoiser, range(SHEET), data.shape, labels=_labels(denoiser, data.counts))
     sheet(to_uint8(x_0), columns=8).save(out / "samples.png")
+    return bool(x_0.std(0).mean() < 0.01 and (x_0.abs() > 0.99).float().mean() > 0.9)
 
 
 def history_of(card: dict[str, Any]) -> tuple[dict[str, Any], ...]:

@@ -370,7 +370,10 @@ class _Run:
             log.write(
                 json.dumps({"step": self.last.step, "seconds": round(self.last.seconds, 1), **self.last.losses}) + "\n"
             )
-        show(self.objective.denoiser, self.data, self.out)
+        if show(self.objective.denoiser, self.data, self.out) and self.last.progress == 1:
+            self.say(
+                "all samples are the same image, saturated: if the training diverged, lower learning rates may hold it"
+            )
 
     def model(self, *, longer: bool = False) -> Denoiser:
         """A moving average as it is kept: images' files are large, and hold bfloat16."""

@@ -534,6 +534,18 @@ def test_images_are_shown_at_every_save_and_a_save_is_due_by_the_clock(folder, t
     steps.close()
 
 
+@pytest.mark.parametrize("diverged", [True, False])
+def test_a_run_of_images_that_ends_in_one_saturated_image_says_so_once(folder, tmp_path, monkeypatch, diverged):
+    said = []
+    if diverged:  # as a network does whose weights have grown without bound
+        monkeypatch.setattr("ddgan.models.unet.UNet.forward", lambda self, x_t, level, z: x_t.new_ones(x_t.shape))
+        monkeypatch.setattr(Adversarial, "_learn", lambda self, *_, **__: {"g": torch.zeros(())})
+    list(fit(TINY, tmp_path / "run", images=str(folder), say=said.append, save_every=0))
+    assert [words for words in said if "lower learning rates" in words] == [
+        "all samples are the same image, saturated: if the training diverged, lower learning rates may hold it"
+    ] * diverged
+
+
 def test_a_resumed_run_goes_on_counting_its_seconds(tmp_path):
     config = Config("8-gaussians", width=8, depth=1, batch=16, steps=4)
     steps = fit(config, tmp_path)
