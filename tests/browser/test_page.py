@@ -1,6 +1,7 @@
 """The tab Denoise in a real browser."""
 
 import pytest
+from playwright.sync_api import TimeoutError as Late
 
 from ddgan.diffusion.schedule import FAMILIES
 from ddgan.explorer.request import Request
@@ -38,8 +39,15 @@ def painted(page, opened):
 
 
 def choose(page, control, option):
-    page.click(f"#{control} input")
-    page.get_by_role("option", name=option, exact=True).click()
+    """Choose in a menu, which an answer that comes meanwhile may close."""
+    found = page.get_by_role("option", name=option, exact=True)
+    for _ in range(4):
+        page.click(f"#{control} input")
+        try:
+            return found.click(timeout=8_000)
+        except Late:
+            page.locator(f"#{control} input").blur()
+    raise AssertionError(f"no option {option} in the menu {control}")
 
 
 def on_paper(page, expression, before=""):
