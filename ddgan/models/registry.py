@@ -45,10 +45,10 @@ def generator(
     _check(kind, classes)
     if kind in POINT_NETWORKS:
         of_points: type[Denoiser] = ALONE[kind] if kind in ALONE else VECTORS[kind][0]
-        network = of_points(prod(shape), latent_dim, width, depth)
-        network.shape = (prod(shape),)
-        return network
-    network = channels_last(IMAGE_NETWORKS[kind](shape, latent_dim, width, depth, multipliers, patch, classes))
+        shape = (prod(shape),)
+        network = of_points(*shape, latent_dim, width, depth)
+    else:
+        network = channels_last(IMAGE_NETWORKS[kind](shape, latent_dim, width, depth, multipliers, patch, classes))
     network.shape = tuple(shape)
     return network
 
